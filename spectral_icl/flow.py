@@ -1,0 +1,190 @@
+"""Solve the gradient flow: the only caller of the compiled integrator."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl import kernels
+from spectral_icl.kernels import Progress, Record
+from spectral_icl.parametrization import Balanced, Parametrization, to_dual
+from spectral_icl.problem import Problem
+from spectral_icl.provenance import environment
+from spectral_icl.reduced import state
+from spectral_icl.solution import IntegrationError, Outcome, Solution, Stats
+from spectral_icl.tableau import RODAS5P
+from spectral_icl.trajectory import Trajectory
+from spectral_icl.validation import Floats, ProblemError, array, integer, number
+
+_CAPACITY = 512  # steps per call of the kernel: between calls Python sees an interrupt
+_LONGEST = 1e100
+
+
+def gradient_flow(
+    problem: Problem,
+    omega0: ArrayLike,
+    mu0: ArrayLike,
+    *,
+    parametrization: Parametrization = Balanced(),
+    t_end: float = 200.0,
+    t_eval: ArrayLike | None = None,
+    rtol: float = 1e-8,
+    kernel: str = "large-L",
+    stationary: float | None = None,
+    max_steps: int = 100_000,
+) -> Solution:
+    """Gradient flow of multi-head softmax attention in the spectral domain.
+
+    The flow dtheta/dt = -dloss/dtheta of the trained weights, closed in omega and mu (Chen, Sheen, Wang and
+    Yang 2024), is solved in the dual coordinates of its mirror-flow form by an L-stable Rosenbrock method
+    of order 5 (Rodas5P, Steinebach 2023) with the exact Jacobian.
+
+    Parameters
+    ----------
+    problem : Problem
+    omega0 : array_like, (H, B)
+        KQ values at time 0, one per head and block.
+    mu0 : array_like, (H, I)
+        OV values at time 0, one per head and task.
+    parametrization : Balanced, Factored or Merged
+        How omega and mu are made of trained weights.
+    t_end : float
+        Length of the flow, > 0. May be infinite if ``stationary`` is given.
+    t_eval : array_like, optional
+        Increasing times in [0, t_end] at which the solution is reported; default, the integrator's steps.
+    rtol : float
+        Tolerance of one step, between 1e-13 and 0.1: on the relative error of every omega and mu (of their
+        logarithms beyond e^-4), however small. Errors of the solution are about ten times this.
+    kernel : {"large-L"}
+        Loss kernel. The exact finite-length kernel does not exist yet, and asking for it is an error.
+    stationary : float, optional
+        Stop once the flow has come to rest to this accuracy: every |dtheta/dt|, and every rate of a dual
+        coordinate that could still grow, is below it (first-order optimality).
+    max_steps : int
+        Limit on accepted and refused steps together.
+
+    Returns
+    -------
+    Solution
+        With ``t``, ``omega``, ``mu``, ``loss`` and dense output. ``message`` says whether the flow left the
+        range of the large-L kernel.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+    IntegrationError
+        The end was not reached; the exception carries the part that was solved.
+
+    Examples
+    --------
+    >>> import spectral_icl as si
+    >>> p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
+    >>> sol = si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=200.)
+    >>> sol.allocation
+    (0, 1)
+    """
+    if not isinstance(problem, Problem):
+        raise ProblemError("problem", problem, "a Problem")
+    if not isinstance(parametrization, Parametrization):
+        raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
+    start = state(problem, omega0, mu0)
+    model = problem.model(kernel)
+    if stationary is not None:
+        stationary = number("stationary", stationary, minimum=0.0, above=True)
+    if stationary is None or t_end != math.inf:
+        t_end = number("t_end", t_end, minimum=0.0, maximum=_LONGEST, above=True)
+    rtol = number("rtol", rtol, minimum=1e-13, maximum=0.1)
+    max_steps = integer("max_steps", max_steps, minimum=1, maximum=10**9)
+    times = None if t_eval is None else _times(t_eval, t_end)
+
+    chart = parametrization.chart(problem, start)
+    heads = start.omega.shape[0]
+    x = to_dual(chart, start)
+    progress = Progress(np.array([0.0, 0.0, 1.0]), np.zeros(5, dtype=np.int64))
+    pieces: list[Record] = []
+    while True:
+        record = Record(
+            np.empty(_CAPACITY + 1),
+            np.empty((_CAPACITY + 1, x.size)),
+            np.empty((_CAPACITY, RODAS5P.dense.shape[0], x.size)),
+        )
+        record.x[0] = x
+        status, accepted = kernels.integrate(
+            model,
+            chart,
+            RODAS5P,
+            (heads, problem.blocks, problem.tasks),
+            t_end,
+            rtol,
+            stationary or 0.0,
+            max_steps,
+            progress,
+            record,
+        )
+        pieces.append(Record(record.t[: accepted + 1], record.x[: accepted + 1], record.dense[:accepted]))
+        x = record.x[accepted]
+        if status != kernels.BUFFER_FULL:
+            break
+    outcome = Outcome(status)
+    trajectory = Trajectory(
+        problem=problem,
+        chart=chart,
+        heads=heads,
+        t=_join([piece.t for piece in pieces]),
+        x=_join([piece.x for piece in pieces]),
+        dense=np.concatenate([piece.dense for piece in pieces]),
+        rests=outcome is Outcome.STATIONARY,
+    )
+    if times is None:
+        times = trajectory.t
+    elif not outcome.success:
+        times = times[times <= trajectory.t[-1]]
+    solution = Solution(
+        problem=problem,
+        parametrization=parametrization,
+        t=times,
+        trajectory=trajectory,
+        outcome=outcome,
+        stats=Stats(*progress.count.tolist()),
+        options={
+            "t_end": t_end,
+            "rtol": rtol,
+            "kernel": kernel,
+            "stationary": stationary,
+            "max_steps": max_steps,
+        },
+        environment=environment(),
+    )
+    if not outcome.success:
+        reached = f"stopped at t = {trajectory.t[-1]:.6g} of {t_end:g}"
+        raise IntegrationError(f"{reached}: {outcome.advice}", solution)
+    return solution
+
+
+def is_compiled() -> bool:
+    """Whether the integrator is in numba's on-disk cache, so that the next flow compiles nothing."""
+    kernel = kernels.integrate
+    if kernel.signatures:
+        return True
+    folder = Path(kernel.stats.cache_path or "")
+    written = max((f.stat().st_mtime for f in folder.glob("kernels.integrate-*.nbi")), default=0.0)
+    return written > Path(kernels.__file__).stat().st_mtime
+
+
+def _times(t_eval: ArrayLike, t_end: float) -> Floats:
+    times = array("t_eval", t_eval, (None,))
+    if times.size == 0 or (np.diff(times) <= 0.0).any():
+        raise ProblemError("t_eval", times.tolist(), "increasing times, at least one")
+    if times[0] < 0.0 or times[-1] > t_end:
+        outside = times[0] if times[0] < 0.0 else times[-1]
+        raise ProblemError("t_eval", float(outside), f"times in [0, {t_end:g}]")
+    return times
+
+
+def _join(pieces: list[Floats]) -> Floats:
+    """Concatenate pieces whose first row repeats the last row of the piece before."""
+    return np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])

@@ -1,0 +1,706 @@
+"""Every compiled function: the reduced loss with its derivatives, the dual charts, the stiff integrator.
+
+Conventions. Functions take float64 arrays and ints, fill buffers that the caller owns, return an int
+status where they can fail, never raise and never print. The state is one flat vector of ``H*B`` KQ
+entries (head-major) followed by ``H*I`` OV entries (head-major). ``Model`` holds the packed problem,
+``Chart`` the map between the flat state ``theta = (omega, mu)`` and its dual coordinates ``x``.
+
+Everything is in one file on purpose: numba stamps its on-disk cache with the modification time of the
+file that defines the function, so a callee in another file could go stale. For the same reason the model
+is selected by an int (``Model.kernel``) and not by a function argument, which would defeat the cache.
+
+The floating-point liberties of ``_ALGEBRA`` (reassociation, contraction) are taken in the algebra only.
+Step control and every finiteness test run with strict semantics, where NaN compares as NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+_ALGEBRA: Any = {"contract", "reassoc", "arcp", "nsz"}
+_ENTRY: Any = {"cache": True, "error_model": "numpy", "nogil": True}  # called from Python
+_INNER: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+LARGE_L = 0  # Model.kernel: exponential-tilt kernel of the large context limit
+
+EXPONENTIAL, HYPERBOLIC, LINEAR = 0, 1, 2  # Chart.kind: theta = s e^x, a sinh x, x
+
+# Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
+REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE = range(7)
+
+# Below exp(-690) ~ 1e-300 a dual coordinate means (signed) zero; subnormals would only slow the loops.
+_LOWEST = -690.0
+
+# Entries of a linear chart below this size are followed to an absolute tolerance.
+_SMALLEST_LINEAR = 0.01
+
+# The pivots of 1 + gamma h Q S Q start at 1 for h = 0; one this small is at the pole of the method.
+_SAFE_PIVOT = 1e-12
+
+
+class Model(NamedTuple):
+    """The packed problem: what the loss and its derivatives need."""
+
+    kernel: int
+    kappa: np.ndarray  # (B,) covariate eigenvalues
+    weight: np.ndarray  # (B,) d_b kappa_b^2
+    signal: np.ndarray  # (I, B)
+    variance: np.ndarray  # (I,) s_i = sum_b A_ib + sigma_i^2
+    noise: np.ndarray  # (I,)
+    inverse_length: float  # 1 / L
+
+
+class Chart(NamedTuple):
+    """Dual coordinates, entry by entry: theta = map(x) and dx/dt = -speed * sign * dloss/dtheta."""
+
+    kind: np.ndarray  # (N,) int64
+    scale: np.ndarray  # (N,) sign (exponential), half the imbalance (hyperbolic), unused (linear)
+    speed: np.ndarray  # (N,) >= 0; 0 freezes the entry
+    sign: np.ndarray  # (N,) +1 or -1
+
+
+class Tableau(NamedTuple):
+    """A stiffly accurate Rosenbrock method in the transformed (Jacobian-product-free) variables."""
+
+    gamma: float
+    order: int
+    a: np.ndarray  # (stages, stages) stage arguments
+    c: np.ndarray  # (stages, stages) stage couplings, divided by the step
+    dense: np.ndarray  # (K, stages) coefficients of the continuous extension
+
+
+class Progress(NamedTuple):
+    """Where an integration stands, carried between calls of `integrate`."""
+
+    real: np.ndarray  # (3,) t, step, previous error
+    count: np.ndarray  # (5,) accepted, rejected, field, Hessian, factorisation
+
+
+class Record(NamedTuple):
+    """Buffers for the accepted steps: node times and states, and the dense coefficients between them."""
+
+    t: np.ndarray  # (capacity + 1,)
+    x: np.ndarray  # (capacity + 1, N)
+    dense: np.ndarray  # (capacity, K, N)
+
+
+# --------------------------------------------------------------------------------------------------
+# The reduced loss and its derivatives
+# --------------------------------------------------------------------------------------------------
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _overlaps(model, omega, mu, exponential, residual):
+    """Fill E_hk = exp(sum_b d_b kappa_b^2 omega_hb omega_kb) and R_ib = 1 - kappa_b sum_h mu_hi omega_hb."""
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    for h in range(heads):
+        for k in range(h + 1):
+            exponent = 0.0
+            for b in range(blocks):
+                exponent += model.weight[b] * omega[h, b] * omega[k, b]
+            value = np.exp(exponent)
+            exponential[h, k] = value
+            exponential[k, h] = value
+    for i in range(tasks):
+        for b in range(blocks):
+            fit = 0.0
+            for h in range(heads):
+                fit += mu[h, i] * omega[h, b]
+            residual[i, b] = 1.0 - model.kappa[b] * fit
+
+
+@njit(**_ENTRY, fastmath=_ALGEBRA)
+def task_losses(model, omega, mu, out):
+    """Fill ``out`` (T, I) with the loss of every task, query noise included, for T states."""
+    states, heads, blocks = omega.shape
+    tasks = mu.shape[2]
+    exponential = np.empty((heads, heads))
+    residual = np.empty((tasks, blocks))
+    for n in range(states):
+        _overlaps(model, omega[n], mu[n], exponential, residual)
+        for i in range(tasks):
+            bias = 0.0
+            for b in range(blocks):
+                bias += model.signal[i, b] * residual[i, b] * residual[i, b]
+            spread = 0.0
+            for h in range(heads):
+                for k in range(heads):
+                    spread += mu[n, h, i] * mu[n, k, i] * exponential[h, k]
+            out[n, i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
+
+
+@njit(**_ENTRY, fastmath=_ALGEBRA)
+def gradient(model, omega, mu, grad_omega, grad_mu, exponential, residual, noise_push):
+    """Fill the gradient of the loss. The work arrays are left as `hessian` wants them.
+
+    ``exponential`` (H, H) holds E_hk, ``residual`` (I, B) R_ib, ``noise_push`` (H, B) the sum
+    over k of E_hk C_hk omega_kb with C_hk = sum_i s_i mu_hi mu_ki.
+    """
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    _overlaps(model, omega, mu, exponential, residual)
+    for h in range(heads):
+        for b in range(blocks):
+            noise_push[h, b] = 0.0
+        for i in range(tasks):
+            grad_mu[h, i] = 0.0
+    for h in range(heads):
+        for k in range(heads):
+            tilt = exponential[h, k]
+            overlap = 0.0
+            for i in range(tasks):
+                overlap += model.variance[i] * mu[h, i] * mu[k, i]
+                grad_mu[h, i] += tilt * mu[k, i]
+            for b in range(blocks):
+                noise_push[h, b] += tilt * overlap * omega[k, b]
+    for h in range(heads):
+        for b in range(blocks):
+            pull = 0.0
+            for i in range(tasks):
+                pull += model.signal[i, b] * residual[i, b] * mu[h, i]
+            push = model.inverse_length * model.weight[b] * noise_push[h, b]
+            grad_omega[h, b] = 2.0 * (push - model.kappa[b] * pull)
+        for i in range(tasks):
+            pull = 0.0
+            for b in range(blocks):
+                pull += model.signal[i, b] * residual[i, b] * model.kappa[b] * omega[h, b]
+            push = model.inverse_length * model.variance[i] * grad_mu[h, i]
+            grad_mu[h, i] = 2.0 * (push - pull)
+
+
+@njit(**_ENTRY, fastmath=_ALGEBRA)
+def hessian(model, omega, mu, exponential, residual, noise_push, out):
+    """Fill the upper triangle of the Hessian (N, N) from the work arrays that `gradient` left."""
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    first_mu = heads * blocks
+    double = 2.0 * model.inverse_length
+    for h in range(heads):
+        for k in range(h, heads):
+            tilt = exponential[h, k]
+            overlap = 0.0
+            for i in range(tasks):
+                overlap += model.variance[i] * mu[h, i] * mu[k, i]
+            noise_curvature = double * tilt * overlap
+            for b in range(blocks):
+                row = h * blocks + b
+                factor = noise_curvature * model.weight[b] * omega[k, b]
+                for c in range(blocks):
+                    out[row, k * blocks + c] = factor * model.weight[c] * omega[h, c]
+                bias_curvature = 0.0
+                for i in range(tasks):
+                    bias_curvature += model.signal[i, b] * mu[h, i] * mu[k, i]
+                out[row, k * blocks + b] += (
+                    noise_curvature * model.weight[b] + 2.0 * model.kappa[b] * model.kappa[b] * bias_curvature
+                )
+            for i in range(tasks):
+                row = first_mu + h * tasks + i
+                for j in range(tasks):
+                    out[row, first_mu + k * tasks + j] = 0.0
+                bias_curvature = 0.0
+                for b in range(blocks):
+                    bias_curvature += (
+                        model.signal[i, b] * model.kappa[b] * model.kappa[b] * omega[h, b] * omega[k, b]
+                    )
+                out[row, first_mu + k * tasks + i] = 2.0 * bias_curvature + double * model.variance[i] * tilt
+        # E_hk depends on omega_h through every k: the part that stays on the head's own diagonal block.
+        for k in range(heads):
+            overlap = 0.0
+            for i in range(tasks):
+                overlap += model.variance[i] * mu[h, i] * mu[k, i]
+            tilt = double * exponential[h, k] * overlap
+            for b in range(blocks):
+                factor = tilt * model.weight[b] * omega[k, b]
+                for c in range(blocks):
+                    out[h * blocks + b, h * blocks + c] += factor * model.weight[c] * omega[k, c]
+        for k in range(heads):  # d2 loss / d omega_hb d mu_ki
+            tilt = double * exponential[h, k]
+            for b in range(blocks):
+                kappa2 = 2.0 * model.kappa[b] * model.kappa[b]
+                for i in range(tasks):
+                    out[h * blocks + b, first_mu + k * tasks + i] = (
+                        kappa2 * model.signal[i, b] * mu[h, i] * omega[k, b]
+                        + tilt * model.variance[i] * model.weight[b] * mu[h, i] * omega[k, b]
+                    )
+        for i in range(tasks):
+            for b in range(blocks):
+                drift = 0.0
+                for k in range(heads):
+                    drift += exponential[h, k] * mu[k, i] * omega[k, b]
+                out[h * blocks + b, first_mu + h * tasks + i] += (
+                    double * model.variance[i] * model.weight[b] * drift
+                    - 2.0 * model.kappa[b] * model.signal[i, b] * residual[i, b]
+                )
+
+
+# --------------------------------------------------------------------------------------------------
+# Dual coordinates
+# --------------------------------------------------------------------------------------------------
+
+
+@njit(**_ENTRY)
+def to_primal(chart, x, theta):
+    """Fill theta(x). Exponential entries keep their sign whatever x is: that is the whole point."""
+    for n in range(x.size):
+        if chart.kind[n] == EXPONENTIAL:
+            theta[n] = chart.scale[n] * (np.exp(x[n]) if x[n] > _LOWEST else 0.0)
+        elif chart.kind[n] == HYPERBOLIC:
+            theta[n] = chart.scale[n] * np.sinh(x[n])
+        else:
+            theta[n] = x[n]
+
+
+@njit(**_INNER)
+def _slope(chart, x, theta, n):
+    """|dtheta/dx| of one entry."""
+    if chart.kind[n] == EXPONENTIAL:
+        return abs(theta[n])
+    if chart.kind[n] == HYPERBOLIC:
+        return np.sqrt(chart.scale[n] * chart.scale[n] + theta[n] * theta[n])
+    return 1.0
+
+
+# --------------------------------------------------------------------------------------------------
+# Symmetric positive definite systems (row-major upper factor, contiguous inner loops)
+# --------------------------------------------------------------------------------------------------
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _cholesky(matrix, size):
+    """Factor the upper triangle in place as U^T U. Returns False if a pivot is not safely positive.
+
+    The diagonal of the factor holds reciprocals.
+    """
+    for first in range(0, size, 4):
+        stop = min(first + 4, size)
+        for k in range(first, stop):
+            row = matrix[k]
+            for q in range(first, k):
+                above = matrix[q]
+                factor = above[k]
+                for j in range(k, size):
+                    row[j] -= factor * above[j]
+            if not row[k] > _SAFE_PIVOT:
+                return False
+            inverse = 1.0 / np.sqrt(row[k])
+            row[k] = inverse
+            for j in range(k + 1, size):
+                row[j] *= inverse
+        if stop - first == 4:  # four rows at a time: the trailing block is read and written once for all
+            row0, row1, row2, row3 = (
+                matrix[first],
+                matrix[first + 1],
+                matrix[first + 2],
+                matrix[first + 3],
+            )
+            for i in range(stop, size):
+                f0, f1, f2, f3 = row0[i], row1[i], row2[i], row3[i]
+                row = matrix[i]
+                for j in range(i, size):
+                    row[j] -= f0 * row0[j] + f1 * row1[j] + f2 * row2[j] + f3 * row3[j]
+    return True
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _cholesky_solve(factor, size, rhs):
+    """Solve U^T U y = rhs in place."""
+    for k in range(size):
+        value = rhs[k] * factor[k, k]
+        rhs[k] = value
+        for j in range(k + 1, size):
+            rhs[j] -= value * factor[k, j]
+    for k in range(size - 1, -1, -1):
+        value = rhs[k]
+        for j in range(k + 1, size):
+            value -= factor[k, j] * rhs[j]
+        rhs[k] = value * factor[k, k]
+
+
+# --------------------------------------------------------------------------------------------------
+# The integrator
+# --------------------------------------------------------------------------------------------------
+
+
+@njit(**_ENTRY)
+def field(model, chart, shape, x, theta, grad, exponential, residual, noise_push, out):
+    """Fill dx/dt and leave theta, the gradient and the work arrays of `gradient` behind.
+
+    Returns True if every component is finite.
+    """
+    heads, blocks, tasks = shape
+    to_primal(chart, x, theta)
+    first_mu = heads * blocks
+    gradient(
+        model,
+        theta[:first_mu].reshape(heads, blocks),
+        theta[first_mu:].reshape(heads, tasks),
+        grad[:first_mu].reshape(heads, blocks),
+        grad[first_mu:].reshape(heads, tasks),
+        exponential,
+        residual,
+        noise_push,
+    )
+    finite = True
+    for n in range(x.size):
+        out[n] = -chart.speed[n] * chart.sign[n] * grad[n]
+        finite = finite and np.isfinite(out[n])
+    return finite
+
+
+@njit(**_INNER)
+def _weights(chart, x, rtol, out):
+    """Fill the reciprocal tolerances of the dual coordinates.
+
+    An error dx of an exponential or hyperbolic entry is a relative error of theta, so the tolerance is
+    rtol however small theta has become: an entry that decayed may grow again (the escape), and when it
+    does is decided by its logarithm. For |x| > 4 it is relative to |x|, as that time is.
+    """
+    for n in range(x.size):
+        size = abs(x[n])
+        if chart.kind[n] == LINEAR:
+            out[n] = 1.0 / (rtol * max(_SMALLEST_LINEAR, size))
+        else:
+            out[n] = 1.0 / (rtol * max(1.0, 0.25 * size))
+
+
+@njit(**_INNER)
+def _all_finite(values):
+    for n in range(values.size):
+        if not np.isfinite(values[n]):
+            return False
+    return True
+
+
+@njit(**_INNER)
+def _norm(values, weights):
+    """Largest weighted component; NaN if any component is NaN."""
+    largest = 0.0
+    for n in range(values.size):
+        size = abs(values[n]) * weights[n]
+        if not size <= largest:
+            largest = size
+            if np.isnan(size):
+                return size
+    return largest
+
+
+@njit(**_INNER)
+def _is_stationary(chart, x, theta, speed, tolerance):
+    """Whether every entry rests, or decays to zero where it may not leave (first-order optimality)."""
+    for n in range(x.size):
+        if _slope(chart, x, theta, n) * abs(speed[n]) > tolerance:
+            return False
+        if chart.kind[n] == EXPONENTIAL:
+            if speed[n] > tolerance:
+                return False
+        elif abs(speed[n]) > tolerance:
+            return False
+    return True
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _scale_hessian(chart, theta, x, hess, root, scaled, row_size):
+    """Fill the symmetric form of the dual Jacobian, -dfield/dx ~ Q (Hessian) Q, and its row sizes.
+
+    With P the speeds, s the signs and M = |dtheta/dx|, the Jacobian is J = -P s S s M (S the Hessian),
+    similar to the symmetric -Q S Q with Q = s sqrt(P M). ``root`` is left with Q.
+    """
+    size = x.size
+    for n in range(size):
+        root[n] = chart.sign[n] * np.sqrt(chart.speed[n] * _slope(chart, x, theta, n))
+        row_size[n] = 0.0
+    for i in range(size):
+        for j in range(i, size):
+            value = root[i] * hess[i, j] * root[j]
+            scaled[i, j] = value
+            row_size[i] = max(row_size[i], abs(value))
+            row_size[j] = max(row_size[j], abs(value))
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _factorise(chart, hess, root, scaled, row_size, step, order, factor, idle_rows):
+    """Factor I + step Q S Q on the entries that matter and return (how many matter, success).
+
+    Entries whose coupling is below rounding (losing heads, whose theta has all but vanished) are
+    followed by substitution: ``order`` lists the coupled entries first, then the idle ones, and
+    ``idle_rows`` holds step * P s S Q of the idle ones against the coupled ones.
+    """
+    size = root.size
+    coupled = np.int64(0)
+    idle = size
+    for n in range(size):
+        if step * row_size[n] > 1e-13:
+            order[coupled] = n
+            coupled += 1
+        else:
+            idle -= 1
+            order[idle] = n
+    for p in range(coupled):
+        i = order[p]
+        for r in range(p, coupled):
+            factor[p, r] = step * scaled[i, order[r]]
+        factor[p, p] += 1.0
+    for p in range(coupled, size):
+        i = order[p]
+        row = step * chart.speed[i] * chart.sign[i]
+        for r in range(coupled):
+            j = order[r]
+            entry = hess[i, j] if i <= j else hess[j, i]
+            idle_rows[p, r] = row * entry * root[j]
+    return coupled, _cholesky(factor, coupled)
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _solve_stage(chart, root, order, coupled, factor, idle_rows, work, stage):
+    """Solve (1 - step J) k = stage in place."""
+    size = root.size
+    for p in range(coupled):
+        n = order[p]
+        work[p] = stage[n] * abs(root[n]) / chart.speed[n]
+    _cholesky_solve(factor, coupled, work)
+    for p in range(coupled):
+        n = order[p]
+        stage[n] = work[p] * chart.speed[n] / abs(root[n])
+    for p in range(coupled, size):
+        pull = 0.0
+        for r in range(coupled):
+            pull += idle_rows[p, r] * work[r]
+        stage[order[p]] -= pull
+
+
+@njit(**_INNER)
+def _first_step(tableau, chart, slope, root, hess, weights, work, span):
+    """A first step from the first two derivatives of the solution (the Jacobian is at hand).
+
+    They give the rate at which the tightest component moves; a step of order p then makes an error of one
+    tolerance where (step * rate)^p ~ that tolerance.
+    """
+    size = slope.size
+    tightest = 0.0
+    for i in range(size):
+        bend = 0.0
+        for j in range(size):
+            entry = hess[i, j] if i <= j else hess[j, i]
+            if chart.speed[j] > 0.0:
+                bend += entry * root[j] * abs(root[j]) / chart.speed[j] * slope[j]
+        work[i] = bend * chart.speed[i]
+        if weights[i] > tightest:
+            tightest = weights[i]
+    rate = max(_norm(slope, weights) / tightest, np.sqrt(_norm(work, weights) / tightest))
+    if not rate > 0.0 or not np.isfinite(rate):
+        return span if np.isfinite(span) else 1.0
+    step = 0.5 * tightest ** (-1.0 / tableau.order) / rate
+    return step if step < span else span
+
+
+@njit(**_ENTRY)
+def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, progress, record):
+    """Advance the dual flow from ``record.x[0]`` and return (status, accepted steps in this call).
+
+    ``progress.real`` starts as (t, 0, 1) and is updated, so that a call that ends with BUFFER_FULL is
+    continued by one with ``record.x[0]`` set to the last state. Error control is on the embedded
+    solution in the largest weighted component. A step that reaches past the pole of the stability
+    function on a growing mode shows as a matrix that is not positive definite, and is rejected.
+    """
+    heads, blocks, tasks = shape
+    size = record.x.shape[1]
+    stages = tableau.a.shape[0]
+    first_mu = heads * blocks
+    capacity = record.t.size - 1
+
+    x = np.empty(size)
+    x[:] = record.x[0]
+    trial = np.empty(size)
+    theta = np.empty(size)
+    theta_stage = np.empty(size)
+    grad = np.empty(size)
+    slope0 = np.empty(size)
+    slope1 = np.empty(size)
+    increments = np.empty((stages, size))
+    weights = np.empty(size)
+    root = np.empty(size)
+    row_size = np.empty(size)
+    work = np.empty(size)
+    order = np.empty(size, dtype=np.int64)
+    hess = np.zeros((size, size))
+    scaled = np.zeros((size, size))
+    factor = np.empty((size, size))
+    idle_rows = np.empty((size, size))
+    exponential = np.empty((heads, heads))
+    residual = np.empty((tasks, blocks))
+    noise_push = np.empty((heads, blocks))
+
+    t = progress.real[0]
+    step = progress.real[1]
+    previous_error = progress.real[2]
+    count = progress.count
+    record.t[0] = t
+    accepted = 0
+    fresh = True  # the Hessian at x is not yet known
+    cause = REACHED_END  # why the last attempt produced no finite step, if it did not
+    just_rejected = False
+
+    count[2] += 1
+    if not field(model, chart, shape, x, theta, grad, exponential, residual, noise_push, slope0):
+        return (OVERFLOW if _all_finite(x) else NON_FINITE), accepted
+
+    while True:
+        if fresh:
+            if t >= t_end:
+                return REACHED_END, accepted
+            if stationary > 0.0 and _is_stationary(chart, x, theta, slope0, stationary):
+                return STATIONARY, accepted
+            if accepted == capacity:
+                return BUFFER_FULL, accepted
+            hessian(
+                model,
+                theta[:first_mu].reshape(heads, blocks),
+                theta[first_mu:].reshape(heads, tasks),
+                exponential,
+                residual,
+                noise_push,
+                hess,
+            )
+            count[3] += 1
+            _scale_hessian(chart, theta, x, hess, root, scaled, row_size)
+            _weights(chart, x, rtol, weights)
+            fresh = False
+            if step <= 0.0:
+                step = _first_step(tableau, chart, slope0, root, hess, weights, work, t_end - t)
+        if count[0] + count[1] >= max_steps:
+            return STEP_LIMIT, accepted
+        remaining = t_end - t
+        if step >= remaining:
+            step = remaining
+        elif step > 0.5 * remaining and np.isfinite(remaining):
+            step = 0.5 * remaining  # two even steps rather than one and a sliver
+        if step <= 4e-16 * abs(t) or step < 1e-290:
+            return (STEP_UNDERFLOW if cause == REACHED_END else cause), accepted
+
+        scaled_step = tableau.gamma * step
+        coupled, definite = _factorise(
+            chart, hess, root, scaled, row_size, scaled_step, order, factor, idle_rows
+        )
+        count[4] += 1
+        if not definite:
+            count[1] += 1
+            step *= 0.5
+            just_rejected = True
+            continue
+
+        finite = True
+        for s in range(stages):
+            stage = increments[s]
+            if s == 0:
+                for n in range(size):
+                    stage[n] = slope0[n]
+            else:
+                for n in range(size):
+                    trial[n] = x[n]
+                for q in range(s):
+                    coefficient = tableau.a[s, q]
+                    if coefficient != 0.0:
+                        for n in range(size):
+                            trial[n] += coefficient * increments[q, n]
+                count[2] += 1
+                finite = field(
+                    model,
+                    chart,
+                    shape,
+                    trial,
+                    theta_stage,
+                    grad,
+                    exponential,
+                    residual,
+                    noise_push,
+                    stage,
+                )
+                if not finite:
+                    break
+            for n in range(size):
+                stage[n] *= scaled_step
+            for q in range(s):
+                coefficient = tableau.gamma * tableau.c[s, q]
+                for n in range(size):
+                    stage[n] += coefficient * increments[q, n]
+            _solve_stage(chart, root, order, coupled, factor, idle_rows, work, stage)
+        exponent = 1.0 / tableau.order
+        if finite:
+            error = _norm(increments[stages - 1], weights)
+            if error > 1.0 and np.isfinite(error):
+                count[1] += 1
+                step *= max(0.1, 0.9 * error**-exponent)
+                just_rejected = True
+                continue
+            for n in range(size):
+                trial[n] += increments[stages - 1, n]
+            count[2] += 1
+            finite = field(  # of the new state: its finiteness is part of accepting the step
+                model,
+                chart,
+                shape,
+                trial,
+                theta_stage,
+                grad,
+                exponential,
+                residual,
+                noise_push,
+                slope1,
+            )
+        if not finite:
+            cause = OVERFLOW if _all_finite(trial) else NON_FINITE
+            count[1] += 1
+            step *= 0.1
+            just_rejected = True
+            continue
+        cause = REACHED_END
+
+        for n in range(size):
+            x[n] = trial[n]
+            theta[n] = theta_stage[n]
+            slope0[n] = slope1[n]
+        t = t_end if step >= remaining else t + step
+        record.t[accepted + 1] = t
+        for n in range(size):
+            record.x[accepted + 1, n] = x[n]
+        for k in range(tableau.dense.shape[0]):
+            for n in range(size):
+                total = 0.0
+                for s in range(stages):
+                    total += tableau.dense[k, s] * increments[s, n]
+                record.dense[accepted, k, n] = total
+        accepted += 1
+        count[0] += 1
+        error = max(error, 1e-8)
+        growth = 0.9 * error ** (-0.9 * exponent) * previous_error ** (0.2 * exponent)
+        growth = min(10.0, max(0.2, growth))
+        if just_rejected:
+            growth = min(1.0, growth)
+        just_rejected = False
+        previous_error = error
+        step *= growth
+        progress.real[0] = t
+        progress.real[1] = step
+        progress.real[2] = previous_error
+        fresh = True
+
+
+@njit(**_ENTRY)
+def evaluate(chart, t_nodes, x_nodes, dense, times, theta):
+    """Fill ``theta`` (T, N) with the continuous extension at ``times`` (T,), inside the nodes' range."""
+    size = x_nodes.shape[1]
+    x = np.empty(size)
+    for m in range(times.size):
+        step = min(max(np.searchsorted(t_nodes, times[m]), 1), t_nodes.size - 1) - 1
+        width = t_nodes[step + 1] - t_nodes[step]
+        s = (times[m] - t_nodes[step]) / width
+        for n in range(size):
+            bend = 0.0
+            for k in range(dense.shape[1] - 1, -1, -1):
+                bend = bend * s + dense[step, k, n]
+            x[n] = (1.0 - s) * x_nodes[step, n] + s * (x_nodes[step + 1, n] + (1.0 - s) * bend)
+        to_primal(chart, x, theta[m])

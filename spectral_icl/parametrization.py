@@ -1,0 +1,161 @@
+"""How the semi-singular values are made of trained weights, and the dual coordinates that follow.
+
+With omega = c k q and mu = o v the gradient flow of (k, q, o, v) conserves |k^2 - q^2| and |v^2 - o^2|
+and closes in (omega, mu) as a mirror flow. Its dual coordinates x obey dx/dt = -speed * dloss/dtheta with a
+constant speed, which is what the integrator solves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl.kernels import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
+from spectral_icl.problem import Problem
+from spectral_icl.reduced import State
+from spectral_icl.validation import Floats, ProblemError, array, number
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """k^2 = q^2 and v^2 = o^2 for every coordinate, the setting of Chen, Sheen, Wang and Yang (2024).
+
+    omega' = -2 c |omega| G and mu' = -2 |mu| dloss/dmu with G_hb = dloss/domega_hb / d_b. Every sign is
+    conserved, and an entry that starts at zero stays there.
+
+    Parameters
+    ----------
+    key_scale : float, optional
+        Factor c > 0 in front of the logits; (d + I)^(-1/2) if None, as in the authors' code.
+    """
+
+    name: ClassVar[str] = "balanced"
+    key_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_key_scale(self.key_scale)
+
+    def chart(self, problem: Problem, at: State) -> Chart:
+        """The dual coordinates omega = sign e^x, mu = sign e^z around a start."""
+        return _hypentropy_chart(problem, at, self.key_scale, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Factored:
+    """k^2 and q^2 (v^2 and o^2) differ by a conserved imbalance, and signs may change.
+
+    omega' = -c (c^2 D^2 + 4 omega^2)^(1/2) G and mu' = -(D^2 + 4 mu^2)^(1/2) dloss/dmu: the mirror flow of
+    the hypentropy potential. Where an imbalance is zero the entry is `Balanced`.
+
+    Parameters
+    ----------
+    imbalance_omega : float or array_like, (H, B)
+        D = |k^2 - q^2| >= 0 of every head and block, before key_scale.
+    imbalance_mu : float or array_like, (H, I)
+        D = |v^2 - o^2| >= 0 of every head and task.
+    key_scale : float, optional
+        As in `Balanced`.
+    """
+
+    name: ClassVar[str] = "factored"
+    imbalance_omega: float | tuple[tuple[float, ...], ...]
+    imbalance_mu: float | tuple[tuple[float, ...], ...]
+    key_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_key_scale(self.key_scale)
+        for argument in ("imbalance_omega", "imbalance_mu"):
+            value = getattr(self, argument)
+            if np.ndim(value) == 0:
+                frozen: float | tuple[tuple[float, ...], ...] = number(argument, value, minimum=0.0)
+            else:
+                table = array(argument, value, (None, None))
+                if (table < 0.0).any():
+                    raise ProblemError(argument, float(table.min()), "imbalances >= 0")
+                frozen = tuple(map(tuple, table.tolist()))
+            object.__setattr__(self, argument, frozen)
+
+    def chart(self, problem: Problem, at: State) -> Chart:
+        """The dual coordinates omega = (c D / 2) sinh x, mu = (D / 2) sinh z."""
+        return _hypentropy_chart(problem, at, self.key_scale, self.imbalance_omega, self.imbalance_mu)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """W = c K^T Q and U = O V are trained directly: omega' = -G, mu' = -dloss/dmu."""
+
+    name: ClassVar[str] = "merged"
+
+    def chart(self, problem: Problem, at: State) -> Chart:
+        """The state itself."""
+        size = at.omega.size + at.mu.size
+        return Chart(
+            kind=np.full(size, LINEAR, dtype=np.int64),
+            scale=np.ones(size),
+            speed=_speed(problem, at, 1.0, 1.0),
+            sign=np.ones(size),
+        )
+
+
+Parametrization = Balanced | Factored | Merged
+
+
+def key_scale_of(problem: Problem, key_scale: float | None) -> float:
+    """The key scale c, (d + I)^(-1/2) unless given."""
+    return (problem.dimension + problem.tasks) ** -0.5 if key_scale is None else key_scale
+
+
+def to_dual(chart: Chart, at: State) -> Floats:
+    """The dual coordinates x (N,) of a state: the inverse of `spectral_icl.kernels.to_primal`."""
+    theta = np.concatenate([at.omega.ravel(), at.mu.ravel()])
+    x = theta.copy()
+    exponential = chart.kind == EXPONENTIAL
+    moving = exponential & (theta != 0.0)
+    x[moving] = np.log(np.abs(theta[moving]))
+    hyperbolic = chart.kind == HYPERBOLIC
+    x[hyperbolic] = np.arcsinh(theta[hyperbolic] / chart.scale[hyperbolic])
+    return x
+
+
+def _check_key_scale(key_scale: float | None) -> None:
+    if key_scale is not None:
+        number("key_scale", key_scale, minimum=0.0, above=True)
+
+
+def _speed(problem: Problem, at: State, omega_speed: float, mu_speed: float) -> Floats:
+    per_block = omega_speed / np.array(problem.block_sizes, dtype=np.float64)
+    return np.concatenate([np.tile(per_block, at.omega.shape[0]), np.full(at.mu.size, mu_speed)])
+
+
+def _hypentropy_chart(
+    problem: Problem,
+    at: State,
+    key_scale: float | None,
+    imbalance_omega: ArrayLike,
+    imbalance_mu: ArrayLike,
+) -> Chart:
+    c = key_scale_of(problem, key_scale)
+    halves = []
+    for argument, imbalance, values, unit in (
+        ("imbalance_omega", imbalance_omega, at.omega, 0.5 * c),
+        ("imbalance_mu", imbalance_mu, at.mu, 0.5),
+    ):
+        if np.ndim(imbalance) not in (0, 2) or (
+            np.ndim(imbalance) == 2 and np.shape(imbalance) != values.shape
+        ):
+            raise ProblemError(argument, f"shape {np.shape(imbalance)}", f"a number or shape {values.shape}")
+        halves.append(np.broadcast_to(unit * np.asarray(imbalance), values.shape).ravel())
+    half = np.concatenate(halves)
+    theta = np.concatenate([at.omega.ravel(), at.mu.ravel()])
+    exponential = half == 0.0
+    scale = np.where(exponential, np.sign(theta), half)
+    speed = _speed(problem, at, 2.0 * c, 2.0)
+    return Chart(
+        kind=np.where(exponential, EXPONENTIAL, HYPERBOLIC).astype(np.int64),
+        scale=scale,
+        speed=np.where(exponential & (theta == 0.0), 0.0, speed),
+        sign=np.where(exponential & (theta != 0.0), np.sign(theta), 1.0),
+    )

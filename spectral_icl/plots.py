@@ -1,0 +1,183 @@
+"""Figures of a solved flow. Every panel is a function of a solution and an axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from spectral_icl.files import FIGURES, check_target, replacing
+from spectral_icl.reduced import task_loss
+from spectral_icl.report import benchmarks
+from spectral_icl.solution import Solution
+from spectral_icl.validation import Floats
+
+STYLE = "spectral_icl.paper"
+
+_WIDTH = 6.75  # inches: a page's text width
+_MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
+_MOST_LABELLED = 8  # heads with an entry in the legend, tasks with a number in the heat map
+_LOG_FROM = 20.0  # a run this many times longer than its emergence is shown in log time
+_SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
+_BENCHMARKS = {
+    "single_head": ("best single head", (0, (1, 1))),
+    "head_per_task": ("head-per-task limit", "--"),
+    "lower_bound": ("lower bound", "-."),
+}
+
+
+def flow_figure(solution: Solution) -> Figure:
+    """The whole story of a flow on one page.
+
+    Top: loss and task losses against time, the phases shaded, the benchmarks as lines, and the final
+    head-by-task map. Below, for every task (the first six): omega of every head on the task's blocks, and mu.
+    """
+    with style.context(STYLE):
+        columns = min(solution.problem.tasks, _MOST_TASKS)
+        figure = Figure(figsize=(_WIDTH, 5.4))
+        top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(1.05, 1.25)))
+        loss_axes, map_axes = top.subplots(1, 2, width_ratios=(3.2, 1))
+        loss(solution, loss_axes)
+        allocation_map(solution, map_axes)
+        grid = bottom.subplots(2, columns, sharex=True, sharey="row", squeeze=False)
+        for task in range(columns):
+            omega(solution, task, grid[0, task])
+            mu(solution, task, grid[1, task])
+            grid[0, task].set_title(f"task {task}")
+            for axes in grid[1:, task]:
+                axes.set_xlabel("gradient-flow time $t$")
+        grid[0, 0].set_ylabel(r"KQ value $\omega$")
+        grid[1, 0].set_ylabel(r"OV value $\mu$")
+        handles, labels = grid[1, 0].get_legend_handles_labels()
+        bottom.legend(handles, labels, loc="outside right upper")
+        return figure
+
+
+def loss(solution: Solution, axes: Axes) -> None:
+    """Loss and task losses against time, with the phases shaded and the benchmarks as lines."""
+    times = _times(solution)
+    dense = task_loss(solution.problem, *solution(times))
+    (total,) = axes.plot(times, dense.sum(axis=1), color="black", label="loss", zorder=3)
+    lines = [total]
+    if solution.problem.tasks > 1:
+        for task in range(solution.problem.tasks):
+            named = task < _MOST_LABELLED
+            (line,) = axes.plot(times, dense[:, task], lw=0.9, label=f"task {task}" if named else None)
+            lines += [line] if named else []
+    for key, bound in benchmarks(solution).items():
+        label, dashes = _BENCHMARKS[key]
+        lines.append(axes.axhline(bound.loss, color="0.35", lw=0.8, ls=dashes, label=label))
+    axes.set_yscale("log")
+    _time_axis(solution, axes)
+    axes.set_xlabel("gradient-flow time $t$")
+    axes.set_ylabel("loss (query noise included)")
+    shades = shade_phases(solution, axes)
+    axes.legend(handles=[*lines, *shades], loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def shade_phases(solution: Solution, axes: Axes) -> list[Patch]:
+    """Shade the phases behind the curves and return the patches for a legend."""
+    phases = solution.phases
+    end = solution.trajectory.t[-1]
+    spans = {
+        "warm-up": phases.warm_up,
+        "emergence": phases.emergence,
+        "convergence": phases.convergence,
+        "escape": (phases.convergence[1], end),
+    }
+    patches = []
+    for name, (start, stop) in spans.items():
+        if np.isfinite(start) and stop > start:
+            axes.axvspan(start, stop, color=_SHADES[name], lw=0, zorder=-1)
+            patches.append(Patch(color=_SHADES[name], label=name))
+    return patches
+
+
+def omega(solution: Solution, task: int, axes: Axes) -> None:
+    """KQ values of every head on the blocks that carry the task's signal."""
+    times = _times(solution)
+    values = solution(times).omega
+    for block in np.flatnonzero(np.asarray(solution.problem.signal)[task]):
+        _per_head(axes, times, values[:, :, block])
+    _time_axis(solution, axes)
+
+
+def mu(solution: Solution, task: int, axes: Axes) -> None:
+    """OV values of every head on the task."""
+    times = _times(solution)
+    _per_head(axes, times, solution(times).mu[:, :, task])
+    _time_axis(solution, axes)
+
+
+def allocation_map(solution: Solution, axes: Axes) -> None:
+    """The final head-by-task map: the share of each head in what was learned of each task."""
+    shares = np.nan_to_num(solution.shares)
+    bound = max(1.0, float(np.abs(shares).max()))
+    image = axes.imshow(shares, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
+    heads, tasks = shares.shape
+    if heads <= _MOST_LABELLED and tasks <= _MOST_LABELLED:
+        axes.set_xticks(range(tasks))
+        axes.set_yticks(range(heads))
+        for head in range(heads):
+            for task in range(tasks):
+                dark = abs(shares[head, task]) > 0.6 * bound
+                axes.text(
+                    task,
+                    head,
+                    f"{shares[head, task] + 0.0:.2f}",
+                    ha="center",
+                    va="center",
+                    size=6,
+                    color="white" if dark else "black",
+                )
+    axes.set_xlabel("task")
+    axes.set_ylabel("head")
+    axes.set_title("final share of the task")
+    axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PDF, PNG or SVG; the file appears only once it is whole."""
+    target = Path(path)
+    check_target("path", target, FIGURES)
+    with style.context(STYLE), replacing(target) as part:
+        figure.savefig(part)
+
+
+def _per_head(axes: Axes, times: Floats, values: Floats) -> None:
+    heads = values.shape[1]
+    map_ = matplotlib.colormaps["viridis"]
+    cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    known = {line.get_label() for line in axes.get_lines()}
+    for head in range(heads):
+        color = cycle[head] if heads <= len(cycle) else map_(head / (heads - 1))
+        label = f"head {head}" if heads <= _MOST_LABELLED or head in (0, heads - 1) else None
+        axes.plot(times, values[:, head], color=color, label=None if label in known else label)
+
+
+def _time_range(solution: Solution) -> tuple[Callable[..., Floats], float, float]:
+    end = float(solution.trajectory.t[-1])
+    onset = solution.phases.warm_up[1]
+    if end > _LOG_FROM * onset > 0.0:
+        return np.geomspace, onset / 20.0, end
+    return np.linspace, 0.0, end
+
+
+def _times(solution: Solution) -> Floats:
+    """The integrator's steps, refined, with an even grid added where they are sparse on paper."""
+    spaced, start, end = _time_range(solution)
+    times = np.union1d(solution.trajectory.refined(4), np.clip(spaced(start, end, 400), 0.0, end))
+    return times[times >= start]
+
+
+def _time_axis(solution: Solution, axes: Axes) -> None:
+    spaced, start, end = _time_range(solution)
+    if spaced is np.geomspace:
+        axes.set_xscale("log")
+    axes.set_xlim(start, end)

@@ -1,0 +1,168 @@
+"""A solved flow as text for people and as plain objects for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from spectral_icl import optimal
+from spectral_icl.phases import Emergence
+from spectral_icl.solution import Solution
+
+NEVER = "-"
+
+
+def benchmarks(solution: Solution) -> dict[str, optimal.Benchmark]:
+    """The benchmark losses that a flow is reported beside."""
+    problem = solution.problem
+    return {
+        "single_head": optimal.single_head(problem),
+        "head_per_task": optimal.head_per_task(problem),
+        "lower_bound": optimal.lower_bound(problem),
+    }
+
+
+def as_json(solution: Solution) -> dict[str, Any]:
+    """The final state, the phases and the benchmarks of a flow, without NaN or infinity (null instead)."""
+    end = solution(solution.trajectory.t[-1])
+    spent = solution.saturation
+    summary: dict[str, Any] = _plain(
+        {
+            "loss": solution.loss[-1],
+            "task_loss": solution.task_loss[-1],
+            "time": solution.trajectory.t[-1],
+            "omega": end.omega,
+            "mu": end.mu,
+            "allocation": solution.allocation,
+            "shares": solution.shares,
+            "phases": asdict(solution.phases),
+            "optimal": {name: bound.loss for name, bound in benchmarks(solution).items()},
+            "saturation": {"valid": spent.valid, **asdict(spent)},
+            "success": solution.success,
+            "outcome": solution.outcome.name.lower(),
+            "message": solution.message,
+            "stats": asdict(solution.stats),
+            "options": dict(solution.options),
+            "problem": solution.problem.to_dict(),
+            "digest": solution.problem.digest(),
+            "environment": dict(solution.environment),
+        }
+    )
+    return summary
+
+
+def as_text(solution: Solution, title: str, start: str) -> str:
+    """A short account: what was solved, its phases, its allocation, its loss beside the benchmarks."""
+    blocks = [
+        _header(solution, title, start),
+        _phases(solution),
+        _allocation(solution),
+        _losses(solution),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _header(solution: Solution, title: str, start: str) -> list[str]:
+    problem, options = solution.problem, solution.options
+    length = f"{problem.context_length:g}"
+    return [
+        title,
+        f"  problem   {problem.tasks} tasks, {problem.blocks} blocks, d = {problem.dimension}, "
+        f"L = {length}  [{problem.digest()[:12]}]",
+        f"  model     {solution.heads} heads, {solution.parametrization.name}, "
+        f"{options['kernel']} kernel, key scale {solution.key_scale:.4g}",
+        f"  start     {start}",
+        f"  solved    {solution.outcome.advice} at t = {solution.trajectory.t[-1]:g} "
+        f"in {solution.stats.steps} steps (rtol {options['rtol']:g})",
+        f"  kernel    {solution.saturation}",
+    ]
+
+
+def _phases(solution: Solution) -> list[str]:
+    phases = solution.phases
+    rows = [("phase", "measured", "predicted")]
+    rows.append(("warm-up", _interval(phases.warm_up), ""))
+    for task in phases.tasks:
+        predicted = NEVER if task.predicted_time is None else f"{task.predicted_time:.4g}"
+        rows.append((f"emergence of task {task.task}", _time(task.time), predicted))
+    rows.append(("convergence", _interval(phases.convergence), ""))
+    for escape in phases.escapes:
+        predicted = NEVER if escape.predicted_time is None else f"{escape.predicted_time:.4g}"
+        name = f"escape of task {escape.task}, head {escape.head}"
+        rows.append((name, _time(escape.time), predicted))
+    if not phases.escapes:
+        conserved = solution.parametrization.name == "balanced"
+        rows.append(("escape", "never: signs are conserved" if conserved else "none seen", ""))
+    remarks = sorted({task.remark for task in phases.tasks if task.remark})
+    return _table(rows) + [f"  no predicted emergence: {remark}" for remark in remarks]
+
+
+def _allocation(solution: Solution) -> list[str]:
+    rows = [("task", "head", "predicted", "share", "plateau", "final loss")]
+    final = solution.task_loss[-1]
+    for task in solution.phases.tasks:
+        rows.append(
+            (
+                str(task.task),
+                _head(task.head),
+                _head(task.predicted_head),
+                _share(task),
+                _time(task.plateau, 6),
+                f"{final[task.task]:.6g}",
+            )
+        )
+    return _table(rows)
+
+
+def _losses(solution: Solution) -> list[str]:
+    final = float(solution.loss[-1])
+    rows = [("loss (sum over tasks)", "", "final / benchmark")]
+    rows.append(("final", f"{final:.6f}", ""))
+    names = {
+        "single_head": "best single head",
+        "head_per_task": "head-per-task limit",
+        "lower_bound": "lower bound, any heads",
+    }
+    for key, bound in benchmarks(solution).items():
+        rows.append((names[key], f"{bound.loss:.6f}", f"{final / bound.loss:.6f}"))
+    return _table(rows)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]  # fmt: skip
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{_time(interval[0])} to {_time(interval[1])}"
+
+
+def _time(value: float, digits: int = 4) -> str:
+    return f"{value:.{digits}g}" if math.isfinite(value) else NEVER
+
+
+def _head(head: int | None) -> str:
+    return NEVER if head is None else str(head)
+
+
+def _share(task: Emergence) -> str:
+    return f"{task.share:.4f}" if math.isfinite(task.share) else NEVER
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, (bool, np.bool_)) or value is None or isinstance(value, str):
+        return bool(value) if isinstance(value, np.bool_) else value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    return float(value) if math.isfinite(value) else None

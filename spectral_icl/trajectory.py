@@ -1,0 +1,81 @@
+"""A solved curve t -> (omega, mu): nodes, and the integrator's own continuous extension between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl import kernels
+from spectral_icl.kernels import Chart
+from spectral_icl.problem import Problem
+from spectral_icl.reduced import State
+from spectral_icl.validation import Floats, ProblemError
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The curve of one gradient flow, with dense evaluation.
+
+    Attributes
+    ----------
+    problem : Problem
+    chart : Chart
+        Dual coordinates of the flat state.
+    heads : int
+    t : ndarray, (n + 1,)
+        Times of the accepted steps.
+    x : ndarray, (n + 1, N)
+        Dual coordinates there.
+    dense : ndarray, (n, K, N)
+        Coefficients of the continuous extension on each step; its error is of the method's order.
+    rests : bool
+        Whether the flow came to rest at the last node, so that later times repeat it.
+    """
+
+    problem: Problem
+    chart: Chart
+    heads: int
+    t: Floats
+    x: Floats
+    dense: Floats
+    rests: bool = False
+
+    def __post_init__(self) -> None:
+        for values in (self.t, self.x, self.dense):
+            values.setflags(write=False)
+
+    def __call__(self, t: ArrayLike) -> State:
+        """Evaluate omega (..., H, B) and mu (..., H, I) at times ``t`` of any shape.
+
+        Raises
+        ------
+        ProblemError
+            If a time lies outside the solved interval.
+        """
+        times = np.asarray(t, dtype=np.float64)
+        first, last = self.t[0], self.t[-1]
+        outside = ~((times >= first) & ((times <= last) | (self.rests & ~np.isnan(times))))
+        if outside.any():
+            raise ProblemError("t", float(times[outside].flat[0]), f"times in [{first:g}, {last:g}]")
+        flat = np.minimum(times.ravel(), last)
+        theta = np.empty((flat.size, self.x.shape[1]))
+        if self.t.size == 1:
+            kernels.to_primal(self.chart, self.x[0], theta[0])
+            theta[:] = theta[0]
+        else:
+            kernels.evaluate(self.chart, self.t, self.x, self.dense, flat, theta)
+        split = self.heads * self.problem.blocks
+        return State(
+            theta[:, :split].reshape(*times.shape, self.heads, self.problem.blocks),
+            theta[:, split:].reshape(*times.shape, self.heads, self.problem.tasks),
+        )
+
+    def refined(self, points: int) -> Floats:
+        """Times that split every step into ``points`` equal parts, the nodes included."""
+        if self.t.size == 1:
+            return np.array(self.t)
+        fractions = np.arange(points) / points
+        inner = self.t[:-1, None] + np.diff(self.t)[:, None] * fractions
+        return np.append(inner.ravel(), self.t[-1])

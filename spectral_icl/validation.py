@@ -1,0 +1,123 @@
+"""The one exception for bad input, and the checks that raise it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+LARGEST = 1e12  # magnitudes beyond this are typing errors, and their products would overflow
+_SHOWN = 60  # characters of an offending value that an error line repeats
+
+
+class ProblemError(ValueError):
+    """Bad input: one line with the argument, the value it had and what was expected.
+
+    Attributes
+    ----------
+    argument : str
+        Name of the argument, with an index or dotted path where one helps.
+    value : object
+        What it was.
+    expected : str
+        What would have been accepted.
+    """
+
+    def __init__(self, argument: str, value: object, expected: str) -> None:
+        self.argument = argument
+        self.value = value
+        self.expected = expected
+        shown = " ".join(repr(value).split())
+        if len(shown) > _SHOWN:
+            shown = shown[:_SHOWN] + "..."
+        super().__init__(f"{argument}: expected {expected}, got {shown}")
+
+
+def number(
+    argument: str,
+    value: object,
+    *,
+    minimum: float = -LARGEST,
+    maximum: float = LARGEST,
+    above: bool = False,
+) -> float:
+    """``value`` as a float in [minimum, maximum], or in (minimum, maximum] if ``above``."""
+    relation = ">" if above else ">="
+    expected = f"a number {relation} {minimum:g} and <= {maximum:g}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ProblemError(argument, value, expected)
+    try:
+        result = float(value)
+    except OverflowError:
+        raise ProblemError(argument, value, expected) from None
+    low = result > minimum if above else result >= minimum
+    if not (low and result <= maximum):
+        raise ProblemError(argument, value, expected)
+    return result
+
+
+def integer(argument: str, value: object, *, minimum: int, maximum: int) -> int:
+    """``value`` as an int in [minimum, maximum]; a float is refused unless it is whole."""
+    expected = f"a whole number >= {minimum} and <= {maximum}"
+    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    if isinstance(value, bool) or not whole:
+        raise ProblemError(argument, value, expected)
+    result = int(value)  # type: ignore[call-overload]
+    if not minimum <= result <= maximum:
+        raise ProblemError(argument, value, expected)
+    return int(result)
+
+
+def numbers(
+    argument: str, value: object, *, size: int | None = None, minimum: float = -LARGEST
+) -> tuple[float, ...]:
+    """A sequence of numbers (of ``size`` entries), or one number that stands for all of them."""
+    if isinstance(value, Real) and size is not None:
+        return (number(argument, value, minimum=minimum),) * size
+    many = "numbers" if size is None else f"{size} numbers"
+    entries = sequence(argument, value, many)
+    if size is not None and len(entries) != size:
+        raise ProblemError(argument, value, f"{size} numbers")
+    return tuple(number(f"{argument}[{k}]", x, minimum=minimum) for k, x in enumerate(entries))
+
+
+def sequence(argument: str, value: object, many: str) -> Sequence[object]:
+    """``value`` as a non-empty sequence (list, tuple or array), which strings are not."""
+    if isinstance(value, np.ndarray) and value.ndim > 0:
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) == 0:
+        raise ProblemError(argument, value, many)
+    return value
+
+
+def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...]) -> Floats:
+    """``value`` as a fresh float64 array of ``shape`` (None matches any size) of finite numbers."""
+    wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+    expected = f"an array of finite numbers of shape {wanted}"
+    try:
+        result = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ProblemError(argument, value, expected) from None
+    matches = result.ndim == len(shape) and all(
+        n is None or n == m for n, m in zip(shape, result.shape, strict=True)
+    )
+    if not matches:
+        raise ProblemError(argument, f"shape {result.shape}", expected)
+    bad = ~np.isfinite(result)
+    if bad.any():
+        where = tuple(int(k) for k in np.argwhere(bad)[0])
+        name = f"{argument}[{', '.join(map(str, where))}]"
+        raise ProblemError(name, float(result[where]), "a finite number")
+    return result
+
+
+def choice(argument: str, value: object, options: Sequence[str]) -> str:
+    """``value`` if it is one of ``options``."""
+    if value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        raise ProblemError(argument, value, f"one of {listed}")
+    return str(value)
