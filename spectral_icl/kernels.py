@@ -325,6 +325,56 @@ def _cholesky_solve(factor, size, rhs):
 # --------------------------------------------------------------------------------------------------
 
 
+class Work(NamedTuple):
+    """Scratch of one integration; the comments of the functions that fill the arrays say what they hold."""
+
+    theta: np.ndarray  # (N,) at the last accepted state, as are slope, hess, root, scaled and row_size
+    slope: np.ndarray
+    trial: np.ndarray  # (N,) stage arguments, finally the new state; new_theta and new_slope belong to it
+    new_theta: np.ndarray
+    new_slope: np.ndarray
+    grad: np.ndarray
+    increments: np.ndarray  # (stages, N)
+    weights: np.ndarray  # (N,)
+    root: np.ndarray
+    row_size: np.ndarray
+    rhs: np.ndarray
+    order: np.ndarray  # (N,) int64
+    hess: np.ndarray  # (N, N)
+    scaled: np.ndarray
+    factor: np.ndarray
+    idle_rows: np.ndarray
+    exponential: np.ndarray  # (H, H)
+    residual: np.ndarray  # (I, B)
+    noise_push: np.ndarray  # (H, B)
+
+
+@njit(**_INNER)
+def _workspace(size, shape, stages):
+    heads, blocks, tasks = shape
+    return Work(
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty((stages, size)),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size, dtype=np.int64),
+        np.zeros((size, size)),
+        np.zeros((size, size)),
+        np.empty((size, size)),
+        np.empty((size, size)),
+        np.empty((heads, heads)),
+        np.empty((tasks, blocks)),
+        np.empty((heads, blocks)),
+    )
+
+
 @njit(**_ENTRY)
 def field(model, chart, shape, x, theta, grad, exponential, residual, noise_push, out):
     """Fill dx/dt and leave theta, the gradient and the work arrays of `gradient` behind.
@@ -422,13 +472,15 @@ def _scale_hessian(chart, theta, x, hess, root, scaled, row_size):
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
-def _factorise(chart, hess, root, scaled, row_size, step, order, factor, idle_rows):
+def _factorise(chart, step, work):
     """Factor I + step Q S Q on the entries that matter and return (how many matter, success).
 
     Entries whose coupling is below rounding (losing heads, whose theta has all but vanished) are
     followed by substitution: ``order`` lists the coupled entries first, then the idle ones, and
     ``idle_rows`` holds step * P s S Q of the idle ones against the coupled ones.
     """
+    hess, root, scaled, order = work.hess, work.root, work.scaled, work.order
+    factor, idle_rows, row_size = work.factor, work.idle_rows, work.row_size
     size = root.size
     coupled = np.int64(0)
     idle = size
@@ -473,12 +525,13 @@ def _solve_stage(chart, root, order, coupled, factor, idle_rows, work, stage):
 
 
 @njit(**_INNER)
-def _first_step(tableau, chart, slope, root, hess, weights, work, span):
+def _first_step(tableau, chart, work, span):
     """A first step from the first two derivatives of the solution (the Jacobian is at hand).
 
     They give the rate at which the tightest component moves; a step of order p then makes an error of one
     tolerance where (step * rate)^p ~ that tolerance.
     """
+    slope, root, hess, weights, second = work.slope, work.root, work.hess, work.weights, work.rhs
     size = slope.size
     tightest = 0.0
     for i in range(size):
@@ -487,14 +540,89 @@ def _first_step(tableau, chart, slope, root, hess, weights, work, span):
             entry = hess[i, j] if i <= j else hess[j, i]
             if chart.speed[j] > 0.0:
                 bend += entry * root[j] * abs(root[j]) / chart.speed[j] * slope[j]
-        work[i] = bend * chart.speed[i]
+        second[i] = bend * chart.speed[i]
         if weights[i] > tightest:
             tightest = weights[i]
-    rate = max(_norm(slope, weights) / tightest, np.sqrt(_norm(work, weights) / tightest))
+    rate = max(_norm(slope, weights) / tightest, np.sqrt(_norm(second, weights) / tightest))
     if not rate > 0.0 or not np.isfinite(rate):
         return span if np.isfinite(span) else 1.0
     step = 0.5 * tightest ** (-1.0 / tableau.order) / rate
     return step if step < span else span
+
+
+@njit(**_INNER)
+def _prepare(model, chart, shape, x, rtol, work):
+    """Build the Hessian, its symmetric form and the weights at x, from the work arrays of `field`."""
+    heads, blocks, tasks = shape
+    first_mu = heads * blocks
+    hessian(
+        model,
+        work.theta[:first_mu].reshape(heads, blocks),
+        work.theta[first_mu:].reshape(heads, tasks),
+        work.exponential,
+        work.residual,
+        work.noise_push,
+        work.hess,
+    )
+    _scale_hessian(chart, work.theta, x, work.hess, work.root, work.scaled, work.row_size)
+    _weights(chart, x, rtol, work.weights)
+
+
+@njit(**_INNER)
+def _attempt(model, chart, tableau, shape, x, step, coupled, work):
+    """Fill the stage increments of one step, the new state and its field.
+
+    Returns (error, field evaluations): the error in units of the tolerance, infinite if something on the
+    way was not finite. The field at the new state is evaluated only if the error is acceptable; that it is
+    finite is part of accepting the step.
+    """
+    trial, increments, new_slope = work.trial, work.increments, work.new_slope
+    stages, size = increments.shape
+    evaluations = 0
+    error = 0.0
+    for s in range(stages + 1):
+        if s > 0:
+            for n in range(size):
+                trial[n] = x[n]
+            row = min(s, stages - 1)  # the solution is the last stage's argument plus its increment
+            for q in range(s):
+                coefficient = tableau.a[row, q] if q < row else 1.0
+                if coefficient != 0.0:
+                    for n in range(size):
+                        trial[n] += coefficient * increments[q, n]
+        if s == stages:
+            error = _norm(increments[stages - 1], work.weights)
+            if not error <= 1.0:
+                return (error if np.isfinite(error) else np.inf), evaluations
+        if s > 0:
+            evaluations += 1
+            finite = field(
+                model,
+                chart,
+                shape,
+                trial,
+                work.new_theta,
+                work.grad,
+                work.exponential,
+                work.residual,
+                work.noise_push,
+                new_slope,
+            )
+            if not finite:
+                return np.inf, evaluations
+        if s < stages:
+            slope = new_slope if s > 0 else work.slope
+            stage = increments[s]
+            for n in range(size):
+                stage[n] = step * slope[n]
+            for q in range(s):
+                coefficient = tableau.c[s, q]
+                for n in range(size):
+                    stage[n] += coefficient * increments[q, n]
+            for n in range(size):
+                stage[n] *= tableau.gamma
+            _solve_stage(chart, work.root, work.order, coupled, work.factor, work.idle_rows, work.rhs, stage)
+    return error, evaluations
 
 
 @njit(**_ENTRY)
@@ -506,187 +634,113 @@ def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, 
     solution in the largest weighted component. A step that reaches past the pole of the stability
     function on a growing mode shows as a matrix that is not positive definite, and is rejected.
     """
-    heads, blocks, tasks = shape
     size = record.x.shape[1]
-    stages = tableau.a.shape[0]
-    first_mu = heads * blocks
     capacity = record.t.size - 1
-
+    exponent = 1.0 / tableau.order
+    work = _workspace(size, shape, tableau.a.shape[0])
     x = np.empty(size)
-    x[:] = record.x[0]
-    trial = np.empty(size)
-    theta = np.empty(size)
-    theta_stage = np.empty(size)
-    grad = np.empty(size)
-    slope0 = np.empty(size)
-    slope1 = np.empty(size)
-    increments = np.empty((stages, size))
-    weights = np.empty(size)
-    root = np.empty(size)
-    row_size = np.empty(size)
-    work = np.empty(size)
-    order = np.empty(size, dtype=np.int64)
-    hess = np.zeros((size, size))
-    scaled = np.zeros((size, size))
-    factor = np.empty((size, size))
-    idle_rows = np.empty((size, size))
-    exponential = np.empty((heads, heads))
-    residual = np.empty((tasks, blocks))
-    noise_push = np.empty((heads, blocks))
-
-    t = progress.real[0]
-    step = progress.real[1]
-    previous_error = progress.real[2]
+    for n in range(size):
+        x[n] = record.x[0, n]
+    t, step, previous_error = progress.real
     count = progress.count
     record.t[0] = t
     accepted = 0
     fresh = True  # the Hessian at x is not yet known
-    cause = REACHED_END  # why the last attempt produced no finite step, if it did not
-    just_rejected = False
+    rejected = False  # the last attempt was
+    cause = REACHED_END  # why the last attempt was not finite, if it was not
 
     count[2] += 1
-    if not field(model, chart, shape, x, theta, grad, exponential, residual, noise_push, slope0):
+    if not field(
+        model,
+        chart,
+        shape,
+        x,
+        work.theta,
+        work.grad,
+        work.exponential,
+        work.residual,
+        work.noise_push,
+        work.slope,
+    ):
         return (OVERFLOW if _all_finite(x) else NON_FINITE), accepted
 
     while True:
         if fresh:
             if t >= t_end:
                 return REACHED_END, accepted
-            if stationary > 0.0 and _is_stationary(chart, x, theta, slope0, stationary):
+            if stationary > 0.0 and _is_stationary(chart, x, work.theta, work.slope, stationary):
                 return STATIONARY, accepted
             if accepted == capacity:
                 return BUFFER_FULL, accepted
-            hessian(
-                model,
-                theta[:first_mu].reshape(heads, blocks),
-                theta[first_mu:].reshape(heads, tasks),
-                exponential,
-                residual,
-                noise_push,
-                hess,
-            )
+            _prepare(model, chart, shape, x, rtol, work)
             count[3] += 1
-            _scale_hessian(chart, theta, x, hess, root, scaled, row_size)
-            _weights(chart, x, rtol, weights)
             fresh = False
             if step <= 0.0:
-                step = _first_step(tableau, chart, slope0, root, hess, weights, work, t_end - t)
+                step = _first_step(tableau, chart, work, t_end - t)
         if count[0] + count[1] >= max_steps:
             return STEP_LIMIT, accepted
         remaining = t_end - t
         if step >= remaining:
             step = remaining
-        elif step > 0.5 * remaining and np.isfinite(remaining):
+        elif step > 0.5 * remaining:
             step = 0.5 * remaining  # two even steps rather than one and a sliver
         if step <= 4e-16 * abs(t) or step < 1e-290:
             return (STEP_UNDERFLOW if cause == REACHED_END else cause), accepted
 
-        scaled_step = tableau.gamma * step
-        coupled, definite = _factorise(
-            chart, hess, root, scaled, row_size, scaled_step, order, factor, idle_rows
-        )
         count[4] += 1
+        coupled, definite = _factorise(chart, tableau.gamma * step, work)
         if not definite:
             count[1] += 1
             step *= 0.5
-            just_rejected = True
+            rejected = True
             continue
-
-        finite = True
-        for s in range(stages):
-            stage = increments[s]
-            if s == 0:
-                for n in range(size):
-                    stage[n] = slope0[n]
-            else:
-                for n in range(size):
-                    trial[n] = x[n]
-                for q in range(s):
-                    coefficient = tableau.a[s, q]
-                    if coefficient != 0.0:
-                        for n in range(size):
-                            trial[n] += coefficient * increments[q, n]
-                count[2] += 1
-                finite = field(
-                    model,
-                    chart,
-                    shape,
-                    trial,
-                    theta_stage,
-                    grad,
-                    exponential,
-                    residual,
-                    noise_push,
-                    stage,
-                )
-                if not finite:
-                    break
-            for n in range(size):
-                stage[n] *= scaled_step
-            for q in range(s):
-                coefficient = tableau.gamma * tableau.c[s, q]
-                for n in range(size):
-                    stage[n] += coefficient * increments[q, n]
-            _solve_stage(chart, root, order, coupled, factor, idle_rows, work, stage)
-        exponent = 1.0 / tableau.order
-        if finite:
-            error = _norm(increments[stages - 1], weights)
-            if error > 1.0 and np.isfinite(error):
-                count[1] += 1
-                step *= max(0.1, 0.9 * error**-exponent)
-                just_rejected = True
-                continue
-            for n in range(size):
-                trial[n] += increments[stages - 1, n]
-            count[2] += 1
-            finite = field(  # of the new state: its finiteness is part of accepting the step
-                model,
-                chart,
-                shape,
-                trial,
-                theta_stage,
-                grad,
-                exponential,
-                residual,
-                noise_push,
-                slope1,
-            )
-        if not finite:
-            cause = OVERFLOW if _all_finite(trial) else NON_FINITE
+        error, evaluations = _attempt(model, chart, tableau, shape, x, step, coupled, work)
+        count[2] += evaluations
+        if not error <= 1.0:
             count[1] += 1
-            step *= 0.1
-            just_rejected = True
+            rejected = True
+            if np.isfinite(error):
+                cause = REACHED_END
+                step *= max(0.1, 0.9 * error**-exponent)
+            else:
+                cause = OVERFLOW if _all_finite(work.trial) else NON_FINITE
+                step *= 0.1
             continue
-        cause = REACHED_END
 
-        for n in range(size):
-            x[n] = trial[n]
-            theta[n] = theta_stage[n]
-            slope0[n] = slope1[n]
         t = t_end if step >= remaining else t + step
-        record.t[accepted + 1] = t
         for n in range(size):
-            record.x[accepted + 1, n] = x[n]
-        for k in range(tableau.dense.shape[0]):
-            for n in range(size):
-                total = 0.0
-                for s in range(stages):
-                    total += tableau.dense[k, s] * increments[s, n]
-                record.dense[accepted, k, n] = total
+            x[n] = work.trial[n]
+            work.theta[n] = work.new_theta[n]
+            work.slope[n] = work.new_slope[n]
+        _store(tableau, work.increments, accepted, t, x, record)
         accepted += 1
         count[0] += 1
         error = max(error, 1e-8)
         growth = 0.9 * error ** (-0.9 * exponent) * previous_error ** (0.2 * exponent)
-        growth = min(10.0, max(0.2, growth))
-        if just_rejected:
-            growth = min(1.0, growth)
-        just_rejected = False
+        growth = min(1.0 if rejected else 10.0, max(0.2, growth))
         previous_error = error
         step *= growth
         progress.real[0] = t
         progress.real[1] = step
         progress.real[2] = previous_error
         fresh = True
+        rejected = False
+        cause = REACHED_END
+
+
+@njit(**_INNER)
+def _store(tableau, increments, index, t, x, record):
+    """Record an accepted step: the node it ends in and the coefficients of its continuous extension."""
+    stages, size = increments.shape
+    record.t[index + 1] = t
+    for n in range(size):
+        record.x[index + 1, n] = x[n]
+    for k in range(tableau.dense.shape[0]):
+        for n in range(size):
+            total = 0.0
+            for s in range(stages):
+                total += tableau.dense[k, s] * increments[s, n]
+            record.dense[index, k, n] = total
 
 
 @njit(**_ENTRY)

@@ -120,8 +120,8 @@ def predicted_emergence(
     """Predicted emergence time of a task, the head that takes it, and why not if there is no prediction.
 
     In the warm-up a head alone on a disjoint task obeys omega' = c1 omega mu, mu' = mu (c2 omega - n mu) with
-    c1 = 4 c kappa a / d, c2 = 4 kappa a, n = 4 s / L. So mu = A omega + C omega^(-n/c1), A = c2 / (c1 + n), and
-    omega diverges at
+    c1 = 4 c kappa a / d, c2 = 4 kappa a and n = 4 s / L. So mu = A omega + C omega^(-n/c1) with
+    A = c2 / (c1 + n), and omega diverges at
 
         T = integral_omega0^inf domega / (c1 omega mu(omega))
           = 2F1(1, p; 1 + p; 1 - mu0 / (A omega0)) / (c1 A omega0),   p = c1 / (c1 + n).
@@ -280,7 +280,7 @@ def _escape(problem: Problem, trajectory: Trajectory, times: Floats, emerged: Em
     assert winner is not None
     mu = trajectory(times).mu[:, :, task]
     toward = np.sign(mu[-1, winner])
-    later = times > emerged.settled
+    later = times > emerged.time
     if not later.any():
         return None
     ally = toward * mu[np.flatnonzero(later)[0] - 1] >= 0.0  # same sign as the winner, until it escapes

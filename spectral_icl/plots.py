@@ -11,6 +11,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from spectral_icl.files import FIGURES, check_target, replacing
 from spectral_icl.reduced import task_loss
@@ -23,7 +24,8 @@ STYLE = "spectral_icl.paper"
 _WIDTH = 6.75  # inches: a page's text width
 _MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
 _MOST_LABELLED = 8  # heads with an entry in the legend, tasks with a number in the heat map
-_LOG_FROM = 20.0  # a run this many times longer than its emergence is shown in log time
+_LOG_FROM = 5.0  # a run this many times longer than its warm-up is shown in log time
+_DASHES = ("-", (0, (4, 1.5)), (0, (2, 1.5)), (0, (4, 1, 1, 1)))  # equal tasks lie on top of each other
 _SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
 _BENCHMARKS = {
     "single_head": ("best single head", (0, (1, 1))),
@@ -68,12 +70,16 @@ def loss(solution: Solution, axes: Axes) -> None:
     if solution.problem.tasks > 1:
         for task in range(solution.problem.tasks):
             named = task < _MOST_LABELLED
-            (line,) = axes.plot(times, dense[:, task], lw=0.9, label=f"task {task}" if named else None)
+            label = f"task {task}" if named else None
+            (line,) = axes.plot(times, dense[:, task], lw=0.9, ls=_DASHES[task % 4], label=label)
             lines += [line] if named else []
     for key, bound in benchmarks(solution).items():
         label, dashes = _BENCHMARKS[key]
         lines.append(axes.axhline(bound.loss, color="0.35", lw=0.8, ls=dashes, label=label))
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     _time_axis(solution, axes)
     axes.set_xlabel("gradient-flow time $t$")
     axes.set_ylabel("loss (query noise included)")
@@ -116,29 +122,21 @@ def mu(solution: Solution, task: int, axes: Axes) -> None:
 
 
 def allocation_map(solution: Solution, axes: Axes) -> None:
-    """The final head-by-task map: the share of each head in what was learned of each task."""
-    shares = np.nan_to_num(solution.shares)
-    bound = max(1.0, float(np.abs(shares).max()))
-    image = axes.imshow(shares, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
-    heads, tasks = shares.shape
+    """The final head-by-task map of mu: which head serves which task, and with which sign."""
+    values = solution(solution.trajectory.t[-1]).mu
+    bound = float(np.abs(values).max()) or 1.0
+    image = axes.imshow(values, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
+    heads, tasks = values.shape
     if heads <= _MOST_LABELLED and tasks <= _MOST_LABELLED:
         axes.set_xticks(range(tasks))
         axes.set_yticks(range(heads))
-        for head in range(heads):
-            for task in range(tasks):
-                dark = abs(shares[head, task]) > 0.6 * bound
-                axes.text(
-                    task,
-                    head,
-                    f"{shares[head, task] + 0.0:.2f}",
-                    ha="center",
-                    va="center",
-                    size=6,
-                    color="white" if dark else "black",
-                )
+        for (head, task), value in np.ndenumerate(values):
+            color = "white" if abs(value) > 0.6 * bound else "black"
+            text = f"{value:.2f}".replace("-0.00", "0.00")
+            axes.text(task, head, text, ha="center", va="center", size=6, color=color)
     axes.set_xlabel("task")
     axes.set_ylabel("head")
-    axes.set_title("final share of the task")
+    axes.set_title(r"final OV value $\mu$")
     axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03)
 
 

@@ -1,0 +1,299 @@
+"""How the method was chosen: the package's integrator with three Rosenbrock tableaux.
+
+    python -m benchmarks.methods [--out DIR]
+
+Rodas5P (order 5, what `gradient_flow` uses) against Rodas4 (Hairer and Wanner, Solving ODEs II, VI.4) and
+Rodas4P2 (Steinebach 2020), of order 4 with two stages fewer, on the cases of tests/data/flow_reference.json.
+The compiled integrator alone is timed. The error is the largest |theta - reference| / max(1, |reference|)
+over the times of the case, continuous extension included. The reference is Rodas5P at rtol 1e-13, because
+the file's stated accuracy does not resolve 1e-10; the distance between the two is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import spectral_icl as si
+from benchmarks import record
+from benchmarks.rivals import Floats, Shape
+from spectral_icl import kernels
+from spectral_icl.kernels import Chart, Model, Progress, Record, Tableau
+from spectral_icl.parametrization import Parametrization, to_dual
+from spectral_icl.tableau import RODAS5P
+
+CASES = Path(__file__).parents[1] / "tests" / "data" / "flow_reference.json"
+TARGETS = (1e-6, 1e-8, 1e-10)
+_LADDER = tuple(10.0**-k for k in range(3, 12))
+_REPEATS = 15
+_CAPACITY = 20_000
+
+
+def _tableau(
+    gamma: float, order: int, stage: list[list[float]], coupling: list[list[float]], dense: list[list[float]]
+) -> Tableau:
+    square = np.zeros((2, len(stage), len(stage)))
+    for target, rows in zip(square, (stage, coupling), strict=True):
+        for i, row in enumerate(rows):
+            target[i, : len(row)] = row
+    return Tableau(gamma, order, square[0], square[1], np.array(dense))
+
+
+_RODAS4_LAST = [1.221224509226641, 6.019134481288629, 12.53708332932087, -0.6878860361058950]
+RODAS4 = _tableau(
+    gamma=0.25,
+    order=4,
+    stage=[
+        [],
+        [1.544],
+        [0.9466785280815826, 0.2557011698983284],
+        [3.314825187068521, 2.896124015972201, 0.9986419139977817],
+        _RODAS4_LAST,
+        [*_RODAS4_LAST, 1.0],
+    ],
+    coupling=[
+        [],
+        [-5.6688],
+        [-2.430093356833875, -0.2063599157091915],
+        [-0.1073529058151375, -9.594562251023355, -20.47028614809616],
+        [7.496443313967647, -10.24680431464352, -33.99990352819905, 11.70890893206160],
+        [
+            8.083246795921522,
+            -7.981132988064893,
+            -31.52159432874371,
+            16.31930543123136,
+            -6.058818238834054,
+        ],
+    ],
+    dense=[
+        [
+            10.12623508344586,
+            -7.487995877610167,
+            -34.80091861555747,
+            -7.992771707568823,
+            1.025137723295662,
+            0.0,
+        ],
+        [
+            -0.6762803392801253,
+            6.087714651680015,
+            16.43084320892478,
+            24.76722511418386,
+            -6.594389125716872,
+            0.0,
+        ],
+    ],
+)
+
+_RODAS4P2_LAST = [7.089566927282776, 4.573591406461604, -8.423496976860259, -0.959280113459775]
+RODAS4P2 = _tableau(
+    gamma=0.25,
+    order=4,
+    stage=[
+        [],
+        [3.0],
+        [0.906377755268814, -0.189707390391685],
+        [3.758617027739064, 1.161741776019525, -0.849258085312803],
+        _RODAS4P2_LAST,
+        [*_RODAS4P2_LAST, 1.0],
+    ],
+    coupling=[
+        [],
+        [-12.0],
+        [-6.354581592719008, 0.338972550544623],
+        [-8.575016317114033, -7.606483992117508, 12.224997650124820],
+        [-5.888975457523102, -8.157396617841821, 24.805546872612922, 12.790401512796979],
+        [
+            -4.408651676063871,
+            -6.692003137674639,
+            24.625568527593117,
+            16.627521966636085,
+            -5.714285714285718,
+        ],
+    ],
+    dense=[
+        [
+            -5.323528268423303,
+            -10.042123754867493,
+            17.175254928256965,
+            -5.079931171878093,
+            -0.016185991706112,
+            0.0,
+        ],
+        [
+            6.984505741529879,
+            6.914061169603662,
+            -0.849178943070653,
+            18.104410789349338,
+            -3.516963011559032,
+            0.0,
+        ],
+    ],
+)
+
+METHODS = {"Rodas5P": RODAS5P, "Rodas4": RODAS4, "Rodas4P2": RODAS4P2}
+
+
+class Case(NamedTuple):
+    """One reference case, ready for the kernel."""
+
+    model: Model
+    chart: Chart
+    shape: Shape
+    start: Floats
+    times: Floats
+    filed: Floats  # (T, N) theta of the file
+    accuracy: float  # of the file, as it says itself
+
+
+@dataclass
+class Run:
+    """One method at one tolerance."""
+
+    method: str
+    rtol: float
+    steps: int
+    rejected: int
+    error: float
+    seconds: float
+
+
+def load(table: dict[str, Any]) -> Case:
+    """A case of the reference file."""
+    problem = si.Problem.from_dict(
+        {name: table[name] for name in ("block_sizes", "signal", "noise", "context_length", "covariance")}
+    )
+    start = si.State(np.array(table["omega0"]), np.array(table["mu0"]))
+    weights: dict[str, Callable[[], Parametrization]] = {
+        "balanced": lambda: si.Balanced(table["key_scale"]),
+        "factored": lambda: si.Factored(table["imbalance_omega"], table["imbalance_mu"], table["key_scale"]),
+        "merged": si.Merged,
+    }
+    chart = weights[table["parametrization"]]().chart(problem, start)
+    count = len(table["times"])
+    filed = [np.reshape(table[name], (count, -1)) for name in ("omega", "mu")]
+    return Case(
+        model=problem.model(),
+        chart=chart,
+        shape=(start.omega.shape[0], problem.blocks, problem.tasks),
+        start=to_dual(chart, start),
+        times=np.array(table["times"], dtype=np.float64),
+        filed=np.concatenate(filed, axis=1),
+        accuracy=table["agreement"],
+    )
+
+
+def integrate(case: Case, tableau: Tableau, rtol: float, buffers: Record) -> tuple[Progress, int, float]:
+    """Solve to the last time; the work, the accepted steps and the seconds."""
+    progress = Progress(np.array([0.0, 0.0, 1.0]), np.zeros(5, dtype=np.int64))
+    buffers.x[0] = case.start
+    began = time.perf_counter()
+    status, accepted = kernels.integrate(
+        case.model, case.chart, tableau, case.shape, case.times[-1], rtol, 0.0, _CAPACITY, progress, buffers
+    )
+    seconds = time.perf_counter() - began
+    if status != kernels.REACHED_END:
+        raise RuntimeError(f"status {status} at t = {progress.real[0]:g}, rtol {rtol:g}")
+    return progress, accepted, seconds
+
+
+def buffers_for(case: Case, tableau: Tableau) -> Record:
+    """Room for every step."""
+    size = case.start.size
+    return Record(
+        np.empty(_CAPACITY + 1),
+        np.empty((_CAPACITY + 1, size)),
+        np.empty((_CAPACITY, tableau.dense.shape[0], size)),
+    )
+
+
+def states(case: Case, buffers: Record, accepted: int) -> Floats:
+    """Theta at the times of the case."""
+    theta = np.empty((case.times.size, case.start.size))
+    nodes = slice(accepted + 1)
+    kernels.evaluate(
+        case.chart, buffers.t[nodes], buffers.x[nodes], buffers.dense[:accepted], case.times, theta
+    )
+    return theta
+
+
+def deviation(theta: Floats, reference: Floats) -> float:
+    """The error of the docstring above."""
+    return float((np.abs(theta - reference) / np.maximum(1.0, np.abs(reference))).max())
+
+
+def measure(case: Case, reference: Floats) -> list[Run]:
+    """Every method down the ladder; the repeats take turns."""
+    runs = []
+    buffers = {name: buffers_for(case, tableau) for name, tableau in METHODS.items()}
+    for rtol in _LADDER:
+        for name, tableau in METHODS.items():
+            progress, accepted, seconds = integrate(case, tableau, rtol, buffers[name])
+            error = deviation(states(case, buffers[name], accepted), reference)
+            runs.append(Run(name, rtol, accepted, int(progress.count[1]), error, seconds))
+    for _ in range(_REPEATS):
+        for entry in runs:
+            seconds = integrate(case, METHODS[entry.method], entry.rtol, buffers[entry.method])[2]
+            entry.seconds = min(entry.seconds, seconds)
+    return runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="comparison of Rosenbrock tableaux")
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    options = parser.parse_args()
+
+    lines = [record.machine_line()]
+    data: dict[str, Any] = {}
+    for name, table in json.loads(CASES.read_text("utf-8")).items():
+        case = load(table)
+        buffers = buffers_for(case, RODAS5P)
+        reference = states(case, buffers, integrate(case, RODAS5P, 1e-13, buffers)[1])
+        distance = deviation(case.filed, reference)
+        runs = measure(case, reference)
+        lines += ["", f"{name}: N = {case.start.size}, t = {case.times[-1]:g}"]
+        lines.append(f"  reference within {distance:.1e} of the file, whose accuracy is {case.accuracy:.1e}")
+        lines.append("  rtol    " + "".join(f"{method:^34}" for method in METHODS))
+        lines.append("          " + "  steps  refused    error       ms  " * len(METHODS))
+        for rtol in _LADDER:
+            lines.append(
+                f"  {rtol:.0e} "
+                + "".join(
+                    f"{run.steps:8d} {run.rejected:7d}  {run.error:.1e} {1e3 * run.seconds:8.3f} "
+                    for run in runs
+                    if run.rtol == rtol
+                )
+            )
+        matched = {
+            f"{target:.0e}": {
+                method: record.time_at_error(
+                    [(run.error, run.seconds) for run in runs if run.method == method], target
+                )
+                for method in METHODS
+            }
+            for target in TARGETS
+        }
+        lines.append("  milliseconds at matched error")
+        for target_name, times in matched.items():
+            cells = (f"{1e3 * s:34.3f} " if s is not None else f"{'-':>34} " for s in times.values())
+            lines.append(f"  {target_name} " + "".join(cells))
+        data[name] = {
+            "reference_distance": distance,
+            "file_accuracy": case.accuracy,
+            "matched": matched,
+            "runs": [asdict(run) for run in runs],
+        }
+    text = "\n".join(line.rstrip() for line in lines)
+    print(text)
+    record.write(options.out, "methods", text, {"cases": data})
+
+
+if __name__ == "__main__":
+    main()

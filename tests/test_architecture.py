@@ -1,0 +1,206 @@
+"""The shape of the package: who may import whom, what importing costs, what cannot be changed."""
+
+import ast
+import configparser
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from importlinter.cli import lint_imports
+
+import spectral_icl as si
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "spectral_icl"
+MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "spectral_icl."))
+
+
+def test_imports_keep_their_direction(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(config_filename=str(ROOT / "setup.cfg"), no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+def test_contract_names_every_module() -> None:
+    """A module outside the layers could import anything."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", "utf-8")
+    layers = config["importlinter:contract:layers"]["layers"].replace("|", " ").split()
+    assert sorted(layers) == MODULES
+
+
+def test_every_jitted_function_is_in_one_file() -> None:
+    """Numba stamps its cache with one file: a callee in another would leave its callers stale."""
+    jitted = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        imported = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+        imported += [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+        if any(name.split(".")[0] == "numba" for name in imported):
+            jitted.append(path.name)
+    assert jitted == ["kernels.py"]
+
+
+def ask(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout
+
+
+def test_import_is_light() -> None:
+    """Optional and slow packages are imported where they are used, and nothing is compiled."""
+    code = """if True:
+        import sys
+        import spectral_icl
+        from spectral_icl import kernels
+        heavy = ["matplotlib", "xarray", "pydantic", "click", "scipy.optimize", "scipy.special", "torch",
+                 "sympy", "zarr", "h5netcdf", "pandas", "theory", "validation"]
+        print([name for name in heavy if name in sys.modules])
+        jitted = [f for f in vars(kernels).values() if hasattr(f, "py_func")]
+        print(len(jitted) > 10, [f.__name__ for f in jitted if f.signatures])
+    """
+    assert ask(code).splitlines() == ["[]", "True []"]
+
+
+def test_a_flow_needs_no_optional_package() -> None:
+    code = """if True:
+        import sys
+        for name in ("matplotlib", "xarray", "zarr", "h5netcdf"):
+            sys.modules[name] = None
+        import spectral_icl as si
+        p = si.Problem.multitask(task_sizes=(4, 4), signal=10.0, noise=0.09, context_length=100)
+        sol = si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=1.0)
+        sol.phases, sol.allocation, sol.message, sol.saturation, repr(sol), sol._repr_html_()
+        print(len(sol.allocation))
+    """
+    assert ask(code) == "2\n"
+
+
+def test_command_line_help_solves_nothing() -> None:
+    code = """if True:
+        import sys
+        sys.argv = ["spectral-icl", "flow", "--help"]
+        from spectral_icl import kernels
+        from spectral_icl.cli import main
+        main()
+        print([name for name in ("matplotlib", "xarray", "scipy.optimize") if name in sys.modules])
+        print([f.__name__ for f in vars(kernels).values() if getattr(f, "signatures", None)])
+    """
+    assert ask(code).splitlines()[-2:] == ["[]", "[]"]
+
+
+@pytest.fixture(scope="module")
+def solution() -> si.Solution:
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
+    return si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=5.0)
+
+
+def test_fields_cannot_be_rebound(solution: si.Solution) -> None:
+    objects = [
+        solution,
+        solution.problem,
+        solution.trajectory,
+        solution.stats,
+        solution.parametrization,
+        solution.phases,
+        solution.saturation,
+        si.Factored(1e-6, 1e-6),
+        si.optimal.lower_bound(solution.problem),
+    ]
+    for frozen in objects:
+        for field in fields(frozen):  # type: ignore[arg-type]
+            with pytest.raises(FrozenInstanceError):
+                setattr(frozen, field.name, None)
+
+
+def test_arrays_cannot_be_written(solution: si.Solution) -> None:
+    curve = solution.trajectory
+    arrays = {
+        **{name: getattr(solution, name) for name in ("t", "omega", "mu", "loss", "task_loss")},
+        **{f"trajectory.{name}": getattr(curve, name) for name in ("t", "x", "dense")},
+        **{f"chart.{name}": values for name, values in curve.chart._asdict().items()},
+        "problem.variance": solution.problem.variance,
+    }
+    for name, values in arrays.items():
+        assert not values.flags.writeable, name
+        with pytest.raises(ValueError, match="read-only"):
+            values[...] = 0
+
+
+def test_options_cannot_be_changed(solution: si.Solution) -> None:
+    for mapping in (solution.options, solution.environment):
+        with pytest.raises(TypeError):
+            mapping["rtol"] = 1.0  # type: ignore[index]
+
+
+def test_solution_does_not_share_memory_with_its_arguments() -> None:
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
+    omega, mu = si.initial.paper(p, heads=2)
+    times = np.array([0.0, 1.0])
+    sol = si.gradient_flow(p, omega, mu, t_end=1.0, t_eval=times)
+    before = (sol.t.copy(), sol.omega.copy(), sol.mu.copy())
+    for values in (omega, mu, times):
+        values[...] = 7.0  # still the caller's, and still writeable
+    for old, new in zip(before, (sol.t, sol.omega, sol.mu), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_problem_does_not_share_memory_with_its_arguments() -> None:
+    sizes, signal = np.array([10, 10]), np.diag([10.0, 10.0])
+    p = si.Problem(block_sizes=sizes, signal=signal, noise=[0.1, 0.1], context_length=100)  # type: ignore[arg-type]
+    digest = p.digest()
+    sizes[:], signal[:] = 1, 1.0
+    assert p.digest() == digest
+    assert hash(p) == hash(si.Problem.from_dict(p.to_dict()))
+
+
+def public_objects(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Public functions and classes that the module defines, with their public methods and properties."""
+    for name, value in vars(module).items():
+        function = getattr(value, "py_func", value)
+        if name.startswith("_") or getattr(function, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(function):
+            yield f"{module.__name__}.{name}", function
+        elif inspect.isclass(function):
+            yield f"{module.__name__}.{name}", function
+            for attribute, member in vars(function).items():
+                inner = getattr(member, "fget", None) or getattr(member, "func", None)
+                inner = inner or getattr(member, "__func__", member)
+                if not attribute.startswith("_") and inspect.isfunction(inner):
+                    yield f"{module.__name__}.{name}.{attribute}", inner
+
+
+@pytest.mark.parametrize("name", ["spectral_icl", *MODULES])
+def test_everything_public_is_documented(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for path, value in public_objects(module):
+        text = value.__doc__ or ""
+        generated = inspect.isclass(value) and text.startswith(f"{value.__name__}(")
+        assert text.strip(), path
+        assert not generated, f"{path} has only the docstring that its dataclass or tuple made up"
+
+
+def test_numerics_of_the_interface_are_annotated() -> None:
+    """The package is typed: every parameter of every public name is."""
+    for name in dir(si):
+        value = getattr(si, name)
+        if name.startswith("_") or not inspect.isfunction(value):
+            continue
+        parameters = inspect.signature(value).parameters.values()
+        assert all(p.annotation is not p.empty for p in parameters), name
+        assert inspect.signature(value).return_annotation is not inspect.Signature.empty, name

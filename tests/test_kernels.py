@@ -1,0 +1,163 @@
+"""Loss, gradient, Hessian, field and linear algebra against sympy, differences and NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import problems, starts
+
+import spectral_icl as si
+from spectral_icl import kernels
+from spectral_icl.parametrization import to_dual
+from spectral_icl.validation import ProblemError
+
+
+def loss_by_definition(p: si.Problem, omega: np.ndarray, mu: np.ndarray) -> np.ndarray:
+    """Task losses, transcribed from the definition with NumPy broadcasting."""
+    kappa, d = np.array(p.covariance), np.array(p.block_sizes)
+    tilt = np.exp(np.einsum("b,hb,kb->hk", d * kappa**2, omega, omega))
+    residual = 1.0 - kappa * (mu.T @ omega)
+    bias = (np.array(p.signal) * residual**2).sum(axis=1)
+    spread = np.einsum("hi,ki,hk->i", mu, mu, tilt)
+    return bias + p.variance / p.context_length * spread + np.array(p.noise)
+
+
+@given(st.data())
+def test_loss_is_the_definition(data: st.DataObject) -> None:
+    p = data.draw(problems())
+    omega, mu = data.draw(starts(p))
+    expected = loss_by_definition(p, omega, mu)
+    np.testing.assert_allclose(si.task_loss(p, omega, mu), expected, rtol=1e-12)
+    assert si.loss(p, omega, mu) == pytest.approx(expected.sum(), rel=1e-12)
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_gradient_and_hessian_by_complex_differences(data: st.DataObject) -> None:
+    """The complex step has no cancellation, so gradient and Hessian are checked to rounding."""
+    p = data.draw(problems())
+    omega, mu = data.draw(starts(p))
+    split, size = omega.size, omega.size + mu.size
+    theta = np.concatenate([omega.ravel(), mu.ravel()])
+
+    def total(z: np.ndarray) -> complex:
+        return loss_by_definition(p, z[:split].reshape(omega.shape), z[split:].reshape(mu.shape)).sum()
+
+    def slope(z: np.ndarray) -> np.ndarray:
+        g = si.gradient(p, z[:split].reshape(omega.shape), z[split:].reshape(mu.shape))
+        return np.concatenate([g.omega.ravel(), g.mu.ravel()])
+
+    exact = np.array([total(theta + 1e-30j * np.eye(size)[n]).imag / 1e-30 for n in range(size)])
+    np.testing.assert_allclose(slope(theta), exact, rtol=1e-9, atol=1e-11 * abs(exact).max())
+    hess = si.hessian(p, omega, mu)
+    np.testing.assert_array_equal(hess, hess.T)
+    step = 1e-6
+    differences = np.array(
+        [(slope(theta + step * e) - slope(theta - step * e)) / (2 * step) for e in np.eye(size)]
+    )
+    np.testing.assert_allclose(hess, differences, rtol=1e-5, atol=1e-7 * abs(hess).max())
+
+
+@pytest.mark.parametrize(("heads", "blocks", "tasks"), [(1, 1, 1), (2, 1, 2), (2, 2, 1), (3, 2, 2)])
+def test_derivatives_are_sympys(heads: int, blocks: int, tasks: int) -> None:
+    """The kernels against symbolic differentiation of the symbolic loss."""
+    rng = np.random.default_rng(heads)
+    p = si.Problem(
+        block_sizes=tuple(rng.integers(1, 9, blocks).tolist()),
+        signal=rng.uniform(0.2, 2.0, (tasks, blocks)),
+        noise=tuple(rng.uniform(0.05, 0.5, tasks)),
+        context_length=37,
+        covariance=tuple(rng.uniform(0.5, 1.5, blocks)),
+    )
+    omega = sp.Matrix(heads, blocks, sp.symbols(f"w:{heads * blocks}"))
+    mu = sp.Matrix(heads, tasks, sp.symbols(f"m:{heads * tasks}"))
+    loss = sp.Float(0)
+    for i in range(tasks):
+        for b in range(blocks):
+            fit = sum(mu[h, i] * omega[h, b] for h in range(heads))
+            loss += p.signal[i][b] * (1 - p.covariance[b] * fit) ** 2
+        for h in range(heads):
+            for k in range(heads):
+                exponent = sum(
+                    p.block_sizes[b] * p.covariance[b] ** 2 * omega[h, b] * omega[k, b] for b in range(blocks)
+                )
+                loss += p.variance[i] / p.context_length * mu[h, i] * mu[k, i] * sp.exp(exponent)
+        loss += p.noise[i]
+    unknowns = [*omega, *mu]
+    values = rng.uniform(-0.4, 0.4, len(unknowns))
+    at = dict(zip(unknowns, values, strict=True))
+    w = values[: heads * blocks].reshape(heads, blocks)
+    m = values[heads * blocks :].reshape(heads, tasks)
+    slope = si.gradient(p, w, m)
+    symbolic = [float(sp.diff(loss, x).subs(at)) for x in unknowns]
+    np.testing.assert_allclose(np.concatenate([slope.omega.ravel(), slope.mu.ravel()]), symbolic, rtol=1e-12)
+    curvature = np.array(sp.hessian(loss, unknowns).subs(at).evalf(), dtype=float)
+    np.testing.assert_allclose(si.hessian(p, w, m), curvature, rtol=1e-11, atol=1e-12)
+
+
+@given(st.data(), st.sampled_from(["balanced", "factored", "merged"]))
+@settings(max_examples=60)
+def test_field_is_the_primal_flow(data: st.DataObject, name: str) -> None:
+    """dtheta/dt through the dual coordinates equals the flow written in omega and mu."""
+    p = data.draw(problems())
+    omega, mu = data.draw(starts(p))
+    c, D = 0.3, 0.02
+    parametrization = {
+        "balanced": si.Balanced(c),
+        "factored": si.Factored(D, 3 * D, c),
+        "merged": si.Merged(),
+    }
+    chart = parametrization[name].chart(p, si.State(omega, mu))
+    x = to_dual(chart, si.State(omega, mu))
+    heads, size = omega.shape[0], x.size
+    theta, grad, speed = np.empty(size), np.empty(size), np.empty(size)
+    work = np.empty((heads, heads)), np.empty((p.tasks, p.blocks)), np.empty((heads, p.blocks))
+    finite = kernels.field(p.model(), chart, (heads, p.blocks, p.tasks), x, theta, grad, *work, speed)
+    assert finite
+    np.testing.assert_allclose(theta, np.concatenate([omega.ravel(), mu.ravel()]), rtol=1e-13)
+    slope = si.gradient(p, omega, mu)
+    g = slope.omega / np.array(p.block_sizes)
+    expected = {
+        "balanced": (-2 * c * abs(omega) * g, -2 * abs(mu) * slope.mu),
+        "factored": (
+            -c * np.sqrt((c * D) ** 2 + 4 * omega**2) * g,
+            -np.sqrt((3 * D) ** 2 + 4 * mu**2) * slope.mu,
+        ),
+        "merged": (-g, -slope.mu),
+    }[name]
+    step = 1e-6
+    ahead, behind = np.empty(size), np.empty(size)
+    kernels.to_primal(chart, x + step * speed, ahead)
+    kernels.to_primal(chart, x - step * speed, behind)
+    moved = (ahead - behind) / (2 * step)
+    scale = max(1e-3, *(float(abs(part).max()) for part in expected))
+    flat = np.concatenate([part.ravel() for part in expected])
+    np.testing.assert_allclose(moved, flat, rtol=1e-5, atol=1e-6 * scale)
+
+
+def test_states_may_be_stacked(two_tasks: si.Problem) -> None:
+    rng = np.random.default_rng(0)
+    omega, mu = rng.normal(0, 0.1, (3, 5, 2, 2)), rng.normal(0, 1, (3, 5, 2, 2))
+    stacked = si.task_loss(two_tasks, omega, mu)
+    assert stacked.shape == (3, 5, 2)
+    np.testing.assert_array_equal(stacked[1, 4], si.task_loss(two_tasks, omega[1, 4], mu[1, 4]))
+    with pytest.raises(ProblemError, match="mu"):
+        si.loss(two_tasks, omega, mu[0])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 13, 32, 67])
+def test_cholesky_solves_and_refuses(size: int) -> None:
+    rng = np.random.default_rng(size)
+    half = rng.normal(size=(size, size))
+    matrix = np.eye(size) + half @ half.T / size
+    rhs = rng.normal(size=size)
+    expected = np.linalg.solve(matrix, rhs)
+    factor, solution = np.triu(matrix), rhs.copy()
+    assert kernels._cholesky.py_func(factor, size)
+    kernels._cholesky_solve.py_func(factor, size, solution)
+    np.testing.assert_allclose(solution, expected, rtol=1e-10)
+    matrix[size // 2, size // 2] = -1.0
+    assert not kernels._cholesky.py_func(np.triu(matrix), size)
