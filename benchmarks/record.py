@@ -38,7 +38,8 @@ def write(out: Path, name: str, text: str, data: Mapping[str, Any]) -> None:
     """Write NAME.txt and NAME.json."""
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.txt").write_text(text.rstrip() + "\n", "utf-8")
-    (out / f"{name}.json").write_text(json.dumps({"machine": machine(), **data}, indent=1) + "\n", "utf-8")
+    table = json.dumps({"machine": machine(), **data}, indent=1, allow_nan=False)
+    (out / f"{name}.json").write_text(table + "\n", "utf-8")
 
 
 def time_at_error(points: Iterable[tuple[float, float]], target: float) -> float | None:

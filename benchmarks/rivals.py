@@ -174,14 +174,17 @@ def solve(method: str, callbacks: Callbacks, times: Floats, tolerance: float) ->
         if "successful" in info["message"]:
             return Run(x[1:], "")
         return Run(x[1 : 1 + np.count_nonzero(info["tcur"] >= times)], info["message"])
-    result = solve_ivp(  # type: ignore[call-overload]
-        callbacks.field,
-        (0.0, float(times[-1])),
-        callbacks.start,
-        method=method,
-        t_eval=times,
-        jac=callbacks.jacobian,
-        rtol=tolerance,
-        atol=tolerance,
-    )
+    try:
+        result = solve_ivp(  # type: ignore[call-overload]
+            callbacks.field,
+            (0.0, float(times[-1])),
+            callbacks.start,
+            method=method,
+            t_eval=times,
+            jac=callbacks.jacobian,
+            rtol=tolerance,
+            atol=tolerance,
+        )
+    except ValueError as error:  # a trial step overflowed: SciPy does not reduce it, it refuses the matrix
+        return Run(np.empty((0, callbacks.start.size)), f"raised {error}")
     return Run(np.ascontiguousarray(result.y.T), "" if result.success else result.message)

@@ -338,7 +338,12 @@ def main() -> None:
                     }
                     for criterion in CRITERIA
                 },
-                "runs": [asdict(entry) for entry in runs],
+                "runs": [
+                    asdict(entry)
+                    if np.isfinite(entry.final)
+                    else asdict(entry) | {"final": None, "path": None}
+                    for entry in runs
+                ],
             }
             for case, runs in zip(cases, results, strict=True)
         ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from spectral_icl.provenance import environment, package_version
 from spectral_icl.validation import ProblemError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
 @click.version_option(package_version(), prog_name="spectral-icl")
 def cli() -> None:
     """Training dynamics of multi-head softmax attention, in the spectral domain."""
@@ -53,20 +55,19 @@ def flow(
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
     experiment = Experiment.read(file, overrides)
-    _announce_compilation()
-    try:
-        solution = experiment.solve()
-    except IntegrationError as error:
-        if error.solution is None:
-            raise
-        solution = error.solution
-    with _optional_packages():
-        if out is not None:
-            solution.save(out)
-        if plot is not None:
-            from spectral_icl import plots
+    with _log_on_stderr():
+        try:
+            solution = experiment.solve()
+        except IntegrationError as error:
+            if error.solution is None:
+                raise
+            solution = error.solution
+    if out is not None:
+        solution.save(out)
+    if plot is not None:
+        from spectral_icl import plots
 
-            plots.save(plots.flow_figure(solution), plot)
+        plots.save(plots.flow_figure(solution), plot)
     if as_json:
         click.echo(json.dumps(report.as_json(solution)))
     else:
@@ -102,6 +103,11 @@ def main() -> None:
         _fail("interrupted", 130)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say nothing
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
 
 
 def _fail(message: str, status: int) -> None:
@@ -109,19 +115,16 @@ def _fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _announce_compilation() -> None:
-    """Say why the first run on a machine takes seconds."""
-    from spectral_icl.flow import is_compiled
-
-    if not is_compiled():
-        click.echo("compiling the kernels for this machine (once, about ten seconds) ...", err=True)
-
-
 @contextmanager
-def _optional_packages() -> Iterator[None]:
-    """A missing optional package is one line that says what to install."""
+def _log_on_stderr() -> Iterator[None]:
+    """Show what the package logs, such as that it is compiling, while the block runs."""
+    logger = logging.getLogger("spectral_icl")
+    handler = logging.StreamHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     try:
         yield
-    except ModuleNotFoundError as error:
-        needed = f"the package {error.name!r}: pip install 'spectral-icl[all]'"
-        raise click.ClickException(f"this needs {needed}") from None
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

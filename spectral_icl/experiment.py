@@ -197,6 +197,8 @@ class Experiment:
             initial.check_heads(problem, heads)
         with _section("initial"):
             start = file.initial.build(problem, heads, file.model.key_scale)
+        with _section("model"):
+            parametrization.chart(problem, start)
         return cls(problem, parametrization, start, file.model, file.initial, file.flow)
 
     @classmethod
@@ -241,8 +243,9 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise ProblemError("FILE", str(path), f"a readable file ({reason})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProblemError("FILE", str(path), f"a TOML file ({error})") from None
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, too many digits, too deep
+        reason = " ".join(str(error).split())[:120]
+        raise ProblemError("FILE", str(path), f"a TOML file ({reason})") from None
 
 
 def _override(table: Mapping[str, Any], override: str) -> dict[str, Any]:
@@ -255,6 +258,8 @@ def _override(table: Mapping[str, Any], override: str) -> dict[str, Any]:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    except (ValueError, RecursionError):  # too many digits, too deep
+        raise ProblemError(path.strip(), text, "a TOML value") from None
     changed = dict(table)
     inner = changed.get(section, {})
     if not isinstance(inner, Mapping):
@@ -265,18 +270,20 @@ def _override(table: Mapping[str, Any], override: str) -> dict[str, Any]:
 
 @contextmanager
 def _section(name: str) -> Iterator[None]:
-    """Put the section's name in front of the argument that a `ProblemError` names."""
+    """Put a section's name in front of the argument that a `ProblemError` names: the one that has it."""
     try:
         yield
     except ProblemError as error:
-        raise ProblemError(f"{name}.{error.argument}", error.value, error.expected) from None
+        owner = "model" if error.argument in ModelTable.model_fields else name
+        raise ProblemError(f"{owner}.{error.argument}", error.value, error.expected) from None
 
 
 def _first(error: ValidationError) -> ProblemError:
     """The first complaint of the schema as a `ProblemError`."""
     complaint = error.errors()[0]
     tags = {"paper", "dominant", "random", "explicit"}
-    where = [part for part in complaint["loc"] if part not in tags]
+    branches = {*tags, "float", "list[list[float]]"}  # of unions, which the schema's paths go through
+    where = [part for part in complaint["loc"] if part not in branches]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)[1:]
     value = complaint.get("input")
     kind = complaint["type"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,30 +18,59 @@ if TYPE_CHECKING:
 SUFFIXES = (".nc", ".zarr")
 FIGURES = (".pdf", ".png", ".svg")
 
+_FIGURE = (("matplotlib", "plot"),)
+_NEEDED = {
+    ".nc": (("xarray", "data"), ("h5netcdf", "data")),
+    ".zarr": (("xarray", "data"), ("zarr", "data")),
+    **dict.fromkeys(FIGURES, _FIGURE),
+}
+
 
 def check_target(argument: str, path: Path, suffixes: tuple[str, ...]) -> None:
     """Raise now, before the work, what writing ``path`` would raise after it."""
     if path.suffix not in suffixes:
         raise ProblemError(argument, str(path), f"a name ending in {' or '.join(suffixes)}")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise ProblemError(argument, str(path), "a name in a folder that exists")
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise ProblemError(argument, str(path), "a name in a folder that can be written")
-    if path.is_dir() and path.suffix != ".zarr":
-        raise ProblemError(argument, str(path), "a file, not a folder")
+    for package, extra in _NEEDED[path.suffix]:
+        try:
+            import_module(package)
+        except ImportError:
+            needed = f"the package {package!r} (pip install 'spectral-icl[{extra}]')"
+            raise ProblemError(argument, str(path), needed) from None
+    is_store = path.suffix == ".zarr"
+    try:
+        if not path.absolute().parent.is_dir():
+            raise ProblemError(argument, str(path), "a name in a folder that exists")
+        if path.exists() and path.is_dir() != is_store:
+            kind = "a folder, not a file" if is_store else "a file, not a folder"
+            raise ProblemError(argument, str(path), kind)
+        with replacing(path, keep=True):
+            pass
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise ProblemError(argument, str(path), f"a name that can be written ({reason})") from None
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A scratch name beside ``path`` to write to; it becomes ``path`` if the block succeeds."""
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
+def replacing(path: Path, keep: bool = False) -> Iterator[Path]:
+    """A scratch name beside ``path`` to write to; it becomes ``path`` if the block succeeds.
+
+    With ``keep`` nothing is replaced: a rehearsal.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix=".spectral-icl-", dir=path.absolute().parent))
     try:
         part = scratch / path.name
         yield part
+        if keep:
+            return
+        old = scratch / "replaced"
         if path.is_dir():
-            path.rename(scratch / "replaced")
-        part.replace(path)
+            path.rename(old)
+        try:
+            part.replace(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -71,5 +100,5 @@ def read(path: Path) -> xarray.Dataset:
             data = xarray.open_zarr(path, consolidated=False)
         with data:
             return data.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise ProblemError("path", str(path), f"a readable flow file ({error})") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProblemError("path", str(path), f"a readable flow file ({type(error).__name__})") from None

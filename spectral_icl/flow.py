@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,13 +14,15 @@ from spectral_icl.parametrization import Balanced, Parametrization, to_dual
 from spectral_icl.problem import Problem
 from spectral_icl.provenance import environment
 from spectral_icl.reduced import state
-from spectral_icl.solution import IntegrationError, Outcome, Solution, Stats
-from spectral_icl.tableau import RODAS5P
+from spectral_icl.solution import IntegrationError, Options, Outcome, Solution, Stats
+from spectral_icl.tableau import DORMAND_PRINCE, RODAS5P
 from spectral_icl.trajectory import Trajectory
 from spectral_icl.validation import Floats, ProblemError, array, integer, number
 
 _CAPACITY = 512  # steps per call of the kernel: between calls Python sees an interrupt
-_LONGEST = 1e100
+_SHORTEST, _LONGEST = 1e-200, 1e100
+
+_log = logging.getLogger("spectral_icl")
 
 
 def gradient_flow(
@@ -52,7 +54,7 @@ def gradient_flow(
     parametrization : Balanced, Factored or Merged
         How omega and mu are made of trained weights.
     t_end : float
-        Length of the flow, > 0. May be infinite if ``stationary`` is given.
+        Length of the flow, between 1e-200 and 1e100. May be infinite if ``stationary`` is given.
     t_eval : array_like, optional
         Increasing times in [0, t_end] at which the solution is reported; default, the integrator's steps.
     rtol : float
@@ -97,14 +99,21 @@ def gradient_flow(
         stationary = number("stationary", stationary, minimum=0.0, above=True)
     if stationary is None or t_end != math.inf:
         t_end = number("t_end", t_end, minimum=0.0, maximum=_LONGEST, above=True)
+        t_end = number("t_end", t_end, minimum=_SHORTEST, maximum=_LONGEST)
     rtol = number("rtol", rtol, minimum=1e-13, maximum=0.1)
     max_steps = integer("max_steps", max_steps, minimum=1, maximum=10**9)
     times = None if t_eval is None else _times(t_eval, t_end)
 
     chart = parametrization.chart(problem, start)
+    for values in chart:
+        values.setflags(write=False)
     heads = start.omega.shape[0]
     x = to_dual(chart, start)
-    progress = Progress(np.array([0.0, 0.0, 1.0]), np.zeros(5, dtype=np.int64))
+    progress = Progress(
+        real=np.array([0.0, 0.0, 1.0]),
+        mode=np.zeros(2, dtype=np.int64),
+        count=np.zeros(5, dtype=np.int64),
+    )
     pieces: list[Record] = []
     while True:
         record = Record(
@@ -113,18 +122,20 @@ def gradient_flow(
             np.empty((_CAPACITY, RODAS5P.dense.shape[0], x.size)),
         )
         record.x[0] = x
-        status, accepted = kernels.integrate(
-            model,
-            chart,
-            RODAS5P,
-            (heads, problem.blocks, problem.tasks),
-            t_end,
-            rtol,
-            stationary or 0.0,
-            max_steps,
-            progress,
-            record,
-        )
+        with kernels.on_compilation(_announce):
+            status, accepted = kernels.integrate(
+                model,
+                chart,
+                DORMAND_PRINCE,
+                RODAS5P,
+                (heads, problem.blocks, problem.tasks),
+                t_end,
+                rtol,
+                stationary or 0.0,
+                max_steps,
+                progress,
+                record,
+            )
         pieces.append(Record(record.t[: accepted + 1], record.x[: accepted + 1], record.dense[:accepted]))
         x = record.x[accepted]
         if status != kernels.BUFFER_FULL:
@@ -150,13 +161,7 @@ def gradient_flow(
         trajectory=trajectory,
         outcome=outcome,
         stats=Stats(*progress.count.tolist()),
-        options={
-            "t_end": t_end,
-            "rtol": rtol,
-            "kernel": kernel,
-            "stationary": stationary,
-            "max_steps": max_steps,
-        },
+        options=Options(t_end, rtol, kernel, stationary, max_steps),
         environment=environment(),
     )
     if not outcome.success:
@@ -165,14 +170,8 @@ def gradient_flow(
     return solution
 
 
-def is_compiled() -> bool:
-    """Whether the integrator is in numba's on-disk cache, so that the next flow compiles nothing."""
-    kernel = kernels.integrate
-    if kernel.signatures:
-        return True
-    folder = Path(kernel.stats.cache_path or "")
-    written = max((f.stat().st_mtime for f in folder.glob("kernels.integrate-*.nbi")), default=0.0)
-    return written > Path(kernels.__file__).stat().st_mtime
+def _announce() -> None:
+    _log.info("compiling the kernels for this machine (once, about ten seconds) ...")
 
 
 def _times(t_eval: ArrayLike, t_end: float) -> Floats:

@@ -15,18 +15,29 @@ Step control and every finiteness test run with strict semantics, where NaN comp
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.core import event
 
 _ALGEBRA: Any = {"contract", "reassoc", "arcp", "nsz"}
 _ENTRY: Any = {"cache": True, "error_model": "numpy", "nogil": True}  # called from Python
-_INNER: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Inner functions are inlined by force. Otherwise a call may be resolved to another compilation of the callee
+# right after compiling than when loaded from the cache, and the results differ in their last bits.
+_INNER: Any = {
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "forceinline": True,
+}
 
 LARGE_L = 0  # Model.kernel: exponential-tilt kernel of the large context limit
 
 EXPONENTIAL, HYPERBOLIC, LINEAR = 0, 1, 2  # Chart.kind: theta = s e^x, a sinh x, x
+
+EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: the first two alternate
 
 # Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
 REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE = range(7)
@@ -37,8 +48,29 @@ _LOWEST = -690.0
 # Entries of a linear chart below this size are followed to an absolute tolerance.
 _SMALLEST_LINEAR = 0.01
 
+# A step is taken to be stiff where step * |Jacobian| nears the explicit method's stability interval (3.3 on
+# the negative axis), and relaxed where that would not limit it; either must last for some steps to matter.
+_STRAINED, _RELAXED, _PATIENCE = 1.2, 0.4, 3
+
 # The pivots of 1 + gamma h Q S Q start at 1 for h = 0; one this small is at the pole of the method.
 _SAFE_PIVOT = 1e-12
+
+
+class _CompilationListener(event.Listener):
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self.announce = announce
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"] is integrate:
+            self.announce()
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def on_compilation(announce: Callable[[], None]) -> Any:
+    """Call ``announce`` if the integrator is compiled inside the context, not if it is found in the cache."""
+    return event.install_listener("numba:compile", _CompilationListener(announce))
 
 
 class Model(NamedTuple):
@@ -63,12 +95,16 @@ class Chart(NamedTuple):
 
 
 class Tableau(NamedTuple):
-    """A stiffly accurate Rosenbrock method in the transformed (Jacobian-product-free) variables."""
+    """A one-step method: Rosenbrock in the transformed variables, or explicit Runge-Kutta (gamma = 0).
+
+    The solution is the last stage's argument, plus its increment for a (stiffly accurate) Rosenbrock method.
+    """
 
     gamma: float
     order: int
     a: np.ndarray  # (stages, stages) stage arguments
-    c: np.ndarray  # (stages, stages) stage couplings, divided by the step
+    c: np.ndarray  # (stages, stages) couplings of the increments, Rosenbrock only
+    error: np.ndarray  # (stages,) weights of the error estimate
     dense: np.ndarray  # (K, stages) coefficients of the continuous extension
 
 
@@ -76,6 +112,7 @@ class Progress(NamedTuple):
     """Where an integration stands, carried between calls of `integrate`."""
 
     real: np.ndarray  # (3,) t, step, previous error
+    mode: np.ndarray  # (2,) int64: kind of step, and for how many steps the other kind has looked better
     count: np.ndarray  # (5,) accepted, rejected, field, Hessian, factorisation
 
 
@@ -133,7 +170,7 @@ def task_losses(model, omega, mu, out):
             out[n, i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
 
 
-@njit(**_ENTRY, fastmath=_ALGEBRA)
+@njit(**_ENTRY, fastmath=_ALGEBRA, forceinline=True)
 def gradient(model, omega, mu, grad_omega, grad_mu, exponential, residual, noise_push):
     """Fill the gradient of the loss. The work arrays are left as `hessian` wants them.
 
@@ -172,7 +209,7 @@ def gradient(model, omega, mu, grad_omega, grad_mu, exponential, residual, noise
             grad_mu[h, i] = 2.0 * (push - pull)
 
 
-@njit(**_ENTRY, fastmath=_ALGEBRA)
+@njit(**_ENTRY, fastmath=_ALGEBRA, forceinline=True)
 def hessian(model, omega, mu, exponential, residual, noise_push, out):
     """Fill the upper triangle of the Hessian (N, N) from the work arrays that `gradient` left."""
     heads, blocks = omega.shape
@@ -242,7 +279,7 @@ def hessian(model, omega, mu, exponential, residual, noise_push, out):
 # --------------------------------------------------------------------------------------------------
 
 
-@njit(**_ENTRY)
+@njit(**_ENTRY, forceinline=True)
 def to_primal(chart, x, theta):
     """Fill theta(x). Exponential entries keep their sign whatever x is: that is the whole point."""
     for n in range(x.size):
@@ -306,18 +343,43 @@ def _cholesky(matrix, size):
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
-def _cholesky_solve(factor, size, rhs):
-    """Solve U^T U y = rhs in place."""
-    for k in range(size):
-        value = rhs[k] * factor[k, k]
-        rhs[k] = value
+def _cholesky_solve(matrix, size, rhs):
+    """Solve U^T U y = rhs in place, four rows of the factor at a time."""
+    whole = size - size % 4
+    for first in range(0, whole, 4):
+        row0, row1, row2, row3 = matrix[first], matrix[first + 1], matrix[first + 2], matrix[first + 3]
+        y0 = rhs[first] * row0[first]
+        y1 = (rhs[first + 1] - y0 * row0[first + 1]) * row1[first + 1]
+        y2 = (rhs[first + 2] - y0 * row0[first + 2] - y1 * row1[first + 2]) * row2[first + 2]
+        y3 = rhs[first + 3] - y0 * row0[first + 3] - y1 * row1[first + 3] - y2 * row2[first + 3]
+        y3 *= row3[first + 3]
+        rhs[first], rhs[first + 1], rhs[first + 2], rhs[first + 3] = y0, y1, y2, y3
+        for j in range(first + 4, size):
+            rhs[j] -= y0 * row0[j] + y1 * row1[j] + y2 * row2[j] + y3 * row3[j]
+    for k in range(whole, size):
+        y0 = rhs[k] * matrix[k, k]
+        rhs[k] = y0
         for j in range(k + 1, size):
-            rhs[j] -= value * factor[k, j]
-    for k in range(size - 1, -1, -1):
-        value = rhs[k]
+            rhs[j] -= y0 * matrix[k, j]
+    for k in range(size - 1, whole - 1, -1):
+        y0 = rhs[k]
         for j in range(k + 1, size):
-            value -= factor[k, j] * rhs[j]
-        rhs[k] = value * factor[k, k]
+            y0 -= matrix[k, j] * rhs[j]
+        rhs[k] = y0 * matrix[k, k]
+    for first in range(whole - 4, -1, -4):
+        row0, row1, row2, row3 = matrix[first], matrix[first + 1], matrix[first + 2], matrix[first + 3]
+        y0, y1, y2, y3 = rhs[first], rhs[first + 1], rhs[first + 2], rhs[first + 3]
+        for j in range(first + 4, size):
+            known = rhs[j]
+            y0 -= row0[j] * known
+            y1 -= row1[j] * known
+            y2 -= row2[j] * known
+            y3 -= row3[j] * known
+        y3 *= row3[first + 3]
+        y2 = (y2 - row2[first + 3] * y3) * row2[first + 2]
+        y1 = (y1 - row1[first + 2] * y2 - row1[first + 3] * y3) * row1[first + 1]
+        y0 = (y0 - row0[first + 1] * y1 - row0[first + 2] * y2 - row0[first + 3] * y3) * row0[first]
+        rhs[first], rhs[first + 1], rhs[first + 2], rhs[first + 3] = y0, y1, y2, y3
 
 
 # --------------------------------------------------------------------------------------------------
@@ -328,7 +390,7 @@ def _cholesky_solve(factor, size, rhs):
 class Work(NamedTuple):
     """Scratch of one integration; the comments of the functions that fill the arrays say what they hold."""
 
-    theta: np.ndarray  # (N,) at the last accepted state, as are slope, hess, root, scaled and row_size
+    theta: np.ndarray  # (N,) at the last accepted state, as are slope, hess, root and reach
     slope: np.ndarray
     trial: np.ndarray  # (N,) stage arguments, finally the new state; new_theta and new_slope belong to it
     new_theta: np.ndarray
@@ -337,11 +399,10 @@ class Work(NamedTuple):
     increments: np.ndarray  # (stages, N)
     weights: np.ndarray  # (N,)
     root: np.ndarray
-    row_size: np.ndarray
+    reach: np.ndarray
     rhs: np.ndarray
     order: np.ndarray  # (N,) int64
     hess: np.ndarray  # (N, N)
-    scaled: np.ndarray
     factor: np.ndarray
     idle_rows: np.ndarray
     exponential: np.ndarray  # (H, H)
@@ -366,7 +427,6 @@ def _workspace(size, shape, stages):
         np.empty(size),
         np.empty(size, dtype=np.int64),
         np.zeros((size, size)),
-        np.zeros((size, size)),
         np.empty((size, size)),
         np.empty((size, size)),
         np.empty((heads, heads)),
@@ -375,7 +435,7 @@ def _workspace(size, shape, stages):
     )
 
 
-@njit(**_ENTRY)
+@njit(**_ENTRY, forceinline=True)
 def field(model, chart, shape, x, theta, grad, exponential, residual, noise_push, out):
     """Fill dx/dt and leave theta, the gradient and the work arrays of `gradient` behind.
 
@@ -453,39 +513,41 @@ def _is_stationary(chart, x, theta, speed, tolerance):
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
-def _scale_hessian(chart, theta, x, hess, root, scaled, row_size):
-    """Fill the symmetric form of the dual Jacobian, -dfield/dx ~ Q (Hessian) Q, and its row sizes.
+def _measure_jacobian(chart, theta, x, hess, root, reach):
+    """Fill what turns the Hessian S into the dual Jacobian J = -P s S s M and tells its small columns.
 
-    With P the speeds, s the signs and M = |dtheta/dx|, the Jacobian is J = -P s S s M (S the Hessian),
-    similar to the symmetric -Q S Q with Q = s sqrt(P M). ``root`` is left with Q.
+    P are the speeds, s the signs and M = |dtheta/dx|, so J is similar to the symmetric -Q S Q with
+    Q = s sqrt(P M). ``root`` is left with Q and ``reach`` with the largest entry of every column of J.
     """
     size = x.size
     for n in range(size):
-        root[n] = chart.sign[n] * np.sqrt(chart.speed[n] * _slope(chart, x, theta, n))
-        row_size[n] = 0.0
+        reach[n] = 0.0
     for i in range(size):
         for j in range(i, size):
-            value = root[i] * hess[i, j] * root[j]
-            scaled[i, j] = value
-            row_size[i] = max(row_size[i], abs(value))
-            row_size[j] = max(row_size[j], abs(value))
+            entry = abs(hess[i, j])
+            reach[i] = max(reach[i], chart.speed[j] * entry)
+            reach[j] = max(reach[j], chart.speed[i] * entry)
+    for n in range(size):
+        slope = _slope(chart, x, theta, n)
+        root[n] = chart.sign[n] * np.sqrt(chart.speed[n] * slope)
+        reach[n] *= slope
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
 def _factorise(chart, step, work):
     """Factor I + step Q S Q on the entries that matter and return (how many matter, success).
 
-    Entries whose coupling is below rounding (losing heads, whose theta has all but vanished) are
-    followed by substitution: ``order`` lists the coupled entries first, then the idle ones, and
-    ``idle_rows`` holds step * P s S Q of the idle ones against the coupled ones.
+    Entries whose column of the Jacobian is below rounding (the mu of losing heads, all but vanished) act
+    on nothing and are followed by substitution: ``order`` lists the coupled entries first, then the idle
+    ones, and ``idle_rows`` holds step * P s S Q of the idle ones against the coupled ones.
     """
-    hess, root, scaled, order = work.hess, work.root, work.scaled, work.order
-    factor, idle_rows, row_size = work.factor, work.idle_rows, work.row_size
+    hess, root, order = work.hess, work.root, work.order
+    factor, idle_rows = work.factor, work.idle_rows
     size = root.size
     coupled = np.int64(0)
     idle = size
     for n in range(size):
-        if step * row_size[n] > 1e-13:
+        if step * work.reach[n] > 1e-18:
             order[coupled] = n
             coupled += 1
         else:
@@ -493,8 +555,10 @@ def _factorise(chart, step, work):
             order[idle] = n
     for p in range(coupled):
         i = order[p]
+        row = step * root[i]
         for r in range(p, coupled):
-            factor[p, r] = step * scaled[i, order[r]]
+            j = order[r]
+            factor[p, r] = row * hess[i, j] * root[j]
         factor[p, p] += 1.0
     for p in range(coupled, size):
         i = order[p]
@@ -507,20 +571,21 @@ def _factorise(chart, step, work):
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
-def _solve_stage(chart, root, order, coupled, factor, idle_rows, work, stage):
-    """Solve (1 - step J) k = stage in place."""
+def _solve_stage(chart, coupled, work, stage):
+    """Solve (1 - step J) k = stage in place, with the factor and the rows that `_factorise` left."""
+    root, order, idle_rows, rhs = work.root, work.order, work.idle_rows, work.rhs
     size = root.size
     for p in range(coupled):
         n = order[p]
-        work[p] = stage[n] * abs(root[n]) / chart.speed[n]
-    _cholesky_solve(factor, coupled, work)
+        rhs[p] = stage[n] * abs(root[n]) / chart.speed[n]
+    _cholesky_solve(work.factor, coupled, rhs)
     for p in range(coupled):
         n = order[p]
-        stage[n] = work[p] * chart.speed[n] / abs(root[n])
+        stage[n] = rhs[p] * chart.speed[n] / abs(root[n])
     for p in range(coupled, size):
         pull = 0.0
         for r in range(coupled):
-            pull += idle_rows[p, r] * work[r]
+            pull += idle_rows[p, r] * rhs[r]
         stage[order[p]] -= pull
 
 
@@ -551,8 +616,8 @@ def _first_step(tableau, chart, work, span):
 
 
 @njit(**_INNER)
-def _prepare(model, chart, shape, x, rtol, work):
-    """Build the Hessian, its symmetric form and the weights at x, from the work arrays of `field`."""
+def _prepare(model, chart, shape, x, work):
+    """Build the Hessian at x and what makes it the Jacobian, after a call of `field`."""
     heads, blocks, tasks = shape
     first_mu = heads * blocks
     hessian(
@@ -564,8 +629,7 @@ def _prepare(model, chart, shape, x, rtol, work):
         work.noise_push,
         work.hess,
     )
-    _scale_hessian(chart, work.theta, x, work.hess, work.root, work.scaled, work.row_size)
-    _weights(chart, x, rtol, work.weights)
+    _measure_jacobian(chart, work.theta, x, work.hess, work.root, work.reach)
 
 
 @njit(**_INNER)
@@ -573,30 +637,35 @@ def _attempt(model, chart, tableau, shape, x, step, coupled, work):
     """Fill the stage increments of one step, the new state and its field.
 
     Returns (error, field evaluations): the error in units of the tolerance, infinite if something on the
-    way was not finite. The field at the new state is evaluated only if the error is acceptable; that it is
-    finite is part of accepting the step.
+    way was not finite. That the field at the new state is finite is part of accepting the step; a
+    Rosenbrock method evaluates it only if the error is acceptable.
     """
     trial, increments, new_slope = work.trial, work.increments, work.new_slope
-    stages, size = increments.shape
+    size = trial.size
+    stages = tableau.a.shape[0]
+    implicit = tableau.gamma > 0.0
     evaluations = 0
     error = 0.0
-    for s in range(stages + 1):
+    for s in range(stages + 1 if implicit else stages):
         if s > 0:
             for n in range(size):
                 trial[n] = x[n]
-            row = min(s, stages - 1)  # the solution is the last stage's argument plus its increment
+            row = min(s, stages - 1)
             for q in range(s):
                 coefficient = tableau.a[row, q] if q < row else 1.0
                 if coefficient != 0.0:
                     for n in range(size):
                         trial[n] += coefficient * increments[q, n]
+            if not implicit and s == stages - 2:
+                for n in range(size):
+                    work.rhs[n] = trial[n]  # for `_stiffness`
         if s == stages:
-            error = _norm(increments[stages - 1], work.weights)
+            error = _error(tableau, increments, work.weights, trial)
             if not error <= 1.0:
-                return (error if np.isfinite(error) else np.inf), evaluations
+                return error, evaluations
         if s > 0:
             evaluations += 1
-            finite = field(
+            if not field(
                 model,
                 chart,
                 shape,
@@ -607,47 +676,97 @@ def _attempt(model, chart, tableau, shape, x, step, coupled, work):
                 work.residual,
                 work.noise_push,
                 new_slope,
-            )
-            if not finite:
+            ):
                 return np.inf, evaluations
         if s < stages:
             slope = new_slope if s > 0 else work.slope
-            stage = increments[s]
             for n in range(size):
-                stage[n] = step * slope[n]
-            for q in range(s):
-                coefficient = tableau.c[s, q]
+                increments[s, n] = step * slope[n]
+            if implicit:
+                for q in range(s):
+                    coefficient = tableau.c[s, q]
+                    for n in range(size):
+                        increments[s, n] += coefficient * increments[q, n]
                 for n in range(size):
-                    stage[n] += coefficient * increments[q, n]
-            for n in range(size):
-                stage[n] *= tableau.gamma
-            _solve_stage(chart, work.root, work.order, coupled, work.factor, work.idle_rows, work.rhs, stage)
+                    increments[s, n] *= tableau.gamma
+                _solve_stage(chart, coupled, work, increments[s])
+    if not implicit:
+        error = _error(tableau, increments, work.weights, trial)
     return error, evaluations
 
 
+@njit(**_INNER)
+def _error(tableau, increments, weights, trial):
+    """Largest weighted component of the error estimate; infinite if it or the new state is not finite."""
+    stages = tableau.error.size
+    largest = 0.0
+    for n in range(trial.size):
+        total = 0.0
+        for q in range(stages):
+            total += tableau.error[q] * increments[q, n]
+        size = abs(total) * weights[n]
+        if not size <= largest:
+            largest = size
+            if not np.isfinite(size):
+                return np.inf
+    return largest
+
+
+@njit(**_INNER)
+def _stiffness(increments, stages, argument, trial):
+    """Step times the Lipschitz constant of the field, seen between the last two stages (both at the end)."""
+    field_change = 0.0
+    state_change = 0.0
+    for n in range(trial.size):
+        change = increments[stages - 1, n] - increments[stages - 2, n]
+        field_change += change * change
+        change = trial[n] - argument[n]
+        state_change += change * change
+    return np.sqrt(field_change / state_change) if state_change > 0.0 else 0.0
+
+
+@njit(**_INNER)
+def _stiffness_bound(step, work):
+    """Upper bound of step times the spectral radius of the Jacobian, by the rows of its symmetric form."""
+    root, hess = work.root, work.hess
+    size = root.size
+    largest = 0.0
+    for i in range(size):
+        row = 0.0
+        for j in range(size):
+            entry = hess[i, j] if i <= j else hess[j, i]
+            row += abs(entry * root[j])
+        largest = max(largest, row * abs(root[i]))
+    return step * largest
+
+
 @njit(**_ENTRY)
-def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, progress, record):
+def integrate(model, chart, explicit, implicit, shape, t_end, rtol, stationary, max_steps, progress, record):
     """Advance the dual flow from ``record.x[0]`` and return (status, accepted steps in this call).
 
-    ``progress.real`` starts as (t, 0, 1) and is updated, so that a call that ends with BUFFER_FULL is
-    continued by one with ``record.x[0]`` set to the last state. Error control is on the embedded
-    solution in the largest weighted component. A step that reaches past the pole of the stability
-    function on a growing mode shows as a matrix that is not positive definite, and is rejected.
+    Steps are ``explicit`` while accuracy limits them, which is so until the first emergence, and
+    ``implicit`` (a Rosenbrock method with the exact Jacobian) once stability would. Error control is on the
+    embedded solution in the largest weighted component. An implicit step that reaches past the pole of the
+    stability function on a growing mode shows as a matrix that is not positive definite, and is rejected.
+
+    ``progress`` starts as t, step 0, previous error 1 and mode EXPLICIT and is updated, so that a call that
+    ends with BUFFER_FULL is continued by one with ``record.x[0]`` set to the last state.
     """
     size = record.x.shape[1]
     capacity = record.t.size - 1
-    exponent = 1.0 / tableau.order
-    work = _workspace(size, shape, tableau.a.shape[0])
+    work = _workspace(size, shape, max(explicit.a.shape[0], implicit.a.shape[0]))
     x = np.empty(size)
     for n in range(size):
         x[n] = record.x[0, n]
     t, step, previous_error = progress.real
+    mode, streak = progress.mode
     count = progress.count
     record.t[0] = t
     accepted = 0
     fresh = True  # the Hessian at x is not yet known
     rejected = False  # the last attempt was
     cause = REACHED_END  # why the last attempt was not finite, if it was not
+    coupled = np.int64(0)
 
     count[2] += 1
     if not field(
@@ -672,11 +791,13 @@ def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, 
                 return STATIONARY, accepted
             if accepted == capacity:
                 return BUFFER_FULL, accepted
-            _prepare(model, chart, shape, x, rtol, work)
-            count[3] += 1
+            _weights(chart, x, rtol, work.weights)
+            if mode != EXPLICIT or step <= 0.0:
+                _prepare(model, chart, shape, x, work)
+                count[3] += 1
+                if step <= 0.0:
+                    step = _first_step(implicit, chart, work, t_end - t)
             fresh = False
-            if step <= 0.0:
-                step = _first_step(tableau, chart, work, t_end - t)
         if count[0] + count[1] >= max_steps:
             return STEP_LIMIT, accepted
         remaining = t_end - t
@@ -687,13 +808,15 @@ def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, 
         if step <= 4e-16 * abs(t) or step < 1e-290:
             return (STEP_UNDERFLOW if cause == REACHED_END else cause), accepted
 
-        count[4] += 1
-        coupled, definite = _factorise(chart, tableau.gamma * step, work)
-        if not definite:
-            count[1] += 1
-            step *= 0.5
-            rejected = True
-            continue
+        if mode != EXPLICIT:
+            count[4] += 1
+            coupled, definite = _factorise(chart, implicit.gamma * step, work)
+            if not definite:
+                count[1] += 1
+                step *= 0.5
+                rejected = True
+                continue
+        tableau = explicit if mode == EXPLICIT else implicit
         error, evaluations = _attempt(model, chart, tableau, shape, x, step, coupled, work)
         count[2] += evaluations
         if not error <= 1.0:
@@ -701,11 +824,20 @@ def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, 
             rejected = True
             if np.isfinite(error):
                 cause = REACHED_END
-                step *= max(0.1, 0.9 * error**-exponent)
+                step *= max(0.1, 0.9 * error ** (-1.0 / tableau.order))
             else:
                 cause = OVERFLOW if _all_finite(work.trial) else NON_FINITE
                 step *= 0.1
             continue
+
+        if mode != EXPLICIT:
+            otherwise = _stiffness_bound(step, work) < _RELAXED
+        else:
+            otherwise = _stiffness(work.increments, explicit.a.shape[0], work.rhs, work.trial) > _STRAINED
+        streak = streak + 1 if otherwise else 0
+        if streak >= _PATIENCE and mode != ALWAYS_IMPLICIT:
+            mode = EXPLICIT if mode == IMPLICIT else IMPLICIT
+            streak = 0
 
         t = t_end if step >= remaining else t + step
         for n in range(size):
@@ -716,6 +848,7 @@ def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, 
         accepted += 1
         count[0] += 1
         error = max(error, 1e-8)
+        exponent = 1.0 / tableau.order
         growth = 0.9 * error ** (-0.9 * exponent) * previous_error ** (0.2 * exponent)
         growth = min(1.0 if rejected else 10.0, max(0.2, growth))
         previous_error = error
@@ -723,6 +856,8 @@ def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, 
         progress.real[0] = t
         progress.real[1] = step
         progress.real[2] = previous_error
+        progress.mode[0] = mode
+        progress.mode[1] = streak
         fresh = True
         rejected = False
         cause = REACHED_END
@@ -731,7 +866,8 @@ def integrate(model, chart, tableau, shape, t_end, rtol, stationary, max_steps, 
 @njit(**_INNER)
 def _store(tableau, increments, index, t, x, record):
     """Record an accepted step: the node it ends in and the coefficients of its continuous extension."""
-    stages, size = increments.shape
+    size = x.size
+    stages = tableau.dense.shape[1]
     record.t[index + 1] = t
     for n in range(size):
         record.x[index + 1, n] = x[n]
@@ -748,6 +884,10 @@ def evaluate(chart, t_nodes, x_nodes, dense, times, theta):
     """Fill ``theta`` (T, N) with the continuous extension at ``times`` (T,), inside the nodes' range."""
     size = x_nodes.shape[1]
     x = np.empty(size)
+    if t_nodes.size == 1:
+        for m in range(times.size):
+            to_primal(chart, x_nodes[0], theta[m])
+        return
     for m in range(times.size):
         step = min(max(np.searchsorted(t_nodes, times[m]), 1), t_nodes.size - 1) - 1
         width = t_nodes[step + 1] - t_nodes[step]

@@ -69,13 +69,11 @@ class Factored:
         _check_key_scale(self.key_scale)
         for argument in ("imbalance_omega", "imbalance_mu"):
             value = getattr(self, argument)
-            if np.ndim(value) == 0:
-                frozen: float | tuple[tuple[float, ...], ...] = number(argument, value, minimum=0.0)
+            frozen: float | tuple[tuple[float, ...], ...]
+            if np.isscalar(value) or value is None:
+                frozen = number(argument, value, minimum=0.0)
             else:
-                table = array(argument, value, (None, None))
-                if (table < 0.0).any():
-                    raise ProblemError(argument, float(table.min()), "imbalances >= 0")
-                frozen = tuple(map(tuple, table.tolist()))
+                frozen = tuple(map(tuple, array(argument, value, (None, None), minimum=0.0).tolist()))
             object.__setattr__(self, argument, frozen)
 
     def chart(self, problem: Problem, at: State) -> Chart:
@@ -105,6 +103,7 @@ Parametrization = Balanced | Factored | Merged
 
 def key_scale_of(problem: Problem, key_scale: float | None) -> float:
     """The key scale c, (d + I)^(-1/2) unless given."""
+    _check_key_scale(key_scale)
     return (problem.dimension + problem.tasks) ** -0.5 if key_scale is None else key_scale
 
 
@@ -143,9 +142,7 @@ def _hypentropy_chart(
         ("imbalance_omega", imbalance_omega, at.omega, 0.5 * c),
         ("imbalance_mu", imbalance_mu, at.mu, 0.5),
     ):
-        if np.ndim(imbalance) not in (0, 2) or (
-            np.ndim(imbalance) == 2 and np.shape(imbalance) != values.shape
-        ):
+        if np.shape(imbalance) not in ((), values.shape):
             raise ProblemError(argument, f"shape {np.shape(imbalance)}", f"a number or shape {values.shape}")
         halves.append(np.broadcast_to(unit * np.asarray(imbalance), values.shape).ravel())
     half = np.concatenate(halves)

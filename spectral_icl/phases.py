@@ -146,8 +146,12 @@ def predicted_emergence(
         return None, None, "no head has omega mu > 0 on the task"
     times = np.full(omega.size, np.inf)
     lead = slope * np.abs(omega[growing])
-    times[growing] = hyp2f1(1.0, p, 1.0 + p, 1.0 - np.abs(mu[growing]) / lead) / (c1 * lead)
+    with np.errstate(all="ignore"):  # extreme problems may overflow; the time is then infinite
+        times[growing] = hyp2f1(1.0, p, 1.0 + p, 1.0 - np.abs(mu[growing]) / lead) / (c1 * lead)
+    times[~np.isfinite(times)] = np.inf
     winner = int(times.argmin())
+    if not np.isfinite(times[winner]):
+        return None, None, "the warm-up is too slow to be timed"
     if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
         return None, None, "no head dominates: two heads are tied"
     if size * kappa**2 * omega[winner] ** 2 >= 1.0:

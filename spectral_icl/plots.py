@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from spectral_icl.files import FIGURES, check_target, replacing
 from spectral_icl.reduced import task_loss
@@ -23,9 +24,12 @@ STYLE = "spectral_icl.paper"
 
 _WIDTH = 6.75  # inches: a page's text width
 _MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
-_MOST_LABELLED = 8  # heads with an entry in the legend, tasks with a number in the heat map
+_MOST_LABELLED = 8  # heads and tasks with an entry in the legend
+_MOST_NUMBERED = 4  # tasks whose entries of the heat map have room for a number
 _LOG_FROM = 5.0  # a run this many times longer than its warm-up is shown in log time
 _DASHES = ("-", (0, (4, 1.5)), (0, (2, 1.5)), (0, (4, 1, 1, 1)))  # equal tasks lie on top of each other
+# Tasks have a cycle of their own (Tol's muted colours): a task's colour is not that of a head.
+_TASKS = ("#cc6677", "#332288", "#117733", "#ddcc77", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499")
 _SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
 _BENCHMARKS = {
     "single_head": ("best single head", (0, (1, 1))),
@@ -52,12 +56,13 @@ def flow_figure(solution: Solution) -> Figure:
             omega(solution, task, grid[0, task])
             mu(solution, task, grid[1, task])
             grid[0, task].set_title(f"task {task}")
-            for axes in grid[1:, task]:
-                axes.set_xlabel("gradient-flow time $t$")
         grid[0, 0].set_ylabel(r"KQ value $\omega$")
         grid[1, 0].set_ylabel(r"OV value $\mu$")
+        bottom.supxlabel("gradient-flow time $t$", size=matplotlib.rcParams["axes.labelsize"])
         handles, labels = grid[1, 0].get_legend_handles_labels()
         bottom.legend(handles, labels, loc="outside right upper")
+        if not solution.success:
+            figure.suptitle(f"unfinished ({solution.outcome.name.lower().replace('_', ' ')})")
         return figure
 
 
@@ -65,13 +70,16 @@ def loss(solution: Solution, axes: Axes) -> None:
     """Loss and task losses against time, with the phases shaded and the benchmarks as lines."""
     times = _times(solution)
     dense = task_loss(solution.problem, *solution(times))
-    (total,) = axes.plot(times, dense.sum(axis=1), color="black", label="loss", zorder=3)
+    (total,) = axes.plot(
+        times, dense.sum(axis=1), color="black", label="loss", zorder=3, marker=_marker(times)
+    )
     lines = [total]
     if solution.problem.tasks > 1:
         for task in range(solution.problem.tasks):
             named = task < _MOST_LABELLED
             label = f"task {task}" if named else None
-            (line,) = axes.plot(times, dense[:, task], lw=0.9, ls=_DASHES[task % 4], label=label)
+            look: dict[str, Any] = {"color": _TASKS[task % len(_TASKS)], "ls": _DASHES[task % len(_DASHES)]}
+            (line,) = axes.plot(times, dense[:, task], lw=0.9, label=label, **look)
             lines += [line] if named else []
     for key, bound in benchmarks(solution).items():
         label, dashes = _BENCHMARKS[key]
@@ -106,11 +114,11 @@ def shade_phases(solution: Solution, axes: Axes) -> list[Patch]:
 
 
 def omega(solution: Solution, task: int, axes: Axes) -> None:
-    """KQ values of every head on the blocks that carry the task's signal."""
+    """KQ values of every head on the blocks that carry the task's signal, a kind of dashes for each."""
     times = _times(solution)
     values = solution(times).omega
-    for block in np.flatnonzero(np.asarray(solution.problem.signal)[task]):
-        _per_head(axes, times, values[:, :, block])
+    for k, block in enumerate(np.flatnonzero(np.asarray(solution.problem.signal)[task])):
+        _per_head(axes, times, values[:, :, block], _DASHES[k % len(_DASHES)])
     _time_axis(solution, axes)
 
 
@@ -127,9 +135,9 @@ def allocation_map(solution: Solution, axes: Axes) -> None:
     bound = float(np.abs(values).max()) or 1.0
     image = axes.imshow(values, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
     heads, tasks = values.shape
-    if heads <= _MOST_LABELLED and tasks <= _MOST_LABELLED:
-        axes.set_xticks(range(tasks))
-        axes.set_yticks(range(heads))
+    axes.set_xticks(range(0, tasks, -(-tasks // _MOST_LABELLED)))
+    axes.set_yticks(range(0, heads, -(-heads // _MOST_LABELLED)))
+    if heads <= _MOST_LABELLED and tasks <= _MOST_NUMBERED:
         for (head, task), value in np.ndenumerate(values):
             color = "white" if abs(value) > 0.6 * bound else "black"
             text = f"{value:.2f}".replace("-0.00", "0.00")
@@ -148,7 +156,7 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(part)
 
 
-def _per_head(axes: Axes, times: Floats, values: Floats) -> None:
+def _per_head(axes: Axes, times: Floats, values: Floats, dashes: Any = "-") -> None:
     heads = values.shape[1]
     map_ = matplotlib.colormaps["viridis"]
     cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
@@ -156,7 +164,13 @@ def _per_head(axes: Axes, times: Floats, values: Floats) -> None:
     for head in range(heads):
         color = cycle[head] if heads <= len(cycle) else map_(head / (heads - 1))
         label = f"head {head}" if heads <= _MOST_LABELLED or head in (0, heads - 1) else None
-        axes.plot(times, values[:, head], color=color, label=None if label in known else label)
+        label = None if label in known else label
+        axes.plot(times, values[:, head], color=color, ls=dashes, marker=_marker(times), label=label)
+
+
+def _marker(times: Floats) -> str:
+    """A flow without a step is a point, not a line."""
+    return "." if times.size == 1 else ""
 
 
 def _time_range(solution: Solution) -> tuple[Callable[..., Floats], float, float]:
@@ -178,4 +192,6 @@ def _time_axis(solution: Solution, axes: Axes) -> None:
     spaced, start, end = _time_range(solution)
     if spaced is np.geomspace:
         axes.set_xscale("log")
-    axes.set_xlim(start, end)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.set_xlim(start, end if end > start else start + 1.0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from spectral_icl.kernels import LARGE_L, Model
-from spectral_icl.validation import Floats, ProblemError, integer, number, numbers, sequence
+from spectral_icl.validation import Floats, ProblemError, choice, integer, number, numbers, sequence
 
 KERNELS = {"large-L": LARGE_L}
 
@@ -159,7 +159,9 @@ class Problem:
     def variance(self) -> Floats:
         """Label variance s_i = sum_b A_ib + sigma_i^2 of each task, (I,)."""
         power: Floats = np.asarray(self.signal).sum(axis=1)
-        return np.add(power, self.noise)
+        total: Floats = np.add(power, self.noise)
+        total.setflags(write=False)
+        return total
 
     @cached_property
     def home(self) -> tuple[int, ...] | None:
@@ -173,8 +175,7 @@ class Problem:
         """The packed arrays that the compiled kernels take."""
         if kernel == "exact":
             raise ProblemError("kernel", kernel, "'large-L' (no exact finite-length kernel yet)")
-        if kernel not in KERNELS:
-            raise ProblemError("kernel", kernel, "'large-L'")
+        choice("kernel", kernel, tuple(KERNELS))
         kappa = np.array(self.covariance)
         return Model(
             kernel=KERNELS[kernel],

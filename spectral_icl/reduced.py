@@ -60,17 +60,15 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:
     ProblemError
         If a shape does not fit or an entry is not finite.
     """
-    omega, mu = np.asarray(omega, dtype=float), np.asarray(mu, dtype=float)
-    if omega.ndim < 2 or mu.ndim < 2 or omega.shape[:-1] != mu.shape[:-1]:
-        raise ProblemError("mu", f"shape {mu.shape}", f"(..., H, {problem.tasks}) like omega's {omega.shape}")
-    array("omega", omega, (None,) * (omega.ndim - 1) + (problem.blocks,))
-    array("mu", mu, (None,) * (mu.ndim - 1) + (problem.tasks,))
+    leading = (None,) * (_depth(omega) - 2)
+    omega = array("omega", omega, (*leading, None, problem.blocks))
+    mu = array("mu", mu, (*omega.shape[:-1], problem.tasks))
     heads = omega.shape[-2]
-    many = np.ascontiguousarray(omega).reshape(-1, heads, problem.blocks)
-    out = np.empty((many.shape[0], problem.tasks))
-    kernels.task_losses(
-        problem.model(), many, np.ascontiguousarray(mu).reshape(-1, heads, problem.tasks), out
-    )
+    if heads == 0:
+        raise ProblemError("omega", "0 heads", ">= 1 heads")
+    many = State(omega.reshape(-1, heads, problem.blocks), mu.reshape(-1, heads, problem.tasks))
+    out = np.empty((many.omega.shape[0], problem.tasks))
+    kernels.task_losses(problem.model(), *many, out)
     return out.reshape(*omega.shape[:-2], problem.tasks)
 
 
@@ -115,6 +113,14 @@ def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:
     upper = np.zeros((size, size))
     kernels.hessian(problem.model(), at.omega, at.mu, *work, upper)
     return np.triu(upper) + np.triu(upper, 1).T
+
+
+def _depth(values: ArrayLike) -> int:
+    """Number of dimensions, 2 for what is no array at all (so that the complaint is about the state)."""
+    try:
+        return max(2, np.ndim(values))
+    except ValueError:
+        return 2
 
 
 def _gradient_and_work(problem: Problem, at: State) -> tuple[State, tuple[Floats, ...]]:

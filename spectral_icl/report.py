@@ -46,7 +46,7 @@ def as_json(solution: Solution) -> dict[str, Any]:
             "outcome": solution.outcome.name.lower(),
             "message": solution.message,
             "stats": asdict(solution.stats),
-            "options": dict(solution.options),
+            "options": asdict(solution.options),
             "problem": solution.problem.to_dict(),
             "digest": solution.problem.digest(),
             "environment": dict(solution.environment),
@@ -74,10 +74,10 @@ def _header(solution: Solution, title: str, start: str) -> list[str]:
         f"  problem   {problem.tasks} tasks, {problem.blocks} blocks, d = {problem.dimension}, "
         f"L = {length}  [{problem.digest()[:12]}]",
         f"  model     {solution.heads} heads, {solution.parametrization.name}, "
-        f"{options['kernel']} kernel, key scale {solution.key_scale:.4g}",
+        f"{options.kernel} kernel, key scale {solution.key_scale:.4g}",
         f"  start     {start}",
         f"  solved    {solution.outcome.advice} at t = {solution.trajectory.t[-1]:g} "
-        f"in {solution.stats.steps} steps (rtol {options['rtol']:g})",
+        f"in {solution.stats.steps} steps (rtol {options.rtol:g})",
         f"  kernel    {solution.saturation}",
     ]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +79,17 @@ class Stats:
     factorisations: int
 
 
+@dataclass(frozen=True)
+class Options:
+    """How the integrator was called: the arguments of `spectral_icl.gradient_flow`."""
+
+    t_end: float
+    rtol: float
+    kernel: str
+    stationary: float | None
+    max_steps: int
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Solution:
     """A solved gradient flow.
@@ -92,9 +104,9 @@ class Solution:
         The dense curve behind `__call__`.
     outcome : Outcome
     stats : Stats
-    options : dict
+    options : Options
         t_end, rtol, kernel, stationary and max_steps of the call.
-    environment : dict
+    environment : mapping of str to str
         Versions, platform and time of the run.
     """
 
@@ -104,11 +116,17 @@ class Solution:
     trajectory: Trajectory
     outcome: Outcome
     stats: Stats
-    options: Mapping[str, Any]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    options: Options
+    environment: Mapping[str, str]
 
     def __post_init__(self) -> None:
         self.t.setflags(write=False)
+        object.__setattr__(self, "environment", MappingProxyType(dict(self.environment)))
+
+    def __reduce__(self) -> tuple[type[Solution], tuple[object, ...]]:
+        """Pickle through the constructor; a mapping proxy cannot be pickled itself."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Solution, (*(values | {"environment": dict(self.environment)}).values(),)
 
     def __call__(self, t: ArrayLike) -> State:
         """Dense output: omega (..., H, B) and mu (..., H, I) at times ``t`` of any shape in the interval."""
@@ -203,7 +221,7 @@ class Solution:
         p = self.problem
         heads = ", ".join(f"task {i}: {_head(h)}" for i, h in enumerate(self.allocation))
         size = f"{p.tasks} tasks, {p.blocks} blocks, d = {p.dimension}, L = {p.context_length:g}"
-        kind = f"{self.heads} heads, {self.parametrization.name}, {self.options['kernel']} kernel"
+        kind = f"{self.heads} heads, {self.parametrization.name}, {self.options.kernel} kernel"
         return [
             ("problem", size),
             ("model", kind),
@@ -244,6 +262,9 @@ class Solution:
         )
         for name, label in _LABELS.items():
             data[name].attrs.update(long_name=label, units="1")
+        options = asdict(self.options)
+        if np.isinf(self.options.t_end):
+            options["t_end"] = None  # JSON knows no infinity
         data.attrs["provenance"] = json.dumps(
             {
                 "format": _FORMAT,
@@ -254,32 +275,50 @@ class Solution:
                     **asdict(self.parametrization),
                 },
                 "heads": self.heads,
-                "options": dict(self.options),
+                "options": options,
                 "outcome": self.outcome.name,
                 "message": self.message,
                 "stats": asdict(self.stats),
                 "environment": dict(self.environment),
-            }
+            },
+            allow_nan=False,
         )
         return data
 
     @classmethod
     def from_xarray(cls, data: xarray.Dataset) -> Solution:
-        """The inverse of `to_xarray`."""
+        """The inverse of `to_xarray`.
+
+        Raises
+        ------
+        ProblemError
+            If the dataset is not a whole flow.
+        """
         try:
             record = json.loads(data.attrs["provenance"])
-        except (KeyError, ValueError):
-            record = {}
-        if record.get("format") != _FORMAT:
-            raise ProblemError("data", record.get("format"), f"a dataset of format {_FORMAT!r}")
+            known = record["format"] == _FORMAT
+        except (KeyError, TypeError, ValueError):
+            known = False
+        if not known:
+            raise ProblemError("data", data.attrs.get("provenance"), f"a dataset of format {_FORMAT!r}")
+        try:
+            return cls._rebuilt(data, record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProblemError("data", error, "a flow with nothing missing or damaged") from None
+
+    @classmethod
+    def _rebuilt(cls, data: xarray.Dataset, record: Mapping[str, Any]) -> Solution:
+        if "time" not in data.coords:  # xarray would count 0, 1, 2, ...
+            raise KeyError("time")
         parametrization = dict(record["parametrization"])
         problem = Problem.from_dict(record["problem"])
         outcome = Outcome[record["outcome"]]
         chart = Chart(*(np.array(data[f"chart_{key}"].values) for key in Chart._fields))
+        options = Options(**record["options"])
         return cls(
             problem=problem,
             parametrization=PARAMETRIZATIONS[parametrization.pop("name")](**parametrization),
-            t=np.array(data["time"].values),
+            t=np.array(data.coords["time"].values),
             trajectory=Trajectory(
                 problem=problem,
                 chart=chart,
@@ -291,7 +330,7 @@ class Solution:
             ),
             outcome=outcome,
             stats=Stats(**record["stats"]),
-            options=record["options"],
+            options=replace(options, t_end=np.inf) if options.t_end is None else options,
             environment=record["environment"],
         )
 

@@ -1,14 +1,19 @@
-"""Coefficients of the Rosenbrock method behind `gradient_flow`.
+"""Coefficients of the two methods behind `gradient_flow`.
 
-Rodas5P (Steinebach 2023, BIT Numer. Math. 63:27): eight stages, order 5 with an embedded solution of
-order 4, L-stable and stiffly accurate, with a continuous extension whose local error is of the method's
-order. In the transformed variables of Hairer and Wanner (Solving ODEs II, IV.7) a step of size h from x is
+Both have order 5, an embedded solution of order 4 and a free continuous extension of local error h^5, and
+the extensions have the same form: the chord plus theta (1 - theta) times a quadratic in theta. So the two
+can alternate in one run. The order conditions are verified in the tests.
+
+Explicit: Dormand and Prince (1980, J. Comput. Appl. Math. 6:19), seven stages of which the last is the first
+of the next step, with the extension of Shampine (1986, Math. Comp. 46:135).
+
+Rosenbrock: Rodas5P (Steinebach 2023, BIT Numer. Math. 63:27), eight stages, L-stable and stiffly accurate. In
+the transformed variables of Hairer and Wanner (Solving ODEs II, IV.7) a step of size h from x is
 
     (1 - gamma h J) k_i = gamma h f(x + sum_j a_ij k_j) + gamma sum_j c_ij k_j,
     x_new = x + sum_j a_8j k_j + k_8,
 
-k_8 is the error estimate, and x(t + theta h) is the chord plus theta (1 - theta) times the
-polynomial sum_m theta^m sum_i dense_mi k_i. Its order conditions are verified in the tests.
+and k_8 is the error estimate.
 """
 
 from __future__ import annotations
@@ -113,5 +118,46 @@ RODAS5P = Tableau(
     order=5,
     a=_triangle(_STAGE),
     c=_triangle(_COUPLING),
+    error=np.eye(8)[-1],
     dense=np.array(_DENSE),
 )
+
+_SOLUTION = (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84)
+_EMBEDDED = (5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40)
+_RUNGE_KUTTA = (
+    (),
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    _SOLUTION,
+)
+_CURVATURE = (
+    -12715105075 / 11282082432,
+    0.0,
+    87487479700 / 32700410799,
+    -10690763975 / 1880347072,
+    701980252875 / 199316789632,
+    -1453857185 / 822651844,
+    69997945 / 29380423,
+)
+
+
+def _dormand_prince() -> Tableau:
+    solution = np.array([*_SOLUTION, 0.0])
+    first, last, curvature = np.eye(7)[0], np.eye(7)[-1], np.array(_CURVATURE)
+    # x + theta s + theta (1 - theta) [k_1 - s + theta (2 s - k_1 - k_7) + theta (1 - theta) r] with the whole
+    # step s and the curvature r
+    dense = np.stack([first - solution, 2.0 * solution - first - last + curvature, -curvature])
+    return Tableau(
+        gamma=0.0,
+        order=5,
+        a=_triangle(_RUNGE_KUTTA),
+        c=np.zeros((7, 7)),
+        error=solution - np.array(_EMBEDDED),
+        dense=dense,
+    )
+
+
+DORMAND_PRINCE = _dormand_prince()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,8 +43,12 @@ class Trajectory:
     rests: bool = False
 
     def __post_init__(self) -> None:
-        for values in (self.t, self.x, self.dense):
+        for values in (self.t, self.x, self.dense, *self.chart):
             values.setflags(write=False)
+
+    def __reduce__(self) -> tuple[type[Trajectory], tuple[object, ...]]:
+        """Pickle through the constructor, which makes the arrays read-only again."""
+        return Trajectory, tuple(getattr(self, f.name) for f in fields(self))
 
     def __call__(self, t: ArrayLike) -> State:
         """Evaluate omega (..., H, B) and mu (..., H, I) at times ``t`` of any shape.
@@ -54,18 +58,17 @@ class Trajectory:
         ProblemError
             If a time lies outside the solved interval.
         """
-        times = np.asarray(t, dtype=np.float64)
         first, last = self.t[0], self.t[-1]
+        try:
+            times = np.asarray(t).astype(np.float64, casting="same_kind")
+        except (TypeError, ValueError):
+            raise ProblemError("t", t, f"times in [{first:g}, {last:g}]") from None
         outside = ~((times >= first) & ((times <= last) | (self.rests & ~np.isnan(times))))
         if outside.any():
             raise ProblemError("t", float(times[outside].flat[0]), f"times in [{first:g}, {last:g}]")
         flat = np.minimum(times.ravel(), last)
         theta = np.empty((flat.size, self.x.shape[1]))
-        if self.t.size == 1:
-            kernels.to_primal(self.chart, self.x[0], theta[0])
-            theta[:] = theta[0]
-        else:
-            kernels.evaluate(self.chart, self.t, self.x, self.dense, flat, theta)
+        kernels.evaluate(self.chart, self.t, self.x, self.dense, flat, theta)
         split = self.heads * self.problem.blocks
         return State(
             theta[:, :split].reshape(*times.shape, self.heads, self.problem.blocks),

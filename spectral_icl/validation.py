@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 LARGEST = 1e12  # magnitudes beyond this are typing errors, and their products would overflow
-_SHOWN = 60  # characters of an offending value that an error line repeats
+_SHOWN = 80  # characters of an offending value that an error line repeats
 
 
 class ProblemError(ValueError):
@@ -31,10 +31,17 @@ class ProblemError(ValueError):
         self.argument = argument
         self.value = value
         self.expected = expected
-        shown = " ".join(repr(value).split())
-        if len(shown) > _SHOWN:
-            shown = shown[:_SHOWN] + "..."
-        super().__init__(f"{argument}: expected {expected}, got {shown}")
+        super().__init__(f"{argument}: expected {expected}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """The value on one line, its middle cut out if it is long (the ends tell most)."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # an int of thousands of digits, a list inside a list inside ...
+        return f"a {type(value).__name__} that is too large to print"
+    half = _SHOWN // 2
+    return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
 
 
 def number(
@@ -63,7 +70,10 @@ def number(
 def integer(argument: str, value: object, *, minimum: int, maximum: int) -> int:
     """``value`` as an int in [minimum, maximum]; a float is refused unless it is whole."""
     expected = f"a whole number >= {minimum} and <= {maximum}"
-    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    try:
+        whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    except OverflowError:
+        whole = False
     if isinstance(value, bool) or not whole:
         raise ProblemError(argument, value, expected)
     result = int(value)  # type: ignore[call-overload]
@@ -89,29 +99,36 @@ def sequence(argument: str, value: object, many: str) -> Sequence[object]:
     """``value`` as a non-empty sequence (list, tuple or array), which strings are not."""
     if isinstance(value, np.ndarray) and value.ndim > 0:
         value = value.tolist()
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) == 0:
+    text = isinstance(value, (str, bytes, bytearray))
+    if not isinstance(value, Sequence) or text or len(value) == 0:
         raise ProblemError(argument, value, many)
     return value
 
 
-def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...]) -> Floats:
-    """``value`` as a fresh float64 array of ``shape`` (None matches any size) of finite numbers."""
+def array(
+    argument: str, value: ArrayLike, shape: tuple[int | None, ...], minimum: float = -LARGEST
+) -> Floats:
+    """``value`` as a fresh float64 array of ``shape`` (None matches any size) of bounded numbers."""
     wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
     expected = f"an array of finite numbers of shape {wanted}"
     try:
-        result = np.array(value, dtype=np.float64)
+        raw = np.asarray(value)
     except (TypeError, ValueError, OverflowError):
         raise ProblemError(argument, value, expected) from None
-    matches = result.ndim == len(shape) and all(
-        n is None or n == m for n, m in zip(shape, result.shape, strict=True)
+    if raw.dtype.kind not in "iuf":  # no booleans, text, complex numbers or objects
+        raise ProblemError(argument, value, expected)
+    matches = raw.ndim == len(shape) and all(
+        n is None or n == m for n, m in zip(shape, raw.shape, strict=True)
     )
     if not matches:
-        raise ProblemError(argument, f"shape {result.shape}", expected)
-    bad = ~np.isfinite(result)
+        raise ProblemError(argument, f"shape {raw.shape}", expected)
+    result = raw.astype(np.float64)  # a copy
+    bad = ~((result >= minimum) & (np.abs(result) <= LARGEST))
     if bad.any():
         where = tuple(int(k) for k in np.argwhere(bad)[0])
         name = f"{argument}[{', '.join(map(str, where))}]"
-        raise ProblemError(name, float(result[where]), "a finite number")
+        low = max(minimum, -LARGEST)
+        raise ProblemError(name, float(result[where]), f"a finite number >= {low:g} and <= {LARGEST:g}")
     return result
 
 

@@ -72,6 +72,13 @@ def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """Compile, or load from the cache, before the first test: no test is about the first run by accident."""
+    case = CASES["paper_two_tasks_balanced"]
+    si.gradient_flow(case.problem, case.omega0, case.mu0, t_end=1.0).saturation  # noqa: B018
+
+
 @pytest.fixture
 def two_tasks() -> si.Problem:
     """The two-task problem of the authors' code."""

@@ -4,6 +4,7 @@ import ast
 import configparser
 import importlib
 import inspect
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -141,9 +142,18 @@ def test_arrays_cannot_be_written(solution: si.Solution) -> None:
 
 
 def test_options_cannot_be_changed(solution: si.Solution) -> None:
-    for mapping in (solution.options, solution.environment):
-        with pytest.raises(TypeError):
-            mapping["rtol"] = 1.0  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        solution.options.rtol = 1.0  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        solution.environment["numpy"] = "0"  # type: ignore[index]
+
+
+def test_solution_survives_pickling(solution: si.Solution) -> None:
+    """As it must to cross process boundaries, and it stays read-only there."""
+    twin = pickle.loads(pickle.dumps(solution))
+    np.testing.assert_array_equal(twin(0.5).mu, solution(0.5).mu)
+    assert (twin.options, dict(twin.environment)) == (solution.options, dict(solution.environment))
+    assert not twin.trajectory.x.flags.writeable
 
 
 def test_solution_does_not_share_memory_with_its_arguments() -> None:
@@ -195,7 +205,7 @@ def test_everything_public_is_documented(name: str) -> None:
         assert not generated, f"{path} has only the docstring that its dataclass or tuple made up"
 
 
-def test_numerics_of_the_interface_are_annotated() -> None:
+def test_public_functions_are_annotated() -> None:
     """The package is typed: every parameter of every public name is."""
     for name in dir(si):
         value = getattr(si, name)

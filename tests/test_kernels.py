@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from strategies import problems, starts
 
 import spectral_icl as si
@@ -161,3 +162,42 @@ def test_cholesky_solves_and_refuses(size: int) -> None:
     np.testing.assert_allclose(solution, expected, rtol=1e-10)
     matrix[size // 2, size // 2] = -1.0
     assert not kernels._cholesky.py_func(np.triu(matrix), size)
+
+
+@njit
+def _stage_solve(chart, theta, x, work, step, rhs):  # type: ignore[no-untyped-def]
+    kernels._measure_jacobian(chart, theta, x, work.hess, work.root, work.reach)
+    coupled, definite = kernels._factorise(chart, step, work)
+    kernels._solve_stage(chart, coupled, work, rhs)
+    return coupled, definite
+
+
+@pytest.mark.parametrize("faded", [0, 1, 9])
+def test_stage_systems_are_solved_with_idle_entries_too(faded: int) -> None:
+    """(1 - step J) y = r with J from the chart's own derivative, when losing heads have all but vanished."""
+    rng = np.random.default_rng(faded)
+    p = si.Problem.multitask(task_sizes=(3, 5, 9), signal=(1, 2, 3), noise=0.2, context_length=60)
+    at = si.State(rng.choice([-1, 1], (4, 3)) * rng.uniform(0.05, 0.3, (4, 3)), rng.normal(0, 1, (4, 3)))
+    at.mu.ravel()[:faded] = 1e-40
+    at.omega[3, 0] = 0.0  # frozen
+    chart = si.Balanced(0.2).chart(p, at)
+    x = to_dual(chart, at)
+    theta = np.concatenate([at.omega.ravel(), at.mu.ravel()])
+    size, step = x.size, 0.05
+    hess = si.hessian(p, *at)
+    jacobian = -(chart.speed * chart.sign)[:, None] * hess * theta
+    rhs = rng.normal(size=size)
+    work = kernels.Work(
+        *(np.empty(size) for _ in range(6)),
+        np.empty((8, size)),
+        *(np.empty(size) for _ in range(4)),
+        np.empty(size, dtype=np.int64),
+        *(np.empty((size, size)) for _ in range(3)),
+        *(np.empty((1, 1)) for _ in range(3)),
+    )
+    work.hess[:] = hess
+    found = rhs.copy()
+    coupled, definite = _stage_solve(chart, theta, x, work, step, found)
+    assert coupled == size - faded - 1
+    assert definite
+    np.testing.assert_allclose(found, np.linalg.solve(np.eye(size) - step * jacobian, rhs), rtol=1e-9)

@@ -39,7 +39,8 @@ SIGNATURES = {
     "task_loss": "problem omega mu",
     "gradient": "problem omega mu",
     "hessian": "problem omega mu",
-    "gradient_flow": "problem omega0 mu0 * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps=",
+    "gradient_flow": "problem omega0 mu0"
+    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps=",
     "Balanced": "key_scale=",
     "Factored": "imbalance_omega imbalance_mu key_scale=",
     "Merged": "",

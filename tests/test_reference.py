@@ -39,3 +39,21 @@ def test_escape_of_the_imbalanced_flow_is_followed() -> None:
     sol = case.solve(rtol=1e-9)
     assert case.mu[-1].min() < -10.0  # the reference has escaped
     assert sol.mu[-1].min() == pytest.approx(case.mu[-1].min(), rel=1e-8)
+
+
+def test_losing_heads_are_followed_below_1e_300() -> None:
+    """mu of a losing head is right to many digits long after an absolute tolerance would have lost it."""
+    case = CASES["paper_two_tasks_balanced"]
+    sol = case.solve(rtol=1e-10)
+    losing, expected = sol.mu[:, 0, 1], case.mu[:, 0, 1]
+    assert expected[8] < 1e-79
+    np.testing.assert_allclose(losing[:9], expected[:9], rtol=1e-5)
+    assert losing[-1] == 0.0  # below what a float holds, but with its sign
+    assert not np.signbit(losing[-1])
+
+
+def test_a_stiff_solver_needs_few_steps() -> None:
+    """To t = 2e5 an explicit method needs tens of thousands of steps."""
+    case = CASES["three_tasks_four_heads"]
+    for rtol, most in ((1e-4, 100), (1e-6, 220), (1e-8, 520)):
+        assert case.solve(rtol=rtol).stats.steps < most
