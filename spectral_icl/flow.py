@@ -41,8 +41,10 @@ def gradient_flow(
     """Gradient flow of multi-head softmax attention in the spectral domain.
 
     The flow dtheta/dt = -dloss/dtheta of the trained weights, closed in omega and mu (Chen, Sheen, Wang and
-    Yang 2024), is solved in the dual coordinates of its mirror-flow form by an L-stable Rosenbrock method
-    of order 5 (Rodas5P, Steinebach 2023) with the exact Jacobian.
+    Yang 2024), is solved in the dual coordinates of its mirror-flow form. While accuracy limits the step,
+    which is so until the first emergence, the method is the explicit one of Dormand and Prince (1980); where
+    stability would limit it, an L-stable Rosenbrock method with the exact Jacobian (Rodas5P, Steinebach
+    2023). Both have order 5.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ def gradient_flow(
         Increasing times in [0, t_end] at which the solution is reported; default, the integrator's steps.
     rtol : float
         Tolerance of one step, between 1e-13 and 0.1: on the relative error of every omega and mu (of their
-        logarithms beyond e^-4), however small. Errors of the solution are about ten times this.
+        logarithms beyond e^-4), however small. Errors of the solution are a few times this.
     kernel : {"large-L"}
         Loss kernel. The exact finite-length kernel does not exist yet, and asking for it is an error.
     stationary : float, optional

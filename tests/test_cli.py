@@ -260,7 +260,11 @@ def test_json_stays_alone_on_standard_output(tmp_path: Path) -> None:
 
 
 def test_compilation_is_announced_when_there_is_one(tmp_path: Path) -> None:
-    """On standard error, in the first run of a machine only, and never into the JSON."""
+    """On standard error, in the first run of a machine only, and never into the JSON.
+
+    Nor do the numbers depend on it: code just compiled and code from the cache agree to the last bit.
+    """
+    answers = []
     for expected in ("compiling the kernels", ""):
         done = subprocess.run(
             [sys.executable, "-c", "from spectral_icl.cli import main; main()", "flow", "--json"],
@@ -270,9 +274,11 @@ def test_compilation_is_announced_when_there_is_one(tmp_path: Path) -> None:
             timeout=300,
             check=True,
         )
-        assert strict(done.stdout)["allocation"] == [0, 1]
+        answers.append(stable(strict(done.stdout)))
+        assert answers[-1]["allocation"] == [0, 1]
         assert done.stderr.count("\n") == bool(expected)
         assert done.stderr.startswith(expected)
+    assert answers[0] == answers[1]
 
 
 def test_cite_prints_both_papers() -> None:

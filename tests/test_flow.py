@@ -113,6 +113,16 @@ def _fixed_steps(case, t_end: float, steps: int, stiff: int) -> Trajectory:  # t
     return Trajectory(p, chart, heads, np.array(t), np.array(xs), np.array(dense))
 
 
+def test_the_method_follows_the_stiffness(two_tasks: si.Problem) -> None:
+    """No Jacobian is factored during the warm-up, and the long convergence is stiff."""
+    start = si.initial.paper(two_tasks, heads=2)
+    warm_up = si.gradient_flow(two_tasks, *start, t_end=15.0).stats
+    assert warm_up.steps > 10
+    assert warm_up.factorisations == 0
+    whole = si.gradient_flow(two_tasks, *start, t_end=1e5).stats
+    assert 0 < whole.factorisations < whole.steps < 400
+
+
 def test_a_run_does_not_depend_on_the_buffer_size(
     two_tasks: si.Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
