@@ -20,7 +20,7 @@ from spectral_icl.report import benchmarks
 from spectral_icl.solution import Solution
 from spectral_icl.validation import Floats
 
-STYLE = "spectral_icl.paper"
+STYLE = Path(__file__).with_name("paper.mplstyle")  # `matplotlib.style.use("spectral_icl.paper")` elsewhere
 
 _WIDTH = 6.75  # inches: a page's text width
 _MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
