@@ -212,6 +212,7 @@ def integrate(case: Case, method: Method, rtol: float, buffers: Record) -> tuple
     status, accepted = kernels.integrate(
         case.model,
         case.chart,
+        np.arange(case.start.size),
         DORMAND_PRINCE,
         method.tableau,
         case.shape,

@@ -19,3 +19,12 @@ from spectral_icl.solution import Solution as Solution
 from spectral_icl.validation import ProblemError as ProblemError
 
 __version__ = _package_version()
+
+
+def __getattr__(name: str) -> object:
+    """Import `spectral_icl.plots`, and matplotlib with it, when it is first used."""
+    if name == "plots":
+        from importlib import import_module
+
+        return import_module("spectral_icl.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from spectral_icl import kernels
 from spectral_icl.kernels import Progress, Record
-from spectral_icl.parametrization import Balanced, Parametrization, to_dual
+from spectral_icl.parametrization import Balanced, Parametrization, to_dual, twins
 from spectral_icl.problem import Problem
 from spectral_icl.provenance import environment
 from spectral_icl.reduced import state
@@ -61,7 +61,8 @@ def gradient_flow(
         Increasing times in [0, t_end] at which the solution is reported; default, the integrator's steps.
     rtol : float
         Tolerance of one step, between 1e-13 and 0.1: on the relative error of every omega and mu (of their
-        logarithms beyond e^-4), however small. Errors of the solution are a few times this.
+        logarithms beyond e^-4), however small; with `Merged`, relative to 0.01 or the start's largest entry
+        if smaller. Errors of the solution are a few times this, more where the flow passes close to a saddle.
     kernel : {"large-L"}
         Loss kernel. The exact finite-length kernel does not exist yet, and asking for it is an error.
     stationary : float, optional
@@ -110,48 +111,12 @@ def gradient_flow(
     for values in chart:
         values.setflags(write=False)
     heads = start.omega.shape[0]
+    shape = (heads, problem.blocks, problem.tasks)
     x = to_dual(chart, start)
-    progress = Progress(
-        real=np.array([0.0, 0.0, 1.0]),
-        mode=np.zeros(2, dtype=np.int64),
-        count=np.zeros(5, dtype=np.int64),
-    )
-    pieces: list[Record] = []
-    while True:
-        record = Record(
-            np.empty(_CAPACITY + 1),
-            np.empty((_CAPACITY + 1, x.size)),
-            np.empty((_CAPACITY, RODAS5P.dense.shape[0], x.size)),
-        )
-        record.x[0] = x
-        with kernels.on_compilation(_announce):
-            status, accepted = kernels.integrate(
-                model,
-                chart,
-                DORMAND_PRINCE,
-                RODAS5P,
-                (heads, problem.blocks, problem.tasks),
-                t_end,
-                rtol,
-                stationary or 0.0,
-                max_steps,
-                progress,
-                record,
-            )
-        pieces.append(Record(record.t[: accepted + 1], record.x[: accepted + 1], record.dense[:accepted]))
-        x = record.x[accepted]
-        if status != kernels.BUFFER_FULL:
-            break
-    outcome = Outcome(status)
-    trajectory = Trajectory(
-        problem=problem,
-        chart=chart,
-        heads=heads,
-        t=_join([piece.t for piece in pieces]),
-        x=_join([piece.x for piece in pieces]),
-        dense=np.concatenate([piece.dense for piece in pieces]),
-        rests=outcome is Outcome.STATIONARY,
-    )
+    twin, tied = twins(chart, x, shape)
+    run = (model, chart, twin, DORMAND_PRINCE, RODAS5P, shape, t_end, rtol, stationary or 0.0, max_steps)
+    outcome, nodes, count = _integrate(run, x)
+    trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
     if times is None:
         times = trajectory.t
     elif not outcome.success:
@@ -162,7 +127,8 @@ def gradient_flow(
         t=times,
         trajectory=trajectory,
         outcome=outcome,
-        stats=Stats(*progress.count.tolist()),
+        stats=Stats(*count),
+        tied_heads=tuple(map(tuple, tied)),
         options=Options(t_end, rtol, kernel, stationary, max_steps),
         environment=environment(),
     )
@@ -170,6 +136,34 @@ def gradient_flow(
         reached = f"stopped at t = {trajectory.t[-1]:.6g} of {t_end:g}"
         raise IntegrationError(f"{reached}: {outcome.advice}", solution)
     return solution
+
+
+def _integrate(run: tuple[object, ...], x: Floats) -> tuple[Outcome, Record, list[int]]:
+    """The outcome, all nodes with their dense coefficients, and the counts, from the start ``x``."""
+    progress = Progress(
+        real=np.array([0.0, 0.0, 1.0]),
+        mode=np.array([kernels.EXPLICIT, 0]),
+        count=np.zeros(5, dtype=np.int64),
+    )
+    pieces: list[Record] = []
+    status = kernels.BUFFER_FULL
+    with kernels.on_compilation(_announce):
+        while status == kernels.BUFFER_FULL:
+            record = Record(
+                np.empty(_CAPACITY + 1),
+                np.empty((_CAPACITY + 1, x.size)),
+                np.empty((_CAPACITY, RODAS5P.dense.shape[0], x.size)),
+            )
+            record.x[0] = x
+            status, steps = kernels.integrate(*run, progress, record)
+            pieces.append(Record(record.t[: steps + 1], record.x[: steps + 1], record.dense[:steps]))
+            x = record.x[steps]
+    nodes = Record(
+        _join([piece.t for piece in pieces]),
+        _join([piece.x for piece in pieces]),
+        np.concatenate([piece.dense for piece in pieces]),
+    )
+    return Outcome(status), nodes, progress.count.tolist()
 
 
 def _announce() -> None:

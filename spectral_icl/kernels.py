@@ -1,4 +1,4 @@
-"""Every compiled function: the reduced loss with its derivatives, the dual charts, the stiff integrator.
+"""Every compiled function: the reduced loss with its derivatives, the dual charts, the integrator.
 
 Conventions. Functions take float64 arrays and ints, fill buffers that the caller owns, return an int
 status where they can fail, never raise and never print. The state is one flat vector of ``H*B`` KQ
@@ -37,7 +37,7 @@ LARGE_L = 0  # Model.kernel: exponential-tilt kernel of the large context limit
 
 EXPONENTIAL, HYPERBOLIC, LINEAR = 0, 1, 2  # Chart.kind: theta = s e^x, a sinh x, x
 
-EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: the first two alternate
+EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: two that alternate, one to compare with
 
 # Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
 REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE = range(7)
@@ -45,12 +45,9 @@ REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_
 # Below exp(-690) ~ 1e-300 a dual coordinate means (signed) zero; subnormals would only slow the loops.
 _LOWEST = -690.0
 
-# Entries of a linear chart below this size are followed to an absolute tolerance.
-_SMALLEST_LINEAR = 0.01
-
 # A step is taken to be stiff where step * |Jacobian| nears the explicit method's stability interval (3.3 on
 # the negative axis), and relaxed where that would not limit it; either must last for some steps to matter.
-_STRAINED, _RELAXED, _PATIENCE = 1.2, 0.4, 3
+_STRAINED, _RELAXED, _PATIENCE = 0.6, 0.2, 3
 
 # The pivots of 1 + gamma h Q S Q start at 1 for h = 0; one this small is at the pole of the method.
 _SAFE_PIVOT = 1e-12
@@ -89,7 +86,8 @@ class Chart(NamedTuple):
     """Dual coordinates, entry by entry: theta = map(x) and dx/dt = -speed * sign * dloss/dtheta."""
 
     kind: np.ndarray  # (N,) int64
-    scale: np.ndarray  # (N,) sign (exponential), half the imbalance (hyperbolic), unused (linear)
+    # (N,) sign (exponential), half the imbalance (hyperbolic), size below which errors are absolute (linear)
+    scale: np.ndarray
     speed: np.ndarray  # (N,) >= 0; 0 freezes the entry
     sign: np.ndarray  # (N,) +1 or -1
 
@@ -472,7 +470,7 @@ def _weights(chart, x, rtol, out):
     for n in range(x.size):
         size = abs(x[n])
         if chart.kind[n] == LINEAR:
-            out[n] = 1.0 / (rtol * max(_SMALLEST_LINEAR, size))
+            out[n] = 1.0 / (rtol * max(chart.scale[n], size))
         else:
             out[n] = 1.0 / (rtol * max(1.0, 0.25 * size))
 
@@ -741,13 +739,17 @@ def _stiffness_bound(step, work):
 
 
 @njit(**_ENTRY)
-def integrate(model, chart, explicit, implicit, shape, t_end, rtol, stationary, max_steps, progress, record):
+def integrate(
+    model, chart, twin, explicit, implicit, shape, t_end, rtol, stationary, max_steps, progress, record
+):
     """Advance the dual flow from ``record.x[0]`` and return (status, accepted steps in this call).
 
     Steps are ``explicit`` while accuracy limits them, which is so until the first emergence, and
     ``implicit`` (a Rosenbrock method with the exact Jacobian) once stability would. Error control is on the
     embedded solution in the largest weighted component. An implicit step that reaches past the pole of the
     stability function on a growing mode shows as a matrix that is not positive definite, and is rejected.
+
+    ``twin`` (N,) names for every entry the one that it equals for ever: itself, or that of an equal head.
 
     ``progress`` starts as t, step 0, previous error 1 and mode EXPLICIT and is updated, so that a call that
     ends with BUFFER_FULL is continued by one with ``record.x[0]`` set to the last state.
@@ -841,9 +843,13 @@ def integrate(model, chart, explicit, implicit, shape, t_end, rtol, stationary, 
 
         t = t_end if step >= remaining else t + step
         for n in range(size):
-            x[n] = work.trial[n]
-            work.theta[n] = work.new_theta[n]
-            work.slope[n] = work.new_slope[n]
+            m = twin[n]  # equal heads are kept equal to the last bit: rounding must not break their tie
+            x[n] = work.trial[m]
+            work.theta[n] = work.new_theta[m]
+            work.slope[n] = work.new_slope[m]
+            if m != n:
+                for s in range(tableau.a.shape[0]):
+                    work.increments[s, n] = work.increments[s, m]
         _store(tableau, work.increments, accepted, t, x, record)
         accepted += 1
         count[0] += 1

@@ -75,7 +75,7 @@ def head_per_task(problem: Problem) -> Benchmark:
         weights.omega[task] = omega
         weights.mu[task, task] = mu[0]
         losses[task] = best[0]
-    return Benchmark("head per task", float(losses.sum()), losses, True, weights)
+    return Benchmark("head-per-task limit", float(losses.sum()), losses, True, weights)
 
 
 def single_head(problem: Problem) -> Benchmark:
@@ -86,7 +86,7 @@ def single_head(problem: Problem) -> Benchmark:
     """
     omega, mu, losses = _one_head(problem, list(range(problem.tasks)))
     weights = State(omega[None, :], mu[None, :])
-    return Benchmark("single head", float(losses.sum()), losses, True, weights)
+    return Benchmark("best single head", float(losses.sum()), losses, True, weights)
 
 
 def _one_head(problem: Problem, tasks: list[int]) -> tuple[Floats, Floats, Floats]:

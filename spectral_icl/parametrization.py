@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.kernels import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
 from spectral_icl.problem import Problem
 from spectral_icl.reduced import State
 from spectral_icl.validation import Floats, ProblemError, array, number
+
+IntArray = NDArray[np.int64]
+
+
+_TINY = 1e-200  # imbalances below this, other than 0, would overflow the dual coordinates
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,9 @@ class Factored:
                 frozen = number(argument, value, minimum=0.0)
             else:
                 frozen = tuple(map(tuple, array(argument, value, (None, None), minimum=0.0).tolist()))
+            positive = [x for x in np.ravel(frozen) if x > 0.0]
+            if positive and min(positive) < _TINY:
+                raise ProblemError(argument, float(min(positive)), f"0 or a number >= {_TINY:g}")
             object.__setattr__(self, argument, frozen)
 
     def chart(self, problem: Problem, at: State) -> Chart:
@@ -90,9 +98,11 @@ class Merged:
     def chart(self, problem: Problem, at: State) -> Chart:
         """The state itself."""
         size = at.omega.size + at.mu.size
+        largest = max(np.abs(at.omega).max(), np.abs(at.mu).max())
         return Chart(
             kind=np.full(size, LINEAR, dtype=np.int64),
-            scale=np.ones(size),
+            # a small start grows exponentially, so that its relative error is what counts
+            scale=np.full(size, min(0.01, largest) or 0.01),
             speed=_speed(problem, at, 1.0, 1.0),
             sign=np.ones(size),
         )
@@ -105,6 +115,29 @@ def key_scale_of(problem: Problem, key_scale: float | None) -> float:
     """The key scale c, (d + I)^(-1/2) unless given."""
     _check_key_scale(key_scale)
     return (problem.dimension + problem.tasks) ** -0.5 if key_scale is None else key_scale
+
+
+def twins(chart: Chart, x: Floats, shape: tuple[int, int, int]) -> tuple[IntArray, list[list[int]]]:
+    """The entry that each flat entry equals for ever (N,), and the groups of heads that start equal.
+
+    Heads with the same start and the same chart are interchangeable, so the flow keeps them equal.
+    """
+    heads, blocks, tasks = shape
+    columns = np.column_stack([x, *chart])
+    rows = np.concatenate(
+        [
+            columns[: heads * blocks].reshape(heads, -1),
+            columns[heads * blocks :].reshape(heads, -1),
+        ],
+        axis=1,
+    )
+    first = [next(k for k in range(h + 1) if np.array_equal(rows[k], rows[h])) for h in range(heads)]
+    leader = np.array(first)[:, None]
+    by_omega = leader * blocks + np.arange(blocks)
+    by_mu = heads * blocks + leader * tasks + np.arange(tasks)
+    groups = [[h for h in range(heads) if first[h] == k] for k in sorted(set(first))]
+    flat = np.concatenate([by_omega.ravel(), by_mu.ravel()]).astype(np.int64)
+    return flat, [group for group in groups if len(group) > 1]
 
 
 def to_dual(chart: Chart, at: State) -> Floats:

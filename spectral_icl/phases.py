@@ -7,22 +7,23 @@ Definitions follow Chen, Sheen, Wang and Yang (2024); every threshold is a const
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.kernels import EXPONENTIAL, HYPERBOLIC, LINEAR
-from spectral_icl.parametrization import Parametrization
+from spectral_icl.optimal import head_per_task, lower_bound
 from spectral_icl.problem import Problem
 from spectral_icl.reduced import State, gradient, task_loss
 from spectral_icl.trajectory import Trajectory
 from spectral_icl.validation import Floats
 
-ONSET = 0.05  # share of a task's fall to its plateau that ends its warm-up
+ONSET = 0.05  # share of a task's whole fall that ends its warm-up
 SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reached its plateau
 LULL = 0.1  # the same, if the rate then rises again: a plateau left before it was reached
-LEARNED = 0.05  # least share of a task's signal that a fall must remove to count as an emergence
+LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
+BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
 EXIT = np.exp(-1.0)  # |mu| of a rival, over the winner's, that marks the escape from the plateau
 _POINTS = 8  # samples per integration step
 
@@ -37,10 +38,10 @@ class Emergence:
     head : int or None
         The head with the largest share of the task on its plateau; None if the task did not emerge.
     share : float
-        That head's share of the learned map, 1 if it holds all of it.
+        That head's share of the learned map: 1 if it holds all of it, above 1 if others work against it.
     onset, time, settled : float
-        When the task's loss had covered 5 % of its fall, fell steepest, and had reached its plateau; NaN
-        if the task did not emerge before the end.
+        When the task's loss had covered 5 % of its whole fall, fell steepest from then on, and had reached
+        its plateau; NaN if the task did not emerge before the end (``onset`` is there if it had begun to).
     plateau : float
         Task loss at ``settled``.
     predicted_time : float or None
@@ -89,8 +90,9 @@ class Phases:
     Attributes
     ----------
     warm_up, emergence, convergence : tuple of float
+        ``convergence`` is NaN also if the plateau was left before it was reached.
     tasks : tuple of Emergence
-        One per task.
+        One per task. A task on several blocks may fall more than once; its emergence is the steepest fall.
     escapes : tuple of Escape
         One per task with a possible or observed escape; empty where every sign is conserved.
     """
@@ -126,20 +128,16 @@ def predicted_emergence(
         T = integral_omega0^inf domega / (c1 omega mu(omega))
           = 2F1(1, p; 1 + p; 1 - mu0 / (A omega0)) / (c1 A omega0),   p = c1 / (c1 + n).
 
-    The head with the smallest T is the predicted winner.
+    The head with the smallest T is the predicted winner. Holds for balanced weights.
     """
     if problem.home is None:
         return None, None, "tasks overlap or span several blocks"
-    from scipy.special import hyp2f1  # slow to import, and only needed here
-
     block = problem.home[task]
     kappa, size = problem.covariance[block], problem.block_sizes[block]
     power = problem.signal[task][block]
     c1 = 4.0 * key_scale * kappa * power / size
-    c2 = 4.0 * kappa * power
     n = 4.0 * problem.variance[task] / problem.context_length
-    slope = c2 / (c1 + n)
-    p = c1 / (c1 + n)
+    slope = 4.0 * kappa * power / (c1 + n)
     omega, mu = start.omega[:, block], start.mu[:, task]
     growing = omega * mu > 0.0
     if not growing.any():
@@ -147,115 +145,158 @@ def predicted_emergence(
     times = np.full(omega.size, np.inf)
     lead = slope * np.abs(omega[growing])
     with np.errstate(all="ignore"):  # extreme problems may overflow; the time is then infinite
-        times[growing] = hyp2f1(1.0, p, 1.0 + p, 1.0 - np.abs(mu[growing]) / lead) / (c1 * lead)
+        times[growing] = _warm_up_integral(c1 / (c1 + n), np.abs(mu[growing]), lead) / (c1 * lead)
     times[~np.isfinite(times)] = np.inf
     winner = int(times.argmin())
     if not np.isfinite(times[winner]):
         return None, None, "the warm-up is too slow to be timed"
     if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
         return None, None, "no head dominates: two heads are tied"
-    if size * kappa**2 * omega[winner] ** 2 >= 1.0:
-        return None, None, "the start is not small: omega is past its limit"
+    excess = np.e * size * problem.variance[task] / (power * problem.context_length)
+    small_omega = kappa * np.sqrt(size) * abs(omega[winner]) < 1.0
+    if not small_omega or abs(mu[winner]) * (1.0 + excess) >= np.sqrt(size):
+        return None, None, "the start is not small: it is past the limit"
     return float(times[winner]), winner, ""
 
 
-def predicted_escape(problem: Problem, at: State, half: float, task: int, rival: int) -> float:
-    """Time from emergence to escape of a task, given the state at emergence on the plateau's scale.
+def _warm_up_integral(p: float, mu: Floats, lead: Floats) -> Floats:
+    """2F1(1, p; 1 + p; 1 - w) with w = mu / lead, for any size of w > 0.
 
-    On the plateau of a disjoint task the dual coordinate z of a rival head, mu = half sinh z with half = D/2,
-    falls at the constant rate 2 g, g = dloss/dmu at (the winner at its limit; the rival's omega), so that
-
-        T_esc - T_em = [asinh(2 mu / D) + asinh(2 |mu_exit| / D)] / (2 g),
-
-    infinite for D = 0. ``at`` holds the limit for the winner and the rival's values at emergence.
+    Near w = 0 the argument rounds to 1, where the function has a logarithm: there by its expansion
+    (Abramowitz and Stegun 15.3.10), p sum_n (p)_n / n! [psi(n + 1) - psi(p + n) - log w] w^n.
     """
-    head_mu = at.mu[rival, task]
-    sign = 1.0 if head_mu == 0.0 else float(np.sign(head_mu))
-    resting = State(at.omega, at.mu.copy())
-    resting.mu[rival, task] = 0.0
-    rate = 2.0 * sign * gradient(problem, *resting).mu[rival, task]
+    from scipy.special import digamma, hyp2f1  # slow to import, and only needed here
+
+    w = mu / lead
+    value: Floats = np.asarray(hyp2f1(1.0, p, 1.0 + p, 1.0 - w), dtype=np.float64)
+    n = np.arange(60.0)
+    coefficient = np.cumprod(np.concatenate([[1.0], (p + n[:-1]) / (n[:-1] + 1.0)]))
+    near = np.flatnonzero(w < 0.5)
+    log_w = (np.log(mu) - np.log(lead))[near, None]
+    terms = coefficient * (digamma(n + 1.0) - digamma(p + n) - log_w) * w[near, None] ** n
+    value[near] = p * terms.sum(axis=1)
+    return value
+
+
+def predicted_escape(problem: Problem, at: State, half: float, task: int, winner: int, rival: int) -> float:
+    """Time from emergence to escape of a task through a rival head, for disjoint tasks.
+
+    On the plateau the dual coordinate z of the rival, mu = half sinh z with half = D / 2, moves away from the
+    winner's sign at the constant rate 2 g, g = dloss/dmu_rival at (the winner at its limit, mu_rival = 0). So
+
+        T_esc - T_em = [asinh(2 mu / D) + asinh(2 |mu_exit| / D)] / (2 g)
+
+    with mu counted positive on the winner's side; infinite for D = 0. ``at`` is the state at emergence.
+    """
+    assert problem.home is not None
+    block = problem.home[task]
+    limit = head_per_task(problem).weights
+    assert limit is not None
+    side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
+    omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)
+    omega[winner, block] = side * limit.omega[task, block]
+    mu[winner, task] = side * limit.mu[task, task]
+    omega[rival, block] = at.omega[rival, block]
+    rate = 2.0 * side * gradient(problem, omega, mu).mu[rival, task]
     if half == 0.0 or rate <= 0.0:
         return float("inf")
-    winner_mu = np.abs(at.mu[:, task]).max()
-    path = np.arcsinh(abs(head_mu) / half) + np.arcsinh(EXIT * winner_mu / half)
+    path = np.arcsinh(side * at.mu[rival, task] / half)
+    path += np.arcsinh(EXIT * limit.mu[task, task] / half)
     return float(path / rate)
 
 
-def measure(
-    problem: Problem, trajectory: Trajectory, parametrization: Parametrization, key_scale: float
-) -> Phases:
+def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     """The phases of a trajectory."""
+    problem = trajectory.problem
     times = trajectory.refined(_POINTS)
-    losses = task_loss(problem, *trajectory(times))
-    start = trajectory(times[0])
+    losses = task_loss(problem, *trajectory(times), trajectory.kernel)
+    attainable = problem.variance - lower_bound(problem).task_loss  # s_i is the loss of zero weights
     tasks = tuple(
-        _emergence(problem, trajectory, times, losses[:, i], start, key_scale, i)
-        for i in range(problem.tasks)
+        _emergence(trajectory, times, losses[:, i], attainable[i], key_scale, i) for i in range(problem.tasks)
     )
     reached = [e for e in tasks if e.head is not None]
     end = float(times[-1])
-    if reached:
-        onset = min(e.onset for e in reached)
-        settled = max(e.settled for e in reached) if len(reached) == len(tasks) else np.nan
-    else:
-        onset, settled = end, np.nan
-    escapes: tuple[Escape, ...] = ()
-    if (trajectory.chart.kind != EXPONENTIAL).any():
-        escapes = tuple(
-            escape for e in reached if (escape := _escape(problem, trajectory, times, e)) is not None
-        )
+    onset = min((e.onset for e in tasks if np.isfinite(e.onset)), default=np.nan)
+    settled = max((e.settled for e in reached), default=np.nan)
+    if len(reached) < len(tasks):
+        settled = np.nan
+    escapes = tuple(escape for e in reached if (escape := _escape(trajectory, times, e)) is not None)
     left = min((e.time for e in escapes if np.isfinite(e.time)), default=end)
     return Phases(
-        warm_up=(float(times[0]), onset),
-        emergence=(onset if reached else np.nan, settled),
-        convergence=(settled, max(left, settled) if np.isfinite(settled) else np.nan),
+        warm_up=(float(times[0]), onset if np.isfinite(onset) else end),
+        emergence=(onset, settled),
+        convergence=(settled, left) if left > settled else (np.nan, np.nan),
         tasks=tasks,
         escapes=escapes,
     )
 
 
 def _emergence(
-    problem: Problem,
     trajectory: Trajectory,
     times: Floats,
     losses: Floats,
-    start: State,
+    attainable: float,
     key_scale: float,
     task: int,
 ) -> Emergence:
-    if trajectory.chart.kind[0] == LINEAR:
-        predicted, winner, remark = None, None, "the flow of merged weights has no warm-up theory"
-    else:
-        predicted, winner, remark = predicted_emergence(problem, start, key_scale, task)
+    """How a task was learned, from its ``losses`` at ``times``; ``attainable`` bounds their fall."""
+    problem = trajectory.problem
+    predicted, winner, remark = _prediction(trajectory, key_scale, task)
     nothing = Emergence(task, None, np.nan, np.nan, np.nan, np.nan, np.nan, predicted, winner, remark)
-    if times.size < 3:
+    # A start with a loss above that of zero weights first falls to it; that is no emergence.
+    first = int((losses <= problem.variance[task] * (1.0 + 1e-9)).argmax())
+    times, losses = times[first:], losses[first:]
+    if times.size < 3 or not np.isfinite(losses).all():
         return nothing
+    least = LEARNED * attainable
+    depth = losses[0] - losses.min()
+    if depth < least:
+        return nothing
+    begun = int((losses <= losses[0] - ONSET * depth).argmax())
+    onset = float(times[begun])
     fall = -np.diff(losses) / np.diff(times)
-    middle = 0.5 * (times[1:] + times[:-1])
-    peak = int(fall.argmax())
+    peak = min(begun, fall.size - 1)
+    peak += int(fall[peak:].argmax())
     calm = np.flatnonzero(_calm(fall[peak:]))
-    signal = sum(problem.signal[task])
-    if fall[peak] <= 0.0 or calm.size == 0:
-        return nothing
+    if calm.size == 0 or losses[0] - losses[peak + int(calm[0]) + 1] < least:
+        return replace(nothing, onset=onset)
     end = peak + int(calm[0]) + 1
-    plateau = float(losses[end])
-    if losses[0] - plateau < LEARNED * signal:
-        return nothing
-    onset = int(np.flatnonzero(losses <= losses[0] - ONSET * (losses[0] - plateau))[0])
     held = shares(problem, *trajectory(times[end]))[:, task]
     head = int(held.argmax())
     return Emergence(
         task=task,
         head=head,
         share=float(held[head]),
-        onset=float(times[onset]),
-        time=_summit(middle, fall, peak),
+        onset=onset,
+        time=_summit(0.5 * (times[1:] + times[:-1]), fall, peak),
         settled=float(times[end]),
-        plateau=plateau,
+        plateau=float(losses[end]),
         predicted_time=predicted,
         predicted_head=winner,
         remark=remark,
     )
+
+
+def _prediction(trajectory: Trajectory, key_scale: float, task: int) -> tuple[float | None, int | None, str]:
+    """`predicted_emergence`, if the weights are balanced or nearly so at the start."""
+    problem, chart = trajectory.problem, trajectory.chart
+    start = trajectory(trajectory.t[0])
+    if (chart.kind == LINEAR).any():
+        return None, None, "the flow of merged weights has no warm-up theory"
+    predicted, winner, remark = predicted_emergence(problem, start, key_scale, task)
+    if winner is not None and problem.home is not None:
+        block = problem.home[task]
+        entries = [winner * problem.blocks + block, _mu_entry(trajectory, winner, task)]
+        for entry, value in zip(entries, (start.omega[winner, block], start.mu[winner, task]), strict=True):
+            if chart.kind[entry] == HYPERBOLIC and chart.scale[entry] > BALANCED * abs(value):
+                return None, None, "the imbalance is not small against the start"
+    return predicted, winner, remark
+
+
+def _mu_entry(trajectory: Trajectory, head: int, task: int) -> int:
+    """Index of mu_hi in the flat state."""
+    problem = trajectory.problem
+    return trajectory.heads * problem.blocks + head * problem.tasks + task
 
 
 def _calm(fall: Floats) -> NDArray[np.bool_]:
@@ -278,25 +319,26 @@ def _summit(x: Floats, y: Floats, peak: int) -> float:
     return float(0.5 * (x0 + x1) - left / (2.0 * curvature))
 
 
-def _escape(problem: Problem, trajectory: Trajectory, times: Floats, emerged: Emergence) -> Escape | None:
-    """The first rival of the task's winner to change sign, or the one predicted to, if any may."""
+def _escape(trajectory: Trajectory, times: Floats, emerged: Emergence) -> Escape | None:
+    """The first rival of the task's winner to leave on the other side, or the one predicted to."""
     task, winner = emerged.task, emerged.head
     assert winner is not None
-    mu = trajectory(times).mu[:, :, task]
-    toward = np.sign(mu[-1, winner])
-    later = times > emerged.time
-    if not later.any():
+    if (trajectory.chart.kind == EXPONENTIAL).all():
         return None
-    ally = toward * mu[np.flatnonzero(later)[0] - 1] >= 0.0  # same sign as the winner, until it escapes
+    after = times[times > emerged.time]
+    mu = trajectory(np.concatenate([[emerged.time], after])).mu[:, :, task]
+    moments = np.concatenate([[emerged.time], after])
+    margin = np.sign(mu[:, winner, None]) * mu + EXIT * np.abs(mu[:, winner, None])  # < 0: out
     found: list[tuple[float, int]] = []
     for rival in range(mu.shape[1]):
-        crossed = np.flatnonzero(later & (toward * mu[:, rival] < -EXIT * np.abs(mu[:, winner])))
-        if rival != winner and ally[rival] and crossed.size:
-            k = int(crossed[0])
-            gap = toward * mu[k - 1 : k + 1, rival] + EXIT * np.abs(mu[k - 1 : k + 1, winner])
-            fraction = gap[0] / (gap[0] - gap[1]) if gap[0] > 0.0 else 0.0
-            found.append((float(times[k - 1] + fraction * (times[k] - times[k - 1])), rival))
-    forecast = _forecast(problem, trajectory, emerged)
+        out = np.flatnonzero(margin[:, rival] < 0.0)
+        if rival == winner or out.size == 0 or out[0] == 0:  # never out, or never in
+            continue
+        k = int(out[0])
+        before, behind = margin[k - 1, rival], margin[k, rival]
+        fraction = before / (before - behind)
+        found.append((float(moments[k - 1] + fraction * (moments[k] - moments[k - 1])), rival))
+    forecast = _forecast(trajectory, emerged)
     if found:
         time, rival = min(found)
     elif forecast:
@@ -306,31 +348,18 @@ def _escape(problem: Problem, trajectory: Trajectory, times: Floats, emerged: Em
     return Escape(task, rival, time, forecast.get(rival))
 
 
-def _forecast(problem: Problem, trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
+def _forecast(trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     task, winner = emerged.task, emerged.head
+    problem, chart = trajectory.problem, trajectory.chart
     if problem.home is None or winner is None:
         return {}
-    block = problem.home[task]
-    size, kappa = problem.block_sizes[block], problem.covariance[block]
-    power = problem.signal[task][block]
-    excess = np.e * size * problem.variance[task] / (power * problem.context_length)
     at = trajectory(emerged.time)
-    omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)
-    chart, heads = trajectory.chart, trajectory.heads
-    first_mu = heads * problem.blocks
     forecast = {}
-    for rival in range(heads):
-        entry = first_mu + rival * problem.tasks + task
-        if rival == winner or chart.kind[entry] != HYPERBOLIC:
-            continue
-        omega[:], mu[:] = 0.0, 0.0
-        sign = np.sign(at.omega[winner, block]) or 1.0
-        omega[winner, block] = sign / (kappa * np.sqrt(size))
-        mu[winner, task] = sign * np.sqrt(size) / (1.0 + excess)
-        omega[rival, block] = at.omega[rival, block]
-        mu[rival, task] = at.mu[rival, task]
-        wait = predicted_escape(problem, State(omega, mu), chart.scale[entry], task, rival)
-        if np.isfinite(wait):
-            forecast[rival] = emerged.time + wait
+    for rival in range(trajectory.heads):
+        entry = _mu_entry(trajectory, rival, task)
+        if rival != winner and chart.kind[entry] == HYPERBOLIC:
+            wait = predicted_escape(problem, at, chart.scale[entry], task, winner, rival)
+            if np.isfinite(wait) and wait > 0.0:
+                forecast[rival] = emerged.time + wait
     return forecast

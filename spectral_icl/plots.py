@@ -31,11 +31,7 @@ _DASHES = ("-", (0, (4, 1.5)), (0, (2, 1.5)), (0, (4, 1, 1, 1)))  # equal tasks 
 # Tasks have a cycle of their own (Tol's muted colours): a task's colour is not that of a head.
 _TASKS = ("#cc6677", "#332288", "#117733", "#ddcc77", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499")
 _SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
-_BENCHMARKS = {
-    "single_head": ("best single head", (0, (1, 1))),
-    "head_per_task": ("head-per-task limit", "--"),
-    "lower_bound": ("lower bound", "-."),
-}
+_BENCHMARKS: dict[str, Any] = {"single_head": (0, (1, 1)), "head_per_task": "--", "lower_bound": "-."}
 
 
 def flow_figure(solution: Solution) -> Figure:
@@ -69,7 +65,7 @@ def flow_figure(solution: Solution) -> Figure:
 def loss(solution: Solution, axes: Axes) -> None:
     """Loss and task losses against time, with the phases shaded and the benchmarks as lines."""
     times = _times(solution)
-    dense = task_loss(solution.problem, *solution(times))
+    dense = task_loss(solution.problem, *solution(times), solution.options.kernel)
     (total,) = axes.plot(
         times, dense.sum(axis=1), color="black", label="loss", zorder=3, marker=_marker(times)
     )
@@ -82,8 +78,8 @@ def loss(solution: Solution, axes: Axes) -> None:
             (line,) = axes.plot(times, dense[:, task], lw=0.9, label=label, **look)
             lines += [line] if named else []
     for key, bound in benchmarks(solution).items():
-        label, dashes = _BENCHMARKS[key]
-        lines.append(axes.axhline(bound.loss, color="0.35", lw=0.8, ls=dashes, label=label))
+        line = axes.axhline(bound.loss, color="0.35", lw=0.8, ls=_BENCHMARKS[key], label=bound.name)
+        lines.append(line)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -131,7 +127,7 @@ def mu(solution: Solution, task: int, axes: Axes) -> None:
 
 def allocation_map(solution: Solution, axes: Axes) -> None:
     """The final head-by-task map of mu: which head serves which task, and with which sign."""
-    values = solution(solution.trajectory.t[-1]).mu
+    values = solution.final.mu
     bound = float(np.abs(values).max()) or 1.0
     image = axes.imshow(values, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
     heads, tasks = values.shape

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl import kernels
+from spectral_icl.kernels import Model
 from spectral_icl.problem import Problem
 from spectral_icl.validation import Floats, ProblemError, array
 
@@ -38,7 +39,7 @@ def state(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
     return State(omega, mu)
 
 
-def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:
+def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> Floats:
     """Population loss of every task, query noise included.
 
         loss_i = sum_b A_ib R_ib^2 + (s_i / L) sum_hk mu_hi mu_ki E_hk + sigma_i^2,
@@ -49,6 +50,7 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:
     problem : Problem
     omega : array_like, (..., H, B)
     mu : array_like, (..., H, I)
+    kernel : {"large-L"}
 
     Returns
     -------
@@ -68,20 +70,20 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:
         raise ProblemError("omega", "0 heads", ">= 1 heads")
     many = State(omega.reshape(-1, heads, problem.blocks), mu.reshape(-1, heads, problem.tasks))
     out = np.empty((many.omega.shape[0], problem.tasks))
-    kernels.task_losses(problem.model(), *many, out)
+    kernels.task_losses(problem.model(kernel), *many, out)
     return out.reshape(*omega.shape[:-2], problem.tasks)
 
 
-def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> float | Floats:
+def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> float | Floats:
     """Population loss: the sum of `task_loss` over tasks (no factor 1/2).
 
     Returns a float for one state and an array for (..., H, B) stacks of states.
     """
-    total = task_loss(problem, omega, mu).sum(axis=-1)
+    total = task_loss(problem, omega, mu, kernel).sum(axis=-1)
     return float(total) if total.ndim == 0 else total
 
 
-def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
+def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> State:
     """Gradient of `loss` with respect to the block values.
 
     Parameters
@@ -89,6 +91,7 @@ def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
     problem : Problem
     omega : array_like, (H, B)
     mu : array_like, (H, I)
+    kernel : {"large-L"}
 
     Returns
     -------
@@ -102,16 +105,17 @@ def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
         If a shape does not fit or an entry is not finite.
     """
     at = state(problem, omega, mu)
-    return _gradient_and_work(problem, at)[0]
+    return _gradient_and_work(problem.model(kernel), at)[0]
 
 
-def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:
+def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> Floats:
     """Hessian of `loss`, (N, N) with N = H (B + I): first omega, then mu, both head-major."""
     at = state(problem, omega, mu)
-    _, work = _gradient_and_work(problem, at)
+    model = problem.model(kernel)
+    _, work = _gradient_and_work(model, at)
     size = at.omega.size + at.mu.size
     upper = np.zeros((size, size))
-    kernels.hessian(problem.model(), at.omega, at.mu, *work, upper)
+    kernels.hessian(model, at.omega, at.mu, *work, upper)
     return np.triu(upper) + np.triu(upper, 1).T
 
 
@@ -123,13 +127,9 @@ def _depth(values: ArrayLike) -> int:
         return 2
 
 
-def _gradient_and_work(problem: Problem, at: State) -> tuple[State, tuple[Floats, ...]]:
+def _gradient_and_work(model: Model, at: State) -> tuple[State, tuple[Floats, ...]]:
     heads = at.omega.shape[0]
-    work = (
-        np.empty((heads, heads)),
-        np.empty((problem.tasks, problem.blocks)),
-        np.empty((heads, problem.blocks)),
-    )
+    work = (np.empty((heads, heads)), np.empty_like(model.signal), np.empty_like(at.omega))
     slope = State(np.empty_like(at.omega), np.empty_like(at.mu))
-    kernels.gradient(problem.model(), at.omega, at.mu, slope.omega, slope.mu, *work)
+    kernels.gradient(model, at.omega, at.mu, slope.omega, slope.mu, *work)
     return slope, work

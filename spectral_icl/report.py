@@ -28,17 +28,17 @@ def benchmarks(solution: Solution) -> dict[str, optimal.Benchmark]:
 
 def as_json(solution: Solution) -> dict[str, Any]:
     """The final state, the phases and the benchmarks of a flow, without NaN or infinity (null instead)."""
-    end = solution(solution.trajectory.t[-1])
     spent = solution.saturation
     summary: dict[str, Any] = _plain(
         {
-            "loss": solution.loss[-1],
-            "task_loss": solution.task_loss[-1],
+            "loss": solution.final_loss,
+            "task_loss": solution.final_task_loss,
             "time": solution.trajectory.t[-1],
-            "omega": end.omega,
-            "mu": end.mu,
+            "omega": solution.final.omega,
+            "mu": solution.final.mu,
             "allocation": solution.allocation,
             "shares": solution.shares,
+            "tied_heads": solution.tied_heads,
             "phases": asdict(solution.phases),
             "optimal": {name: bound.loss for name, bound in benchmarks(solution).items()},
             "saturation": {"valid": spent.valid, **asdict(spent)},
@@ -79,6 +79,10 @@ def _header(solution: Solution, title: str, start: str) -> list[str]:
         f"  solved    {solution.outcome.advice} at t = {solution.trajectory.t[-1]:g} "
         f"in {solution.stats.steps} steps (rtol {options.rtol:g})",
         f"  kernel    {solution.saturation}",
+        *(
+            f"  tied      heads {', '.join(map(str, group))} start equal and stay so"
+            for group in solution.tied_heads
+        ),
     ]
 
 
@@ -103,7 +107,7 @@ def _phases(solution: Solution) -> list[str]:
 
 def _allocation(solution: Solution) -> list[str]:
     rows = [("task", "head", "predicted", "share", "plateau", "final loss")]
-    final = solution.task_loss[-1]
+    final = solution.final_task_loss
     for task in solution.phases.tasks:
         rows.append(
             (
@@ -119,16 +123,11 @@ def _allocation(solution: Solution) -> list[str]:
 
 
 def _losses(solution: Solution) -> list[str]:
-    final = float(solution.loss[-1])
+    final = solution.final_loss
     rows = [("loss (sum over tasks)", "", "final / benchmark")]
     rows.append(("final", f"{final:.6f}", ""))
-    names = {
-        "single_head": "best single head",
-        "head_per_task": "head-per-task limit",
-        "lower_bound": "lower bound, any heads",
-    }
-    for key, bound in benchmarks(solution).items():
-        rows.append((names[key], f"{bound.loss:.6f}", f"{final / bound.loss:.6f}"))
+    for bound in benchmarks(solution).values():
+        rows.append((bound.name, f"{bound.loss:.6f}", f"{final / bound.loss:.6f}"))
     return _table(rows)
 
 

@@ -25,7 +25,7 @@ from spectral_icl.parametrization import (
     key_scale_of,
 )
 from spectral_icl.problem import Problem
-from spectral_icl.reduced import State, task_loss
+from spectral_icl.reduced import State, loss, task_loss
 from spectral_icl.trajectory import Trajectory
 from spectral_icl.validation import Floats, ProblemError
 
@@ -60,7 +60,8 @@ class Outcome(IntEnum):
 _ADVICE = {
     Outcome.REACHED_END: "reached the end",
     Outcome.STATIONARY: "came to rest; later times repeat the final state",
-    Outcome.STEP_LIMIT: "ran out of steps: raise max_steps, loosen rtol or shorten t_end",
+    Outcome.STEP_LIMIT: "ran out of steps: loosen rtol (rounding limits it at very long times), "
+    "raise max_steps or shorten t_end",
     Outcome.STEP_UNDERFLOW: "the step shrank to rounding: loosen rtol (1e-12 is about the tightest)",
     Outcome.OVERFLOW: "exp overflowed: the logits sum_b d_b kappa_b^2 omega_hb omega_kb are past 700; "
     "start from a smaller omega",
@@ -108,6 +109,8 @@ class Solution:
         t_end, rtol, kernel, stationary and max_steps of the call.
     environment : mapping of str to str
         Versions, platform and time of the run.
+    tied_heads : tuple of tuples of int
+        Groups of heads that start equal. The flow keeps them equal, and so does the solution.
     """
 
     problem: Problem
@@ -118,6 +121,7 @@ class Solution:
     stats: Stats
     options: Options
     environment: Mapping[str, str]
+    tied_heads: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         self.t.setflags(write=False)
@@ -164,7 +168,7 @@ class Solution:
     @cached_property
     def task_loss(self) -> Floats:
         """Loss of every task at `t`, (T, I), query noise included."""
-        losses = task_loss(self.problem, *self._states)
+        losses = task_loss(self.problem, *self._states, self.options.kernel)
         losses.setflags(write=False)
         return losses
 
@@ -176,9 +180,24 @@ class Solution:
         return total
 
     @cached_property
+    def final(self) -> State:
+        """The state that the flow reached, whatever times `t` reports: omega (H, B) and mu (H, I)."""
+        return self.trajectory(self.trajectory.t[-1])
+
+    @cached_property
+    def final_task_loss(self) -> Floats:
+        """Loss of every task at `final`, (I,)."""
+        return task_loss(self.problem, *self.final, self.options.kernel)
+
+    @property
+    def final_loss(self) -> float:
+        """Loss at `final`."""
+        return float(self.final_task_loss.sum())
+
+    @cached_property
     def phases(self) -> phases.Phases:
         """Warm-up, emergence, convergence and escape, measured, beside the predicted times."""
-        return phases.measure(self.problem, self.trajectory, self.parametrization, self.key_scale)
+        return phases.measure(self.trajectory, self.key_scale)
 
     @property
     def allocation(self) -> tuple[int | None, ...]:
@@ -187,8 +206,12 @@ class Solution:
 
     @property
     def shares(self) -> Floats:
-        """Share of each head in the map learned for each task at the end, (H, I)."""
-        return phases.shares(self.problem, *self.trajectory(self.trajectory.t[-1]))
+        """Share of each head in the map learned for each task at the end, (H, I).
+
+        Shares of a task sum to 1; a head that works against the others has a negative one. NaN where
+        nothing is learned at all.
+        """
+        return phases.shares(self.problem, *self.final)
 
     @cached_property
     def saturation(self) -> saturation.Saturation:
@@ -203,8 +226,13 @@ class Solution:
     @property
     def message(self) -> str:
         """How the integration ended, what to try if it failed, and whether the kernel was valid."""
-        end = f"{self.outcome.advice} at t = {self.trajectory.t[-1]:.6g} after {self.stats.steps} steps"
-        return end if self.saturation.valid else f"{end}; {self.saturation}"
+        parts = [f"{self.outcome.advice} at t = {self.trajectory.t[-1]:.6g} after {self.stats.steps} steps"]
+        if not self.saturation.valid:
+            parts.append(str(self.saturation))
+        for group in self.tied_heads:
+            heads = ", ".join(map(str, group))
+            parts.append(f"heads {heads} start equal and stay so (perturb the start to break the tie)")
+        return "; ".join(parts)
 
     def __repr__(self) -> str:
         return "\n".join(["<Solution>", *(f"  {key:15} {value}" for key, value in self._facts())])
@@ -219,14 +247,15 @@ class Solution:
 
     def _facts(self) -> list[tuple[str, str]]:
         p = self.problem
+        start = loss(p, *self.trajectory(0.0), self.options.kernel)
         heads = ", ".join(f"task {i}: {_head(h)}" for i, h in enumerate(self.allocation))
         size = f"{p.tasks} tasks, {p.blocks} blocks, d = {p.dimension}, L = {p.context_length:g}"
         kind = f"{self.heads} heads, {self.parametrization.name}, {self.options.kernel} kernel"
         return [
             ("problem", size),
             ("model", kind),
-            ("time", f"{self.t.size} times from {self.t[0]:g} to {self.t[-1]:g}"),
-            ("loss", f"{self.loss[0]:.6g} -> {self.loss[-1]:.6g}"),
+            ("time", f"0 to {self.trajectory.t[-1]:g}, reported at {self.t.size} times"),
+            ("loss", f"{start:.6g} -> {self.final_loss:.6g}"),
             ("allocation", heads),
             ("outcome", self.message),
         ]
@@ -279,6 +308,7 @@ class Solution:
                 "outcome": self.outcome.name,
                 "message": self.message,
                 "stats": asdict(self.stats),
+                "tied_heads": self.tied_heads,
                 "environment": dict(self.environment),
             },
             allow_nan=False,
@@ -327,11 +357,13 @@ class Solution:
                 x=np.array(data["node_state"].values),
                 dense=np.array(data["node_bend"].values),
                 rests=outcome is Outcome.STATIONARY,
+                kernel=options.kernel,
             ),
             outcome=outcome,
             stats=Stats(**record["stats"]),
             options=replace(options, t_end=np.inf) if options.t_end is None else options,
             environment=record["environment"],
+            tied_heads=tuple(map(tuple, record["tied_heads"])),
         )
 
     def save(self, path: str | Path) -> None:

@@ -32,6 +32,8 @@ class Trajectory:
         Coefficients of the continuous extension on each step; its error is of the method's order.
     rests : bool
         Whether the flow came to rest at the last node, so that later times repeat it.
+    kernel : str
+        Loss kernel that the flow descends.
     """
 
     problem: Problem
@@ -41,6 +43,7 @@ class Trajectory:
     x: Floats
     dense: Floats
     rests: bool = False
+    kernel: str = "large-L"
 
     def __post_init__(self) -> None:
         for values in (self.t, self.x, self.dense, *self.chart):

@@ -107,7 +107,7 @@ def test_text_tells_phases_allocation_and_losses() -> None:
         r"final +4\.484891",
         r"best single head +7\.264686 +0\.61",
         r"head-per-task limit +4\.484796 +1\.00002",
-        r"lower bound, any heads +2\.013046 +2\.22",
+        r"lower bound +2\.013046 +2\.22",
     ):
         assert re.search(rf"^ +{row}", out, re.MULTILINE), row
     assert "nan" not in out.lower()
@@ -384,3 +384,19 @@ def test_entry_point_end_to_end(tmp_path: Path, built_in: dict[str, Any]) -> Non
     assert uncompiled(done.stderr) == ""
     assert stable(strict(done.stdout)) == stable(built_in)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flow.toml", "run.pdf", "run.zarr"]
+
+
+def test_reported_times_do_not_change_the_final_state(built_in: dict[str, Any]) -> None:
+    """`flow.t_eval` says when to report; loss, omega and mu are those of the end all the same."""
+    few = report("--set", "flow.t_eval=[1.0, 2.0]")
+    for key in ("loss", "task_loss", "omega", "mu", "time", "phases"):
+        assert few[key] == built_in[key]
+    status, out, _ = run("flow", "--set", "flow.t_eval=[1.0, 2.0]")
+    assert (status, "4.484891" in out) == (0, True)
+
+
+def test_a_flow_that_fails_before_its_first_reported_time() -> None:
+    status, out, err = run("flow", "--json", "--set", "flow.t_eval=[100.0]", "--set", "flow.max_steps=3")
+    assert status == 1
+    assert strict(out)["outcome"] == "step_limit"
+    assert err.count("\n") == 1

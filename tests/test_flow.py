@@ -104,7 +104,18 @@ def _fixed_steps(case, t_end: float, steps: int, stiff: int) -> Trajectory:  # t
         shape = (heads, p.blocks, p.tasks)
         end = (n + 1) * width
         status, accepted = kernels.integrate(
-            p.model(), chart, DORMAND_PRINCE, RODAS5P, shape, end, 1e3, 0.0, 10, progress, record
+            p.model(),
+            chart,
+            np.arange(x.size),
+            DORMAND_PRINCE,
+            RODAS5P,
+            shape,
+            end,
+            1e3,
+            0.0,
+            10,
+            progress,
+            record,
         )
         assert (status, accepted) == (kernels.REACHED_END, 1)
         t.append(end)

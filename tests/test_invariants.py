@@ -117,3 +117,41 @@ def test_factored_flow_is_the_flow_of_k_q_o_v(two_tasks: si.Problem, imbalance: 
     )
     np.testing.assert_allclose(sol.omega, c * k_t * q_t, atol=2e-7)
     np.testing.assert_allclose(sol.mu, o_t * v_t, atol=2e-6)
+
+
+@pytest.mark.parametrize("rtol", [1e-6, 1e-8, 1e-10])
+def test_equal_heads_stay_equal(two_tasks: si.Problem, rtol: float) -> None:
+    """Identical heads are identical for ever, and act as one; rounding must not choose between them."""
+    sol = si.gradient_flow(two_tasks, np.full((2, 2), 0.002), np.full((2, 2), 0.01), t_end=3e3, rtol=rtol)
+    np.testing.assert_array_equal(sol.omega[:, 0], sol.omega[:, 1])
+    np.testing.assert_array_equal(
+        sol(np.linspace(0, 3e3, 999)).mu[:, 0], sol(np.linspace(0, 3e3, 999)).mu[:, 1]
+    )
+    one = si.gradient_flow(two_tasks, np.full((1, 2), 0.002), np.full((1, 2), 0.02), t_end=3e3, rtol=rtol)
+    assert sol.final_loss == pytest.approx(one.final_loss, rel=1e-6)
+    assert sol.tied_heads == ((0, 1),)
+    assert "heads 0, 1 start equal" in sol.message
+    assert one.tied_heads == ()
+
+
+def test_spare_heads_of_the_papers_start_stay_equal(two_tasks: si.Problem) -> None:
+    sol = si.gradient_flow(
+        two_tasks,
+        *si.initial.paper(two_tasks, heads=4),
+        parametrization=si.Factored(1e-6, 1e-6),
+        t_end=2e4,
+    )
+    assert sol.tied_heads == ((2, 3),)
+    np.testing.assert_array_equal(sol.mu[:, 2], sol.mu[:, 3])
+    assert sol.final.mu[2].min() < -1.0  # they do take part in the escape
+
+
+def test_tiny_starts_of_merged_weights_are_followed(two_tasks: si.Problem) -> None:
+    """A start of size 1e-11 grows by ten orders of magnitude; its relative error is what decides."""
+    start = si.initial.random(two_tasks, heads=2, scale=1e-11, seed=3)
+    runs = [
+        si.gradient_flow(two_tasks, *start, parametrization=si.Merged(), t_end=3.0, rtol=rtol).final.omega
+        for rtol in (1e-6, 1e-9, 1e-12)
+    ]
+    np.testing.assert_allclose(runs[0], runs[2], rtol=1e-4)
+    np.testing.assert_allclose(runs[1], runs[2], rtol=1e-7)

@@ -96,6 +96,72 @@ def test_escape_time(two_tasks: si.Problem, imbalance: float) -> None:
     assert sol.loss[-1] < 0.85 * plateau
 
 
+def test_emergence_formula_where_the_function_is_singular() -> None:
+    """mu0 far below A omega0, against a quadrature in logarithmic time; the head that wins has it so."""
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
+    omega = np.array([[0.05, 1e-4], [1e-3, 0.05]])
+    mu = np.array([[1e-14, 1e-3], [1e-6, 1e-3]])
+    sol = si.gradient_flow(p, omega, mu, parametrization=si.Balanced(0.3), t_end=100.0)
+    task = sol.phases.tasks[0]
+    assert task.predicted_head == task.head == 0
+    c1, c2, n = 4 * 0.3, 40.0, 4 * 10.09 / 100
+    slope = c2 / (c1 + n)
+
+    def integrand(log_ratio: float) -> float:  # omega = omega0 (1 + e^y), so that the start is resolved
+        grown = np.exp(log_ratio)
+        ratio = 1.0 + grown
+        power = -np.expm1(-(1.0 + n / c1) * np.log1p(grown)) + 1e-14 / (slope * 0.05) * ratio ** (-1 - n / c1)
+        return grown / (c1 * slope * 0.05 * ratio**2 * power)
+
+    expected = quad(integrand, -60.0, 60.0, epsrel=1e-11, limit=500)[0]
+    assert task.predicted_time == pytest.approx(expected, rel=1e-8)
+    assert task.time == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("imbalance", [0.1, 1.0])
+def test_no_prediction_outside_its_hypotheses(two_tasks: si.Problem, imbalance: float) -> None:
+    sol = si.gradient_flow(
+        two_tasks,
+        *si.initial.paper(two_tasks, heads=2),
+        parametrization=si.Factored(imbalance, imbalance),
+    )
+    for task in sol.phases.tasks:
+        assert task.predicted_time is None
+        assert "imbalance" in task.remark
+
+
+def test_escape_through_a_rival_that_starts_on_the_other_side(two_tasks: si.Problem) -> None:
+    omega, mu = si.initial.paper(two_tasks, heads=2)
+    mu[[0, 1], [1, 0]] *= -1.0
+    sol = si.gradient_flow(two_tasks, omega, mu, parametrization=si.Factored(1e-6, 1e-6), t_end=1e3)
+    assert [escape.head for escape in sol.phases.escapes] == [1, 0]
+    for escape, task in zip(sol.phases.escapes, sol.phases.tasks, strict=True):
+        assert task.time < escape.time < 40.0  # sooner than the 49 of a rival that must first change sign
+
+
+def test_weak_tasks_emerge_too() -> None:
+    """What counts is the fall against what attention can reach, not against the signal."""
+    p = si.Problem.multitask(task_sizes=(100,), signal=10.0, noise=70.0, context_length=100)
+    sol = si.gradient_flow(p, *si.initial.dominant(p, heads=2), t_end=1e5)
+    assert sol.final_loss == pytest.approx(si.optimal.head_per_task(p).loss, rel=1e-6)
+    assert sol.allocation == (0,)
+
+
+def test_a_flow_that_ends_in_its_emergence_tells_the_onset(two_tasks: si.Problem) -> None:
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2), t_end=22.0)
+    assert sol.allocation == (None, None)
+    assert sol.phases.warm_up[1] == pytest.approx(20.5, abs=0.2)
+    assert np.isnan(sol.phases.emergence[1])
+
+
+def test_the_fall_of_a_large_start_is_no_emergence(two_tasks: si.Problem) -> None:
+    omega, mu = si.initial.paper(two_tasks, heads=2)
+    sol = si.gradient_flow(two_tasks, omega, 1000.0 * mu, t_end=100.0)
+    for task in sol.phases.tasks:
+        assert task.onset <= task.time <= task.settled
+        assert "not small" in task.remark
+
+
 def test_no_emergence_is_said_not_guessed(two_tasks: si.Problem) -> None:
     sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2), t_end=5.0)
     assert sol.allocation == (None, None)
