@@ -45,9 +45,10 @@ REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_
 # Below exp(-690) ~ 1e-300 a dual coordinate means (signed) zero; subnormals would only slow the loops.
 _LOWEST = -690.0
 
-# A step is taken to be stiff where step * |Jacobian| nears the explicit method's stability interval (3.3 on
-# the negative axis), and relaxed where that would not limit it; either must last for some steps to matter.
-_STRAINED, _RELAXED, _PATIENCE = 0.6, 0.2, 3
+# Steps turn implicit where step * |Jacobian| strains the explicit method (whose stability interval ends at
+# 3.3), and explicit where it is a third of that; either must last for some steps. The strain accepted grows
+# with the size N of the state, as an implicit step costs some N / 10 explicit ones.
+_STRAIN_PER_ENTRY, _LEAST_STRAIN, _MOST_STRAIN, _PATIENCE = 1.0 / 30.0, 0.8, 2.5, 3
 
 # The pivots of 1 + gamma h Q S Q start at 1 for h = 0; one this small is at the pole of the method.
 _SAFE_PIVOT = 1e-12
@@ -756,6 +757,7 @@ def integrate(
     """
     size = record.x.shape[1]
     capacity = record.t.size - 1
+    strain = min(_MOST_STRAIN, max(_LEAST_STRAIN, _STRAIN_PER_ENTRY * size))
     work = _workspace(size, shape, max(explicit.a.shape[0], implicit.a.shape[0]))
     x = np.empty(size)
     for n in range(size):
@@ -833,9 +835,9 @@ def integrate(
             continue
 
         if mode != EXPLICIT:
-            otherwise = _stiffness_bound(step, work) < _RELAXED
+            otherwise = _stiffness_bound(step, work) < strain / 3.0
         else:
-            otherwise = _stiffness(work.increments, explicit.a.shape[0], work.rhs, work.trial) > _STRAINED
+            otherwise = _stiffness(work.increments, explicit.a.shape[0], work.rhs, work.trial) > strain
         streak = streak + 1 if otherwise else 0
         if streak >= _PATIENCE and mode != ALWAYS_IMPLICIT:
             mode = EXPLICIT if mode == IMPLICIT else IMPLICIT
