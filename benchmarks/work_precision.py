@@ -273,7 +273,7 @@ def complaints(cases: Sequence[Case], results: Sequence[Sequence[Run]]) -> str:
 def figure(case: Case, runs: Sequence[Run]) -> Figure:
     """Work against precision, one panel per criterion."""
     labels = {
-        OURS: "spectral-icl (Rodas5P)",
+        OURS: "spectral-icl",
         **{name: f"solve_ivp {name}" for name in SOLVE_IVP},
         "odeint": "odeint (LSODA)",
     }

@@ -167,7 +167,7 @@ def _integrate(run: tuple[object, ...], x: Floats) -> tuple[Outcome, Record, lis
 
 
 def _announce() -> None:
-    _log.info("compiling the kernels for this machine (once, about ten seconds) ...")
+    _log.info("compiling the kernels for this machine (once, some fifteen seconds) ...")
 
 
 def _times(t_eval: ArrayLike, t_end: float) -> Floats:

@@ -1,7 +1,5 @@
 """Malformed input: one line with the argument, its value and what was expected, and nothing left behind."""
 
-import contextlib
-import io
 import math
 import os
 import re
@@ -11,13 +9,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
+from shell import run
 
 import spectral_icl as si
-from spectral_icl import cli
 
 HUGE = "1" + "0" * 30  # a TOML integer that no fixed-size integer holds
 
@@ -45,18 +42,6 @@ def toml(*entries: str) -> str:
     for section, table in tables.items():
         lines += [f"[{section}]", *(f"{key} = {value}" for key, value in table.items() if value)]
     return "\n".join(lines)
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of the command line, run in this process."""
-    out, err, status = io.StringIO(), io.StringIO(), 0
-    argv = mock.patch.object(sys, "argv", ["spectral-icl", *args])
-    with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-    return status, out.getvalue(), err.getvalue()
 
 
 def assert_refused(folder: Path, args: list[str], argument: str, *shown: str) -> None:

@@ -1,8 +1,6 @@
 """What the command prints, writes and returns."""
 
-import contextlib
 import errno
-import io
 import json
 import os
 import re
@@ -11,11 +9,11 @@ import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, NoReturn
-from unittest import mock
 
 import numpy as np
 import pytest
 import xarray
+from shell import run
 
 import spectral_icl as si
 from spectral_icl import cli
@@ -44,18 +42,6 @@ ov_high = 0.2
 t_end = 200.0
 rtol = 1e-8
 """
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of the command line, run in this process."""
-    out, err, status = io.StringIO(), io.StringIO(), 0
-    argv = mock.patch.object(sys, "argv", ["spectral-icl", *args])
-    with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-    return status, out.getvalue(), err.getvalue()
 
 
 def strict(text: str) -> Any:
