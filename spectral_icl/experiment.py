@@ -27,7 +27,7 @@ BUILT_IN: dict[str, Any] = {
         "context_length": 100,
     },
     "model": {"heads": 2},
-    "initial": {"kind": "paper", "qk": 0.1, "ov_low": 0.1, "ov_high": 0.2},
+    "initial": {"kind": "paper"},
     "flow": {"t_end": 200.0},
 }
 

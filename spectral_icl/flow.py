@@ -19,7 +19,8 @@ from spectral_icl.tableau import DORMAND_PRINCE, RODAS5P
 from spectral_icl.trajectory import Trajectory
 from spectral_icl.validation import Floats, ProblemError, array, integer, number
 
-_CAPACITY = 512  # steps per call of the kernel: between calls Python sees an interrupt
+# Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
+_CAPACITY, _LARGEST_BUFFER = 512, 200_000
 _SHORTEST, _LONGEST = 1e-200, 1e100
 
 _log = logging.getLogger("spectral_icl")
@@ -146,13 +147,14 @@ def _integrate(run: tuple[object, ...], x: Floats) -> tuple[Outcome, Record, lis
         count=np.zeros(5, dtype=np.int64),
     )
     pieces: list[Record] = []
+    capacity = max(1, min(_CAPACITY, _LARGEST_BUFFER // x.size))
     status = kernels.BUFFER_FULL
     with kernels.on_compilation(_announce):
         while status == kernels.BUFFER_FULL:
             record = Record(
-                np.empty(_CAPACITY + 1),
-                np.empty((_CAPACITY + 1, x.size)),
-                np.empty((_CAPACITY, RODAS5P.dense.shape[0], x.size)),
+                np.empty(capacity + 1),
+                np.empty((capacity + 1, x.size)),
+                np.empty((capacity, RODAS5P.dense.shape[0], x.size)),
             )
             record.x[0] = x
             status, steps = kernels.integrate(*run, progress, record)
