@@ -5,8 +5,8 @@ status where they can fail, never raise and never print. The state is one flat v
 entries (head-major) followed by ``H*I`` OV entries (head-major). ``Model`` holds the packed problem,
 ``Chart`` the map between the flat state ``theta = (omega, mu)`` and its dual coordinates ``x``.
 
-Everything is in one file on purpose: numba stamps its on-disk cache with the one file that defines the function,
-so a callee in another file could go stale. For the same reason the model is selected by an int
+Everything is in one file on purpose: numba stamps its on-disk cache with the one file that defines the
+function, so a callee in another file could go stale. For the same reason the model is selected by an int
 (``Model.kernel``) and not by a function argument, which would defeat the cache.
 
 The floating-point liberties of ``_ALGEBRA`` (reassociation, contraction) are taken in the algebra only.
