@@ -47,7 +47,7 @@ _LOWEST = -690.0
 
 # Steps turn implicit where step * |Jacobian| strains the explicit method (whose stability interval ends at
 # 3.3), and explicit where it is a third of that; either must last for some steps. The strain accepted grows
-# with the size N of the state, as an implicit step costs some N / 10 explicit ones.
+# with the size N of the state, as an implicit step costs ever more explicit ones.
 _STRAIN_PER_ENTRY, _LEAST_STRAIN, _MOST_STRAIN, _PATIENCE = 1.0 / 30.0, 0.8, 2.5, 3
 
 # The pivots of 1 + gamma h Q S Q start at 1 for h = 0; one this small is at the pole of the method.

@@ -152,9 +152,9 @@ def predicted_emergence(
         return None, None, "the warm-up is too slow to be timed"
     if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
         return None, None, "no head dominates: two heads are tied"
-    excess = np.e * size * problem.variance[task] / (power * problem.context_length)
-    small_omega = kappa * np.sqrt(size) * abs(omega[winner]) < 1.0
-    if not small_omega or abs(mu[winner]) * (1.0 + excess) >= np.sqrt(size):
+    limit = head_per_task(problem).weights
+    assert limit is not None
+    if abs(omega[winner]) >= limit.omega[task, block] or abs(mu[winner]) >= limit.mu[task, task]:
         return None, None, "the start is not small: it is past the limit"
     return float(times[winner]), winner, ""
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from spectral_icl import optimal
 from spectral_icl.phases import Emergence
+from spectral_icl.problem import Problem
 from spectral_icl.solution import Solution
 
 NEVER = "-"
 
 
-def benchmarks(solution: Solution) -> dict[str, optimal.Benchmark]:
-    """The benchmark losses that a flow is reported beside."""
-    problem = solution.problem
+@lru_cache(maxsize=8)
+def benchmarks(problem: Problem) -> Mapping[str, optimal.Benchmark]:
+    """The benchmark losses that a flow is reported beside; text and figure share one search for them."""
     return {
         "single_head": optimal.single_head(problem),
         "head_per_task": optimal.head_per_task(problem),
@@ -40,7 +42,7 @@ def as_json(solution: Solution) -> dict[str, Any]:
             "shares": solution.shares,
             "tied_heads": solution.tied_heads,
             "phases": asdict(solution.phases),
-            "optimal": {name: bound.loss for name, bound in benchmarks(solution).items()},
+            "optimal": {name: bound.loss for name, bound in benchmarks(solution.problem).items()},
             "saturation": {"valid": spent.valid, **asdict(spent)},
             "success": solution.success,
             "outcome": solution.outcome.name.lower(),
@@ -126,7 +128,7 @@ def _losses(solution: Solution) -> list[str]:
     final = solution.final_loss
     rows = [("loss (sum over tasks)", "", "final / benchmark")]
     rows.append(("final", f"{final:.6f}", ""))
-    for bound in benchmarks(solution).values():
+    for bound in benchmarks(solution.problem).values():
         rows.append((bound.name, f"{bound.loss:.6f}", f"{final / bound.loss:.6f}"))
     return _table(rows)
 

@@ -9,8 +9,8 @@ import numpy as np
 from spectral_icl.trajectory import Trajectory
 
 # In units of log L. Below ACCURATE the noise term of the kernel, e^a / L, is within about 10 % of the
-# softmax's; above LIMIT it is more than 50 % too large (measured for L from 40 to 10^4); at FREEZING the
-# softmax condenses on single context pairs and the kernel means nothing.
+# softmax's; above LIMIT it is more than 50 % too large (the tests sample the softmax, for L from 40 to 400);
+# at FREEZING the softmax condenses on single context pairs and the kernel means nothing.
 ACCURATE, LIMIT, FREEZING = 0.2, 0.5, 2.0
 
 
