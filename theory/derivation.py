@@ -1,0 +1,162 @@
+"""A derivation: prose and formulas in order, where every claim is proved by sympy before it is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from string import Formatter
+from textwrap import fill, indent
+
+import sympy as sp
+from sympy.core.relational import Relational
+
+_WIDTH = 100
+_SIGNS: dict[str, tuple[str, type[Relational]]] = {
+    ">": ("is_positive", sp.Gt),
+    ">=": ("is_nonnegative", sp.Ge),
+    "<": ("is_negative", sp.Lt),
+    "<=": ("is_nonpositive", sp.Le),
+}
+
+
+class ProofError(AssertionError):
+    """A step that sympy could not confirm."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: a sentence, perhaps a formula, and how the formula was proved.
+
+    ``text`` is a template; ``names`` are the expressions in its braces, set as plain text or as LaTeX.
+    """
+
+    text: str
+    names: dict[str, sp.Basic]
+    formula: sp.Basic | None = None
+    proof: str = ""
+
+
+@dataclass
+class Derivation:
+    """A titled list of steps. The methods that make a claim raise `ProofError` unless it is proved."""
+
+    title: str
+    reference: str
+    steps: list[Step] = field(default_factory=list)
+
+    def say(self, text: str, **names: sp.Basic) -> None:
+        """Prose between formulas: an assumption, or where the argument goes next."""
+        self.steps.append(Step(text, names))
+
+    def define(self, text: str, left: sp.Basic, right: sp.Expr, **names: sp.Basic) -> sp.Expr:
+        """Introduce a name for an expression; nothing is claimed. Returns the expression."""
+        self.steps.append(Step(text, names, sp.Eq(left, right, evaluate=False), "definition"))
+        return right
+
+    def identity(
+        self,
+        text: str,
+        left: sp.Expr,
+        right: sp.Expr,
+        *,
+        by: Callable[[sp.Expr], sp.Expr] = sp.simplify,
+        shown: sp.Basic | None = None,
+        **names: sp.Basic,
+    ) -> sp.Expr:
+        """Claim left = right: the difference, evaluated and simplified ``by``, must be exactly zero.
+
+        ``shown`` replaces the left side in print, for an unevaluated integral or a name. Returns ``right``.
+        """
+        difference = sp.sympify(left - right).doit()
+        rest = by(difference)
+        if rest != 0 and sp.simplify(sp.expand(rest)) != 0:
+            raise ProofError(f"{self.title}: {text}\n  left - right = {rest}, which is not zero")
+        formula = sp.Eq(left if shown is None else shown, right, evaluate=False)
+        self.steps.append(Step(text, names, formula, "left minus right simplifies to zero"))
+        return right
+
+    def sign(
+        self,
+        text: str,
+        expression: sp.Expr,
+        relation: str,
+        *,
+        form: sp.Expr | None = None,
+        shown: sp.Basic | None = None,
+        **names: sp.Basic,
+    ) -> None:
+        """Claim that an expression is >, >=, < or <= 0 under the assumptions on its symbols.
+
+        ``form`` is the same expression written so that its sign is plain (a sum of positive terms, a square):
+        equality with ``expression`` is proved as well.
+        """
+        certificate = expression if form is None else form
+        if sp.simplify(sp.expand(expression - certificate)) != 0:
+            raise ProofError(f"{self.title}: {text}\n  {expression} is not {certificate}")
+        attribute, shape = _SIGNS[relation]
+        if getattr(certificate, attribute) is not True:
+            raise ProofError(f"{self.title}: {text}\n  the sign of {certificate} is not established")
+        formula = shape(expression if shown is None else shown, 0, evaluate=False)
+        how = "by the signs of its symbols" if form is None else f"since it equals {certificate}"
+        self.steps.append(Step(text, names, formula, how))
+
+    def minimum(self, text: str, function: sp.Expr, at: sp.Symbol, point: sp.Expr, **names: sp.Basic) -> None:
+        """Claim that a function of one symbol is least at ``point``: f' = 0 there and f'' > 0 everywhere."""
+        slope = sp.simplify(sp.diff(function, at).subs(at, point))
+        bend = sp.simplify(sp.diff(function, at, 2))
+        if slope != 0:
+            raise ProofError(f"{self.title}: {text}\n  f'({point}) = {slope}")
+        if bend.is_positive is not True:
+            raise ProofError(f"{self.title}: {text}\n  the sign of f'' = {bend} is not established")
+        least = sp.simplify(function.subs(at, point))
+        formula = sp.Ge(function, least, evaluate=False)
+        proof = (
+            f"equality at {at} = {point}, where the derivative vanishes; the second derivative is positive"
+        )
+        self.steps.append(Step(text, names, formula, proof))
+
+    def to_text(self) -> str:
+        """The derivation as plain text."""
+        parts = [f"{self.title}\n{'=' * len(self.title)}\n{fill(self.reference, _WIDTH)}"]
+        for number, step in enumerate(self.steps, 1):
+            words = step.text.format(**{key: _line(value) for key, value in step.names.items()})
+            parts.append(fill(f"{number}. {words}", _WIDTH, subsequent_indent="   "))
+            if step.formula is not None:
+                parts.append(indent(_line(step.formula), "       "))
+                parts.append(f"   [{step.proof}]")
+        return "\n".join(parts)
+
+    def to_latex(self) -> str:
+        """The derivation as a LaTeX section (needs amsmath)."""
+        parts = [f"\\section{{{self.title}}}", f"\\emph{{{_escaped(self.reference)}}}", "\\begin{enumerate}"]
+        for step in self.steps:
+            parts.append("\\item " + _prose(step))
+            if step.formula is not None:
+                parts.append(f"\\begin{{equation}}\n{sp.latex(step.formula)}\n\\end{{equation}}")
+                parts.append(f"% proof: {step.proof}")
+        return "\n".join([*parts, "\\end{enumerate}"])
+
+
+def _line(formula: sp.Basic) -> str:
+    """A relation as ``left = right`` on one line."""
+    if isinstance(formula, Relational):
+        relation = "=" if isinstance(formula, sp.Equality) else formula.rel_op
+        return f"{sp.sstr(formula.lhs)} {relation} {sp.sstr(formula.rhs)}"
+    return str(sp.sstr(formula))
+
+
+def _prose(step: Step) -> str:
+    """The sentence of a step in LaTeX, its names as inline formulas."""
+    parts = []
+    for words, name, _, _ in Formatter().parse(step.text):
+        parts.append(_escaped(words))
+        if name is not None:
+            parts.append(f"${sp.latex(step.names[name])}$")
+    return "".join(parts)
+
+
+def _escaped(text: str) -> str:
+    """Prose with LaTeX's special characters escaped."""
+    for character in "%&#_":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("^", "\\^{}")
