@@ -15,7 +15,7 @@ from spectral_icl import initial
 from spectral_icl.flow import gradient_flow
 from spectral_icl.parametrization import Balanced, Factored, Merged, Parametrization
 from spectral_icl.problem import Problem
-from spectral_icl.reduced import State, state
+from spectral_icl.reduced import State, check_heads, state
 from spectral_icl.solution import Solution
 from spectral_icl.validation import ProblemError
 
@@ -194,7 +194,7 @@ class Experiment:
             parametrization = file.model.build()
             problem.model(file.model.kernel)
             heads = _heads(file, problem)
-            initial.check_heads(problem, heads)
+            check_heads(problem, heads)
         with _section("initial"):
             start = file.initial.build(problem, heads, file.model.key_scale)
         with _section("model"):

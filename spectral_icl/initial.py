@@ -6,7 +6,7 @@ import numpy as np
 
 from spectral_icl.parametrization import key_scale_of
 from spectral_icl.problem import Problem
-from spectral_icl.reduced import MOST_ENTRIES, State
+from spectral_icl.reduced import State, check_heads
 from spectral_icl.validation import ProblemError, integer, number
 
 
@@ -97,9 +97,3 @@ def random(problem: Problem, heads: int, scale: float = 0.01, seed: int = 0, pos
     omega = rng.normal(0.0, scale, (heads, problem.blocks))
     mu = rng.normal(0.0, scale, (heads, problem.tasks))
     return State(abs(omega), abs(mu)) if positive else State(omega, mu)
-
-
-def check_heads(problem: Problem, heads: int) -> int:
-    """``heads`` if a state with that many fits in memory; `ProblemError` otherwise."""
-    most = MOST_ENTRIES // (problem.blocks + problem.tasks)
-    return integer("heads", heads, minimum=1, maximum=max(1, most))

@@ -2,22 +2,27 @@
 
 Every function takes a `Problem` and returns a `Benchmark` in the units of `spectral_icl.loss`: the sum over
 tasks, query noise included. The effective dimension X_i of a task with one block of power a_i is defined by
-loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with phi_i = s_i / a_i.
+loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with phi_i = s_i / a_i:
+
+    one head, equal tasks   e d       head per task   e d_i             H = I plateau   d_i / (1 - 1/H)
+    lower bound             d_i       one GD step     d_i + 1 / phi_i
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from spectral_icl import bayes as ridge
 from spectral_icl.problem import Problem
-from spectral_icl.reduced import State
-from spectral_icl.validation import Floats
+from spectral_icl.reduced import State, check_heads, state, task_loss
+from spectral_icl.search import SPREAD, Attention, Found, Limit, frame, search, with_best_mu
+from spectral_icl.validation import Floats, ProblemError, integer, number
 
-_STARTS = 8  # of the numerical searches; the best is kept
+_STARTS = 8  # of each numerical search
+_SAME = 1e-6  # relative difference of losses within which two ends of a search are one local minimum
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +36,12 @@ class Benchmark:
         Sum over tasks, query noise included.
     task_loss : ndarray, (I,)
     attained : bool
-        Whether some finite weights have this loss; False for an infimum.
+        Whether some finite weights of one attention layer have this loss; False for an infimum and for
+        what is not attention.
     weights : State or None
-        Weights that have it.
+        Weights that have it, or that come close to an infimum (`Optimum`).
+    error : float
+        Bound on the error of ``loss``: 0 for a closed form, up to rounding.
     """
 
     name: str
@@ -41,6 +49,27 @@ class Benchmark:
     task_loss: Floats
     attained: bool
     weights: State | None
+    error: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum(Benchmark):
+    """The best attention with H heads that was found; ``loss`` is that of ``weights``.
+
+    Attributes
+    ----------
+    infimum : float
+        What ``loss`` can be brought down to. Equal to it if ``attained``; otherwise weights come closer only
+        as heads coalesce and mu grows without bound.
+    minima : tuple of (float, int)
+        Losses of the local minima that the searches ended in, best first, and how many did.
+    remark : str
+        How the infimum was found.
+    """
+
+    infimum: float = np.nan
+    minima: tuple[tuple[float, int], ...] = ()
+    remark: str = ""
 
 
 def lower_bound(problem: Problem) -> Benchmark:
@@ -52,12 +81,10 @@ def lower_bound(problem: Problem) -> Benchmark:
         loss_i >= sigma_i^2 + sum_b A_ib (1 - T_ib)^2 + (s_i / L) sum_b d_b T_ib^2
                >= sigma_i^2 + sum_b A_ib / (1 + L A_ib / (s_i d_b)).
 
-    For disjoint tasks this is X_i = d_i. It is an infimum, approached from H = B + 1 heads on.
+    For disjoint tasks this is X_i = d_i. It is an infimum, approached from H = min(I, B) + 1 heads on
+    (`minimise`).
     """
-    signal = np.asarray(problem.signal)
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
-    gain = problem.context_length * signal / (problem.variance[:, None] * sizes)
-    losses = (signal / (1.0 + gain)).sum(axis=1) + np.asarray(problem.noise)
+    losses = (np.asarray(problem.signal) / (1.0 + _gain(problem))).sum(axis=1) + np.asarray(problem.noise)
     return Benchmark("lower bound", float(losses.sum()), losses, False, None)
 
 
@@ -71,10 +98,11 @@ def head_per_task(problem: Problem) -> Benchmark:
     weights = State(np.zeros((problem.tasks, problem.blocks)), np.zeros((problem.tasks, problem.tasks)))
     losses = np.empty(problem.tasks)
     for task in range(problem.tasks):
-        omega, mu, best = _one_head(problem, [task])
-        weights.omega[task] = omega
-        weights.mu[task, task] = mu[0]
-        losses[task] = best[0]
+        alone = single_head(_only(problem, task))
+        assert alone.weights is not None
+        weights.omega[task] = alone.weights.omega[0]
+        weights.mu[task, task] = alone.weights.mu[0, 0]
+        losses[task] = alone.loss
     return Benchmark("head-per-task limit", float(losses.sum()), losses, True, weights)
 
 
@@ -84,67 +112,329 @@ def single_head(problem: Problem) -> Benchmark:
     Given omega the optimal mu is explicit; what remains is a search over omega in R^B. For equal disjoint
     tasks it is omega_b = 1 / (kappa_b sqrt(d)) with X_i = e d, d = sum_b d_b; for one task, X = e d_1.
     """
-    omega, mu, losses = _one_head(problem, list(range(problem.tasks)))
-    weights = State(omega[None, :], mu[None, :])
+    signal = np.asarray(problem.signal)
+    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    used = signal.any(axis=0)
+    if np.count_nonzero(used) == 1 or _interchangeable(problem):
+        w = np.sqrt(np.where(used, sizes, 0.0) / sizes[used].sum())
+    else:
+        limit = Limit(problem, 1)
+        # every task's own optimum, spread over its blocks, and all of them at once, on the unit sphere
+        rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
+        starts = [row / np.linalg.norm(row) + 0.01 * used for row in rows[-_STARTS:]]
+        starts += list(np.random.default_rng(0).normal(size=(_STARTS, used.size)) * used)
+        w = search(limit.objective, limit.total, starts)[0].point
+    weights = with_best_mu(problem, w[None, :])
+    losses = task_loss(problem, *weights)
     return Benchmark("best single head", float(losses.sum()), losses, True, weights)
 
 
-def _one_head(problem: Problem, tasks: list[int]) -> tuple[Floats, Floats, Floats]:
-    """Return omega (B,), mu and task losses of the best single head for ``tasks``."""
-    signal = np.asarray(problem.signal)[tasks]
-    used: NDArray[np.bool_] = np.asarray(signal.any(axis=0))
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
-    kappa = np.asarray(problem.covariance)
-    variance = problem.variance[tasks]
-    total = signal.sum(axis=1)
+def head_budget(problem: Problem, heads: int) -> Benchmark:
+    """The infimum over H small heads: omega -> 0 while mu grows so that their product stays.
 
-    def fit(direction: Floats) -> tuple[Floats, Floats]:
-        """Profiled mu and task losses (no query noise) at kappa * omega = direction."""
-        pull = signal @ direction
-        tilt = np.exp(sizes @ direction**2) / problem.context_length
-        mu = pull / (signal @ direction**2 + variance * tilt)
-        return mu, total - mu * pull
+    What H small heads read off spans H - 1 dimensions, since mu must sum to zero. For disjoint tasks that
+    leaves X_i = d_i / p_i with 0 <= p_i <= 1 and sum_i p_i = H - 1, the diagonals of projectors of that rank
+    (Schur and Horn), and the best p is a water-filling: 1 + g_i p_i proportional to sqrt(a_i g_i),
+    g_i = L / (phi_i d_i), where 0 < p_i < 1. From H = min(I, B) + 1 heads on it is `lower_bound`. Overlapping
+    tasks with fewer heads are searched numerically.
 
-    own = np.count_nonzero(used) == 1
-    if own or _interchangeable(signal[:, used], sizes[used], variance):
-        direction = np.where(used, 1.0 / np.sqrt(sizes[used].sum()), 0.0)
+    Parameters
+    ----------
+    problem : Problem
+    heads : int
+        H >= 2 (one small head reads off nothing).
+    """
+    heads = integer("heads", heads, minimum=2, maximum=10**9)
+    name = f"infimum of {heads} small heads"
+    bound = lower_bound(problem)
+    if heads > _rank(problem):
+        return Benchmark(name, bound.loss, bound.task_loss, False, None)
+    if problem.home is None:
+        limit = Limit(problem, heads, small=True)
+        best = search(limit.objective, limit.total, _limit_starts(problem, heads, 0))[0]
+        losses = limit.task_losses(best.point) + np.asarray(problem.noise)
     else:
-        direction = np.zeros(problem.blocks)
-        direction[used] = _search(fit, signal, sizes, used)
-    mu, losses = fit(direction)
-    return direction / kappa, mu, losses + np.asarray(problem.noise)[tasks]
+        gain = _gain(problem)[np.arange(problem.tasks), list(problem.home)]
+        power = problem.variance - np.asarray(problem.noise)
+        losses = power / (1.0 + gain * _water_filling(power * gain, gain, heads - 1.0))
+        losses = losses + np.asarray(problem.noise)
+    return Benchmark(name, float(losses.sum()), losses, False, None)
 
 
-def _interchangeable(signal: Floats, sizes: Floats, variance: Floats) -> bool:
-    """Whether the tasks are equal, disjoint and one block each, so that symmetry gives the optimum."""
-    if signal.shape[0] != signal.shape[1] or np.ptp(sizes) or np.ptp(variance):
+def plateau(problem: Problem) -> Benchmark:
+    """The H = I plateau: what as many small heads as tasks approach, X_i = d_i / (1 - 1/H) for equal tasks.
+
+    The flow of slightly imbalanced weights settles there after its escape from the head-per-task limit.
+
+    Raises
+    ------
+    ProblemError
+        For one task: a small head alone reads off nothing.
+    """
+    if problem.tasks < 2:
+        raise ProblemError("problem", f"{problem.tasks} task", "at least two tasks, for as many heads")
+    small = head_budget(problem, problem.tasks)
+    return Benchmark("H = I plateau", small.loss, small.task_loss, False, None)
+
+
+def gradient_step(problem: Problem) -> Benchmark:
+    """One step of gradient descent on the context, with the best step size for every task and block.
+
+    The prediction (1/L) sum_l y_l x_l^T Gamma q of linear attention, exact for Gaussian covariates at any L:
+    with T_b = kappa_b Gamma_b,
+
+        loss_i = sum_b A_ib [(1 - T_b)^2 + T_b^2 / L] + (s_i / L) sum_b d_b T_b^2 + sigma_i^2,
+
+    least at T_b = 1 / (1 + (d_b phi_b + 1) / L) with phi_b = s_i / A_ib, where X = d_b + 1 / phi_b.
+    """
+    signal = np.asarray(problem.signal)
+    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    spread = signal + problem.variance[:, None] * sizes  # A (1 + phi d)
+    losses = (signal * spread / (spread + problem.context_length * signal)).sum(axis=1)
+    losses = losses + np.asarray(problem.noise)
+    return Benchmark("one gradient step", float(losses.sum()), losses, False, None)
+
+
+def bayes(problem: Problem) -> Benchmark:
+    """The Bayes risk: ridge regression with the true prior, which no predictor beats.
+
+    Exact at finite L and d for a task whose coefficients have equal prior variance times eigenvalue (one
+    block, for example), see `spectral_icl.bayes.exact`; otherwise, and for d and L both above a thousand,
+    the deterministic equivalent with its first correction, whose ``error`` is then given.
+
+    Raises
+    ------
+    ProblemError
+        The context length is not a whole number.
+    """
+    length = problem.context_length
+    if not length.is_integer():
+        raise ProblemError("context_length", length, "a whole number of pairs, for the Bayes risk")
+    signal = np.asarray(problem.signal)
+    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    losses, error = np.empty(problem.tasks), 0.0
+    for task, (power, noise) in enumerate(zip(signal, problem.noise, strict=True)):
+        used = power > 0.0
+        prior, size = power[used] / sizes[used], int(sizes[used].sum())
+        if np.ptp(prior) <= 1e-12 * prior.max() and min(size, length) <= ridge.LARGEST:
+            risk = ridge.exact(float(power.sum()), noise, size, int(length))
+        else:
+            risk, off = ridge.equivalent(power, noise, sizes, length)
+            error += off
+        losses[task] = risk + noise
+    return Benchmark("Bayes risk (ridge)", float(losses.sum()), losses, False, None, error)
+
+
+def length_generalisation(
+    problem: Problem,
+    context_length: float,
+    omega: ArrayLike | None = None,
+    mu: ArrayLike | None = None,
+) -> Benchmark:
+    """The loss on contexts of another length of weights trained on ``problem``.
+
+    At fixed (omega, mu) only the noise term (s_i / L) sum_hk mu_hi mu_ki E_hk sees the length. The
+    head-per-task limit has loss_i - sigma_i^2 = a_i (r^2 + r L (1 - r) / L') at length L', r = 1 / (1 + L /
+    (e phi_i d_i)): as L' grows it does not vanish but falls to the shrinkage a_i r^2 that suits L.
+
+    Parameters
+    ----------
+    problem : Problem
+        The training problem, at its own context length.
+    context_length : float
+        L' >= 1 of the test.
+    omega, mu : array_like, (H, B) and (H, I), optional
+        The trained weights; the head-per-task limit by default.
+    """
+    length = number("context_length", context_length, minimum=1.0)
+    if omega is None or mu is None:
+        if (omega is None) != (mu is None):
+            raise ProblemError("mu" if mu is None else "omega", None, "omega and mu, both or neither")
+        weights = head_per_task(problem).weights
+        assert weights is not None
+    else:
+        weights = state(problem, omega, mu)
+    losses = task_loss(replace(problem, context_length=length), *weights)
+    return Benchmark(f"trained at L, tested at {length:g}", float(losses.sum()), losses, True, weights)
+
+
+def minimise(problem: Problem, heads: int, kernel: str = "large-L", seed: int = 0) -> Optimum:
+    """The best decomposable attention with H heads.
+
+    mu is eliminated exactly, and omega searched from many starts, in two ways: over heads as they are, and
+    over the limit in which heads coalesce while mu diverges, which is where the infimum nearly always is for
+    H >= 2. With more heads than dimensions to read off, H > min(I, B), the infimum is `lower_bound`, in
+    closed form.
+
+    Parameters
+    ----------
+    problem : Problem
+    heads : int
+        H >= 1.
+    kernel : {"large-L"}
+    seed : int
+        Of the random starts.
+
+    Returns
+    -------
+    Optimum
+        Weights, their loss, the infimum, whether it is attained, and the local minima that were met.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+    """
+    problem.model(kernel)
+    heads = check_heads(problem, heads)
+    seed = integer("seed", seed, minimum=0, maximum=2**63)
+    if heads > _rank(problem):
+        return _unattained_bound(problem, heads)
+    noise = float(np.sum(problem.noise))
+    limit = Limit(problem, heads)
+    ends = search(limit.objective, limit.total, _limit_starts(problem, heads, seed))
+    w, infimum = limit.weights(ends[0].point), ends[0].loss
+    attained = heads == 1
+    if heads > 1:
+        attention = Attention(problem, heads)
+        found = search(attention.objective, attention.total, _head_starts(problem, heads, seed))
+        # Heads that drift together approach the limit from above: only a clear gain is another minimum.
+        attained = found[0].loss < infimum - _SAME * limit.total
+        if attained:
+            w, infimum = found[0].point.reshape(heads, -1), found[0].loss
+        ends = sorted([*ends, *found], key=lambda end: end.loss)
+    weights = with_best_mu(problem, w)
+    losses = task_loss(problem, *weights, kernel)
+    loss = float(losses.sum())
+    return Optimum(
+        name=f"best of {heads} heads" if heads > 1 else "best single head",
+        loss=loss,
+        task_loss=losses,
+        attained=attained,
+        weights=weights,
+        infimum=loss if attained else infimum + noise,
+        minima=_distinct(ends, noise),
+        remark=""
+        if attained
+        else f"infimum not attained: the heads coalesce (shown {SPREAD:g} apart) and mu diverges",
+    )
+
+
+def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:
+    """X_i of every task, (I,): the loss as that of a task of its power that reads off X_i noisy coordinates.
+
+    loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with a_i = sum_b A_ib. Infinite where nothing is learned.
+    """
+    noise = np.asarray(problem.noise)
+    left = benchmark.task_loss - noise
+    power = problem.variance - noise
+    with np.errstate(divide="ignore"):
+        result: Floats = problem.context_length * power * left / (problem.variance * (power - left))
+    return result
+
+
+def _unattained_bound(problem: Problem, heads: int) -> Optimum:
+    """`lower_bound` and weights close to it: small heads, orthogonal to all ones, that span the targets."""
+    bound = lower_bound(problem)
+    rank = _rank(problem)
+    basis = np.linalg.svd(_targets(problem))[2][:rank]
+    w = np.zeros((heads, problem.blocks))
+    w[: rank + 1] = SPREAD * frame(rank + 1)[:, 1:] @ basis
+    weights = with_best_mu(problem, w)
+    losses = task_loss(problem, *weights)
+    loss = float(losses.sum())
+    return Optimum(
+        name=f"best of {heads} heads",
+        loss=loss,
+        task_loss=losses,
+        attained=False,
+        weights=weights,
+        infimum=bound.loss,
+        minima=((bound.loss, 0),),
+        remark=f"infimum not attained: the lower bound, for any {rank + 1} heads or more, as omega -> 0",
+    )
+
+
+def _gain(problem: Problem) -> Floats:
+    """L A_ib / (s_i d_b), (I, B): what the context is worth against a block's size."""
+    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    gain: Floats = problem.context_length * np.asarray(problem.signal) / (problem.variance[:, None] * sizes)
+    return gain
+
+
+def _targets(problem: Problem) -> Floats:
+    """The maps sqrt(d_b) T_ib (I, B) with the lower bound's loss, T_ib = 1 / (1 + s_i d_b / (L A_ib))."""
+    gain = _gain(problem)
+    reached: Floats = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64)) * gain / (1.0 + gain)
+    return reached
+
+
+def _rank(problem: Problem) -> int:
+    """Dimensions that the tasks' best maps span: at most min(I, B)."""
+    return int(np.linalg.matrix_rank(_targets(problem)))
+
+
+def _water_filling(weight: Floats, gain: Floats, budget: float) -> Floats:
+    """The p in [0, 1]^I with sum ``budget`` that minimises sum_i weight_i / gain_i / (1 + gain_i p_i)."""
+    from scipy.optimize import brentq  # slow to import, and only needed here
+
+    if budget >= gain.size:
+        return np.ones_like(gain)
+
+    def filled(log_level: float) -> Floats:
+        p: Floats = np.clip((np.sqrt(weight) * np.exp(log_level) - 1.0) / gain, 0.0, 1.0)
+        return p
+
+    low = -0.5 * float(np.log(weight).max())
+    high = float((np.log1p(gain) - 0.5 * np.log(weight)).max())
+    level = float(brentq(lambda x: float(filled(x).sum()) - budget, low, high, xtol=1e-15))
+    return filled(level)
+
+
+def _only(problem: Problem, task: int) -> Problem:
+    """The problem of one of the tasks alone."""
+    return replace(problem, signal=(problem.signal[task],), noise=(problem.noise[task],))
+
+
+def _interchangeable(problem: Problem) -> bool:
+    """Whether the tasks are equal, disjoint and own every block, so that symmetry gives the optimum."""
+    if problem.home is None or problem.tasks != problem.blocks:
         return False
-    ordered = signal[signal.argmax(axis=0)]
-    return bool(np.array_equal(ordered, np.eye(len(sizes)) * ordered[0, 0]))
+    power = problem.variance - np.asarray(problem.noise)
+    return not (np.ptp(problem.block_sizes) or np.ptp(problem.noise) or np.ptp(power))
 
 
-def _search(
-    fit: Callable[[Floats], tuple[Floats, Floats]], signal: Floats, sizes: Floats, used: NDArray[np.bool_]
-) -> Floats:
-    """The best direction on the used blocks, from several deterministic starts."""
-    from scipy.optimize import minimize  # slow to import, and only needed here
+def _limit_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
+    """Bases and directions to search `Limit` from: the targets' leading directions, and random ones."""
+    rng = np.random.default_rng(seed)
+    blocks = problem.blocks
+    leading = np.linalg.svd(_targets(problem))[2][:heads]
+    starts = [np.concatenate([np.zeros(blocks), leading[: heads - 1].ravel()]), leading.ravel()]
+    starts += [rng.normal(0.0, blocks**-0.5, heads * blocks) for _ in range(_STARTS)]
+    # neither a zero base nor directions in a subspace of the blocks may be where a symmetry traps the search
+    jitter = 0.01 * rng.normal(size=(2, heads * blocks))
+    return [start + step for start, step in zip(starts, [*jitter, *np.zeros((_STARTS, 1))], strict=True)]
 
-    def objective(values: Floats) -> float:
-        direction = np.zeros(used.size)
-        direction[used] = values
-        with np.errstate(over="ignore", invalid="ignore"):
-            losses = fit(direction)[1]
-        return float(np.nan_to_num(losses, nan=np.inf).sum() / signal.sum())
 
-    count = int(np.count_nonzero(used))
-    total = sizes[used].sum()
-    rng = np.random.default_rng(0)
-    starts = [np.full(count, total**-0.5)]
-    for task in signal[:, used]:
-        starts.append(np.where(task > 0, (sizes[used][task > 0].sum()) ** -0.5, 0.01 * total**-0.5))
-    starts += [rng.normal(0.0, total**-0.5, count) for _ in range(_STARTS)]
-    found = [
-        minimize(objective, start, method="BFGS", options={"gtol": 1e-10, "maxiter": 500}) for start in starts
-    ]
-    best: Floats = min(found, key=lambda result: float(result.fun)).x
-    return best
+def _head_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
+    """Heads w to search `Attention` from: a head per task, all tasks on one head, and random ones."""
+    rng = np.random.default_rng(seed)
+    root = np.sqrt(np.asarray(problem.signal))
+    alone = root / np.linalg.norm(root, axis=1, keepdims=True)
+    starts = [rng.normal(0.0, 0.1, (heads, problem.blocks)) for _ in range(2)]
+    starts[0][: min(heads, problem.tasks)] += alone[:heads]
+    starts[1][0] += alone.mean(axis=0)
+    starts += [rng.normal(0.0, 0.7, (heads, problem.blocks)) for _ in range(_STARTS - 2)]
+    return [start.ravel() for start in starts]
+
+
+def _distinct(ends: list[Found], noise: float) -> tuple[tuple[float, int], ...]:
+    """Losses that differ, with the number of searches that ended there; ``ends`` are sorted."""
+    minima: list[tuple[float, int]] = []
+    for end in ends:
+        loss = end.loss + noise
+        if minima and loss <= minima[-1][0] * (1.0 + _SAME):
+            minima[-1] = (minima[-1][0], minima[-1][1] + 1)
+        else:
+            minima.append((loss, 1))
+    return tuple(minima)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from spectral_icl import kernels
 from spectral_icl.kernels import Model
 from spectral_icl.problem import Problem
-from spectral_icl.validation import Floats, ProblemError, array
+from spectral_icl.validation import Floats, ProblemError, array, integer
 
 MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
 
@@ -37,6 +37,12 @@ def state(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
     if heads * (problem.blocks + problem.tasks) > MOST_ENTRIES:
         raise ProblemError("omega", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES}")
     return State(omega, mu)
+
+
+def check_heads(problem: Problem, heads: int) -> int:
+    """``heads`` if a state with that many fits in memory; `ProblemError` otherwise."""
+    most = MOST_ENTRIES // (problem.blocks + problem.tasks)
+    return integer("heads", heads, minimum=1, maximum=max(1, most))
 
 
 def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> Floats:

@@ -50,6 +50,13 @@ SIGNATURES = {
     "optimal.single_head": "problem",
     "optimal.head_per_task": "problem",
     "optimal.lower_bound": "problem",
+    "optimal.head_budget": "problem heads",
+    "optimal.plateau": "problem",
+    "optimal.gradient_step": "problem",
+    "optimal.bayes": "problem",
+    "optimal.length_generalisation": "problem context_length omega= mu=",
+    "optimal.minimise": "problem heads kernel= seed=",
+    "optimal.effective_dimension": "problem benchmark",
     "Solution.__call__": "self t",
     "Solution.save": "self path",
     "Solution.load": "path",
@@ -73,6 +80,8 @@ DEFAULTS = {
     "initial.paper": {"qk": 0.1, "ov_low": 0.1, "ov_high": 0.2, "key_scale": None},
     "initial.dominant": {"scale": 0.01, "margin": 0.5, "seed": None},
     "initial.random": {"scale": 0.01, "seed": 0, "positive": False},
+    "optimal.length_generalisation": {"omega": None, "mu": None},
+    "optimal.minimise": {"kernel": "large-L", "seed": 0},
 }
 
 SOLUTION = {
