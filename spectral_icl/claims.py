@@ -1,0 +1,413 @@
+"""The claims of the theory as predicates, in the order in which the theory makes them.
+
+Each is a function from `Evidence` to a `Case`: what it needs, what it supposes, and how it is measured. The
+registry `CLAIMS` has them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spectral_icl import softmax
+from spectral_icl.evidence import Case, Evidence, Measured, agreement, excess
+from spectral_icl.optimal import head_budget, minimise, single_head
+from spectral_icl.parametrization import Factored, key_scale_of
+from spectral_icl.phases import BALANCED, Escape
+from spectral_icl.reduced import State, gradient, loss
+from spectral_icl.validation import Floats
+
+RISE = 1e-9  # relative rise of the loss that rounding may cause
+PATH = 1e-6  # agreement of the flow with that of k, q, o and v
+LIMIT = 1e-6  # relative distance of the loss from the limit
+EMERGENCE = 0.05  # relative error of the predicted emergence time
+ESCAPE = 0.10  # relative error of the predicted escape time
+BUDGET = 1e-3  # relative distance of attainable losses from the bound
+INFIMUM = 1e-6  # relative error of an infimum found numerically
+KERNEL = 0.10  # relative error of the large-L kernel's loss
+LENGTHS = 4.0  # test length over training length
+SIGMAS = 3.0  # standard errors that a sampled claim may be off
+FALSE_ALARM = 1e-6  # chance that sampled zeros look like something else
+
+CSWY = "Chen, Sheen, Wang and Yang (2024)"
+HPCY = "He, Pan, Chen and Yang (2025)"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim: its name, its words, where it is from, and how it is put to the test."""
+
+    name: str
+    statement: str
+    reference: str
+    test: Callable[[Evidence], Case]
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def _claim(name: str, statement: str, reference: str) -> Callable[..., Callable[[Evidence], Case]]:
+    def register(test: Callable[[Evidence], Case]) -> Callable[[Evidence], Case]:
+        CLAIMS[name] = Claim(name, statement, reference, test)
+        return test
+
+    return register
+
+
+@_claim(
+    "decomposability-preserved",
+    "At decomposable weights the full model's gradient is decomposable: every off-diagonal entry vanishes.",
+    CSWY,
+)
+def _decomposability(e: Evidence) -> Case:
+    def measure() -> Measured:
+        # While a task is learned the gradient is large, so that entries that should vanish are seen if not.
+        times = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
+        at = e.flow(min(times)) if times else e.flow.final
+        prompts = softmax.affordable(e.problem, e.prompts)
+        by_kq, by_ov = softmax.gradient(e.problem, *softmax.decomposable(e.problem, at), prompts, e.seed)
+        scores = np.concatenate([_off_diagonal(sample) for sample in (by_kq, by_ov)])
+        from scipy.special import ndtri  # slow to import, and only needed here
+
+        most = float(-ndtri(0.5 * FALSE_ALARM / scores.size))
+        worst = float(np.abs(scores).max())
+        detail = f"largest |z| of {scores.size} entries, rms {_rms(scores):.2f}, {prompts} prompts"
+        return Measured(worst, most, 1.0 - worst / most, 0.0, detail)
+
+    entries = e.heads * (e.problem.dimension**2 + e.problem.tasks**2)
+    few = entries <= 10**6 and max(e.problem.dimension, e.problem.tasks) > 1
+    return Case([_sampled(e), ("matrices have off-diagonal entries, at most a million", few)], [], measure)
+
+
+@_claim("monotone-loss", "The loss never increases along the flow.", "gradient flow")
+def _monotone(e: Evidence) -> Case:
+    def measure() -> Measured:
+        losses = np.asarray(loss(e.problem, *e.flow(e.flow.trajectory.refined(4)), e.kernel))
+        rise = float((np.diff(losses) / losses[:-1]).max(initial=0.0))
+        return Measured(rise, 0.0, 1.0 - rise / RISE, 0.0, "largest relative rise between two times")
+
+    return Case([], [], measure)
+
+
+@_claim("sign-conservation", "Balanced weights keep the sign of every omega and mu.", f"{CSWY}; mirror flow")
+def _signs(e: Evidence) -> Case:
+    def measure() -> Measured:
+        flips = 0
+        for start, path in zip(e.start, e.flow(e.flow.trajectory.refined(4)), strict=True):
+            crossed = (path * np.sign(start) < 0.0) | (
+                (start == 0.0) & (path != 0.0)
+            )  # 0 from > 0: underflow
+            flips += int(crossed.any(axis=0).sum())
+        return Measured(flips, 0.0, 1.0 - flips, 0.0, "entries that changed sign")
+
+    return Case([], [e.balanced], measure)
+
+
+@_claim(
+    "imbalance-conservation",
+    "k^2 - q^2 and v^2 - o^2 are conserved, so that the flow closes in omega = c k q and mu = o v.",
+    "mirror flow of the factored weights",
+)
+def _imbalance(e: Evidence) -> Case:
+    def measure() -> Measured:
+        drift, off = _integrate_factors(e)
+        detail = f"relative drift {drift:.1e}, distance of the two paths {off:.1e}"
+        worst = max(drift, off)
+        return Measured(worst, 0.0, 1.0 - worst / PATH, 0.0, detail)
+
+    return Case([e.trained_factors], [], measure)
+
+
+@_claim(
+    "convergence-to-limit",
+    "From a small dominated start the balanced flow converges to the head-per-task limit.",
+    f"{CSWY}, convergence",
+)
+def _convergence(e: Evidence) -> Case:
+    def measure() -> Measured:
+        final, limit = e.flow.final_loss, e.limit.loss
+        detail = f"loss at rest against the limit's, within {LIMIT:g}"
+        return Measured(final, limit, agreement(final, limit, LIMIT), 0.0, detail)
+
+    return Case([e.disjoint, e.enough_heads], [*e.theorem, e.rests], measure)
+
+
+@_claim(
+    "task-allocation",
+    "Every task is seized by one head, the one that dominates it at the start.",
+    f"{CSWY}, task allocation",
+)
+def _allocation(e: Evidence) -> Case:
+    def measure() -> Measured:
+        allocation = e.flow.allocation
+        heads = e.leaders
+        predicted = [task.predicted_head for task in e.flow.phases.tasks]
+        right = sum(
+            head is not None and head == leader and expected in (None, head)
+            for head, leader, expected in zip(allocation, heads, predicted, strict=True)
+        )
+        detail = f"tasks whose winner is as predicted: heads {_listed(allocation)}, dominant {_listed(heads)}"
+        return Measured(right, e.problem.tasks, 1.0 - (e.problem.tasks - right), 0.0, detail)
+
+    return Case([e.disjoint], [e.enough_heads, *e.theorem], measure)
+
+
+@_claim(
+    "three-phases",
+    "Warm-up, emergence and convergence follow each other, and a task emerges at the predicted time.",
+    f"{CSWY}; emergence time in closed form",
+)
+def _phases(e: Evidence) -> Case:
+    timed = [task for task in e.flow.phases.tasks if task.predicted_time is not None]
+
+    def measure() -> Measured:
+        worst = max(timed, key=lambda task: _off(task.time, task.predicted_time))
+        margin = agreement(worst.time, float(worst.predicted_time or 0.0), EMERGENCE)
+        phases = e.flow.phases
+        ordered = phases.warm_up[1] <= phases.emergence[1] <= phases.convergence[1]
+        detail = f"emergence time of task {worst.task}, the worst predicted, within {EMERGENCE:.0%}"
+        if not ordered:
+            margin, detail = -np.inf, "the phases are out of order"
+        return Measured(worst.time, float(worst.predicted_time or 0.0), margin, 0.0, detail)
+
+    emerged = ("every task emerges", all(task.head is not None for task in e.flow.phases.tasks))
+    predicted = ("the emergence time is predicted", len(timed) == e.problem.tasks)
+    return Case([e.disjoint, emerged, predicted], [e.balanced, e.dominated, e.small], measure)
+
+
+@_claim(
+    "optimality",
+    "The limit's loss is above the lower bound on all multi-head attention by less than a factor e.",
+    f"{CSWY}, optimality; the bound by Schur's product theorem",
+)
+def _optimality(e: Evidence) -> Case:
+    def measure() -> Measured:
+        ratio = excess(e.flow.final_task_loss, e.problem) / excess(e.bound.task_loss, e.problem)
+        task = int(ratio.argmax())
+        gain = e.problem.context_length / _noise_dimension(e)  # L / (phi d)
+        predicted = float(((1.0 + gain) / (1.0 + gain / np.e))[task])
+        margin = float(min(ratio.min() - 1.0, np.e - ratio.max())) / (np.e - 1.0)
+        return Measured(float(ratio[task]), predicted, margin, 0.0, "worst task, loss over bound, in (1, e)")
+
+    return Case([e.disjoint, e.enough_heads], [*e.theorem, e.rests], measure)
+
+
+@_claim(
+    "single-vs-multi",
+    "With two tasks or more, a head for each is strictly better than the best single head.",
+    f"{CSWY}, separation",
+)
+def _separation(e: Evidence) -> Case:
+    def measure() -> Measured:
+        single = single_head(e.problem)
+        multi, one = (float(excess(b.task_loss, e.problem).sum()) for b in (e.limit, single))
+        return Measured(multi, one, 1.0 - multi / one, 0.0, "loss of a head per task, below that of one head")
+
+    several = ("there are two tasks or more", e.problem.tasks > 1)
+    return Case([several], [e.disjoint], measure)
+
+
+@_claim(
+    "head-budget",
+    "H > I heads reach the lower bound, as an infimum; H <= I reach X_i = d_i / p_i, sum_i p_i = H - 1.",
+    f"{HPCY} for one task; derived for several",
+)
+def _budget(e: Evidence) -> Case:
+    def measure() -> Measured:
+        best, bound = e.best, e.bound.loss
+        if best.infimum == bound:
+            margin = agreement(best.loss, bound, BUDGET) if best.loss >= bound else -np.inf
+            detail = f"loss of {e.heads} heads against the lower bound, within {BUDGET:g}"
+            return Measured(best.loss, bound, margin, 0.0, detail)
+        if e.heads == 1:
+            predicted, detail = single_head(e.problem).loss, "numerical optimum against the best single head"
+        else:
+            predicted = head_budget(e.problem, e.heads).loss
+            detail = f"numerical infimum of {e.heads} heads against that of small heads"
+        margin = agreement(best.infimum, predicted, INFIMUM)
+        return Measured(best.infimum, predicted, margin if best.infimum > bound else -np.inf, 0.0, detail)
+
+    return Case([], [e.disjoint], measure)
+
+
+@_claim(
+    "escape-rate",
+    "With an imbalance the limit is a saddle: a losing head changes sign and the plateau is left, on time.",
+    "derived from the mirror flow",
+)
+def _escape(e: Evidence) -> Case:
+    def measure() -> Measured:
+        first = min(escapes, key=lambda escape: escape.time)
+        predicted = float(first.predicted_time or np.nan)
+        detail = f"escape time of task {first.task} through head {first.head}, within {ESCAPE:.0%}"
+        return Measured(first.time, predicted, agreement(first.time, predicted, ESCAPE), 0.0, detail)
+
+    escapes = [escape for escape in e.flow.phases.escapes if _timed(escape)]
+    imbalance = np.asarray(e.parametrization.imbalance_mu if isinstance(e.parametrization, Factored) else 0.0)
+    needs = [e.disjoint, ("the imbalance is positive", bool(imbalance.min() > 0.0))]
+    needs.append(("an escape is seen and predicted", bool(escapes)))
+    small = bool(imbalance.max() <= 2.0 * BALANCED * np.abs(e.start.mu).max())
+    supposes = [e.dominated, e.small, ("the imbalance is small against the start", small)]
+    return Case(needs, supposes, measure)
+
+
+@_claim(
+    "kernel-validity",
+    "The large-L loss is that of softmax attention, along the whole flow.",
+    "softmax of sampled prompts",
+)
+def _kernel(e: Evidence) -> Case:
+    def measure() -> Measured:
+        states = [e.start, e.flow(e.flow.saturation.worst_at), e.flow.final]
+        prompts = softmax.affordable(e.problem, e.prompts)
+        drawn = softmax.losses(e.problem, states, prompts, e.seed)
+        reduced = np.array([loss(e.problem, *state, e.kernel) for state in states])
+        return _compared(drawn, reduced, f"{prompts} prompts, worst of start, largest logits and end")
+
+    return Case([_sampled(e)], [], measure)
+
+
+@_claim(
+    "length-generalisation",
+    "Tested at another length, trained weights have the loss with L replaced.",
+    CSWY,
+)
+def _length(e: Evidence) -> Case:
+    tested = replace(e.problem, context_length=round(LENGTHS * e.problem.context_length))
+
+    def measure() -> Measured:
+        prompts = softmax.affordable(tested, e.prompts)
+        drawn = softmax.losses(tested, [e.flow.final], prompts, e.seed)
+        reduced = np.array([loss(tested, *e.flow.final, e.kernel)])
+        return _compared(drawn, reduced, f"{prompts} prompts of {tested.context_length:g} pairs, sampled")
+
+    valid = ("the flow stays in the kernel's range", e.flow.saturation.valid)
+    return Case([_sampled(e, LENGTHS)], [valid], measure)
+
+
+@_claim(
+    "superposition",
+    "Tasks that share a block gain from one head more than tasks, H = I + 1, in the full model.",
+    HPCY,
+)
+def _superposition(e: Evidence) -> Case:
+    tasks = e.problem.tasks
+
+    def measure() -> Measured:
+        few, more = (minimise(e.problem, heads, e.kernel, e.seed) for heads in (tasks, tasks + 1))
+        assert few.weights is not None
+        assert more.weights is not None
+        prompts = softmax.affordable(e.problem, e.prompts)
+        drawn = softmax.losses(e.problem, [few.weights, more.weights], prompts, e.seed)
+        gap, error = float(drawn.mean[0] - drawn.mean[1]), float(drawn.gap_error[0, 1])
+        detail = f"loss of {tasks} heads less that of {tasks + 1}, {prompts} prompts, above {SIGMAS:g} errors"
+        margin = 1.0 - SIGMAS * error / gap if gap > 0.0 else -np.inf
+        return Measured(gap, few.loss - more.loss, margin, error, detail)
+
+    shared = (np.asarray(e.problem.signal) > 0.0).sum(axis=0).max() > 1
+    return Case([_sampled(e), ("tasks share a block", bool(shared))], [], measure)
+
+
+def _compared(drawn: softmax.Losses, reduced: Floats, detail: str) -> Measured:
+    """Sampled losses (S,) against the kernel's (S,): the worst, unless its error bar excuses it."""
+    mean, error = drawn.mean, drawn.error
+    off = np.abs(reduced - mean) / mean
+    worst = int(off.argmax())
+    margin = 1.0 - max(0.0, off[worst] - SIGMAS * error[worst] / mean[worst]) / KERNEL
+    return Measured(float(mean[worst]), float(reduced[worst]), float(margin), float(error[worst]), detail)
+
+
+def _sampled(e: Evidence, longer: float = 1.0) -> tuple[str, bool]:
+    """Whether prompts can be drawn."""
+    size = round(longer * e.problem.context_length) * e.problem.dimension
+    text = f"a prompt has at most {softmax.LARGEST_PROMPT:g} covariates to sample"
+    return text, size <= softmax.LARGEST_PROMPT
+
+
+def _off_diagonal(sample: softmax.Sample) -> Floats:
+    """z-scores of the off-diagonal entries of matrices (H, n, n)."""
+    outside = ~np.eye(sample.mean.shape[1], dtype=bool)
+    mean, error = sample.mean[:, outside].ravel(), sample.error[:, outside].ravel()
+    scores: Floats = mean[error > 0.0] / error[error > 0.0]
+    return scores
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
+def _noise_dimension(e: Evidence) -> Floats:
+    """phi_i d_i of disjoint tasks, (I,)."""
+    assert e.problem.home is not None
+    power = e.problem.variance - np.asarray(e.problem.noise)
+    sizes = np.asarray(e.problem.block_sizes, dtype=np.float64)[list(e.problem.home)]
+    result: Floats = e.problem.variance / power * sizes
+    return result
+
+
+def _listed(heads: tuple[int | None, ...]) -> str:
+    return ", ".join("-" if head is None else str(head) for head in heads)
+
+
+def _off(measured: float, predicted: float | None) -> float:
+    return abs(measured - predicted) / predicted if predicted else 0.0
+
+
+def _timed(escape: Escape) -> bool:
+    return bool(np.isfinite(escape.time)) and escape.predicted_time is not None
+
+
+def _integrate_factors(e: Evidence) -> tuple[float, float]:
+    """Integrate k, q, o and v as they are trained, through the first emergence.
+
+    Returns the drift of the imbalances, and the largest distance from the flow's omega and mu, both relative.
+    """
+    from scipy.integrate import solve_ivp  # slow to import, and only needed here
+
+    p, shape = e.problem, e.start.omega.shape
+    c = key_scale_of(p, e.parametrization.key_scale)  # type: ignore[union-attr]
+    imbalances = (0.0, 0.0)
+    if isinstance(e.parametrization, Factored):
+        imbalances = (e.parametrization.imbalance_omega, e.parametrization.imbalance_mu)  # type: ignore[assignment]
+    pairs = [
+        _factors(e.start.omega / c, np.asarray(imbalances[0])),
+        _factors(e.start.mu, np.asarray(imbalances[1])),
+    ]
+    start = np.concatenate([values.ravel() for pair in pairs for values in pair])
+    split = np.cumsum([e.start.omega.size, e.start.omega.size, e.start.mu.size])
+
+    def unpack(y: Floats) -> tuple[Floats, ...]:
+        return tuple(np.split(y, split))
+
+    def field(_: float, y: Floats) -> Floats:
+        k, q, v, o = unpack(y)
+        slope = gradient(p, (c * k * q).reshape(shape), (o * v).reshape(e.start.mu.shape), e.kernel)
+        by_omega = (slope.omega / np.asarray(p.block_sizes)).ravel()
+        by_mu = slope.mu.ravel()
+        return np.concatenate([-c * q * by_omega, -c * k * by_omega, -o * by_mu, -v * by_mu])
+
+    emerged = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
+    end = min(1.2 * min(emerged), e.flow.t[-1]) if emerged else min(e.flow.t[-1], 10.0)
+    times = np.linspace(0.0, end, 50)
+    found = solve_ivp(field, (0.0, end), start, method="DOP853", rtol=1e-10, atol=1e-13, t_eval=times)
+    k, q, v, o = unpack(found.y)
+    drift = 0.0
+    for one, other in ((k, q), (v, o)):
+        imbalance = one**2 - other**2
+        drift = max(drift, float(np.abs(imbalance - imbalance[:, :1]).max() / (one**2 + other**2).max()))
+    flow = e.flow(found.t)
+    off = 0.0
+    for reduced, full in zip(flow, State(c * k * q, o * v), strict=True):
+        path = reduced.reshape(found.t.size, -1).T
+        off = max(off, float(np.abs(path - full).max() / np.abs(path).max()))
+    return drift, off
+
+
+def _factors(product: Floats, imbalance: Floats) -> tuple[Floats, Floats]:
+    """Two factors with the given product and difference of squares, the first the larger."""
+    larger = np.sqrt(0.5 * (imbalance + np.sqrt(imbalance**2 + 4.0 * product**2)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        smaller = np.where(larger > 0.0, product / larger, 0.0)
+    return np.broadcast_to(larger, product.shape), smaller

@@ -1,0 +1,241 @@
+"""What a theorem check is made of: a flow and its surroundings, computed once, and the shape of a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+import numpy as np
+
+from spectral_icl.flow import gradient_flow
+from spectral_icl.optimal import Benchmark, Optimum, head_per_task, lower_bound, minimise
+from spectral_icl.parametrization import Balanced, Merged, Parametrization
+from spectral_icl.problem import Problem
+from spectral_icl.reduced import State
+from spectral_icl.solution import IntegrationError, Outcome, Solution
+from spectral_icl.validation import Floats
+
+REST = 1e-12  # first-order optimality at which a balanced flow has converged
+FOREVER = 1e14  # time by which it has
+HORIZON = 1e6  # length of flows that never come to rest, because heads shrink for ever
+SMALL = 0.5  # entries of a small start, over those of the head-per-task limit
+_LEAD = 1e-3  # least relative lead of a dominant head
+
+
+class Verdict(Enum):
+    """What a check found."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured for a claim, beside what the theory says.
+
+    Attributes
+    ----------
+    measured, predicted : float
+    margin : float
+        Room left before the claim fails, as a fraction of what it allows: 1 exact, 0 at the edge, negative
+        failed.
+    error : float
+        Standard error of ``measured`` if it was sampled, else 0.
+    detail : str
+        What the numbers are.
+    """
+
+    measured: float
+    predicted: float
+    margin: float
+    error: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim of the theory, tested on one problem and start.
+
+    Attributes
+    ----------
+    claim : str
+        Its name.
+    statement : str
+        What it says.
+    reference : str
+        Where it is from.
+    verdict : Verdict
+        Not applicable if a hypothesis is not met, whatever was measured.
+    reason : str
+        The hypotheses that are not met, or why nothing could be measured; else what the numbers are.
+    measured, predicted, margin, error : float or None
+        See `Measured`; None if nothing was measured.
+    hypotheses : tuple of (str, bool)
+        All that the claim supposes, and whether it is so.
+    """
+
+    claim: str
+    statement: str
+    reference: str
+    verdict: Verdict
+    reason: str
+    measured: float | None
+    predicted: float | None
+    margin: float | None
+    error: float | None
+    hypotheses: tuple[tuple[str, bool], ...]
+
+
+Hypotheses = list[tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claim put to the test: what it needs to be measured at all, what it supposes, and the measurement.
+
+    A hypothesis in ``supposes`` may be broken and the claim still measured, to see what happens then;
+    without one in ``needs`` there is nothing to measure.
+    """
+
+    needs: Hypotheses
+    supposes: Hypotheses
+    measure: Callable[[], Measured]
+
+
+@dataclass
+class Evidence:
+    """A problem and a start, and everything the claims ask about them, computed when first asked for."""
+
+    problem: Problem
+    start: State
+    parametrization: Parametrization
+    t_end: float | None
+    rtol: float
+    kernel: str
+    prompts: int
+    seed: int
+
+    @cached_property
+    def flow(self) -> Solution:
+        """The flow, to rest if it comes to rest; the solved part if the integration failed."""
+        balanced = isinstance(self.parametrization, Balanced)
+        try:
+            return gradient_flow(
+                self.problem,
+                *self.start,
+                parametrization=self.parametrization,
+                t_end=self.t_end or (FOREVER if balanced else HORIZON),
+                rtol=self.rtol,
+                kernel=self.kernel,
+                stationary=REST if self.t_end is None else None,
+            )
+        except IntegrationError as error:
+            if error.solution is None:
+                raise
+            return error.solution
+
+    @cached_property
+    def bound(self) -> Benchmark:
+        """The lower bound."""
+        return lower_bound(self.problem)
+
+    @cached_property
+    def limit(self) -> Benchmark:
+        """The head-per-task limit."""
+        return head_per_task(self.problem)
+
+    @cached_property
+    def best(self) -> Optimum:
+        """The best attention with the start's number of heads."""
+        return minimise(self.problem, self.heads, self.kernel, self.seed)
+
+    @property
+    def heads(self) -> int:
+        """H."""
+        return len(self.start.omega)
+
+    @cached_property
+    def leaders(self) -> tuple[int | None, ...]:
+        """For every task the head that trails no other in omega or mu on it and leads in one, or None.
+
+        Only of disjoint tasks; a head leads with omega and mu of the same sign, so that it grows.
+        """
+        if self.problem.home is None:
+            return (None,) * self.problem.tasks
+        found: list[int | None] = []
+        for task, block in enumerate(self.problem.home):
+            omega, mu = self.start.omega[:, block], self.start.mu[:, task]
+            size = np.where(omega * mu > 0.0, np.abs([omega, mu]), 0.0)  # (2, H)
+            leader = int(size.prod(axis=0).argmax())
+            rivals = np.delete(size, leader, axis=1)
+            ahead = size[:, [leader]] >= rivals
+            clearly = (size[:, [leader]] > (1.0 + _LEAD) * rivals).any(axis=0)
+            leads = size[0, leader] > 0.0 and bool(ahead.all() and clearly.all())
+            found.append(leader if leads else None)
+        return tuple(found)
+
+    # Hypotheses that several claims share, each with its words.
+
+    @property
+    def disjoint(self) -> tuple[str, bool]:
+        """Disjoint tasks."""
+        return "tasks are disjoint, one block each", self.problem.home is not None
+
+    @property
+    def enough_heads(self) -> tuple[str, bool]:
+        """H >= I."""
+        return "there is a head for every task, H >= I", self.heads >= self.problem.tasks
+
+    @property
+    def balanced(self) -> tuple[str, bool]:
+        """Balanced weights."""
+        return "weights are balanced", isinstance(self.parametrization, Balanced)
+
+    @property
+    def trained_factors(self) -> tuple[str, bool]:
+        """k, q, o and v are trained."""
+        return "k, q, o and v are trained", not isinstance(self.parametrization, Merged)
+
+    @property
+    def dominated(self) -> tuple[str, bool]:
+        """A dominant head per task, all distinct."""
+        leaders = [head for head in self.leaders if head is not None]
+        distinct = len(leaders) == self.problem.tasks == len(set(leaders))
+        return "every task has its own dominant head", distinct
+
+    @cached_property
+    def small(self) -> tuple[str, bool]:
+        """A start below the limit."""
+        text = f"the start is small, at most {SMALL:g} of the limit"
+        if self.problem.home is None or self.limit.weights is None:
+            return text, False
+        tasks = np.arange(self.problem.tasks)
+        home = list(self.problem.home)
+        fits = np.abs(self.start.omega[:, home]) <= SMALL * self.limit.weights.omega[tasks, home]
+        fits &= np.abs(self.start.mu) <= SMALL * self.limit.weights.mu[tasks, tasks]
+        return text, bool(fits.all())
+
+    @property
+    def rests(self) -> tuple[str, bool]:
+        """The flow was solved until it came to rest."""
+        return "the flow has come to rest", self.flow.outcome is Outcome.STATIONARY
+
+    @property
+    def theorem(self) -> Hypotheses:
+        """What the theorems on task allocation and convergence suppose of the start."""
+        return [self.balanced, self.dominated, self.small]
+
+
+def agreement(measured: float, predicted: float, tolerance: float) -> float:
+    """Margin of a claim that two numbers agree within a relative tolerance."""
+    off = abs(measured - predicted) / abs(predicted) if predicted else abs(measured)
+    return 1.0 - off / tolerance if np.isfinite(off) else -np.inf
+
+
+def excess(losses: Floats, problem: Problem) -> Floats:
+    """Task losses without the query noise, which no attention reduces."""
+    result: Floats = losses - np.asarray(problem.noise)
+    return result

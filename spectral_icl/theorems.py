@@ -1,0 +1,122 @@
+"""Check the claims of the theory on a problem and a start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import ArrayLike
+
+from spectral_icl.claims import CLAIMS, Claim
+from spectral_icl.evidence import Check as Check
+from spectral_icl.evidence import Evidence
+from spectral_icl.evidence import Verdict as Verdict
+from spectral_icl.parametrization import Balanced, Parametrization
+from spectral_icl.problem import Problem
+from spectral_icl.reduced import state
+from spectral_icl.validation import ProblemError, choice, integer, number, sequence
+
+
+def check(
+    problem: Problem,
+    omega0: ArrayLike,
+    mu0: ArrayLike,
+    *,
+    parametrization: Parametrization = Balanced(),
+    claims: Sequence[str] | None = None,
+    t_end: float | None = None,
+    rtol: float = 1e-8,
+    kernel: str = "large-L",
+    prompts: int = 4000,
+    seed: int = 0,
+) -> list[Check]:
+    """Check the claims of the theory on the flow from a start.
+
+    A claim whose hypotheses are not met is "not applicable", never passed; what it speaks of is measured all
+    the same where it can be, to show what happens without them. Claims about the full model sample softmax
+    attention and have a standard error.
+
+    Parameters
+    ----------
+    problem : Problem
+    omega0 : array_like, (H, B)
+    mu0 : array_like, (H, I)
+    parametrization : Balanced, Factored or Merged
+    claims : sequence of str, optional
+        Names of claims, see `names`; all by default.
+    t_end : float, optional
+        Length of the flow; by default until rest, or 1e6 where signs may change and it never rests.
+    rtol : float
+    kernel : {"large-L"}
+    prompts : int
+        Sampled prompts, fewer where they are long (100 to a second's worth).
+    seed : int
+        Of the sampled prompts and the numerical searches.
+
+    Returns
+    -------
+    list of Check
+        In the order of the theory.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+
+    Examples
+    --------
+    >>> import spectral_icl as si
+    >>> p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
+    >>> found = si.theorems.check(p, *si.initial.dominant(p, heads=2), claims=["task-allocation"])
+    >>> found[0].verdict
+    <Verdict.HOLDS: 'holds'>
+    """
+    if not isinstance(problem, Problem):
+        raise ProblemError("problem", problem, "a Problem")
+    if not isinstance(parametrization, Parametrization):
+        raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
+    problem.model(kernel)
+    start = state(problem, omega0, mu0)
+    parametrization.chart(problem, start)
+    evidence = Evidence(
+        problem=problem,
+        start=start,
+        parametrization=parametrization,
+        t_end=None if t_end is None else number("t_end", t_end, minimum=0.0, maximum=1e100, above=True),
+        rtol=number("rtol", rtol, minimum=1e-13, maximum=0.1),
+        kernel=kernel,
+        prompts=integer("prompts", prompts, minimum=100, maximum=10**9),
+        seed=integer("seed", seed, minimum=0, maximum=2**63),
+    )
+    chosen = names() if claims is None else [str(name) for name in sequence("claims", claims, "claim names")]
+    for k, name in enumerate(chosen):
+        choice(f"claims[{k}]", name, names())
+    return [_check(CLAIMS[name], evidence) for name in chosen]
+
+
+def names() -> list[str]:
+    """Names of the claims, in the order of the theory."""
+    return list(CLAIMS)
+
+
+def _check(claim: Claim, evidence: Evidence) -> Check:
+    case = claim.test(evidence)
+    needed = [text for text, met in case.needs if not met]
+    missing = needed or [text for text, met in case.supposes if not met]
+    found = None if needed else case.measure()
+    if missing or found is None:
+        verdict, reason = Verdict.NOT_APPLICABLE, f"hypotheses not met: {'; '.join(missing)}"
+    else:
+        verdict, reason = Verdict.HOLDS if found.margin > 0.0 else Verdict.FAILS, found.detail
+    judged = found is not None and verdict is not Verdict.NOT_APPLICABLE
+    return Check(
+        claim=claim.name,
+        statement=claim.statement,
+        reference=claim.reference,
+        verdict=verdict,
+        reason=reason,
+        measured=None if found is None else float(found.measured),
+        predicted=None if found is None else float(found.predicted),
+        margin=float(found.margin) if found is not None and judged else None,
+        error=None if found is None else float(found.error),
+        hypotheses=tuple((text, bool(met)) for text, met in (*case.needs, *case.supposes)),
+    )
