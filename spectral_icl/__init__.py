@@ -23,9 +23,9 @@ __version__ = _package_version()
 
 
 def __getattr__(name: str) -> object:
-    """Import `spectral_icl.plots`, and matplotlib with it, when it is first used."""
-    if name == "plots":
+    """Import the figures, and matplotlib with them, when they are first used."""
+    if name in ("plots", "optimal_plots"):
         from importlib import import_module
 
-        return import_module("spectral_icl.plots")
+        return import_module(f"spectral_icl.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,8 @@ a mean over Wishart matrices. `exact` has it for equal prior variances, `equival
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ _TAIL = 9.0  # standard deviations of a chi-square variable that count
 _CONVERGED = 1e-15
 
 
+@lru_cache(maxsize=4096)  # equal tasks, and curves along which only some of them change
 def exact(power: float, noise: float, size: int, length: int) -> float:
     """The risk for ``size`` coordinates of equal prior variance with signal ``power``, to 12 digits.
 

@@ -6,15 +6,28 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from spectral_icl.provenance import environment, package_version
 from spectral_icl.validation import ProblemError
+
+if TYPE_CHECKING:
+    from spectral_icl.verify import Case
+
+
+_overrides = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Replace one entry of the file; may be repeated.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
@@ -28,13 +41,7 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Write the flow (.nc or .zarr).")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Replace one entry of the file; may be repeated.",
-)
+@_overrides
 def flow(
     file: Path | None,
     out: Path | None,
@@ -83,6 +90,91 @@ def flow(
 
 
 @cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with figures.")
+@click.option("--claim", "claims", multiple=True, metavar="NAME", help="Check this claim; may be repeated.")
+@click.option(
+    "--prompts", default=4000, show_default=True, help="Sampled prompts of claims on the full model."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the sampled prompts and numerical searches.")
+@_overrides
+def verify(
+    file: Path | None,
+    as_json: bool,
+    page: Path | None,
+    claims: tuple[str, ...],
+    prompts: int,
+    seed: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """Check the claims of the theory on FILE (TOML), or on a documented suite of problems.
+
+    Exit status: 0 no check failed, 1 one did, 2 bad input.
+    """
+    from spectral_icl import files, verify
+    from spectral_icl.experiment import Experiment
+
+    if page is not None:
+        files.check_target("--report", page, files.PAGES)
+    if file is None and not overrides:
+        cases = verify.suite()
+    else:
+        title = "built-in two-task example" if file is None else str(file)
+        cases = [verify.Case(title, "claims on this problem and start", Experiment.read(file, overrides))]
+    results = []
+    with _log_on_stderr(), _progress(cases) as bar:
+        for case in bar:
+            results.append(verify.verify(case, claims or None, prompts, seed))
+    if page is not None:
+        from spectral_icl import html_report
+
+        html_report.save(results, page)
+    if as_json:
+        click.echo(json.dumps(verify.as_json(results)))
+    else:
+        click.echo(verify.as_text(results))
+        if page is not None:
+            click.echo(f"wrote {page}")
+    if any(result.failed for result in results):
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--heads", type=int, help="Most heads of the numerical optimum; one more than tasks by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
+@_overrides
+def optimal(
+    file: Path | None, heads: int | None, as_json: bool, plot: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Print the benchmark losses of the problem in FILE (TOML), or of the built-in two-task example.
+
+    Exit status: 0 done, 2 bad input.
+    """
+    from spectral_icl import files, yardsticks
+    from spectral_icl.experiment import Experiment
+
+    if plot is not None:
+        files.check_target("--plot", plot, files.FIGURES)
+    problem = Experiment.read(file, overrides).problem
+    found = yardsticks.collect(problem, heads)
+    if plot is not None:
+        from spectral_icl import optimal_plots, plots
+
+        plots.save(optimal_plots.optimal_figure(problem), plot)
+    if as_json:
+        click.echo(json.dumps(yardsticks.as_json(found)))
+    else:
+        click.echo(yardsticks.as_text(found, "built-in two-task example" if file is None else str(file)))
+        if plot is not None:
+            click.echo(f"wrote {plot}")
+
+
+@cli.command()
 @click.option("--environment", "with_environment", is_flag=True, help="Print versions instead.")
 def cite(with_environment: bool) -> None:
     """Print the BibTeX entries to cite, or the environment block for a bug report."""
@@ -113,6 +205,13 @@ def main() -> None:
 def _fail(message: str, status: int) -> None:
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(status)
+
+
+def _progress(cases: list[Case]) -> AbstractContextManager[Iterable[Case]]:
+    """A bar over the cases, on a terminal; nothing at all elsewhere."""
+    if not sys.stderr.isatty():
+        return nullcontext(cases)
+    return click.progressbar(cases, file=sys.stderr, item_show_func=lambda case: case.name if case else "")
 
 
 @contextmanager

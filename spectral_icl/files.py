@@ -1,4 +1,4 @@
-"""NetCDF and Zarr files, written beside their final name and moved there once whole."""
+"""Files, written beside their final name and moved there once whole."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".nc", ".zarr")
 FIGURES = (".pdf", ".png", ".svg")
+PAGES = (".html",)
 
 _FIGURE = (("matplotlib", "plot"),)
 _NEEDED = {
     ".nc": (("xarray", "data"), ("h5netcdf", "data")),
     ".zarr": (("xarray", "data"), ("zarr", "data")),
     **dict.fromkeys(FIGURES, _FIGURE),
+    ".html": (*_FIGURE, ("jinja2", "plot")),
 }
 
 

@@ -307,7 +307,7 @@ def minimise(problem: Problem, heads: int, kernel: str = "large-L", seed: int = 
     losses = task_loss(problem, *weights, kernel)
     loss = float(losses.sum())
     return Optimum(
-        name=f"best of {heads} heads" if heads > 1 else "best single head",
+        name=f"best of {heads} head{'s' if heads > 1 else ''}",
         loss=loss,
         task_loss=losses,
         attained=attained,

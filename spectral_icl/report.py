@@ -31,7 +31,7 @@ def benchmarks(problem: Problem) -> Mapping[str, optimal.Benchmark]:
 def as_json(solution: Solution) -> dict[str, Any]:
     """The final state, the phases and the benchmarks of a flow, without NaN or infinity (null instead)."""
     spent = solution.saturation
-    summary: dict[str, Any] = _plain(
+    summary: dict[str, Any] = plain(
         {
             "loss": solution.final_loss,
             "task_loss": solution.final_task_loss,
@@ -104,7 +104,7 @@ def _phases(solution: Solution) -> list[str]:
         conserved = solution.parametrization.name == "balanced"
         rows.append(("escape", "never: signs are conserved" if conserved else "none seen", ""))
     remarks = sorted({task.remark for task in phases.tasks if task.remark})
-    return _table(rows) + [f"  no predicted emergence: {remark}" for remark in remarks]
+    return table(rows) + [f"  no predicted emergence: {remark}" for remark in remarks]
 
 
 def _allocation(solution: Solution) -> list[str]:
@@ -121,7 +121,7 @@ def _allocation(solution: Solution) -> list[str]:
                 f"{final[task.task]:.6g}",
             )
         )
-    return _table(rows)
+    return table(rows)
 
 
 def _losses(solution: Solution) -> list[str]:
@@ -130,10 +130,11 @@ def _losses(solution: Solution) -> list[str]:
     rows.append(("final", f"{final:.6f}", ""))
     for bound in benchmarks(solution.problem).values():
         rows.append((bound.name, f"{bound.loss:.6f}", f"{final / bound.loss:.6f}"))
-    return _table(rows)
+    return table(rows)
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table with columns of even width, indented."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return [
         ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
@@ -157,11 +158,12 @@ def _share(task: Emergence) -> str:
     return f"{task.share:.4f}" if math.isfinite(task.share) else NEVER
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value made of JSON's types: arrays as lists, null for what is not finite."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, (bool, np.bool_)) or value is None or isinstance(value, str):
         return bool(value) if isinstance(value, np.bool_) else value
     if isinstance(value, (int, np.integer)):
