@@ -100,7 +100,7 @@ def _signs(e: Evidence) -> Case:
                 (start == 0.0) & (path != 0.0)
             )  # 0 from > 0: underflow
             flips += int(crossed.any(axis=0).sum())
-        return Measured(flips, 0.0, 1.0 - flips, 0.0, "entries that changed sign")
+        return Measured(flips, 0.0, 1.0 if flips == 0 else -flips, 0.0, "entries that changed sign")
 
     return Case([], [e.balanced], measure)
 
@@ -149,7 +149,8 @@ def _allocation(e: Evidence) -> Case:
             for head, leader, expected in zip(allocation, heads, predicted, strict=True)
         )
         detail = f"tasks whose winner is as predicted: heads {_listed(allocation)}, dominant {_listed(heads)}"
-        return Measured(right, e.problem.tasks, 1.0 - (e.problem.tasks - right), 0.0, detail)
+        wrong = e.problem.tasks - right
+        return Measured(right, e.problem.tasks, 1.0 if wrong == 0 else -wrong, 0.0, detail)
 
     return Case([e.disjoint], [e.enough_heads, *e.theorem], measure)
 

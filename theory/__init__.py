@@ -1,9 +1,9 @@
 """Derivations of everything the package computes, verified step by step with sympy.
 
 One module per object. Each has a function ``derive`` that returns the `theory.derivation.Derivation`;
-building it proves it, since a step that sympy cannot confirm raises `theory.derivation.ProofError`. The modules also
-export the expressions that the tests hold the compiled kernels and the closed forms against. Run
-``python -m theory NAME`` from the repository root to read one as text and LaTeX.
+building it proves it, since a step that sympy cannot confirm raises `theory.derivation.ProofError`. The
+modules also export the expressions that the tests hold the compiled kernels and the closed forms against.
+Run ``python -m theory NAME`` from the repository root to read one as text and LaTeX.
 """
 
 NAMES = (
