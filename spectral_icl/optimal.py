@@ -109,16 +109,21 @@ def head_per_task(problem: Problem) -> Benchmark:
 def single_head(problem: Problem) -> Benchmark:
     """The best loss of one head that serves all tasks.
 
-    Given omega the optimal mu is explicit; what remains is a search over omega in R^B. For equal disjoint
-    tasks it is omega_b = 1 / (kappa_b sqrt(d)) with X_i = e d, d = sum_b d_b; for one task, X = e d_1.
+    For disjoint tasks the best exponent sum_b d_b kappa_b^2 omega_b^2 is 1 whatever the tasks, which share
+    it: X_i = e d_i / p_i with sum_i p_i = 1, omega_i = (p_i / d_i)^(1/2) / kappa_i, and p a water-filling as
+    in `head_budget`, with g_i = L / (e phi_i d_i). Equal tasks: p_i = d_i / d, X_i = e d with d = sum_i d_i;
+    one task: X = e d. Where tasks overlap, mu is explicit given omega, and omega is searched.
     """
     signal = np.asarray(problem.signal)
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
-    used = signal.any(axis=0)
-    if np.count_nonzero(used) == 1 or _interchangeable(problem):
-        w = np.sqrt(np.where(used, sizes, 0.0) / sizes[used].sum())
+    w = np.zeros(problem.blocks)
+    if problem.home is not None:
+        home = list(problem.home)
+        gain = _gain(problem)[np.arange(problem.tasks), home] / np.e
+        power = problem.variance - np.asarray(problem.noise)
+        w[home] = np.sqrt(_water_filling(power * gain, gain, 1.0))
     else:
         limit = Limit(problem, 1)
+        used = signal.any(axis=0)
         # every task's own optimum, spread over its blocks, and all of them at once, on the unit sphere
         rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
         starts = [row / np.linalg.norm(row) + 0.01 * used for row in rows[-_STARTS:]]
@@ -394,14 +399,6 @@ def _water_filling(weight: Floats, gain: Floats, budget: float) -> Floats:
 def _only(problem: Problem, task: int) -> Problem:
     """The problem of one of the tasks alone."""
     return replace(problem, signal=(problem.signal[task],), noise=(problem.noise[task],))
-
-
-def _interchangeable(problem: Problem) -> bool:
-    """Whether the tasks are equal, disjoint and own every block, so that symmetry gives the optimum."""
-    if problem.home is None or problem.tasks != problem.blocks:
-        return False
-    power = problem.variance - np.asarray(problem.noise)
-    return not (np.ptp(problem.block_sizes) or np.ptp(problem.noise) or np.ptp(power))
 
 
 def _limit_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:

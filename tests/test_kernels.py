@@ -1,10 +1,9 @@
-"""Loss, gradient, Hessian, field and linear algebra against sympy, differences and NumPy."""
+"""Loss, gradient, Hessian, field and linear algebra against their definition, differences and NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -60,43 +59,6 @@ def test_gradient_and_hessian_by_complex_differences(data: st.DataObject) -> Non
         [(slope(theta + step * e) - slope(theta - step * e)) / (2 * step) for e in np.eye(size)]
     )
     np.testing.assert_allclose(hess, differences, rtol=1e-5, atol=1e-7 * abs(hess).max())
-
-
-@pytest.mark.parametrize(("heads", "blocks", "tasks"), [(1, 1, 1), (2, 1, 2), (2, 2, 1), (3, 2, 2)])
-def test_derivatives_are_sympys(heads: int, blocks: int, tasks: int) -> None:
-    """The kernels against symbolic differentiation of the symbolic loss."""
-    rng = np.random.default_rng(heads)
-    p = si.Problem(
-        block_sizes=tuple(rng.integers(1, 9, blocks).tolist()),
-        signal=rng.uniform(0.2, 2.0, (tasks, blocks)),
-        noise=tuple(rng.uniform(0.05, 0.5, tasks)),
-        context_length=37,
-        covariance=tuple(rng.uniform(0.5, 1.5, blocks)),
-    )
-    omega = sp.Matrix(heads, blocks, sp.symbols(f"w:{heads * blocks}"))
-    mu = sp.Matrix(heads, tasks, sp.symbols(f"m:{heads * tasks}"))
-    loss = sp.Float(0)
-    for i in range(tasks):
-        for b in range(blocks):
-            fit = sum(mu[h, i] * omega[h, b] for h in range(heads))
-            loss += p.signal[i][b] * (1 - p.covariance[b] * fit) ** 2
-        for h in range(heads):
-            for k in range(heads):
-                exponent = sum(
-                    p.block_sizes[b] * p.covariance[b] ** 2 * omega[h, b] * omega[k, b] for b in range(blocks)
-                )
-                loss += p.variance[i] / p.context_length * mu[h, i] * mu[k, i] * sp.exp(exponent)
-        loss += p.noise[i]
-    unknowns = [*omega, *mu]
-    values = rng.uniform(-0.4, 0.4, len(unknowns))
-    at = dict(zip(unknowns, values, strict=True))
-    w = values[: heads * blocks].reshape(heads, blocks)
-    m = values[heads * blocks :].reshape(heads, tasks)
-    slope = si.gradient(p, w, m)
-    symbolic = [float(sp.diff(loss, x).subs(at)) for x in unknowns]
-    np.testing.assert_allclose(np.concatenate([slope.omega.ravel(), slope.mu.ravel()]), symbolic, rtol=1e-12)
-    curvature = np.array(sp.hessian(loss, unknowns).subs(at).evalf(), dtype=float)
-    np.testing.assert_allclose(si.hessian(p, w, m), curvature, rtol=1e-11, atol=1e-12)
 
 
 @given(st.data(), st.sampled_from(["balanced", "factored", "merged"]))

@@ -85,6 +85,20 @@ def test_lower_bound_is_approached_with_one_head_more() -> None:
     assert gaps[2] < 1e-5
 
 
+def test_single_head_of_unequal_tasks_shares_the_exponent() -> None:
+    """The closed form against the numerical search, which does not know of it; one task may go unserved."""
+    for signal, noise in (((1.0, 3.0, 2.0), (0.1, 0.5, 0.3)), ((5.0, 0.05, 2.0), (0.1, 0.5, 0.3))):
+        p = si.Problem.multitask(
+            task_sizes=(4, 10, 20), signal=signal, noise=noise, context_length=60, covariance=(0.5, 1, 2)
+        )
+        best, found = si.optimal.single_head(p), si.optimal.minimise(p, 1)
+        assert best.loss == pytest.approx(found.loss, rel=1e-10)
+        assert best.weights is not None
+        w = best.weights.omega * np.sqrt(p.block_sizes) * p.covariance
+        assert (w**2).sum() == pytest.approx(1.0)
+    assert w[0, 1] == 0.0
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_single_head_is_optimal(seed: int) -> None:
     """No local search over (omega, mu) from random starts finds a better head."""

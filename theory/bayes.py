@@ -335,8 +335,9 @@ def _exact_law(step: Derivation) -> None:
     lam, h, k = sp.Symbol("lambda", positive=True), sp.symbols("h_1 h_turned", positive=True), sp.Symbol("k")
     X = sp.MatrixSymbol("X", L, d)
     step.say(
-        "For one block the risk is known exactly. All coordinates are alike and it is {risk}, by the mean over "
-        "the prompts of the first diagonal entry {h} of {share}, with {X} standard normal and {penalty}.",
+        "For one block the risk is known exactly. All coordinates are alike and it is {risk}, by the mean "
+        "over the prompts of the first diagonal entry {h} of {share}, with {X} standard normal and "
+        "{penalty}.",
         risk=a * sp.Function("mean")(h[0]),
         h=h[0],
         share=lam * sp.Inverse(lam * sp.Identity(d) + X.T * X),

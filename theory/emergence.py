@@ -94,7 +94,7 @@ def derive() -> Derivation:
     alone = {w_k: 0, m_k: 0, at["omega"][0, 1]: 0, at["mu"][0, 1]: 0}
     step.identity(
         "The corrections are two orders smaller. For one head alone that of {w} starts with",
-        (sp.diff(omega_rate.subs(alone), eps, 3) / 6).subs(eps, 0),
+        sp.limit((omega_rate.subs(alone) - eps * k1 * w * m) / eps**3, eps, 0),
         -k1 * w * m * kappa * w * m - 4 * c * s * kappa**2 * w**2 * m**2 / L,
         shown=sp.Limit((sp.Derivative(w, t) - eps * k1 * w * m) / eps**3, eps, 0),
         w=w,
@@ -103,7 +103,7 @@ def derive() -> Derivation:
         "and that of {m} with the terms below. Relative to the leading terms these are {learned}, the "
         "learned share of the task, and {tilt}, the exponent of the kernel, or less as long as {m} grows. "
         "The warm-up lasts while both are well below one.",
-        (sp.diff(mu_rate.subs(alone), eps, 3) / 6).subs(eps, 0),
+        sp.limit((mu_rate.subs(alone) - eps * m * (k2 * w - kn * m)) / eps**3, eps, 0),
         -k2 * w * m * kappa * w * m - kn * m**2 * d * kappa**2 * w**2,
         shown=sp.Limit((sp.Derivative(m, t) - eps * m * (k2 * w - kn * m)) / eps**3, eps, 0),
         m=m,

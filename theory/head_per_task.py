@@ -157,7 +157,7 @@ def _fixed_point(step: Derivation) -> None:
     r, v = sp.Symbol("r", positive=True), sp.Function("v")
     step.sign(
         "One head for all tasks leaves a task of share {p} no less than {X}. The shares sum to one: no task "
-        "is better off, and those of share below one, all but one of them at least, are worse off.",
+        "is better off, and all of share below one, which is all tasks but one at least, are worse off.",
         task_loss(a, phi, sp.E * d * (1 + r)) - task_loss(a, phi, sp.E * d),
         ">",
         form=a * phi * L * sp.E * d * r / ((L + phi * sp.E * d) * (L + phi * sp.E * d * (1 + r))),
@@ -269,7 +269,7 @@ def _losers(step: Derivation) -> None:
     r = sp.Symbol("r", positive=True)
     step.identity(
         "The winner of task 0 leaves unread a part {r} of its signal. Its OV value is stationary: the pull "
-        "of the rest balances the noise.",
+        "of that part balances the noise.",
         power * (1 - mu_star * omega_star).subs({d: size, phi: ratio}) * omega_star.subs(d, size),
         power * ratio / L * sp.E * mu_star.subs({d: size, phi: ratio}),
         shown=power * r * omega_star.subs(d, size),
