@@ -3,20 +3,18 @@
     python -m benchmarks.phase_times [--quick] [--out DIR]
 
 Emergence: random disjoint problems from `initial.dominant`, and from independent positive starts as a check.
-The steepest fall of every task's loss is compared with four predictions, each of which adds one effect:
+The steepest fall of every task's loss is compared with two predictions:
 
-- lone: `predicted_emergence`, the divergence of the warm-up of the winning head alone;
-- together: the warm-up of all heads on the task, which share the term n sum_k mu_k;
-- in turn: the same for all tasks at once. A head that has taken task j has E_hh = e from then on, and on the
-  other blocks omega' has the term -4 c kappa^2 (e s_j mu_j^2 / L) omega^2: it falls back in the other races;
-- in turn, to the fall: and from the divergence to the steepest fall, on the curve by which a head leaves 0.
+- lone head: `predicted_emergence`, the divergence of the warm-up of the winning head alone, in closed form;
+- race: `spectral_icl.emergence.race`, with all heads and tasks, to the steepest fall.
 
-Where the winner leads in omega and in mu, T(n) <= together <= T(n S), with T the closed form of "lone" and
-S = sum_k mu_k / mu_h at the start. "Slack" is T(n S) / T(n) - 1. "Size" says how far the start is from zero
-on the scale of the fall, see `size_of_start`.
+Where the winner leads in omega and in mu, the divergence is between T(n) and T(n S), with T the closed form
+and S = sum_k mu_k / mu_h at the start. "Slack" is T(n S) / T(n) - 1. "Size" says how far the start is from
+zero on the scale of the fall, see `spectral_icl.emergence.size_of_start`.
 
-Escape: `predicted_escape` on seven problems and ten starts over nine decades of the imbalance D, with the
-exit at the package's share of the winner's mu and at others.
+Escape: `predicted_escape` on seven problems and ten starts over nine decades of the imbalance D, and on
+random problems, with the exit at the package's share of the winner's mu and at others. Rivals "wait" if none
+has mu below D at the emergence: after a long race with a large n / c1 they have crossed 0 before it.
 """
 
 from __future__ import annotations
@@ -25,203 +23,31 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
-from scipy.special import hyp2f1
 
 import spectral_icl as si
 from benchmarks import record
-from spectral_icl import phases
+from spectral_icl import emergence, phases
 
 Floats = NDArray[np.float64]
 
-METHODS = ("lone", "together", "in turn", "in turn, to the fall")
-EXITS = (0.1, 0.2, float(phases.EXIT))
+METHODS = ("lone head", "race")
+EXITS = (0.1, float(phases.EXIT), float(np.exp(-1.0)))
 SMALL = 0.05  # size of a start that counts as small in the tables
+RANDOM = "random problems"
 NEAR = 0.03  # kappa sqrt(d) omega of a rival that counts as small
 CLOSE, FAR = 0.05, 0.10  # relative errors aimed at, of emergence and escape
-_RESOLVED = (
-    1e-2  # rivals' share of mu, and the time left over that gone by, at which the closed form takes over
-)
-_TIED = 1e-6  # time left over that gone by, at which rivals that still hold a share are tied
 
 
-class Rates(NamedTuple):
-    """Coefficients of the warm-up, omega' = c1 omega mu and mu' = mu (c2 omega - n sum_k mu_k), (I,) each."""
-
-    c1: Floats
-    c2: Floats
-    n: Floats
-    size: Floats  # d
-    kappa: Floats
-
-    @property
-    def slope(self) -> Floats:
-        """A: mu = A omega is where a lone head goes."""
-        return self.c2 / (self.c1 + self.n)
-
-    @property
-    def noise(self) -> Floats:
-        """The ratio d phi / L: the limit is mu = sqrt(d) / (1 + e d phi / L)."""
-        return self.kappa * self.n * self.size / self.c2
-
-
-def rates_of(problem: si.Problem, c: float) -> Rates:
-    """Coefficients of every task of a disjoint problem."""
-    assert problem.home is not None
-    home = list(problem.home)
-    kappa, size = np.array(problem.covariance)[home], np.array(problem.block_sizes, dtype=np.float64)[home]
-    power = np.array(problem.signal).sum(axis=1)
-    n = 4.0 * np.asarray(problem.variance) / problem.context_length
-    return Rates(4.0 * c * kappa * power / size, 4.0 * kappa * power, n, size, kappa)
-
-
-def divergence(omega: float, mu: float, c1: float, c2: float, n: float) -> float:
-    """Time at which the warm-up of a lone head diverges: the closed form of `predicted_emergence`."""
-    p, lead = c1 / (c1 + n), c2 / (c1 + n) * omega
-    return float(hyp2f1(1.0, p, 1.0 + p, 1.0 - mu / lead) / (c1 * lead))
-
-
-def size_of_start(rates: Rates, omega: Floats, mu: Floats) -> Floats:
-    """Square root of the largest kappa A omega^2, kappa^2 d omega^2 and kappa mu omega of any head, (I,).
-
-    The loss falls where the learned share kappa mu omega, with mu = A omega on the way there, or the exponent
-    kappa^2 d omega^2 nears 1.
-    """
-    leading = np.maximum(rates.slope, rates.kappa * rates.size) * omega**2
-    share: Floats = rates.kappa * np.maximum(leading, np.abs(mu * omega)).max(axis=0)
-    return np.sqrt(share)
-
-
-class Race:
-    """The warm-up of the tasks that are still open, in one vector of unknowns.
-
-    The unknowns are log |omega| and log |mu| of every head and open task, and the time. The independent
-    variable is a time in which nothing grows faster than e^tau, so that a divergence is no obstacle.
-    """
-
-    def __init__(
-        self, rates: Rates, left: list[int], signs: si.State, extra: Floats, damping: Floats
-    ) -> None:
-        self.c1, self.c2, self.n, self.slope = (v[left] for v in (rates.c1, rates.c2, rates.n, rates.slope))
-        self.signs = si.State(signs.omega[:, left], signs.mu[:, left])
-        self.extra, self.damping = extra, damping[:, left]
-        self.shape = self.signs.mu.shape
-
-    def sizes(self, y: Floats) -> tuple[Floats, Floats]:
-        """|omega| and |mu|, (H, open tasks)."""
-        grown = np.exp(y[:-1]).reshape(2, *self.shape)
-        return grown[0], grown[1]
-
-    def field(self, _: float, y: Floats) -> Floats:
-        """The right-hand side."""
-        size, mu = self.sizes(y)
-        omega, mu = self.signs.omega * size, self.signs.mu * mu
-        noise = self.n * (mu.sum(axis=0) + self.extra * mu)
-        by_omega = self.c1 * self.signs.omega * mu - self.damping * size
-        by_mu = self.signs.mu * (self.c2 * omega - noise)
-        fastest = (self.c1 * np.abs(mu) + self.c2 * size + np.abs(noise)).max()
-        return np.concatenate([by_omega.ravel(), by_mu.ravel(), [1.0]]) / fastest
-
-    def standing(self, y: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
-        """The leading head of every task, its rivals' share of mu, and the time left over that gone by."""
-        omega, mu = self.sizes(y)
-        head = omega.argmax(axis=0)
-        tasks = np.arange(head.size)
-        left = 1.0 / (self.c1 * self.slope * omega[head, tasks])
-        return head, mu.sum(axis=0) / mu[head, tasks] - 1.0, left / max(float(y[-1]), 1e-300)
-
-    def unresolved(self, _: float, y: Floats) -> float:
-        """0 once a task has but one head left, or is tied."""
-        _, rivals, left = self.standing(y)
-        return float(np.log(np.where(left < _TIED, left, np.maximum(left, rivals)) / _RESOLVED).min())
-
-    unresolved.terminal = True  # type: ignore[attr-defined]
-
-
-def warm_up(problem: si.Problem, start: si.State, c: float, in_turn: bool = True) -> tuple[Floats, list[int]]:
-    """Time at which every task's warm-up diverges and the head that takes it.
-
-    The time is NaN if heads are tied, or if the head has taken another task before.
-
-    Once the rivals hold less than 1 % of mu, and less than 1 % of the time is left, a task is settled by the
-    closed form of the lone head.
-    """
-    rates, home = rates_of(problem, c), list(problem.home or ())
-    signs = si.State(np.sign(start.omega[:, home]), np.sign(start.mu))
-    state = np.log(np.abs(np.stack([start.omega[:, home], start.mu])))  # (2, H, I)
-    limit = np.diag(si.optimal.head_per_task(problem).weights.mu)
-    cost = 4.0 * c * np.e * np.asarray(problem.variance) / problem.context_length * limit**2
-    extra, damping = np.zeros((state.shape[1], 1)), np.zeros(state.shape[1:])
-    times, winners, now = np.full(problem.tasks, np.nan), [-1] * problem.tasks, 0.0
-    left = list(range(problem.tasks))
-    while left:
-        race = Race(rates, left, signs, extra, damping)
-        y = np.append(state[:, :, left], now)
-        run = solve_ivp(race.field, (0.0, 1e4), y, "LSODA", rtol=1e-6, atol=1e-6, events=race.unresolved)
-        if run.status != 1:  # nothing grows
-            break
-        y = run.y[:, -1]
-        now = float(y[-1])
-        state[:, :, left] = y[:-1].reshape(2, *race.shape)
-        head, rivals, remaining = race.standing(y)
-        near = 1.0 + 1e-3  # the event is found to a tolerance
-        alone = (rivals < near * _RESOLVED) & (remaining < near * _RESOLVED)
-        over = alone | (remaining < near * _TIED)
-        for k in np.flatnonzero(alone):
-            task, winner = left[k], int(head[k])
-            omega, mu = (values[winner, k] for values in race.sizes(y))
-            if not in_turn or winner not in winners:  # one head for two tasks has another limit
-                times[task] = now + divergence(omega, mu, race.c1[k], race.c2[k], race.n[k])
-            winners[task] = winner
-            if in_turn:
-                extra[winner] = np.e - 1.0
-                damping[winner] += cost[task] * rates.kappa**2
-        left = [task for k, task in enumerate(left) if not over[k]]
-    return times, winners
-
-
-@cache
-def fall_delay(noise: float, c: float) -> float:
-    """Time from the divergence of the warm-up to the steepest fall, in units of 1 / (c1 sqrt(d)).
-
-    A lone head leaves zero along one curve. With w = kappa sqrt(d) omega, m = mu / sqrt(d) and
-    gamma = d phi / L it depends on gamma and kappa c alone: w' = w m (1 - m w (1 + gamma E)) and
-    m' = m (w (1 - m w) - gamma E m) / (kappa c), E = e^(w^2), where the warm-up has w' = w^2 / (c + gamma).
-    """
-
-    def speeds(w: Any, m: Any) -> tuple[Any, Any]:
-        tilt = noise * np.exp(w * w)
-        return m * (1.0 - m * w * (1.0 + tilt)), (w * (1.0 - m * w) - tilt * m) / c
-
-    def field(_: float, y: Floats) -> list[float]:
-        return list(speeds(*np.exp(y)))
-
-    def fall(t: Floats) -> Floats:
-        w, m = np.exp(done.sol(t))
-        by_w, by_m = speeds(w, m)  # logarithmic
-        tilt = noise * np.exp(w * w)
-        rate: Floats = 2.0 * (1.0 - m * w) * m * w * (by_w + by_m) - 2.0 * tilt * m * m * (
-            by_m + w * w * by_w
-        )
-        return rate
-
-    begin = 1e-3 * min(1.0, (c + noise) ** 0.5)
-    diverges = (c + noise) / begin
-    beyond = 5.0 * (c + noise) ** 0.5 + 5.0 * (c + noise)
-    start = np.log([begin, begin / (c + noise)])
-    done = solve_ivp(field, (0.0, diverges + beyond), start, "LSODA", rtol=1e-7, atol=1e-9, dense_output=True)
-    times = np.linspace(max(0.0, diverges - beyond - 5.0), done.t[-1], 2000)
-    peak = int(np.clip(fall(times).argmax(), 1, times.size - 2))
-    times = np.linspace(times[peak - 1], times[peak + 1], 200)
-    return float(times[fall(times).argmax()] - diverges)
+def margin_of(omega: Floats, mu: Floats, best: int) -> bool:
+    """Whether a head leads in omega and in mu."""
+    return bool((omega <= omega[best]).all() and (mu <= mu[best]).all())
 
 
 @dataclass
@@ -232,10 +58,10 @@ class Emerged:
     time: float
     errors: dict[str, float]
     upper: float  # relative distance of T(n S) from the time
-    right: tuple[bool, bool]  # the predicted winner took the task: by "lone", by "in turn"
+    right: tuple[bool, bool]  # the predicted winner took the task: by "lone head", by "race"
     first: bool  # of the tasks of its problem
     leads: bool  # the winner leads in omega and in mu
-    size: float
+    size: float  # largest of the problem's tasks
     slack: float
     coupling: float  # n / c1
     rivals: float  # S - 1
@@ -277,17 +103,17 @@ def emergences(draws: int, rng: np.random.Generator) -> tuple[list[Emerged], dic
             start = si.initial.dominant(problem, heads, scale=scale, margin=margin, seed=seed)
         else:
             start = si.initial.random(problem, heads, scale=scale, seed=seed or 0, positive=True)
-        rates, home = rates_of(problem, c), list(problem.home or ())
+        rates, home = emergence.rates(problem, c), list(problem.home or ())
         omega, mu = start.omega[:, home], start.mu
-        alone = [phases.predicted_emergence(problem, start, c, task) for task in range(problem.tasks)]
+        alone = [emergence.predicted_emergence(problem, start, c, task) for task in range(problem.tasks)]
         if all(prediction[0] is None for prediction in alone):
-            silent[alone[0][2]] = silent.get(alone[0][2], 0) + problem.tasks
+            remark = f"{family}: {alone[0][2]}"
+            silent[remark] = silent.get(remark, 0) + problem.tasks
             continue
-        together, _ = warm_up(problem, start, c, in_turn=False)
-        in_turn, winners = warm_up(problem, start, c)
-        horizon = (
-            3.0 * max(prediction[0] or 0.0 for prediction in alone) + 3.0 * np.nan_to_num(together).max()
-        )
+        with mock.patch.object(emergence, "SMALL", np.inf):  # to see how the race fails at large starts
+            forecast = emergence.race(problem, start, c)
+        raced = np.array([np.nan if f.time is None else f.time for f in forecast])
+        horizon = 3.0 * max(prediction[0] or 0.0 for prediction in alone) + 3.0 * np.nan_to_num(raced).max()
         sol = si.gradient_flow(
             problem,
             *start,
@@ -295,39 +121,34 @@ def emergences(draws: int, rng: np.random.Generator) -> tuple[list[Emerged], dic
             t_end=horizon + 50.0 / rates.c1.min(),
             max_steps=10**6,
         )
-        sizes = size_of_start(rates, omega, mu)
+        size = emergence.size_of_start(problem, start, c)
         earliest = np.nanmin([e.time for e in sol.phases.tasks] + [np.inf])
         for e in sol.phases.tasks:
             i, best = e.task, e.predicted_head
             remark = e.remark or ("" if np.isfinite(e.time) else "not emerged")
-            remark = remark or ("" if np.isfinite(in_turn[i]) else "tied in the warm-up, or its head taken")
+            remark = remark or forecast[i].remark.replace(str(forecast[i].head), "its head")
             if remark:
+                remark = f"{family}: {remark}"
                 silent[remark] = silent.get(remark, 0) + 1
                 continue
             assert best is not None
             assert e.predicted_time is not None
-            coefficients = rates.c1[i], rates.c2[i], rates.n[i]
             total = float(mu[:, i].sum() / mu[best, i])
-            upper = divergence(omega[best, i], mu[best, i], *coefficients[:2], coefficients[2] * total)
-            delay = fall_delay(float(rates.noise[i]), float(rates.kappa[i] * c))
-            predicted = (
-                e.predicted_time,
-                together[i],
-                in_turn[i],
-                in_turn[i] + delay / (coefficients[0] * rates.size[i] ** 0.5),
-            )
+            c1, c2, n = (float(values[i]) for values in rates[:3])
+            upper = float(emergence._divergence(omega[[best], i], mu[[best], i], c1, c2, n * total)[0])
+            predicted = (e.predicted_time, raced[i])
             found.append(
                 Emerged(
                     family=family,
                     time=e.time,
                     errors={name: t / e.time - 1.0 for name, t in zip(METHODS, predicted, strict=True)},
                     upper=upper / e.time - 1.0,
-                    right=(best == e.head, winners[i] == e.head),
+                    right=(best == e.head, forecast[i].head == e.head),
                     first=e.time <= earliest,
-                    leads=bool((omega[:, i] <= omega[best, i]).all() and (mu[:, i] <= mu[best, i]).all()),
-                    size=float(sizes[i]),
+                    leads=margin_of(omega[:, i], mu[:, i], best),
+                    size=size,
                     slack=upper / e.predicted_time - 1.0,
-                    coupling=coefficients[2] / coefficients[0],
+                    coupling=n / c1,
                     rivals=total - 1.0,
                     margin=margin,
                     length=problem.context_length,
@@ -351,6 +172,8 @@ class Escaped:
     soonest: bool  # by the predicted times
     rival: float  # kappa sqrt(d) omega of the rival, at the emergence
     spare: bool  # H > I: a head without a task
+    waiting: bool  # at the emergence every rival is on the winner's side, with mu > D
+    heads: int
 
 
 ESCAPE_PROBLEMS = {
@@ -369,8 +192,10 @@ ESCAPE_PROBLEMS = {
 }
 
 
-def escapes(imbalances: Sequence[float], scales: Sequence[float]) -> tuple[list[Escaped], dict[str, int]]:
-    """Every escape, at every imbalance, by every share in `EXITS`."""
+def escapes(
+    imbalances: Sequence[float], scales: Sequence[float], draws: int, rng: np.random.Generator
+) -> tuple[list[Escaped], dict[str, int]]:
+    """Every escape by every share in `EXITS`: of the grid, and of ``draws`` random problems."""
     found: list[Escaped] = []
     silent: dict[str, int] = {}
     for name, table in ESCAPE_PROBLEMS.items():
@@ -386,6 +211,16 @@ def escapes(imbalances: Sequence[float], scales: Sequence[float]) -> tuple[list[
             for kind, start in starts.items():
                 for imbalance in imbalances:
                     _escapes_of(problem, start, float(imbalance), (name, kind), found, silent)
+    for seed in range(draws):
+        problem, heads, _ = random_problem(rng)
+        start = si.initial.dominant(
+            problem,
+            max(2, heads),
+            scale=10.0 ** rng.uniform(-4.0, -1.5),
+            margin=float(np.exp(rng.uniform(np.log(0.05), np.log(5.0)))),
+            seed=None if rng.random() < 0.35 else seed,
+        )
+        _escapes_of(problem, start, float(10.0 ** rng.uniform(-12.0, -3.0)), (RANDOM, RANDOM), found, silent)
     return found, silent
 
 
@@ -399,8 +234,8 @@ def _escapes_of(
 ) -> None:
     """Add the escapes of one flow, solved until every task has left its plateau."""
     c = (problem.dimension + problem.tasks) ** -0.5
-    warm = [phases.predicted_emergence(problem, start, c, i)[0] or 0.0 for i in range(problem.tasks)]
-    horizon = 4.0 * max(warm) + 100.0 / rates_of(problem, c).c1.min()
+    warm = [emergence.predicted_emergence(problem, start, c, i)[0] or 0.0 for i in range(problem.tasks)]
+    horizon = 4.0 * max(warm) + 100.0 / emergence.rates(problem, c).c1.min()
     weights = si.Factored(imbalance, imbalance)
     for _ in range(5):
         sol = si.gradient_flow(problem, *start, parametrization=weights, t_end=horizon)
@@ -419,7 +254,8 @@ def _escapes_of(
                 silent[reason] = silent.get(reason, 0) + 1
                 continue
             at, block = emerged[e.task].time, (problem.home or ())[e.task]
-            omega = abs(float(sol(at).omega[e.head, block]))
+            winner = emerged[e.task].head
+            omega, mu = abs(float(sol(at).omega[e.head, block])), sol(at).mu[:, e.task]
             found.append(
                 Escaped(
                     case=names[0],
@@ -432,6 +268,8 @@ def _escapes_of(
                     soonest=e.predicted_time <= soonest * (1.0 + 1e-6),
                     rival=problem.covariance[block] * problem.block_sizes[block] ** 0.5 * omega,
                     spare=start.omega.shape[0] > problem.tasks,
+                    waiting=bool(np.sort(np.sign(mu[winner]) * mu)[0] > imbalance),
+                    heads=mu.size,
                 )
             )
 
@@ -500,8 +338,8 @@ def report_emergence(report: Report, found: list[Emerged], silent: dict[str, int
     report.say(f"  no comparison: {silent or 'none'}")
     for name, group in (("all", found), (f"size <= {SMALL:g}", small)):
         hits = [sum(e.right[k] for e in group) for k in (0, 1)]
-        report.say(f"  winner, {name}: right by lone {hits[0]}, by in turn {hits[1]}, of {len(group)}")
-    over, under = max(e.errors["lone"] for e in main), min(e.upper for e in main)
+        report.say(f"  winner, {name}: right by lone head {hits[0]}, by race {hits[1]}, of {len(group)}")
+    over, under = max(e.errors["lone head"] for e in main), min(e.upper for e in main)
     bounds = f"T(n) / measured <= {1.0 + over:.4f}, T(n S) / measured >= {1.0 + under:.4f}"
     report.say(f"  dominant, size <= {SMALL:g}: {bounds}")
 
@@ -566,6 +404,7 @@ def report_emergence(report: Report, found: list[Emerged], silent: dict[str, int
 
 def report_escape(report: Report, found: list[Escaped], silent: dict[str, int]) -> None:
     """Tables of the escape."""
+    everything, found = found, [e for e in found if e.case != RANDOM]
     chosen = {f"exit {share:.2g}": [e for e in found if e.exit == share] for share in EXITS}
     columns = {"time": lambda e: e.error, "time since the emergence": lambda e: e.of_wait}
     report.say()
@@ -579,6 +418,13 @@ def report_escape(report: Report, found: list[Escaped], silent: dict[str, int]) 
         rows[f"soonest predicted, rival <= {NEAR:g}"] = [e for e in values if e.soonest and e.rival <= NEAR]
         rows["later"] = [e for e in values if not e.first]
         report.table(f"escape, {name}", rows, columns, FAR)
+        drawn = [e for e in everything if e.case == RANDOM and f"exit {e.exit:.2g}" == name and e.soonest]
+        still = [e for e in drawn if e.rival <= NEAR and e.waiting]
+        rows = {"soonest predicted": drawn}
+        rows[f"rival <= {NEAR:g}"] = [e for e in drawn if e.rival <= NEAR]
+        rows[f"rival <= {NEAR:g}, rivals wait"] = still
+        rows[f"rival <= {NEAR:g}, rivals wait, H <= 4"] = [e for e in still if e.heads <= 4]
+        report.table(f"escape, random problems, {name}", rows, columns, FAR)
         if name == next(iter(chosen)):
             continue
         report.table(
@@ -612,7 +458,8 @@ def main() -> None:
     report_emergence(report, *emergences(draws, np.random.default_rng(0)))
     middle = time.perf_counter()
     imbalances = 10.0 ** np.arange(-12.0, -2.0, 3.0 if options.quick else 1.0)
-    report_escape(report, *escapes(imbalances, (1e-2,) if options.quick else (1e-3, 1e-2, 3e-2)))
+    scales = (1e-2,) if options.quick else (1e-3, 1e-2, 3e-2)
+    report_escape(report, *escapes(imbalances, scales, draws // 10, np.random.default_rng(1)))
     seconds = {"emergence": middle - began, "escape": time.perf_counter() - middle}
     head = [
         record.machine_line(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spectral_icl.emergence import Forecast, predicted_emergence, race
 from spectral_icl.kernels import EXPONENTIAL, HYPERBOLIC, LINEAR
 from spectral_icl.optimal import head_per_task, lower_bound
 from spectral_icl.problem import Problem
@@ -24,8 +25,12 @@ SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reache
 LULL = 0.1  # the same, if the rate then rises again: a plateau left before it was reached
 LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
 BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
-EXIT = np.exp(-1.0)  # |mu| of a rival, over the winner's, that marks the escape from the plateau
+EXIT = (
+    0.2  # |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
+)
+_MERGED = "the flow of merged weights has no warm-up theory"
 _POINTS = 8  # samples per integration step
+_TOGETHER = 1e-6  # relative difference of times within which equal tasks escape together
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Emergence:
     plateau : float
         Task loss at ``settled``.
     predicted_time : float or None
-        T of `predicted_emergence` for the predicted head; None where the theory does not apply.
+        T of `predicted_emergence` for the predicted head; None where the theory does not apply. `forecast`
+        is closer.
     predicted_head : int or None
     remark : str
         Why there is no prediction, if there is none.
@@ -70,11 +76,12 @@ class Escape:
     Attributes
     ----------
     task, head : int
-        The head is the rival whose mu reached 1/e of the winner's, with the opposite sign.
+        The head is the rival whose mu reached a fifth of the winner's, with the opposite sign.
     time : float
         When it did; NaN if not before the end.
     predicted_time : float or None
-        See `predicted_escape`; None where the theory does not apply.
+        See `predicted_escape`; None where the theory does not apply: to all but the soonest escape, since it
+        moves the weights that the later ones start from.
     """
 
     task: int
@@ -116,66 +123,16 @@ def shares(problem: Problem, omega: Floats, mu: Floats) -> Floats:
         return np.divide(held, total)
 
 
-def predicted_emergence(
-    problem: Problem, start: State, key_scale: float, task: int
-) -> tuple[float | None, int | None, str]:
-    """Predicted emergence time of a task, the head that takes it, and why not if there is no prediction.
-
-    In the warm-up a head alone on a disjoint task obeys omega' = c1 omega mu, mu' = mu (c2 omega - n mu) with
-    c1 = 4 c kappa a / d, c2 = 4 kappa a and n = 4 s / L. So mu = A omega + C omega^(-n/c1) with
-    A = c2 / (c1 + n), and omega diverges at
-
-        T = integral_omega0^inf domega / (c1 omega mu(omega))
-          = 2F1(1, p; 1 + p; 1 - mu0 / (A omega0)) / (c1 A omega0),   p = c1 / (c1 + n).
-
-    The head with the smallest T is the predicted winner. Holds for balanced weights.
-    """
-    if problem.home is None:
-        return None, None, "tasks overlap or span several blocks"
-    block = problem.home[task]
-    kappa, size = problem.covariance[block], problem.block_sizes[block]
-    power = problem.signal[task][block]
-    c1 = 4.0 * key_scale * kappa * power / size
-    n = 4.0 * problem.variance[task] / problem.context_length
-    slope = 4.0 * kappa * power / (c1 + n)
-    omega, mu = start.omega[:, block], start.mu[:, task]
-    growing = omega * mu > 0.0
-    if not growing.any():
-        return None, None, "no head has omega mu > 0 on the task"
-    times = np.full(omega.size, np.inf)
-    lead = slope * np.abs(omega[growing])
-    with np.errstate(all="ignore"):  # extreme problems may overflow; the time is then infinite
-        times[growing] = _warm_up_integral(c1 / (c1 + n), np.abs(mu[growing]), lead) / (c1 * lead)
-    times[~np.isfinite(times)] = np.inf
-    winner = int(times.argmin())
-    if not np.isfinite(times[winner]):
-        return None, None, "the warm-up is too slow to be timed"
-    if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
-        return None, None, "no head dominates: two heads are tied"
-    limit = head_per_task(problem).weights
-    assert limit is not None
-    if abs(omega[winner]) >= limit.omega[task, block] or abs(mu[winner]) >= limit.mu[task, task]:
-        return None, None, "the start is not small: it is past the limit"
-    return float(times[winner]), winner, ""
-
-
-def _warm_up_integral(p: float, mu: Floats, lead: Floats) -> Floats:
-    """2F1(1, p; 1 + p; 1 - w) with w = mu / lead, for any size of w > 0.
-
-    Near w = 0 the argument rounds to 1, where the function has a logarithm: there by its expansion
-    (Abramowitz and Stegun 15.3.10), p sum_n (p)_n / n! [psi(n + 1) - psi(p + n) - log w] w^n.
-    """
-    from scipy.special import digamma, hyp2f1  # slow to import, and only needed here
-
-    w = mu / lead
-    value: Floats = np.asarray(hyp2f1(1.0, p, 1.0 + p, 1.0 - w), dtype=np.float64)
-    n = np.arange(60.0)
-    coefficient = np.cumprod(np.concatenate([[1.0], (p + n[:-1]) / (n[:-1] + 1.0)]))
-    near = np.flatnonzero(w < 0.5)
-    log_w = (np.log(mu) - np.log(lead))[near, None]
-    terms = coefficient * (digamma(n + 1.0) - digamma(p + n) - log_w) * w[near, None] ** n
-    value[near] = p * terms.sum(axis=1)
-    return value
+def forecast(trajectory: Trajectory, key_scale: float) -> tuple[Forecast, ...]:
+    """The emergence of every task as `spectral_icl.emergence.race` predicts it from the start alone."""
+    start = trajectory(trajectory.t[0])
+    if (trajectory.chart.kind == LINEAR).any():
+        return tuple(Forecast(task, None, None, _MERGED) for task in range(trajectory.problem.tasks))
+    found = []
+    for task in race(trajectory.problem, start, key_scale):
+        remark = "" if task.head is None else _unbalanced(trajectory, start, task.head, task.task)
+        found.append(Forecast(task.task, None, None, remark) if remark else task)
+    return tuple(found)
 
 
 def predicted_escape(problem: Problem, at: State, half: float, task: int, winner: int, rival: int) -> float:
@@ -221,6 +178,11 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     if len(reached) < len(tasks):
         settled = np.nan
     escapes = tuple(escape for e in reached if (escape := _escape(trajectory, times, e)) is not None)
+    soonest = min((e.predicted_time for e in escapes if e.predicted_time is not None), default=np.inf)
+    escapes = tuple(
+        replace(e, predicted_time=None) if (e.predicted_time or 0.0) > soonest * (1.0 + _TOGETHER) else e
+        for e in escapes
+    )
     left = min((e.time for e in escapes if np.isfinite(e.time)), default=end)
     return Phases(
         warm_up=(float(times[0]), onset if np.isfinite(onset) else end),
@@ -279,18 +241,26 @@ def _emergence(
 
 def _prediction(trajectory: Trajectory, key_scale: float, task: int) -> tuple[float | None, int | None, str]:
     """`predicted_emergence`, if the weights are balanced or nearly so at the start."""
-    problem, chart = trajectory.problem, trajectory.chart
     start = trajectory(trajectory.t[0])
-    if (chart.kind == LINEAR).any():
-        return None, None, "the flow of merged weights has no warm-up theory"
-    predicted, winner, remark = predicted_emergence(problem, start, key_scale, task)
-    if winner is not None and problem.home is not None:
-        block = problem.home[task]
-        entries = [winner * problem.blocks + block, _mu_entry(trajectory, winner, task)]
-        for entry, value in zip(entries, (start.omega[winner, block], start.mu[winner, task]), strict=True):
-            if chart.kind[entry] == HYPERBOLIC and chart.scale[entry] > BALANCED * abs(value):
-                return None, None, "the imbalance is not small against the start"
-    return predicted, winner, remark
+    if (trajectory.chart.kind == LINEAR).any():
+        return None, None, _MERGED
+    predicted, winner, remark = predicted_emergence(trajectory.problem, start, key_scale, task)
+    if winner is None:
+        return None, None, remark
+    remark = _unbalanced(trajectory, start, winner, task)
+    return (None, None, remark) if remark else (predicted, winner, "")
+
+
+def _unbalanced(trajectory: Trajectory, start: State, winner: int, task: int) -> str:
+    """Why the theory of balanced weights is not that of a task's winner, if it is not."""
+    problem, chart = trajectory.problem, trajectory.chart
+    assert problem.home is not None
+    block = problem.home[task]
+    entries = [winner * problem.blocks + block, _mu_entry(trajectory, winner, task)]
+    for entry, value in zip(entries, (start.omega[winner, block], start.mu[winner, task]), strict=True):
+        if chart.kind[entry] == HYPERBOLIC and chart.scale[entry] > BALANCED * abs(value):
+            return "the imbalance is not small against the start"
+    return ""
 
 
 def _mu_entry(trajectory: Trajectory, head: int, task: int) -> int:

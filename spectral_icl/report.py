@@ -42,6 +42,7 @@ def as_json(solution: Solution) -> dict[str, Any]:
             "shares": solution.shares,
             "tied_heads": solution.tied_heads,
             "phases": asdict(solution.phases),
+            "forecast": [asdict(task) for task in solution.forecast],
             "optimal": {name: bound.loss for name, bound in benchmarks(solution.problem).items()},
             "saturation": {"valid": spent.valid, **asdict(spent)},
             "success": solution.success,
@@ -90,20 +91,19 @@ def _header(solution: Solution, title: str, start: str) -> list[str]:
 
 def _phases(solution: Solution) -> list[str]:
     phases = solution.phases
-    rows = [("phase", "measured", "predicted")]
-    rows.append(("warm-up", _interval(phases.warm_up), ""))
-    for task in phases.tasks:
-        predicted = NEVER if task.predicted_time is None else f"{task.predicted_time:.4g}"
-        rows.append((f"emergence of task {task.task}", _time(task.time), predicted))
-    rows.append(("convergence", _interval(phases.convergence), ""))
+    rows = [("phase", "measured", "predicted", "of a lone head")]
+    rows.append(("warm-up", _interval(phases.warm_up), "", ""))
+    for task, forecast in zip(phases.tasks, solution.forecast, strict=True):
+        name = f"emergence of task {task.task}"
+        rows.append((name, _time(task.time), _predicted(forecast.time), _predicted(task.predicted_time)))
+    rows.append(("convergence", _interval(phases.convergence), "", ""))
     for escape in phases.escapes:
-        predicted = NEVER if escape.predicted_time is None else f"{escape.predicted_time:.4g}"
         name = f"escape of task {escape.task}, head {escape.head}"
-        rows.append((name, _time(escape.time), predicted))
+        rows.append((name, _time(escape.time), _predicted(escape.predicted_time), ""))
     if not phases.escapes:
         conserved = solution.parametrization.name == "balanced"
-        rows.append(("escape", "never: signs are conserved" if conserved else "none seen", ""))
-    remarks = sorted({task.remark for task in phases.tasks if task.remark})
+        rows.append(("escape", "never: signs are conserved" if conserved else "none seen", "", ""))
+    remarks = sorted({forecast.remark for forecast in solution.forecast if forecast.remark})
     return table(rows) + [f"  no predicted emergence: {remark}" for remark in remarks]
 
 
@@ -148,6 +148,10 @@ def _interval(interval: tuple[float, float]) -> str:
 
 def _time(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if math.isfinite(value) else NEVER
+
+
+def _predicted(time: float | None) -> str:
+    return NEVER if time is None else _time(time)
 
 
 def _head(head: int | None) -> str:

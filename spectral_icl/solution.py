@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl import kernels, phases, saturation
+from spectral_icl.emergence import Forecast
 from spectral_icl.kernels import Chart
 from spectral_icl.parametrization import (
     Balanced,
@@ -198,6 +199,11 @@ class Solution:
     def phases(self) -> phases.Phases:
         """Warm-up, emergence, convergence and escape, measured, beside the predicted times."""
         return phases.measure(self.trajectory, self.key_scale)
+
+    @cached_property
+    def forecast(self) -> tuple[Forecast, ...]:
+        """The emergence of every task, predicted from the start: its time and head, or why there is none."""
+        return phases.forecast(self.trajectory, self.key_scale)
 
     @property
     def allocation(self) -> tuple[int | None, ...]:

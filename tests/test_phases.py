@@ -8,7 +8,7 @@ from conftest import CASES
 from scipy.integrate import quad
 
 import spectral_icl as si
-from spectral_icl.phases import predicted_emergence
+from spectral_icl.emergence import predicted_emergence
 
 
 def test_the_papers_two_tasks() -> None:

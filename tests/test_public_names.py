@@ -26,7 +26,7 @@ NAMES = {
     "loss",
     "task_loss",
 }
-MODULES = {"initial", "optimal"}
+MODULES = {"initial", "optimal", "theorems"}
 
 # Parameters in order; "*" stands before those that must be named, "=" after those with a default.
 SIGNATURES = {
@@ -57,6 +57,8 @@ SIGNATURES = {
     "optimal.length_generalisation": "problem context_length omega= mu=",
     "optimal.minimise": "problem heads kernel= seed=",
     "optimal.effective_dimension": "problem benchmark",
+    "theorems.check": "problem omega0 mu0 * parametrization= claims= t_end= rtol= kernel= prompts= seed=",
+    "theorems.names": "",
     "Solution.__call__": "self t",
     "Solution.save": "self path",
     "Solution.load": "path",
@@ -82,6 +84,15 @@ DEFAULTS = {
     "initial.random": {"scale": 0.01, "seed": 0, "positive": False},
     "optimal.length_generalisation": {"omega": None, "mu": None},
     "optimal.minimise": {"kernel": "large-L", "seed": 0},
+    "theorems.check": {
+        "parametrization": si.Balanced(key_scale=None),
+        "claims": None,
+        "t_end": None,
+        "rtol": 1e-8,
+        "kernel": "large-L",
+        "prompts": 4000,
+        "seed": 0,
+    },
 }
 
 SOLUTION = {
@@ -93,6 +104,7 @@ SOLUTION = {
     "final",
     "final_loss",
     "final_task_loss",
+    "forecast",
     "load",
     "loss",
     "message",

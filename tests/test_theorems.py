@@ -87,7 +87,7 @@ BALANCED, DOMINANT, HEADS = "balanced", "dominant", "H >= I"
         ("few heads", "convergence-to-limit", HEADS),
         ("few heads", "optimality", HEADS),
         ("few heads", "task-allocation", HEADS),
-        ("large", "three-phases", "predicted"),
+        ("large", "three-phases", "every emergence is predicted"),
         ("large", "convergence-to-limit", "small"),
         ("imbalanced", "sign-conservation", BALANCED),
         ("imbalanced", "convergence-to-limit", BALANCED),

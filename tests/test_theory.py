@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import spectral_icl as si
 import theory
 from spectral_icl import bayes as ridge
-from spectral_icl.phases import predicted_emergence, predicted_escape
+from spectral_icl.emergence import predicted_emergence
+from spectral_icl.phases import EXIT, predicted_escape
 from spectral_icl.search import Attention
 from theory import (
     bayes,
@@ -307,7 +308,8 @@ def test_escape_time(two_tasks: si.Problem) -> None:
     found = predicted_escape(two_tasks, at, imbalance / 2, 0, 0, 1)
     star = sp.Float(limit.mu[0, 0])
     rate = escape.rate(sp.Float(z), sp.Float(10.09), sp.Integer(100), star)
-    assert found == pytest.approx(float(escape.time(sp.Float(mu), star / sp.E, sp.Float(imbalance), rate)))
+    expected = escape.time(sp.Float(mu), EXIT * star, sp.Float(imbalance), rate)
+    assert found == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize("length", [20.0, 100.0, 5000.0])
