@@ -13,15 +13,18 @@ import numpy as np
 
 from spectral_icl import softmax
 from spectral_icl.emergence import size_of_start
-from spectral_icl.evidence import Case, Evidence, Hypotheses, Measured, agreement, excess
+from spectral_icl.evidence import Case, Evidence, Hypotheses, Measured, UnmeasurableError, agreement, excess
 from spectral_icl.optimal import head_budget, minimise, single_head
-from spectral_icl.parametrization import Factored, key_scale_of
+from spectral_icl.parametrization import Balanced, Factored, key_scale_of
 from spectral_icl.phases import BALANCED, Escape
 from spectral_icl.reduced import State, gradient, loss
-from spectral_icl.validation import Floats
+from spectral_icl.validation import LARGEST, Floats
 
+ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
 RISE = 1e-9  # relative rise of the loss that rounding may cause
 PATH = 1e-6  # agreement of the flow with that of k, q, o and v
+FAINT = 1e-10  # below which the sign of a balanced weight is lost to that integration's error
+MOST_CALLS = 100_000  # field evaluations of that flow, which is explicit
 LIMIT = 1e-6  # relative distance of the loss from the limit
 EMERGENCE = 0.05  # relative error of the predicted emergence time,
 START = 0.05  # for starts up to this size
@@ -155,7 +158,7 @@ def _allocation(e: Evidence) -> Case:
         wrong = e.problem.tasks - right
         return Measured(right, e.problem.tasks, 1.0 if wrong == 0 else -wrong, 0.0, detail)
 
-    return Case([e.disjoint], [e.enough_heads, *e.theorem], measure)
+    return Case([e.disjoint], [e.enough_heads, *e.theorem, e.rests], measure)
 
 
 @_claim(
@@ -213,7 +216,15 @@ def _separation(e: Evidence) -> Case:
     def measure() -> Measured:
         single = single_head(e.problem)
         multi, one = (float(excess(b.task_loss, e.problem).sum()) for b in (e.limit, single))
-        return Measured(multi, one, 1.0 - multi / one, 0.0, "loss of a head per task, below that of one head")
+        if not abs(one - multi) > ROUNDING * single.loss:
+            raise UnmeasurableError("the two losses agree to rounding")
+        return Measured(
+            multi,
+            one,
+            1.0 - float(np.divide(multi, one)),
+            0.0,
+            "loss of a head per task, below that of one head",
+        )
 
     several = ("there are two tasks or more", e.problem.tasks > 1)
     return Case([several], [e.disjoint], measure)
@@ -308,7 +319,7 @@ def _kernel(e: Evidence) -> Case:
     CSWY,
 )
 def _length(e: Evidence) -> Case:
-    tested = replace(e.problem, context_length=round(LENGTHS * e.problem.context_length))
+    tested = replace(e.problem, context_length=min(round(LENGTHS * e.problem.context_length), LARGEST))
 
     def measure() -> Measured:
         prompts = softmax.affordable(tested, e.prompts)
@@ -410,17 +421,24 @@ def _integrate_factors(e: Evidence) -> tuple[float, float]:
     def unpack(y: Floats) -> tuple[Floats, ...]:
         return tuple(np.split(y, split))
 
+    calls = iter(range(MOST_CALLS))
+
     def field(_: float, y: Floats) -> Floats:
+        if next(calls, None) is None:
+            raise UnmeasurableError("k, q, o and v are too stiff to be integrated explicitly")
         k, q, v, o = unpack(y)
         slope = gradient(p, (c * k * q).reshape(shape), (o * v).reshape(e.start.mu.shape), e.kernel)
         by_omega = (slope.omega / np.asarray(p.block_sizes)).ravel()
         by_mu = slope.mu.ravel()
         return np.concatenate([-c * q * by_omega, -c * k * by_omega, -o * by_mu, -v * by_mu])
 
-    emerged = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
-    end = min(1.2 * min(emerged), e.flow.t[-1]) if emerged else min(e.flow.t[-1], 10.0)
+    end = _comparable(e)
     times = np.linspace(0.0, end, 50)
+    if not start.any():
+        raise UnmeasurableError("all weights are zero")
     found = solve_ivp(field, (0.0, end), start, method="DOP853", rtol=1e-10, atol=1e-13, t_eval=times)
+    if not found.success:
+        raise UnmeasurableError("k, q, o and v could not be integrated")
     k, q, v, o = unpack(found.y)
     drift = 0.0
     for one, other in ((k, q), (v, o)):
@@ -432,6 +450,25 @@ def _integrate_factors(e: Evidence) -> tuple[float, float]:
         path = reduced.reshape(found.t.size, -1).T
         off = max(off, float(np.abs(path - full).max() / np.abs(path).max()))
     return drift, off
+
+
+def _comparable(e: Evidence) -> float:
+    """Time until which k, q, o and v can be compared: past the first emergence, if no weight fades before.
+
+    Their signs are only kept to an absolute error, so that a faded weight takes the wrong one and escapes.
+    """
+    emerged = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
+    end = min(1.2 * min(emerged, default=np.inf), float(e.flow.t[-1]), 1e6)
+    times = np.linspace(0.0, end, 400)
+    if isinstance(e.parametrization, Balanced):
+        faint = np.zeros(times.size, dtype=bool)
+        for start, path in zip(e.start, e.flow(times), strict=True):
+            faint |= ((np.abs(path) < FAINT) & (start != 0.0)).any(axis=(1, 2))
+        if faint.any():
+            end = float(times[max(0, int(faint.argmax()) - 1)])
+    if end == 0.0:
+        raise UnmeasurableError("weights are too small for k, q, o and v to be integrated")
+    return end
 
 
 def _factors(product: Floats, imbalance: Floats) -> tuple[Floats, Floats]:

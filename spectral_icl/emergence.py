@@ -27,6 +27,10 @@ SMALL = 0.1  # size of a start up to which the race is predicted (see `size_of_s
 _RESOLVED = 1e-2  # rivals' share of mu, and time left over that gone by, at which the closed form takes over
 _TIED = 1e-6  # time left over that gone by, at which rivals that still hold a share are tied
 _RTOL = 1e-6  # of the race; its neglected terms are larger
+_MOST = 20_000  # evaluations of a race's field; a usual one takes hundreds
+_NOISE, _SCALES = 1e3, (1e-3, 1e3)  # largest d phi / L, and range of kappa c, of a fall
+_SLOW = "the warm-up is too slow to be timed"
+_EXTREME = "the problem is too extreme for a forecast"
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def predicted_emergence(
     times[~np.isfinite(times)] = np.inf
     winner = int(times.argmin())
     if not np.isfinite(times[winner]):
-        return None, None, "the warm-up is too slow to be timed"
+        return None, None, _SLOW
     if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
         return None, None, "no head dominates: two heads are tied"
     limit = head_per_task(problem).weights
@@ -145,19 +149,24 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     if not size <= SMALL:
         return _silent(problem, f"the start is not small: size {size:.3g} > {SMALL:g}")
     made = rates(problem, key_scale)
-    delay = [
-        fall_delay(float(kappa * n * d / c2), float(kappa * key_scale)) / (c1 * d**0.5)
-        for c1, c2, n, d, kappa in zip(*made, strict=True)
-    ]
+    noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
+    if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
+        return _silent(problem, _EXTREME)
     forecasts = []
     for task, (time, head, remark) in enumerate(_divergences(problem, start, made, key_scale)):
-        fall = None if time is None else time + float(delay[task])
-        forecasts.append(Forecast(task, fall, head, remark))
+        if time is not None:
+            unit = made.c1[task] * made.size[task] ** 0.5
+            time += fall_delay(float(noise[task]), float(scale[task])) / float(unit)
+        forecasts.append(Forecast(task, time, head, remark))
     return tuple(forecasts)
 
 
 def _silent(problem: Problem, remark: str) -> tuple[Forecast, ...]:
     return tuple(Forecast(task, None, None, remark) for task in range(problem.tasks))
+
+
+class _TooSlowError(Exception):
+    """A race that takes too many steps, or none at all."""
 
 
 class _Race:
@@ -170,6 +179,7 @@ class _Race:
     def __init__(self, made: Rates, signs: State, extra: Floats, damping: Floats) -> None:
         self.rates, self.signs, self.extra, self.damping = made, signs, extra, damping
         self.shape = signs.mu.shape
+        self.calls = 0
 
     def sizes(self, y: Floats) -> tuple[Floats, Floats]:
         """|omega| and |mu|, (H, open tasks)."""
@@ -178,12 +188,17 @@ class _Race:
 
     def field(self, _: float, y: Floats) -> Floats:
         """The right-hand side."""
+        self.calls += 1
+        if self.calls > _MOST:
+            raise _TooSlowError
         size, strength = self.sizes(y)
         omega, mu = self.signs.omega * size, self.signs.mu * strength
         noise = self.rates.n * (mu.sum(axis=0) + self.extra * mu)
         by_omega = self.rates.c1 * self.signs.omega * mu - self.damping * size
         by_mu = self.signs.mu * (self.rates.c2 * omega - noise)
         fastest = (self.rates.c1 * strength + self.rates.c2 * size + np.abs(noise)).max()
+        if not 0.0 < fastest < np.inf:
+            raise _TooSlowError
         rate: Floats = np.concatenate([by_omega.ravel(), by_mu.ravel(), [1.0]]) / fastest
         return rate
 
@@ -230,12 +245,16 @@ def _divergences(
         open_signs = State(signs.omega[:, left], signs.mu[:, left])
         running = _Race(made.only(left), open_signs, extra, damping[:, left])
         y = np.append(state[:, :, left], now)
-        run = solve_ivp(
-            running.field, (0.0, 1e4), y, "LSODA", rtol=_RTOL, atol=_RTOL, events=running.unresolved
-        )
-        if run.status != 1:
+        try:
+            with np.errstate(all="ignore"):
+                run = solve_ivp(
+                    running.field, (0.0, 1e4), y, "LSODA", rtol=_RTOL, atol=_RTOL, events=running.unresolved
+                )
+        except _TooSlowError:
+            run = None
+        if run is None or run.status != 1:
             for task in left:
-                found[task] = (None, None, "the warm-up is too slow to be timed")
+                found[task] = (None, None, _SLOW)
             break
         y = run.y[:, -1]
         now = float(y[-1])

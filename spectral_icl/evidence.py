@@ -21,6 +21,8 @@ REST = 1e-12  # first-order optimality at which a balanced flow has converged
 FOREVER = 1e14  # time by which it has
 HORIZON = 1e6  # length of flows that never come to rest, because heads shrink for ever
 SMALL = 0.5  # entries of a small start, over those of the head-per-task limit
+_SLOWEST = 1e-6  # key scale from which a flow that hardly moves has come to rest
+_LOST = 1e-8  # share of the loss below which what is not noise has lost too many digits
 _LEAD = 1e-3  # least relative lead of a dominant head
 
 
@@ -30,6 +32,10 @@ class Verdict(Enum):
     HOLDS = "holds"
     FAILS = "fails"
     NOT_APPLICABLE = "not applicable"
+
+
+class UnmeasurableError(Exception):
+    """A claim that could not be measured on this problem, for a reason that is no hypothesis of it."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +227,9 @@ class Evidence:
     @property
     def rests(self) -> tuple[str, bool]:
         """The flow was solved until it came to rest."""
-        return "the flow has come to rest", self.flow.outcome is Outcome.STATIONARY
+        stationary = self.flow.outcome is Outcome.STATIONARY
+        # a tiny key scale slows omega down below any tolerance: that is no rest
+        return "the flow has come to rest", stationary and self.flow.key_scale >= _SLOWEST
 
     @property
     def theorem(self) -> Hypotheses:
@@ -238,4 +246,6 @@ def agreement(measured: float, predicted: float, tolerance: float) -> float:
 def excess(losses: Floats, problem: Problem) -> Floats:
     """Task losses without the query noise, which no attention reduces."""
     result: Floats = losses - np.asarray(problem.noise)
+    if not (result > _LOST * losses).all():
+        raise UnmeasurableError("the loss is all query noise, to rounding")
     return result

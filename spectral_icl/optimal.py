@@ -333,7 +333,7 @@ def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:
     noise = np.asarray(problem.noise)
     left = benchmark.task_loss - noise
     power = problem.variance - noise
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         result: Floats = problem.context_length * power * left / (problem.variance * (power - left))
     return result
 
@@ -385,15 +385,19 @@ def _water_filling(weight: Floats, gain: Floats, budget: float) -> Floats:
 
     if budget >= gain.size:
         return np.ones_like(gain)
+    # Below this gain a task's loss is linear in p to rounding; floors keep the level resolved.
+    gain = np.maximum(gain, 1e-9)
+    root = np.sqrt(np.maximum(weight, 1e-300) / max(float(weight.max()), 1e-300))
 
     def filled(log_level: float) -> Floats:
-        p: Floats = np.clip((np.sqrt(weight) * np.exp(log_level) - 1.0) / gain, 0.0, 1.0)
+        p: Floats = np.clip((root * np.exp(log_level) - 1.0) / gain, 0.0, 1.0)
         return p
 
-    low = -0.5 * float(np.log(weight).max())
-    high = float((np.log1p(gain) - 0.5 * np.log(weight)).max())
-    level = float(brentq(lambda x: float(filled(x).sum()) - budget, low, high, xtol=1e-15))
-    return filled(level)
+    high = float((np.log1p(gain) - np.log(root)).max())
+    level = float(brentq(lambda x: float(filled(x).sum()) - budget, 0.0, high, xtol=1e-15))
+    p = filled(level)
+    result: Floats = p * (budget / p.sum())
+    return result
 
 
 def _only(problem: Problem, task: int) -> Problem:

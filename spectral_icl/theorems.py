@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.claims import CLAIMS, Claim
 from spectral_icl.evidence import Check as Check
-from spectral_icl.evidence import Evidence
+from spectral_icl.evidence import Evidence, Hypotheses, UnmeasurableError
 from spectral_icl.evidence import Verdict as Verdict
 from spectral_icl.parametrization import Balanced, Parametrization
 from spectral_icl.problem import Problem
@@ -99,15 +100,26 @@ def names() -> list[str]:
 
 
 def _check(claim: Claim, evidence: Evidence) -> Check:
-    case = claim.test(evidence)
-    needed = [text for text, met in case.needs if not met]
-    missing = needed or [text for text, met in case.supposes if not met]
-    found = None if needed else case.measure()
-    if missing or found is None:
-        verdict, reason = Verdict.NOT_APPLICABLE, f"hypotheses not met: {'; '.join(missing)}"
+    hypotheses: Hypotheses = []
+    found, unmet = None, ""
+    try:
+        with np.errstate(all="ignore"):  # extreme problems may overflow: what is not finite is said below
+            case = claim.test(evidence)
+            hypotheses = [*case.needs, *case.supposes]
+            needed = [text for text, met in case.needs if not met]
+            missing = needed or [text for text, met in case.supposes if not met]
+            if missing:
+                unmet = f"hypotheses not met: {'; '.join(missing)}"
+            if not needed:
+                found = case.measure()
+    except (UnmeasurableError, ProblemError) as error:  # the latter: a flow that left the range of numbers
+        unmet = unmet or f"not measured: {error}"
+    if found is not None and not unmet and not np.isfinite([found.measured, found.predicted]).all():
+        unmet = "not measured: the numbers overflow"
+    if unmet or found is None:
+        verdict, reason = Verdict.NOT_APPLICABLE, unmet
     else:
         verdict, reason = Verdict.HOLDS if found.margin > 0.0 else Verdict.FAILS, found.detail
-    judged = found is not None and verdict is not Verdict.NOT_APPLICABLE
     return Check(
         claim=claim.name,
         statement=claim.statement,
@@ -116,7 +128,7 @@ def _check(claim: Claim, evidence: Evidence) -> Check:
         reason=reason,
         measured=None if found is None else float(found.measured),
         predicted=None if found is None else float(found.predicted),
-        margin=float(found.margin) if found is not None and judged else None,
+        margin=None if found is None or unmet else float(found.margin),
         error=None if found is None else float(found.error),
-        hypotheses=tuple((text, bool(met)) for text, met in (*case.needs, *case.supposes)),
+        hypotheses=tuple((text, bool(met)) for text, met in hypotheses),
     )

@@ -13,7 +13,7 @@ from spectral_icl import optimal
 from spectral_icl.optimal import Benchmark, Optimum
 from spectral_icl.problem import Problem
 from spectral_icl.reduced import check_heads
-from spectral_icl.report import plain, table
+from spectral_icl.report import NEVER, plain, table
 from spectral_icl.validation import Floats, ProblemError
 
 
@@ -59,7 +59,7 @@ def as_text(yardsticks: Yardsticks, title: str) -> str:
             (
                 benchmark.name,
                 f"{benchmark.loss:.6f}",
-                f"{_excess(problem, benchmark) / bound:.4f}",
+                f"{_excess(problem, benchmark) / bound:.4f}" if bound > 0.0 else NEVER,
                 _listed(dimensions),
                 _remark(benchmark),
             )

@@ -227,3 +227,36 @@ def test_optimal_figure(tmp_path: Path) -> None:
     drawn = target.read_text("utf-8")
     for words in ("best of 3 heads", "Bayes risk", "one gradient step", "lower bound"):
         assert words in drawn
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "problem.signal=1e-300",
+        "problem.signal=[1e-9, 1e9]",
+        "problem.covariance=1e-300",
+        "problem.covariance=1e12",
+        "problem.noise=0",
+        "problem.noise=1e12",
+        "problem.context_length=1",
+        "problem.context_length=10.5",
+        "problem.context_length=1e12",
+        "problem.task_sizes=[1, 1000000000]",
+        "problem.task_sizes=[1, 1]",
+        "model.key_scale=1e-300",
+        "model.key_scale=1e12",
+        "model.heads=40",
+        "initial.qk=0",
+        "initial.qk=1e-200",
+        "initial.ov_low=-0.1",
+    ],
+)
+def test_extreme_but_legal_problems_end_in_order(override: str) -> None:
+    """No traceback, no numerical warning, and no claim that fails because numbers ran out of digits."""
+    status, out, err = run("verify", "--prompts", "100", "--json", "--set", override)
+    assert (status, err) == (0, "")
+    assert not [c for c in strict(out)["cases"][0]["checks"] if c["verdict"] == "fails"]
+    for form in ((), ("--json",)):
+        status, out, err = run("optimal", "--set", override, *form)
+        assert (status, err) == (0, "")
+        assert out
