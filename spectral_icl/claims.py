@@ -11,20 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spectral_icl import softmax
+from spectral_icl import factors, softmax
 from spectral_icl.emergence import size_of_start
 from spectral_icl.evidence import Case, Evidence, Hypotheses, Measured, UnmeasurableError, agreement, excess
 from spectral_icl.optimal import head_budget, minimise, single_head
-from spectral_icl.parametrization import Balanced, Factored, key_scale_of
+from spectral_icl.parametrization import Factored
 from spectral_icl.phases import BALANCED, Escape
-from spectral_icl.reduced import State, gradient, loss
+from spectral_icl.reduced import loss
 from spectral_icl.validation import LARGEST, Floats
 
 ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
 RISE = 1e-9  # relative rise of the loss that rounding may cause
 PATH = 1e-6  # agreement of the flow with that of k, q, o and v
-FAINT = 1e-10  # below which the sign of a balanced weight is lost to that integration's error
-MOST_CALLS = 100_000  # field evaluations of that flow, which is explicit
 LIMIT = 1e-6  # relative distance of the loss from the limit
 EMERGENCE = 0.05  # relative error of the predicted emergence time,
 START = 0.05  # for starts up to this size
@@ -118,7 +116,7 @@ def _signs(e: Evidence) -> Case:
 )
 def _imbalance(e: Evidence) -> Case:
     def measure() -> Measured:
-        drift, off = _integrate_factors(e)
+        drift, off = factors.compare(e.flow, e.kernel)
         detail = f"relative drift {drift:.1e}, distance of the two paths {off:.1e}"
         worst = max(drift, off)
         return Measured(worst, 0.0, 1.0 - worst / PATH, 0.0, detail)
@@ -397,83 +395,3 @@ def _listed(heads: tuple[int | None, ...]) -> str:
 
 def _timed(escape: Escape) -> bool:
     return bool(np.isfinite(escape.time)) and escape.predicted_time is not None
-
-
-def _integrate_factors(e: Evidence) -> tuple[float, float]:
-    """Integrate k, q, o and v as they are trained, through the first emergence.
-
-    Returns the drift of the imbalances, and the largest distance from the flow's omega and mu, both relative.
-    """
-    from scipy.integrate import solve_ivp  # slow to import, and only needed here
-
-    p, shape = e.problem, e.start.omega.shape
-    c = key_scale_of(p, e.parametrization.key_scale)  # type: ignore[union-attr]
-    imbalances = (0.0, 0.0)
-    if isinstance(e.parametrization, Factored):
-        imbalances = (e.parametrization.imbalance_omega, e.parametrization.imbalance_mu)  # type: ignore[assignment]
-    pairs = [
-        _factors(e.start.omega / c, np.asarray(imbalances[0])),
-        _factors(e.start.mu, np.asarray(imbalances[1])),
-    ]
-    start = np.concatenate([values.ravel() for pair in pairs for values in pair])
-    split = np.cumsum([e.start.omega.size, e.start.omega.size, e.start.mu.size])
-
-    def unpack(y: Floats) -> tuple[Floats, ...]:
-        return tuple(np.split(y, split))
-
-    calls = iter(range(MOST_CALLS))
-
-    def field(_: float, y: Floats) -> Floats:
-        if next(calls, None) is None:
-            raise UnmeasurableError("k, q, o and v are too stiff to be integrated explicitly")
-        k, q, v, o = unpack(y)
-        slope = gradient(p, (c * k * q).reshape(shape), (o * v).reshape(e.start.mu.shape), e.kernel)
-        by_omega = (slope.omega / np.asarray(p.block_sizes)).ravel()
-        by_mu = slope.mu.ravel()
-        return np.concatenate([-c * q * by_omega, -c * k * by_omega, -o * by_mu, -v * by_mu])
-
-    end = _comparable(e)
-    times = np.linspace(0.0, end, 50)
-    if not start.any():
-        raise UnmeasurableError("all weights are zero")
-    found = solve_ivp(field, (0.0, end), start, method="DOP853", rtol=1e-10, atol=1e-13, t_eval=times)
-    if not found.success:
-        raise UnmeasurableError("k, q, o and v could not be integrated")
-    k, q, v, o = unpack(found.y)
-    drift = 0.0
-    for one, other in ((k, q), (v, o)):
-        imbalance = one**2 - other**2
-        drift = max(drift, float(np.abs(imbalance - imbalance[:, :1]).max() / (one**2 + other**2).max()))
-    flow = e.flow(found.t)
-    off = 0.0
-    for reduced, full in zip(flow, State(c * k * q, o * v), strict=True):
-        path = reduced.reshape(found.t.size, -1).T
-        off = max(off, float(np.abs(path - full).max() / np.abs(path).max()))
-    return drift, off
-
-
-def _comparable(e: Evidence) -> float:
-    """Time until which k, q, o and v can be compared: past the first emergence, if no weight fades before.
-
-    Their signs are only kept to an absolute error, so that a faded weight takes the wrong one and escapes.
-    """
-    emerged = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
-    end = min(1.2 * min(emerged, default=np.inf), float(e.flow.t[-1]), 1e6)
-    times = np.linspace(0.0, end, 400)
-    if isinstance(e.parametrization, Balanced):
-        faint = np.zeros(times.size, dtype=bool)
-        for start, path in zip(e.start, e.flow(times), strict=True):
-            faint |= ((np.abs(path) < FAINT) & (start != 0.0)).any(axis=(1, 2))
-        if faint.any():
-            end = float(times[max(0, int(faint.argmax()) - 1)])
-    if end == 0.0:
-        raise UnmeasurableError("weights are too small for k, q, o and v to be integrated")
-    return end
-
-
-def _factors(product: Floats, imbalance: Floats) -> tuple[Floats, Floats]:
-    """Two factors with the given product and difference of squares, the first the larger."""
-    larger = np.sqrt(0.5 * (imbalance + np.sqrt(imbalance**2 + 4.0 * product**2)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        smaller = np.where(larger > 0.0, product / larger, 0.0)
-    return np.broadcast_to(larger, product.shape), smaller

@@ -294,35 +294,25 @@ def minimise(problem: Problem, heads: int, kernel: str = "large-L", seed: int = 
     heads = check_heads(problem, heads)
     seed = integer("seed", seed, minimum=0, maximum=2**63)
     if heads > _rank(problem):
-        return _unattained_bound(problem, heads)
+        bound = lower_bound(problem).loss
+        enough = _rank(problem) + 1
+        remark = f"infimum not attained: the lower bound, for any {enough} heads or more, as omega -> 0"
+        return _optimum(problem, _near_bound(problem, heads), bound, ((bound, 0),), remark)
     noise = float(np.sum(problem.noise))
     limit = Limit(problem, heads)
     ends = search(limit.objective, limit.total, _limit_starts(problem, heads, seed))
-    w, infimum = limit.weights(ends[0].point), ends[0].loss
+    w, infimum = limit.weights(ends[0].point), ends[0].loss + noise
     attained = heads == 1
     if heads > 1:
         attention = Attention(problem, heads)
         found = search(attention.objective, attention.total, _head_starts(problem, heads, seed))
         # Heads that drift together approach the limit from above: only a clear gain is another minimum.
-        attained = found[0].loss < infimum - _SAME * limit.total
+        attained = found[0].loss < ends[0].loss - _SAME * limit.total
         if attained:
-            w, infimum = found[0].point.reshape(heads, -1), found[0].loss
+            w, infimum = found[0].point.reshape(heads, -1), found[0].loss + noise
         ends = sorted([*ends, *found], key=lambda end: end.loss)
-    weights = with_best_mu(problem, w)
-    losses = task_loss(problem, *weights, kernel)
-    loss = float(losses.sum())
-    return Optimum(
-        name=f"best of {heads} head{'s' if heads > 1 else ''}",
-        loss=loss,
-        task_loss=losses,
-        attained=attained,
-        weights=weights,
-        infimum=loss if attained else infimum + noise,
-        minima=_distinct(ends, noise),
-        remark=""
-        if attained
-        else f"infimum not attained: the heads coalesce (shown {SPREAD:g} apart) and mu diverges",
-    )
+    remark = f"infimum not attained: the heads coalesce (shown {SPREAD:g} apart) and mu diverges"
+    return _optimum(problem, w, infimum, _distinct(ends, noise), "" if attained else remark)
 
 
 def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:
@@ -338,26 +328,32 @@ def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:
     return result
 
 
-def _unattained_bound(problem: Problem, heads: int) -> Optimum:
-    """`lower_bound` and weights close to it: small heads, orthogonal to all ones, that span the targets."""
-    bound = lower_bound(problem)
+def _optimum(
+    problem: Problem, w: Floats, infimum: float, minima: tuple[tuple[float, int], ...], remark: str
+) -> Optimum:
+    """The optimum with heads near w (H, B); a remark says why the infimum is not attained."""
+    weights = with_best_mu(problem, w)
+    losses = task_loss(problem, *weights)
+    loss, heads = float(losses.sum()), len(w)
+    return Optimum(
+        name=f"best of {heads} head{'s' if heads > 1 else ''}",
+        loss=loss,
+        task_loss=losses,
+        attained=not remark,
+        weights=weights,
+        infimum=infimum if remark else loss,
+        minima=minima,
+        remark=remark,
+    )
+
+
+def _near_bound(problem: Problem, heads: int) -> Floats:
+    """Heads w (H, B) close to the lower bound: small, orthogonal to all ones, spanning the targets."""
     rank = _rank(problem)
     basis = np.linalg.svd(_targets(problem))[2][:rank]
     w = np.zeros((heads, problem.blocks))
     w[: rank + 1] = SPREAD * frame(rank + 1)[:, 1:] @ basis
-    weights = with_best_mu(problem, w)
-    losses = task_loss(problem, *weights)
-    loss = float(losses.sum())
-    return Optimum(
-        name=f"best of {heads} heads",
-        loss=loss,
-        task_loss=losses,
-        attained=False,
-        weights=weights,
-        infimum=bound.loss,
-        minima=((bound.loss, 0),),
-        remark=f"infimum not attained: the lower bound, for any {rank + 1} heads or more, as omega -> 0",
-    )
+    return w
 
 
 def _gain(problem: Problem) -> Floats:
