@@ -100,9 +100,8 @@ def _signs(e: Evidence) -> Case:
     def measure() -> Measured:
         flips = 0
         for start, path in zip(e.start, e.flow(e.flow.trajectory.refined(4)), strict=True):
-            crossed = (path * np.sign(start) < 0.0) | (
-                (start == 0.0) & (path != 0.0)
-            )  # 0 from > 0: underflow
+            # an entry that reaches 0 from elsewhere has underflowed, not crossed
+            crossed = (path * np.sign(start) < 0.0) | ((start == 0.0) & (path != 0.0))
             flips += int(crossed.any(axis=0).sum())
         return Measured(flips, 0.0, 1.0 if flips == 0 else -flips, 0.0, "entries that changed sign")
 
