@@ -244,8 +244,7 @@ def _budget(e: Evidence) -> Case:
         else:
             predicted = head_budget(e.problem, e.heads).loss
             detail = f"numerical infimum of {e.heads} heads against that of small heads"
-        margin = agreement(best.infimum, predicted, INFIMUM)
-        return Measured(best.infimum, predicted, margin if best.infimum > bound else -np.inf, 0.0, detail)
+        return Measured(best.infimum, predicted, agreement(best.infimum, predicted, INFIMUM), 0.0, detail)
 
     return Case([], [e.disjoint], measure)
 

@@ -25,9 +25,8 @@ SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reache
 LULL = 0.1  # the same, if the rate then rises again: a plateau left before it was reached
 LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
 BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
-EXIT = (
-    0.2  # |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
-)
+# |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
+EXIT = 0.2
 _MERGED = "the flow of merged weights has no warm-up theory"
 _POINTS = 8  # samples per integration step
 _TOGETHER = 1e-6  # relative difference of times within which equal tasks escape together
