@@ -136,7 +136,7 @@ def size_of_start(problem: Problem, start: State, key_scale: float) -> float:
 
 
 def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ...]:
-    """The emergence of every task from a small start of balanced weights.
+    """The emergence of every task from a small start of balanced weights, of one sign on each task.
 
     Adds three effects to `predicted_emergence`: the heads of a task share its noise term; a head that has
     taken task j has E_hh = e from then on, so that its omega on other blocks decays by the rate 4 c kappa^2
@@ -145,6 +145,8 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     """
     if problem.home is None:
         return _silent(problem, "tasks overlap or span several blocks")
+    if not _one_sign(problem, start):
+        return _silent(problem, "weights differ in sign on a task")
     size = size_of_start(problem, start, key_scale)
     if not size <= SMALL:
         return _silent(problem, f"the start is not small: size {size:.3g} > {SMALL:g}")
@@ -159,6 +161,15 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
             time += fall_delay(float(noise[task]), float(scale[task])) / float(unit)
         forecasts.append(Forecast(task, time, head, remark))
     return tuple(forecasts)
+
+
+def _one_sign(problem: Problem, start: State) -> bool:
+    """Whether all omega and mu of a task have one sign, so that every head pulls the same way."""
+    for task, block in enumerate(problem.home or ()):
+        weights = np.concatenate([start.omega[:, block], start.mu[:, task]])
+        if (weights > 0.0).any() and (weights < 0.0).any():
+            return False
+    return True
 
 
 def _silent(problem: Problem, remark: str) -> tuple[Forecast, ...]:

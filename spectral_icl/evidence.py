@@ -21,6 +21,7 @@ REST = 1e-12  # first-order optimality at which a balanced flow has converged
 FOREVER = 1e14  # time by which it has
 HORIZON = 1e6  # length of flows that never come to rest, because heads shrink for ever
 SMALL = 0.5  # entries of a small start, over those of the head-per-task limit
+_BEYOND = 1.5  # times a predicted time that a flow is followed, to say that nothing happened
 _SLOWEST = 1e-6  # key scale from which a flow that hardly moves has come to rest
 _LOST = 1e-8  # share of the loss below which what is not noise has lost too many digits
 _LEAD = 1e-3  # least relative lead of a dominant head
@@ -99,7 +100,7 @@ Hypotheses = list[tuple[str, bool]]
 
 
 @dataclass(frozen=True)
-class Case:
+class Trial:
     """A claim put to the test: what it needs to be measured at all, what it supposes, and the measurement.
 
     A hypothesis in ``supposes`` may be broken and the claim still measured, to see what happens then;
@@ -225,11 +226,21 @@ class Evidence:
         return text, bool(fits.all())
 
     @property
+    def end(self) -> float:
+        """Time that the flow was solved to."""
+        return float(self.flow.trajectory.t[-1])
+
+    @property
     def rests(self) -> tuple[str, bool]:
-        """The flow was solved until it came to rest."""
-        stationary = self.flow.outcome is Outcome.STATIONARY
+        """The flow was followed until it came to rest, or for so long that it should have."""
         # a tiny key scale slows omega down below any tolerance: that is no rest
-        return "the flow has come to rest", stationary and self.flow.key_scale >= _SLOWEST
+        stationary = self.flow.outcome is Outcome.STATIONARY and self.flow.key_scale >= _SLOWEST
+        return "the flow was followed to rest", stationary or self.end >= FOREVER
+
+    def long_enough(self, predicted: float) -> tuple[str, bool]:
+        """The flow was followed well beyond a predicted time."""
+        enough = self.flow.outcome is Outcome.STATIONARY or self.end >= _BEYOND * predicted
+        return "the flow was followed beyond the predicted time", enough
 
     @property
     def theorem(self) -> Hypotheses:

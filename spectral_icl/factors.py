@@ -5,6 +5,8 @@ An independent check of the mirror flow: nothing here knows of dual coordinates 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from spectral_icl.evidence import UnmeasurableError
@@ -19,11 +21,26 @@ _MOST_CALLS = 100_000  # of the field
 _POINTS = 50  # at which the two paths are compared
 
 
-def compare(flow: Solution, kernel: str) -> tuple[float, float]:
-    """Integrate k, q, o and v through the first emergence.
+class Comparison(NamedTuple):
+    """The factors' own flow beside that of omega and mu.
 
-    Returns the largest drift of an imbalance and the largest distance from the flow's omega and mu, relative.
+    Attributes
+    ----------
+    drift : float
+        Largest change of an imbalance, relative.
+    distance : float
+        Largest distance of c k q from omega and of o v from mu, relative.
+    flips : int
+        Products c k q and o v that changed sign.
     """
+
+    drift: float
+    distance: float
+    flips: int
+
+
+def compare(flow: Solution, kernel: str) -> Comparison:
+    """Integrate k, q, o and v through the first emergence."""
     from scipy.integrate import solve_ivp  # slow to import, and only needed here
 
     assert not isinstance(flow.parametrization, Merged)
@@ -52,12 +69,12 @@ def compare(flow: Solution, kernel: str) -> tuple[float, float]:
     if not found.success:
         raise UnmeasurableError("k, q, o and v could not be integrated")
     k, q, v, o = np.split(found.y, places)
-    drift = max(_drift(k, q), _drift(v, o))
-    paths = (path.reshape(times.size, -1).T for path in flow(times))
-    off = max(
-        float(np.abs(x - y).max() / np.abs(x).max()) for x, y in zip(paths, (c * k * q, o * v), strict=True)
-    )
-    return drift, off
+    distance, flips = 0.0, 0
+    for path, product in zip(flow(times), (c * k * q, o * v), strict=True):
+        reduced = path.reshape(times.size, -1).T
+        distance = max(distance, float(np.abs(reduced - product).max() / np.abs(reduced).max()))
+        flips += int((product * np.sign(product[:, :1]) < 0.0).any(axis=1).sum())
+    return Comparison(max(_drift(k, q), _drift(v, o)), distance, flips)
 
 
 def _imbalance(flow: Solution, circuit: str) -> Floats:

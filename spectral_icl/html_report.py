@@ -15,11 +15,10 @@ from spectral_icl import optimal_plots, plots
 from spectral_icl.claims import CLAIMS
 from spectral_icl.files import PAGES, check_target, replacing
 from spectral_icl.provenance import environment
-from spectral_icl.solution import IntegrationError
-from spectral_icl.validation import ProblemError
+from spectral_icl.theorems import Verdict
 from spectral_icl.verify import Verified, count, formatted
 
-_CLASSES = {"holds": "holds", "FAILS": "fails", "n/a": "na"}
+_CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.NOT_APPLICABLE: "na"}
 
 
 def page(results: Sequence[Verified]) -> str:
@@ -32,12 +31,12 @@ def page(results: Sequence[Verified]) -> str:
         Environment(autoescape=True)
         .from_string(template)
         .render(
-            results=[(result, _flow(result)) for result in results],
+            results=[(result, _encoded(plots.flow_figure(result.flow))) for result in results],
             claims=[claim for name, claim in CLAIMS.items() if name in named],
             counts=count(results),
             formatted=formatted,
             classes=_CLASSES,
-            benchmarks=_benchmarks(results[0]),
+            benchmarks=_encoded(optimal_plots.optimal_figure(results[0].case.experiment.problem)),
             environment=environment(),
         )
     )
@@ -50,24 +49,6 @@ def save(results: Sequence[Verified], path: Path) -> None:
     text = page(results)
     with replacing(path) as part:
         part.write_text(text, "utf-8")
-
-
-def _flow(result: Verified) -> str:
-    """The figure of the case's own flow, to the end that its file names."""
-    try:
-        solution = result.case.experiment.solve()
-    except IntegrationError as error:
-        if error.solution is None:
-            return ""
-        solution = error.solution
-    return _encoded(plots.flow_figure(solution))
-
-
-def _benchmarks(result: Verified) -> str:
-    try:
-        return _encoded(optimal_plots.optimal_figure(result.case.experiment.problem))
-    except ProblemError:  # part of a pair in the context: there is no Bayes risk
-        return ""
 
 
 def _encoded(figure: Figure) -> str:

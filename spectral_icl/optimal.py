@@ -84,7 +84,7 @@ def lower_bound(problem: Problem) -> Benchmark:
     For disjoint tasks this is X_i = d_i. It is an infimum, approached from H = min(I, B) + 1 heads on
     (`minimise`).
     """
-    losses = (np.asarray(problem.signal) / (1.0 + _gain(problem))).sum(axis=1) + np.asarray(problem.noise)
+    losses = (np.asarray(problem.signal) / (1.0 + gain(problem))).sum(axis=1) + np.asarray(problem.noise)
     return Benchmark("lower bound", float(losses.sum()), losses, False, None)
 
 
@@ -118,9 +118,9 @@ def single_head(problem: Problem) -> Benchmark:
     w = np.zeros(problem.blocks)
     if problem.home is not None:
         home = list(problem.home)
-        gain = _gain(problem)[np.arange(problem.tasks), home] / np.e
+        worth = gain(problem)[np.arange(problem.tasks), home] / np.e
         power = problem.variance - np.asarray(problem.noise)
-        w[home] = np.sqrt(_water_filling(power * gain, gain, 1.0))
+        w[home] = np.sqrt(_water_filling(power * worth, worth, 1.0))
     else:
         limit = Limit(problem, 1)
         used = signal.any(axis=0)
@@ -159,9 +159,9 @@ def head_budget(problem: Problem, heads: int) -> Benchmark:
         best = search(limit.objective, limit.total, _limit_starts(problem, heads, 0))[0]
         losses = limit.task_losses(best.point) + np.asarray(problem.noise)
     else:
-        gain = _gain(problem)[np.arange(problem.tasks), list(problem.home)]
+        worth = gain(problem)[np.arange(problem.tasks), list(problem.home)]
         power = problem.variance - np.asarray(problem.noise)
-        losses = power / (1.0 + gain * _water_filling(power * gain, gain, heads - 1.0))
+        losses = power / (1.0 + worth * _water_filling(power * worth, worth, heads - 1.0))
         losses = losses + np.asarray(problem.noise)
     return Benchmark(name, float(losses.sum()), losses, False, None)
 
@@ -328,6 +328,18 @@ def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:
     return result
 
 
+def gain(problem: Problem) -> Floats:
+    """L A_ib / (s_i d_b), (I, B): what the context is worth against a block's size."""
+    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    ratio: Floats = problem.context_length * np.asarray(problem.signal) / (problem.variance[:, None] * sizes)
+    return ratio
+
+
+def excess(problem: Problem, loss: float) -> float:
+    """A loss without the query noise, which nothing reduces."""
+    return loss - float(np.sum(problem.noise))
+
+
 def _optimum(
     problem: Problem, w: Floats, infimum: float, minima: tuple[tuple[float, int], ...], remark: str
 ) -> Optimum:
@@ -356,17 +368,10 @@ def _near_bound(problem: Problem, heads: int) -> Floats:
     return w
 
 
-def _gain(problem: Problem) -> Floats:
-    """L A_ib / (s_i d_b), (I, B): what the context is worth against a block's size."""
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
-    gain: Floats = problem.context_length * np.asarray(problem.signal) / (problem.variance[:, None] * sizes)
-    return gain
-
-
 def _targets(problem: Problem) -> Floats:
     """The maps sqrt(d_b) T_ib (I, B) with the lower bound's loss, T_ib = 1 / (1 + s_i d_b / (L A_ib))."""
-    gain = _gain(problem)
-    reached: Floats = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64)) * gain / (1.0 + gain)
+    worth = gain(problem)
+    reached: Floats = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64)) * worth / (1.0 + worth)
     return reached
 
 

@@ -13,7 +13,8 @@ from spectral_icl.evidence import Evidence, Hypotheses, UnmeasurableError
 from spectral_icl.evidence import Verdict as Verdict
 from spectral_icl.parametrization import Balanced, Parametrization
 from spectral_icl.problem import Problem
-from spectral_icl.reduced import state
+from spectral_icl.reduced import State, state
+from spectral_icl.solution import Solution
 from spectral_icl.validation import ProblemError, choice, integer, number, sequence
 
 
@@ -49,7 +50,8 @@ def check(
     rtol : float
     kernel : {"large-L"}
     prompts : int
-        Sampled prompts, fewer where they are long (100 to a second's worth).
+        Sampled prompts, >= 100; up to 16 times as many if they do not decide a claim, and fewer where prompts
+        are long (a second's worth).
     seed : int
         Of the sampled prompts and the numerical searches.
 
@@ -73,11 +75,39 @@ def check(
     """
     if not isinstance(problem, Problem):
         raise ProblemError("problem", problem, "a Problem")
+    return examine(
+        problem,
+        state(problem, omega0, mu0),
+        parametrization=parametrization,
+        claims=claims,
+        t_end=t_end,
+        rtol=rtol,
+        kernel=kernel,
+        prompts=prompts,
+        seed=seed,
+    )[0]
+
+
+def examine(
+    problem: Problem,
+    start: State,
+    *,
+    parametrization: Parametrization,
+    claims: Sequence[str] | None,
+    t_end: float | None,
+    rtol: float,
+    kernel: str,
+    prompts: int,
+    seed: int,
+) -> tuple[list[Check], Solution]:
+    """The checks of `check`, and the flow that they looked at."""
+    problem.model(kernel)
     if not isinstance(parametrization, Parametrization):
         raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
-    problem.model(kernel)
-    start = state(problem, omega0, mu0)
     parametrization.chart(problem, start)
+    chosen = names() if claims is None else [str(name) for name in sequence("claims", claims, "claim names")]
+    for k, name in enumerate(chosen):
+        choice(f"claims[{k}]", name, names())
     evidence = Evidence(
         problem=problem,
         start=start,
@@ -88,10 +118,7 @@ def check(
         prompts=integer("prompts", prompts, minimum=100, maximum=10**9),
         seed=integer("seed", seed, minimum=0, maximum=2**63),
     )
-    chosen = names() if claims is None else [str(name) for name in sequence("claims", claims, "claim names")]
-    for k, name in enumerate(chosen):
-        choice(f"claims[{k}]", name, names())
-    return [_check(CLAIMS[name], evidence) for name in chosen]
+    return [_check(CLAIMS[name], evidence) for name in dict.fromkeys(chosen)], evidence.flow
 
 
 def names() -> list[str]:

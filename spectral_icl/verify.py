@@ -11,6 +11,7 @@ from typing import Any
 from spectral_icl import theorems
 from spectral_icl.experiment import Experiment
 from spectral_icl.report import plain, table
+from spectral_icl.solution import Solution
 from spectral_icl.theorems import Check, Verdict
 
 _MARKS = {Verdict.HOLDS: "holds", Verdict.FAILS: "FAILS", Verdict.NOT_APPLICABLE: "n/a"}
@@ -27,10 +28,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Verified:
-    """A case and what was found."""
+    """A case, what was found, and the flow that it was found on."""
 
     case: Case
     checks: tuple[Check, ...]
+    flow: Solution
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -51,17 +53,18 @@ def suite() -> list[Case]:
 def verify(case: Case, claims: Sequence[str] | None = None, prompts: int = 4000, seed: int = 0) -> Verified:
     """Check the claims on one case, its flow solved to rest whatever its ``[flow]`` says of the end."""
     experiment = case.experiment
-    checks = theorems.check(
+    checks, flow = theorems.examine(
         experiment.problem,
-        *experiment.start,
+        experiment.start,
         parametrization=experiment.parametrization,
         claims=claims,
+        t_end=None,
         rtol=experiment.flow.rtol,
         kernel=experiment.model.kernel,
         prompts=prompts,
         seed=seed,
     )
-    return Verified(case, tuple(checks))
+    return Verified(case, tuple(checks), flow)
 
 
 def count(results: Sequence[Verified]) -> dict[str, int]:
@@ -70,15 +73,17 @@ def count(results: Sequence[Verified]) -> dict[str, int]:
     return {verdict.value: verdicts.count(verdict) for verdict in Verdict}
 
 
-def as_text(results: Sequence[Verified]) -> str:
-    """A table per case and a summary."""
-    blocks = []
-    for result in results:
-        rows: list[tuple[str, ...]] = [("claim", "verdict", "measured", "predicted", "margin", "what")]
-        rows += [_row(check) for check in result.checks]
-        blocks.append("\n".join([f"{result.case.name}: {result.case.about}", *table(rows)]))
-    summary = ", ".join(f"{number} {verdict}" for verdict, number in count(results).items())
-    return "\n\n".join([*blocks, f"{len(results)} cases: {summary}"])
+def as_text(result: Verified) -> str:
+    """The table of one case."""
+    rows: list[tuple[str, ...]] = [("claim", "verdict", "measured", "predicted", "margin", "what")]
+    rows += [_row(check) for check in result.checks]
+    return "\n".join([f"{result.case.name}: {result.case.about}", *table(rows)])
+
+
+def summary(results: Sequence[Verified]) -> str:
+    """One line with the number of verdicts."""
+    cases = "1 case" if len(results) == 1 else f"{len(results)} cases"
+    return f"{cases}: {', '.join(f'{number} {verdict}' for verdict, number in count(results).items())}"
 
 
 def as_json(results: Sequence[Verified]) -> dict[str, Any]:

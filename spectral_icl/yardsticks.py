@@ -51,19 +51,15 @@ def collect(problem: Problem, heads: int | None = None) -> Yardsticks:
 def as_text(yardsticks: Yardsticks, title: str) -> str:
     """A table: loss, loss over the lower bound, effective dimension of every task."""
     problem = yardsticks.problem
-    bound = _excess(problem, yardsticks.found["lower_bound"])
-    rows: list[tuple[str, ...]] = [("benchmark", "loss", "excess / bound", "X of every task", "")]
+    bound = optimal.excess(problem, yardsticks.found["lower_bound"].loss)
+    rows: list[tuple[str, ...]] = [("benchmark", "loss", "", "excess / bound", "X of every task", "")]
     for benchmark in yardsticks.found.values():
+        # of an infimum the value itself, not that of the weights that come close
+        loss = benchmark.infimum if isinstance(benchmark, Optimum) else benchmark.loss
+        ratio = f"{optimal.excess(problem, loss) / bound:.4f}" if bound > 0.0 else NEVER
+        kind = "infimum" if isinstance(benchmark, Optimum) and not benchmark.attained else ""
         dimensions = optimal.effective_dimension(problem, benchmark)
-        rows.append(
-            (
-                benchmark.name,
-                f"{benchmark.loss:.6f}",
-                f"{_excess(problem, benchmark) / bound:.4f}" if bound > 0.0 else NEVER,
-                _listed(dimensions),
-                _remark(benchmark),
-            )
-        )
+        rows.append((benchmark.name, f"{loss:.6f}", kind, ratio, _listed(dimensions), _remark(benchmark)))
     head = [
         title,
         f"  problem   {problem.tasks} tasks, {problem.blocks} blocks, d = {problem.dimension}, "
@@ -104,15 +100,11 @@ def _entry(problem: Problem, benchmark: Benchmark) -> dict[str, Any]:
     return entry
 
 
-def _excess(problem: Problem, benchmark: Benchmark) -> float:
-    return benchmark.loss - float(np.sum(problem.noise))
-
-
 def _listed(dimensions: Floats) -> str:
     return ", ".join(f"{x:.4g}" for x in dimensions)
 
 
 def _remark(benchmark: Benchmark) -> str:
     if isinstance(benchmark, Optimum):
-        return benchmark.remark
+        return benchmark.remark.removeprefix("infimum ")
     return f"+- {benchmark.error:.1g}" if benchmark.error else ""

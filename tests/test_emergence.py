@@ -104,7 +104,12 @@ def test_reasons_for_no_forecast(two_tasks: si.Problem) -> None:
     for start, remark in (
         (si.State(np.full((2, 2), 1e-3), np.full((2, 2), 1e-3)), "tied"),
         (si.initial.dominant(two_tasks, 2, scale=0.3), "not small: size"),
-        (si.State(np.full((1, 2), 1e-3), np.full((1, 2), -1e-3)), "no head has omega mu > 0"),
+        (si.State(np.full((1, 2), 1e-3), np.full((1, 2), -1e-3)), "differ in sign"),
+        (
+            si.State(np.array([[1e-3] * 2, [-2e-3] * 2]), np.array([[1e-3] * 2, [-2e-3] * 2])),
+            "differ in sign",
+        ),
+        (si.State(np.zeros((2, 2)), np.full((2, 2), 1e-3)), "no head has omega mu > 0"),
     ):
         for forecast in race(two_tasks, start, c):
             assert forecast.time is None

@@ -208,9 +208,10 @@ def test_factors_are_compared_while_their_signs_can_be_kept() -> None:
     end = factors._comparable_until(flow)
     assert 0.5 * emerged < end < emerged
     assert np.abs(flow(end).mu).min() > 1e-10
-    drift, off = factors.compare(flow, "large-L")
-    assert drift < 1e-12
-    assert off < 1e-6
+    found = factors.compare(flow, "large-L")
+    assert found.drift < 1e-12
+    assert found.distance < 1e-6
+    assert found.flips == 0
 
 
 class Doctored(evidence.Evidence):
@@ -303,6 +304,64 @@ def test_sampled_loss_of_uniform_attention_in_closed_form() -> None:
     expected = p.variance[0] * (1 + 1.5**2 / 10)
     assert abs(drawn.mean[0] - expected) < 4 * drawn.error[0]
     assert drawn.error[0] < 0.01 * expected
+
+
+class Drawn:
+    """Sampled losses that are given."""
+
+    def __init__(self, mean: list[float], error: list[float]) -> None:
+        self.mean, self.error = np.array(mean), np.array(error)
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "holds"),
+    [
+        ([1.0, 1.0], [0.001, 0.001], True),
+        ([1.0, 1.3], [0.001, 0.001], False),  # the second state is off
+        ([1.3, 1.0], [0.03, 0.001], False),  # off by ten error bars, which do not excuse it
+        ([1.0, 1.16], [0.001, 0.05], None),  # within the error bar of the tolerance: undecided
+    ],
+)
+def test_error_bars_decide_but_do_not_excuse(
+    two_tasks: si.Problem,
+    monkeypatch: pytest.MonkeyPatch,
+    mean: list[float],
+    error: list[float],
+    holds: bool | None,
+) -> None:
+    monkeypatch.setattr(softmax, "losses", lambda *_: Drawn(mean, error))
+    monkeypatch.setattr(claims, "loss", lambda *_: 1.0)
+    e = doctored(two_tasks)
+    states = [e.start, e.start]
+    if holds is None:
+        with pytest.raises(evidence.UnmeasurableError, match="undecided with"):
+            claims._compared(two_tasks, states, e)
+    else:
+        assert (claims._compared(two_tasks, states, e).margin > 0.0) == holds
+
+
+def test_what_does_not_happen_in_time_fails(two_tasks: si.Problem) -> None:
+    """No emergence, no escape: failures if the flow was long enough to see them, else not applicable."""
+    weights = si.Factored(1e-6, 1e-6)
+    start = si.initial.paper(two_tasks, 2)
+    stuck = doctored(two_tasks)
+    object.__setattr__(stuck.flow, "forecast", tuple(replace(f, time=3.0) for f in stuck.flow.forecast))
+    frozen = replace(stuck.flow.trajectory, x=0 * stuck.flow.trajectory.x + stuck.flow.trajectory.x[0])
+    object.__setattr__(stuck.flow, "trajectory", replace(frozen, dense=0 * frozen.dense))
+    stuck.flow.__dict__.pop("phases", None)
+    trial = claims.CLAIMS["three-phases"].test(stuck)
+    assert all(met for _, met in (*trial.needs, *trial.supposes))
+    assert trial.measure().margin < 0.0
+    for t_end, claim in ((15.0, "three-phases"), (40.0, "escape-rate")):
+        found = only(
+            two_tasks,
+            start,
+            claim,
+            parametrization=weights if "escape" in claim else si.Balanced(),
+            t_end=t_end,
+        )
+        assert found.verdict is NOT_APPLICABLE
+        assert "beyond the predicted time" in found.reason
 
 
 def test_bad_arguments(two_tasks: si.Problem) -> None:
