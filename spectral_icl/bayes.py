@@ -18,9 +18,53 @@ from numpy.typing import NDArray
 
 from spectral_icl.validation import Floats
 
-LARGEST = 1000  # min(d, L) up to which the exact mean is used; beyond, the equivalent is as good (1e-6)
+LARGEST = 400  # min(d, L) up to which the exact mean is used; beyond, the equivalent is as good (1e-5)
 _TAIL = 9.0  # standard deviations of a chi-square variable that count
 _CONVERGED = 1e-15
+_FAINT = 1e-10  # ridge penalty below which the risk follows its asymptote
+_TRUSTED = 0.05  # relative error up to which the equivalent is taken
+_WORK = 2e9  # multiplications of a sampled risk
+
+
+def approximate(power: Floats, noise: float, sizes: Floats, length: int) -> tuple[float, float]:
+    """The risk for any block powers, and the size of its error: `equivalent` where it is good, else sampled.
+
+    It is not where L is close to d and the noise weak, so that single directions of the prompt decide.
+    """
+    risk, error = equivalent(power, noise, sizes, length)
+    if error <= _TRUSTED * risk or min(float(sizes[power > 0.0].sum()), length) > LARGEST:
+        return risk, min(error, float(power.sum()))
+    return _sampled(power, noise, sizes, length)
+
+
+def _sampled(power: Floats, noise: float, sizes: Floats, length: int) -> tuple[float, float]:
+    """Mean of the posterior's trace over drawn covariates, and three standard errors."""
+    used = power > 0.0
+    prior = np.repeat(power[used] / sizes[used], sizes[used].astype(int))
+    draws = int(np.clip(_WORK / (prior.size**2 * (prior.size + length)), 100, 20_000))
+    rng = np.random.default_rng(0)
+    noise = max(noise, 1e-14 * float(power.sum()))
+    traces = np.empty(draws)
+    for k in range(draws):
+        z = rng.normal(size=(length, prior.size)) * np.sqrt(prior)
+        traces[k] = prior @ np.diag(np.linalg.inv(np.eye(prior.size) + z.T @ z / noise))
+    return float(traces.mean()), float(3.0 * traces.std() / np.sqrt(draws))
+
+
+def _fainter(power: float, penalty: float, size: int, length: int) -> float:
+    """`exact` below its smallest penalty, from there by how the risk vanishes with it.
+
+    The smallest eigenvalue x of the Gram matrix has density x^((L - d - 1) / 2) near 0: the risk is
+    proportional to the penalty for L > d + 1, to its square root for L = d, and constant for L < d.
+    """
+    least = exact(power, _FAINT * power / size, size, length)
+    ratio = penalty / _FAINT
+    if length < size:
+        return least
+    if length == size:
+        return least * float(np.sqrt(ratio))
+    logarithm = np.log(penalty) / np.log(_FAINT) if length == size + 1 else 1.0
+    return float(least * ratio * logarithm)
 
 
 @lru_cache(maxsize=4096)  # equal tasks, and curves along which only some of them change
@@ -39,6 +83,8 @@ def exact(power: float, noise: float, size: int, length: int) -> float:
     if noise == 0.0:
         return power * max(0.0, 1.0 - length / size)
     penalty = size * noise / power
+    if penalty < _FAINT:
+        return _fainter(power, penalty, size, length)
     most = max(size, length)
     span = float(np.log1p((most + _TAIL * np.sqrt(2.0 * most) + _TAIL**2) / penalty))
     count = int(24 + 5 * span)  # resolves the logistic functions of log u that appear

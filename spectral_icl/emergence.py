@@ -145,7 +145,7 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     """
     if problem.home is None:
         return _silent(problem, "tasks overlap or span several blocks")
-    if not _one_sign(problem, start):
+    if not one_sign(problem, start):
         return _silent(problem, "weights differ in sign on a task")
     size = size_of_start(problem, start, key_scale)
     if not size <= SMALL:
@@ -163,7 +163,7 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     return tuple(forecasts)
 
 
-def _one_sign(problem: Problem, start: State) -> bool:
+def one_sign(problem: Problem, start: State) -> bool:
     """Whether all omega and mu of a task have one sign, so that every head pulls the same way."""
     for task, block in enumerate(problem.home or ()):
         weights = np.concatenate([start.omega[:, block], start.mu[:, task]])
@@ -261,7 +261,7 @@ def _divergences(
                 run = solve_ivp(
                     running.field, (0.0, 1e4), y, "LSODA", rtol=_RTOL, atol=_RTOL, events=running.unresolved
                 )
-        except _TooSlowError:
+        except (_TooSlowError, ValueError):  # the latter: the event's root is lost at a race's very start
             run = None
         if run is None or run.status != 1:
             for task in left:

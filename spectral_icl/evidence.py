@@ -9,11 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
+from spectral_icl.emergence import one_sign, size_of_start
 from spectral_icl.flow import gradient_flow
 from spectral_icl.optimal import Benchmark, Optimum, head_per_task, lower_bound, minimise
 from spectral_icl.parametrization import Balanced, Merged, Parametrization
 from spectral_icl.problem import Problem
-from spectral_icl.reduced import State
+from spectral_icl.reduced import State, loss
 from spectral_icl.solution import IntegrationError, Outcome, Solution
 from spectral_icl.validation import Floats
 
@@ -25,6 +26,7 @@ _BEYOND = 1.5  # times a predicted time that a flow is followed, to say that not
 _SLOWEST = 1e-6  # key scale from which a flow that hardly moves has come to rest
 _LOST = 1e-8  # share of the loss below which what is not noise has lost too many digits
 _LEAD = 1e-3  # least relative lead of a dominant head
+_MOVED = 1e-6  # relative fall of the loss that is one
 
 
 class Verdict(Enum):
@@ -168,10 +170,13 @@ class Evidence:
     def leaders(self) -> tuple[int | None, ...]:
         """For every task the head that trails no other in omega or mu on it and leads in one, or None.
 
-        Only of disjoint tasks; a head leads with omega and mu of the same sign, so that it grows.
+        Only of disjoint tasks; a head leads with omega and mu of the same sign, so that it grows. Its lead in
+        omega mu must stand out from the corrections to the warm-up, of the order of the start's size.
         """
         if self.problem.home is None:
             return (None,) * self.problem.tasks
+        corrections = size_of_start(self.problem, self.start, self.flow.key_scale)
+        least = 1.0 + max(_LEAD, corrections / 3.0)
         found: list[int | None] = []
         for task, block in enumerate(self.problem.home):
             omega, mu = self.start.omega[:, block], self.start.mu[:, task]
@@ -179,7 +184,7 @@ class Evidence:
             leader = int(size.prod(axis=0).argmax())
             rivals = np.delete(size, leader, axis=1)
             ahead = size[:, [leader]] >= rivals
-            clearly = (size[:, [leader]] > (1.0 + _LEAD) * rivals).any(axis=0)
+            clearly = size[:, leader].prod() > least * rivals.prod(axis=0)
             leads = size[0, leader] > 0.0 and bool(ahead.all() and clearly.all())
             found.append(leader if leads else None)
         return tuple(found)
@@ -243,9 +248,21 @@ class Evidence:
         return "the flow was followed beyond the predicted time", enough
 
     @property
+    def learns(self) -> tuple[str, bool]:
+        """The flow goes anywhere."""
+        first = float(loss(self.problem, *self.start, self.kernel))
+        return "the flow lowers the loss", self.flow.final_loss < first * (1.0 - _MOVED)
+
+    @property
+    def signs(self) -> tuple[str, bool]:
+        """Weights of one sign."""
+        text = "all weights of a task have one sign"
+        return text, self.problem.home is not None and one_sign(self.problem, self.start)
+
+    @property
     def theorem(self) -> Hypotheses:
         """What the theorems on task allocation and convergence suppose of the start."""
-        return [self.balanced, self.dominated, self.small]
+        return [self.balanced, self.signs, self.dominated, self.small]
 
 
 def agreement(measured: float, predicted: float, tolerance: float) -> float:

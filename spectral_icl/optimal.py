@@ -21,7 +21,8 @@ from spectral_icl.reduced import State, check_heads, state, task_loss
 from spectral_icl.search import SPREAD, Attention, Found, Limit, frame, search, with_best_mu
 from spectral_icl.validation import Floats, ProblemError, integer, number
 
-_STARTS = 8  # of each numerical search
+_STARTS = 8  # random ones, of each numerical search
+_LARGE = 100  # variables from which a search has fewer: it is slower, and its structured starts do as well
 _SAME = 1e-6  # relative difference of losses within which two ends of a search are one local minimum
 
 
@@ -73,7 +74,7 @@ class Optimum(Benchmark):
 
 
 def lower_bound(problem: Problem) -> Benchmark:
-    """A loss that no decomposable attention, whatever its number of heads, can go below.
+    """A large-L loss that no decomposable attention, whatever its number of heads, can go below.
 
     E_hk >= sum_b d_b kappa_b^2 omega_hb omega_kb as matrices (Schur: the entrywise exponential of a positive
     semi-definite matrix exceeds the matrix), so with T_ib = kappa_b sum_h mu_hi omega_hb
@@ -128,7 +129,7 @@ def single_head(problem: Problem) -> Benchmark:
         rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
         starts = [row / np.linalg.norm(row) + 0.01 * used for row in rows[-_STARTS:]]
         starts += list(np.random.default_rng(0).normal(size=(_STARTS, used.size)) * used)
-        w = search(limit.objective, limit.total, starts)[0].point
+        w = search(limit.objective, limit.unit, starts)[0].point
     weights = with_best_mu(problem, w[None, :])
     losses = task_loss(problem, *weights)
     return Benchmark("best single head", float(losses.sum()), losses, True, weights)
@@ -152,11 +153,11 @@ def head_budget(problem: Problem, heads: int) -> Benchmark:
     heads = integer("heads", heads, minimum=2, maximum=10**9)
     name = f"infimum of {heads} small heads"
     bound = lower_bound(problem)
-    if heads > _rank(problem):
+    if heads > rank(problem):
         return Benchmark(name, bound.loss, bound.task_loss, False, None)
     if problem.home is None:
         limit = Limit(problem, heads, small=True)
-        best = search(limit.objective, limit.total, _limit_starts(problem, heads, 0))[0]
+        best = search(limit.objective, limit.unit, _limit_starts(problem, heads, 0))[0]
         losses = limit.task_losses(best.point) + np.asarray(problem.noise)
     else:
         worth = gain(problem)[np.arange(problem.tasks), list(problem.home)]
@@ -224,7 +225,7 @@ def bayes(problem: Problem) -> Benchmark:
         if np.ptp(prior) <= 1e-12 * prior.max() and min(size, length) <= ridge.LARGEST:
             risk = ridge.exact(float(power.sum()), noise, size, int(length))
         else:
-            risk, off = ridge.equivalent(power, noise, sizes, length)
+            risk, off = ridge.approximate(power, noise, sizes, int(length))
             error += off
         losses[task] = risk + noise
     return Benchmark("Bayes risk (ridge)", float(losses.sum()), losses, False, None, error)
@@ -293,21 +294,21 @@ def minimise(problem: Problem, heads: int, kernel: str = "large-L", seed: int = 
     problem.model(kernel)
     heads = check_heads(problem, heads)
     seed = integer("seed", seed, minimum=0, maximum=2**63)
-    if heads > _rank(problem):
+    if heads > rank(problem):
         bound = lower_bound(problem).loss
-        enough = _rank(problem) + 1
+        enough = rank(problem) + 1
         remark = f"infimum not attained: the lower bound, for any {enough} heads or more, as omega -> 0"
         return _optimum(problem, _near_bound(problem, heads), bound, ((bound, 0),), remark)
     noise = float(np.sum(problem.noise))
     limit = Limit(problem, heads)
-    ends = search(limit.objective, limit.total, _limit_starts(problem, heads, seed))
+    ends = search(limit.objective, limit.unit, _limit_starts(problem, heads, seed))
     w, infimum = limit.weights(ends[0].point), ends[0].loss + noise
     attained = heads == 1
     if heads > 1:
         attention = Attention(problem, heads)
-        found = search(attention.objective, attention.total, _head_starts(problem, heads, seed))
+        found = search(attention.objective, attention.unit, _head_starts(problem, heads, seed))
         # Heads that drift together approach the limit from above: only a clear gain is another minimum.
-        attained = found[0].loss < ends[0].loss - _SAME * limit.total
+        attained = found[0].loss < ends[0].loss - _SAME * limit.unit
         if attained:
             w, infimum = found[0].point.reshape(heads, -1), found[0].loss + noise
         ends = sorted([*ends, *found], key=lambda end: end.loss)
@@ -361,10 +362,10 @@ def _optimum(
 
 def _near_bound(problem: Problem, heads: int) -> Floats:
     """Heads w (H, B) close to the lower bound: small, orthogonal to all ones, spanning the targets."""
-    rank = _rank(problem)
-    basis = np.linalg.svd(_targets(problem))[2][:rank]
+    spanned = rank(problem)
+    basis = np.linalg.svd(_targets(problem))[2][:spanned]
     w = np.zeros((heads, problem.blocks))
-    w[: rank + 1] = SPREAD * frame(rank + 1)[:, 1:] @ basis
+    w[: spanned + 1] = SPREAD * frame(spanned + 1)[:, 1:] @ basis
     return w
 
 
@@ -375,7 +376,7 @@ def _targets(problem: Problem) -> Floats:
     return reached
 
 
-def _rank(problem: Problem) -> int:
+def rank(problem: Problem) -> int:
     """Dimensions that the tasks' best maps span: at most min(I, B)."""
     return int(np.linalg.matrix_rank(_targets(problem)))
 
@@ -412,10 +413,9 @@ def _limit_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
     blocks = problem.blocks
     leading = np.linalg.svd(_targets(problem))[2][:heads]
     starts = [np.concatenate([np.zeros(blocks), leading[: heads - 1].ravel()]), leading.ravel()]
-    starts += [rng.normal(0.0, blocks**-0.5, heads * blocks) for _ in range(_STARTS)]
     # neither a zero base nor directions in a subspace of the blocks may be where a symmetry traps the search
-    jitter = 0.01 * rng.normal(size=(2, heads * blocks))
-    return [start + step for start, step in zip(starts, [*jitter, *np.zeros((_STARTS, 1))], strict=True)]
+    starts = [start + 0.01 * rng.normal(size=start.size) for start in starts]
+    return starts + [rng.normal(0.0, blocks**-0.5, heads * blocks) for _ in range(_random(heads * blocks))]
 
 
 def _head_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
@@ -426,8 +426,14 @@ def _head_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
     starts = [rng.normal(0.0, 0.1, (heads, problem.blocks)) for _ in range(2)]
     starts[0][: min(heads, problem.tasks)] += alone[:heads]
     starts[1][0] += alone.mean(axis=0)
-    starts += [rng.normal(0.0, 0.7, (heads, problem.blocks)) for _ in range(_STARTS - 2)]
+    count = _random(heads * problem.blocks)
+    starts += [rng.normal(0.0, 0.7, (heads, problem.blocks)) for _ in range(count)]
     return [start.ravel() for start in starts]
+
+
+def _random(variables: int) -> int:
+    """How many random starts a search of that size is given."""
+    return _STARTS if variables <= _LARGE else 2
 
 
 def _distinct(ends: list[Found], noise: float) -> tuple[tuple[float, int], ...]:

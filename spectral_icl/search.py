@@ -41,7 +41,13 @@ class Quadratic:
         self.power = np.asarray(problem.signal)
         self.root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
         self.noise = problem.variance / problem.context_length  # s_i / L
-        self.total = float(self.power.sum())
+        noisy = self.noise[:, None] * self.root**2
+        # the lower bound, in units of which the searches work
+        self.unit = float(
+            np.divide(
+                self.power * noisy, self.power + noisy, where=self.power > 0.0, out=np.zeros_like(self.power)
+            ).sum()
+        )
 
     def solve(self, features: Floats, gram: Floats) -> tuple[Floats, Floats]:
         """Least task losses (I,) over mu and the mu (H, I) that has them, without query noise.
@@ -49,18 +55,20 @@ class Quadratic:
         Head h adds ``features[h] / root`` to the map T (I, B) and ``gram`` (H, H) is the noise's quadratic
         form: loss = sum_ib A_ib (1 - T_ib)^2 + sum_i (s_i / L) mu_i^T gram mu_i.
         """
-        mu = np.empty((features.shape[0], self.power.shape[0]))
-        losses = self.power.sum(axis=1)
-        for task, (power, noise) in enumerate(zip(self.power, self.noise, strict=True)):
-            system = (features * (power / self.root**2)) @ features.T + noise * gram
-            pull = features @ (power / self.root)
-            unit = 1.0 / np.sqrt(np.maximum(np.diag(system), 1e-300))  # equilibrated: heads may be tiny
-            values, vectors = np.linalg.eigh(system * unit * unit[:, None])
-            kept = values > _SINGULAR
-            solved = vectors[:, kept] @ ((vectors.T @ (unit * pull))[kept] / values[kept])
-            mu[:, task] = unit * solved
-            losses[task] -= pull @ mu[:, task]
-        return losses, mu
+        pull = (self.power / self.root) @ features.T  # (I, H)
+        scaled = features[None, :, :] * (self.power / self.root**2)[:, None, :]
+        system = scaled @ features.T + self.noise[:, None, None] * gram
+        diagonal = np.einsum("ihh->ih", system)
+        unit = 1.0 / np.sqrt(np.maximum(diagonal, 1e-300))  # equilibrated: heads may be tiny
+        values, vectors = np.linalg.eigh(system * unit[:, :, None] * unit[:, None, :])
+        inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > _SINGULAR)
+        turned = np.einsum("ihk,ih->ik", vectors, unit * pull)
+        mu = unit * np.einsum("ihk,ik->ih", vectors, inverse * turned)
+        # not power - pull . mu, which cancels where little is left
+        residual = 1.0 - mu @ features / self.root
+        spread = np.einsum("ih,hk,ik->i", mu, gram, mu)
+        losses: Floats = (self.power * residual**2).sum(axis=1) + self.noise * spread
+        return losses, mu.T
 
     def slopes(self, features: Floats, mu: Floats) -> tuple[Floats, Floats]:
         """Derivatives of the least loss by ``features`` (H, B) and by ``gram`` (H, H): mu is stationary."""
@@ -83,7 +91,7 @@ class Attention(Quadratic):
         return losses, self.frame @ mu
 
     def objective(self, flat: Floats) -> tuple[float, Floats]:
-        """Loss and gradient by w, over the total power."""
+        """Loss and gradient by w, over the lower bound."""
         w = flat.reshape(self.frame.shape[0], -1)
         overlap = w @ w.T
         if not np.abs(overlap).max() < _OVERFLOW:
@@ -92,7 +100,7 @@ class Attention(Quadratic):
         by_w, by_gram = self.slopes(w, mu)
         # mu is large for coalescing heads: 1 and expm1 apart, since mu^T w stays of order one
         by_w = by_w + 2.0 * ((np.expm1(overlap) * by_gram) @ w + (mu * self.noise) @ (mu.T @ w))
-        return float(losses.sum()) / self.total, by_w.ravel() / self.total
+        return float(losses.sum()) / self.unit, by_w.ravel() / self.unit
 
 
 class Limit(Quadratic):
@@ -114,7 +122,7 @@ class Limit(Quadratic):
         return (np.zeros(blocks) if self.small else base), np.linalg.qr(spans.T)[0].T
 
     def objective(self, flat: Floats) -> tuple[float, Floats]:
-        """Loss and gradient by the base and the directions, over the total power."""
+        """Loss and gradient by the base and the directions, over the lower bound."""
         blocks = self.root.size
         base, basis = self.split(flat)
         square = base @ base
@@ -134,7 +142,7 @@ class Limit(Quadratic):
         by_spans = np.linalg.solve(upper, by_basis) if self.heads > 1 else by_basis
         if self.small:
             by_base = np.zeros(blocks)
-        return float(losses.sum()) / self.total, np.concatenate([by_base, by_spans.ravel()]) / self.total
+        return float(losses.sum()) / self.unit, np.concatenate([by_base, by_spans.ravel()]) / self.unit
 
     def task_losses(self, flat: Floats) -> Floats:
         """Task losses (I,) without query noise."""
@@ -151,7 +159,7 @@ class Limit(Quadratic):
         return base + SPREAD * frame(self.heads)[:, 1:] @ basis
 
 
-def search(objective: Objective, total: float, starts: list[Floats]) -> list[Found]:
+def search(objective: Objective, unit: float, starts: list[Floats]) -> list[Found]:
     """The ends of local searches from ``starts``, the best first."""
     from scipy.optimize import minimize  # slow to import, and only needed here
 
@@ -166,12 +174,18 @@ def search(objective: Objective, total: float, starts: list[Floats]) -> list[Fou
                         objective, point, jac=True, method="BFGS", options={"gtol": 1e-10, "maxiter": 300}
                     )
                 else:
-                    end = minimize(objective, point, jac=True, method="L-BFGS-B", options={"gtol": 1e-10})
+                    end = minimize(
+                        objective,
+                        point,
+                        jac=True,
+                        method="L-BFGS-B",
+                        options={"gtol": 1e-10, "ftol": 1e-15, "maxiter": 3000, "maxfun": 5000},
+                    )
             gained = loss - float(end.fun)
             point, loss = end.x, float(end.fun)
             if gained < 1e-9:
                 break
-        ends.append(Found(loss * total, point))
+        ends.append(Found(loss * unit, point))
     return sorted(ends, key=lambda found: found.loss)
 
 

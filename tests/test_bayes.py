@@ -116,8 +116,27 @@ def test_large_and_small_limits() -> None:
     assert tiny == pytest.approx(1e-9 * 7 / (200 - 7 - 1), rel=1e-3)
 
 
-def test_both_ways_meet_at_a_thousand() -> None:
-    for size, length in ((1000, 1000), (1000, 3000), (2000, 1000)):
+@pytest.mark.parametrize(("length", "size"), [(12, 5), (5, 5), (6, 5), (4, 9)])
+def test_very_weak_noise_follows_its_asymptote(length: int, size: int) -> None:
+    """Across the smallest penalty that is integrated, and ten decades below."""
+    over, under = (bayes.exact(1.0, scale * bayes._FAINT / size, size, length) for scale in (1.0, 0.25))
+    power = {12: 1.0, 5: 0.5, 6: 1.0, 4: 0.0}[length]
+    assert under / over == pytest.approx(0.25**power, rel=0.1 if length == 6 else 1e-3)
+    assert 0.0 < bayes.exact(1.0, 1e-300, size, length) <= under
+
+
+def test_weak_noise_with_as_many_pairs_as_coordinates_is_sampled() -> None:
+    """Where the equivalent's correction is no correction the mean is drawn, with an honest error bar."""
+    power, sizes = np.array([1.0, 3.0]), np.array([2.0, 2.0])
+    wild = bayes.equivalent(power, 1e-3, sizes, 4)[1]
+    risk, error = bayes.approximate(power, 1e-3, sizes, 4)
+    assert error < 0.05 * wild
+    mean, bar = trace_mean(np.repeat([0.5, 1.5], 2), 1e-3, 4, 100_000)
+    assert abs(risk - mean) < error + 3.0 * bar
+
+
+def test_both_ways_meet_in_large_dimensions() -> None:
+    for size, length in ((400, 400), (400, 1200), (900, 400)):
         near = bayes.equivalent(np.array([1.0]), 0.1, np.array([float(size)]), length)[0]
         assert near == pytest.approx(bayes.exact(1.0, 0.1, size, length), rel=1e-5)
 

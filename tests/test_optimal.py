@@ -265,7 +265,7 @@ def test_head_budget_is_a_water_filling(heads: int) -> None:
     )
     limit = Limit(p, heads, small=True)
     rng = np.random.default_rng(0)
-    ends = search(limit.objective, limit.total, [rng.normal(size=3 * heads) for _ in range(5)])
+    ends = search(limit.objective, limit.unit, [rng.normal(size=3 * heads) for _ in range(5)])
     budget = si.optimal.head_budget(p, heads)
     assert budget.loss == pytest.approx(ends[0].loss + sum(p.noise), rel=1e-9)
     np.testing.assert_allclose(limit.task_losses(ends[0].point) + p.noise, budget.task_loss, rtol=1e-5)

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 import spectral_icl as si
 import theory
 from spectral_icl import bayes as ridge
-from spectral_icl.emergence import predicted_emergence
+from spectral_icl.emergence import fall_delay, predicted_emergence
+from spectral_icl.emergence import race as full_race
 from spectral_icl.phases import EXIT, predicted_escape
-from spectral_icl.search import Attention
+from spectral_icl.search import Attention, Limit
 from theory import (
     bayes,
+    coalescence,
     emergence,
     escape,
     gradient,
@@ -34,11 +36,12 @@ from theory import (
     lower_bound,
     mirror_flow,
     plateau,
+    race,
     single_head,
 )
-from theory.__main__ import derivation
+from theory.__main__ import derivation, main
 from theory.derivation import Derivation, ProofError
-from theory.symbols import L, d, phi
+from theory.symbols import L
 
 ROOT = Path(__file__).parents[1]
 x, y = sp.symbols("x y", positive=True)
@@ -55,7 +58,7 @@ def value(expression: sp.Expr, **numbers: float) -> float:
 @pytest.mark.parametrize("name", theory.NAMES)
 def test_every_derivation_is_proved_and_printed(name: str) -> None:
     made = derivation(name)
-    proved = [step for step in made.steps if step.formula is not None and step.proof != "definition"]
+    proved = [step for step in made.steps if step.proved]
     assert len(proved) >= 5
     text, latex = made.to_text(), made.to_latex()
     assert text.startswith(f"{made.title}\n===")
@@ -64,6 +67,7 @@ def test_every_derivation_is_proved_and_printed(name: str) -> None:
     for opening, closing in (("{", "}"), (r"\begin{equation}", r"\end{equation}"), (r"\left", r"\right")):
         assert latex.count(opening) == latex.count(closing)
     assert latex.count(r"\item") == len(made.steps)
+    assert latex.count(r"{\small [") >= len(proved)
     for step in proved:  # nothing is "proved" by printing the same thing twice
         if isinstance(step.formula, sp.Equality):
             assert step.formula.lhs != step.formula.rhs, step.text
@@ -103,11 +107,51 @@ def test_command_prints_text_and_latex() -> None:
     assert latex.startswith(r"\section{Escape")
 
 
-def test_command_refuses_an_unknown_name() -> None:
-    done = command("entropy")
+def test_command_without_a_name_lists_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["theory"])
+    main()  # in this process, where most are proved already; exit status 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(theory.NAMES)
+    made = derivation("loss")
+    claims = [step for step in made.steps if step.formula is not None and step.proof != "definition"]
+    assert lines[0].split(maxsplit=1)[1] == f"{made.title} ({len(claims)} proved steps)"
+
+
+@pytest.mark.parametrize("names", [("entropy",), ("loss", "entropy"), ("all", "entropy")])
+def test_command_refuses_an_unknown_name(names: tuple[str, ...]) -> None:
+    done = command(*names)
     assert done.returncode == 2
-    assert "invalid choice: 'entropy'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "unknown name 'entropy'" in done.stderr
     assert done.stdout == ""
+
+
+def test_command_ends_quietly_when_its_reader_leaves() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "theory", "loss", "race"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == ""
+
+
+def test_definitions_are_not_proved_and_proofs_are_named() -> None:
+    step = Derivation("A small one", "nowhere")
+    step.say("Prose.")
+    step.define("A name.", x, y)
+    step.identity("A claim of {y}.", (x + y) ** 2, x**2 + 2 * x * y + y**2, how="by expanding {y}", y=y)
+    step.sign("A sign.", x**2 + y**2 - 2 * x * y, ">=", form=(x - y) ** 2)
+    assert [made.proved for made in step.steps] == [False, False, True, True]
+    assert "[by expanding y]" in step.to_text()
+    assert r"{\small [by expanding $y$]}" in step.to_latex()
+    assert r"{\small [since it equals $\left(x - y\right)^{2}$]}" in step.to_latex()
 
 
 @cache
@@ -347,6 +391,111 @@ def test_two_task_example_is_in_the_derivation() -> None:
     assert "costs 1.679, and 2.152 at the limit" in " ".join(derivation("plateau").to_text().split())
 
 
-def test_symbols_of_the_closed_forms() -> None:
-    assert single_head.mu_star.free_symbols == {d, phi, L}
-    assert head_per_task.omega_star == single_head.omega_star
+def test_limit_of_the_closed_forms() -> None:
+    """All entries of the head-per-task weights, of tasks with different sizes and noises."""
+    p = si.Problem.multitask(task_sizes=(4, 9), signal=(1.0, 0.5), noise=(0.1, 0.4), context_length=70)
+    found = si.optimal.head_per_task(p).weights
+    assert found is not None
+    at = single_head.disjoint(2, 2)
+    numbers = {L: p.context_length}
+    for i in range(2):
+        numbers |= {at["sizes"][i]: p.block_sizes[i], at["ratios"][i]: p.variance[i] / p.signal[i][i]}
+    ends = {weight: float(end.subs(numbers)) for weight, end in head_per_task.limit(at).items()}
+    for name, weights in (("omega", found.omega), ("mu", found.mu)):
+        expected = np.array([ends[weight] for weight in at[name]]).reshape(2, 2)
+        np.testing.assert_allclose(weights, expected, rtol=1e-12)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=40)
+def test_coalescing_heads(heads: int, blocks: int, tasks: int, small: bool, seed: int) -> None:
+    """The searched limit is the least loss over alpha and beta of the derived map and noise."""
+    heads = min(heads, blocks + 1)
+    rng = np.random.default_rng(seed)
+    p = si.Problem(
+        block_sizes=tuple(rng.integers(1, 9, blocks).tolist()),
+        signal=rng.uniform(0.2, 2.0, (tasks, blocks)),
+        noise=tuple(rng.uniform(0.05, 0.5, tasks)),
+        context_length=float(rng.uniform(10, 300)),
+        covariance=tuple(rng.uniform(0.5, 1.5, blocks)),
+    )
+    search = Limit(p, heads, small)
+    point = rng.normal(0, 0.6, heads * blocks)
+    base, basis = search.split(point)
+    reads = np.array(
+        coalescence.features(sp.Matrix(base), sp.Matrix(heads - 1, blocks, basis.ravel().tolist()))
+    )
+    reads = reads.astype(float) / np.sqrt(p.block_sizes)
+    noise, expected = float(coalescence.noise(sp.Matrix(base))), []
+    for power, variance in zip(np.asarray(p.signal), p.variance, strict=True):
+        # sum_b A_b (1 - T_b)^2 + (s / L) noise |(alpha, beta)|^2 is a least-squares problem
+        rows = np.vstack(
+            [np.sqrt(power)[:, None] * reads.T, np.sqrt(variance / p.context_length * noise) * np.eye(heads)]
+        )
+        target = np.append(np.sqrt(power), np.zeros(heads))
+        best = np.linalg.lstsq(rows, target, rcond=None)[0]
+        expected.append(float(((target - rows @ best) ** 2).sum()))
+    assert search.objective(point)[0] * search.unit == pytest.approx(sum(expected), rel=1e-10)
+    np.testing.assert_allclose(search.task_losses(point), expected, rtol=1e-10)
+    spread = Attention(p, heads).profile(base + 1e-3 * (search.weights(point) - base))[0]
+    np.testing.assert_allclose(spread, expected, rtol=1e-3)
+
+
+@given(positive, st.integers(1, 40), positive, st.floats(20, 500), st.floats(0.05, 1.0), st.floats(0.4, 2.0))
+@settings(max_examples=30)
+def test_curve_of_a_lone_head(
+    a: float, size: int, noise: float, length: float, c: float, kappa: float
+) -> None:
+    """Both rates, and the loss, at any point of the plane."""
+    p = si.Problem(block_sizes=(size,), signal=((a,),), noise=noise, context_length=length, covariance=kappa)
+    g = size * (a + noise) / a / length
+    for w, m in ((0.1, 0.3), (0.9, 0.5), (1.4, 1.1)):
+        at = si.State(np.array([[w / (kappa * size**0.5)]]), np.array([[m * size**0.5]]))
+        slope, unit = si.gradient(p, *at), 4 * c * kappa * a / size**0.5
+        found = [-2 * c * slope.omega[0, 0] / size / unit, -2 * slope.mu[0, 0] / unit]
+        rates = race.curve(*map(sp.Float, (w, m, g, kappa * c)))
+        np.testing.assert_allclose(found, [float(rate) for rate in rates], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("shrink", [1e-3, 1e-5])
+def test_rates_of_a_head_that_has_a_task(shrink: float) -> None:
+    """Of its small weights on another task, against the compiled gradient, to first order in these."""
+    p = si.Problem(
+        block_sizes=(6, 11),
+        signal=((1.3, 0.0), (0.0, 0.8)),
+        noise=(0.2, 0.3),
+        context_length=90,
+        covariance=(0.7, 1.4),
+    )
+    limit, c = si.optimal.head_per_task(p).weights, 0.4
+    assert limit is not None
+    mu_j = limit.mu[1, 1]
+    at = si.State(shrink * np.array([[0.8, 0.5], [0.6, 0.0]]), shrink * np.array([[0.9, 0.4], [0.7, 0.0]]))
+    at.omega[1, 1], at.mu[1, 1] = limit.omega[1, 1], mu_j
+    slope = si.gradient(p, *at)
+    c1, c2, n = emergence.rates(*map(sp.Float, (1.3, 6, 0.7, 1.5, 90, c)))
+    omega, mu = (float(values[1, 0]) for values in at)
+    taken = float(np.e) * 1.1 * mu_j**2 / 90
+    strayed = float(race.stray_rate(omega, mu, c1, c, 0.7, taken))
+    held = float(race.stray_mu_rate(mu, at.mu[:, 0].sum(), omega, c2, n))
+    assert -2 * c * slope.omega[1, 0] / 6 == pytest.approx(strayed, rel=20 * shrink)
+    assert -2 * slope.mu[1, 0] == pytest.approx(held, rel=20 * shrink)
+    assert float(c1) * mu > 1.05 * strayed  # the hold is no small correction
+
+
+@pytest.mark.parametrize("length", [15.0, 200.0])
+def test_time_of_a_leader_is_bracketed(length: float) -> None:
+    """The full race of three heads on one task, between the lone head's times with n and with n S."""
+    p = si.Problem(block_sizes=(5,), signal=((1.0,),), noise=0.6, context_length=length)
+    start = si.State(1e-4 * np.array([[1.0], [0.8], [0.5]]), 1e-4 * np.array([[2.0], [1.7], [1.9]]))
+    c1, c2, n = emergence.rates(*map(sp.Float, (1, 5, 1, 1.6, length, 0.5)))
+    share = float(start.mu.sum() / start.mu[0, 0])
+    low, high = (
+        float(sp.re(emergence.time(sp.Float(1e-4), sp.Float(2e-4), c1, c2, n * f).evalf(30)))
+        for f in (1, share)
+    )
+    forecast = full_race(p, start, 0.5)[0]
+    assert forecast.time is not None
+    found = forecast.time - fall_delay(5 * 1.6 / length, 0.5) / (float(c1) * 5**0.5)
+    assert forecast.head == 0
+    assert low * 1.001 < found < high * 0.999

@@ -15,9 +15,11 @@ NAMES = (
     "lower_bound",
     "head_budget",
     "plateau",
+    "coalescence",
     "gradient_step",
     "bayes",
     "emergence",
+    "race",
     "escape",
     "length_generalisation",
 )

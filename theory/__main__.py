@@ -1,14 +1,20 @@
-"""Print derivations: ``python -m theory NAME``."""
+"""List the derivations, or print some: ``python -m theory [NAME ...]``."""
 
 from __future__ import annotations
 
 import argparse
+import signal
+from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from theory import NAMES
-from theory.derivation import Derivation
+
+if TYPE_CHECKING:
+    from theory.derivation import Derivation
 
 
+@cache
 def derivation(name: str) -> Derivation:
     """The proved derivation of that name."""
     made: Derivation = import_module(f"theory.{name}").derive()
@@ -18,18 +24,23 @@ def derivation(name: str) -> Derivation:
 def main() -> None:
     """Parse the command line, prove, print."""
     parser = argparse.ArgumentParser(
-        prog="python -m theory", description="Prove a derivation and print it as text and as LaTeX."
+        prog="python -m theory",
+        description="Prove derivations and print them as text and as LaTeX, or list all if none is named.",
     )
-    parser.add_argument("name", nargs="*", choices=[*NAMES, "all"], help=f"{', '.join(NAMES)}, or all")
+    parser.add_argument("name", nargs="*", help=f"{', '.join(NAMES)}, or all")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--text", action="store_true", help="text alone")
     form.add_argument("--latex", action="store_true", help="LaTeX alone")
     arguments = parser.parse_args()
+    for name in arguments.name:
+        if name not in (*NAMES, "all"):
+            parser.exit(2, f"{parser.prog}: unknown name {name!r}; choose from {', '.join(NAMES)}, all\n")
     names = NAMES if not arguments.name or "all" in arguments.name else arguments.name
     for name in names:
         made = derivation(name)
         if not arguments.name:
-            print(f"{name:22} {made.title} ({len(made.steps)} steps, proved)")
+            proved = sum(step.proved for step in made.steps)
+            print(f"{name:22} {made.title} ({proved} proved steps)", flush=True)
             continue
         if not arguments.latex:
             print(made.to_text(), end="\n\n")
@@ -38,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once, without a traceback
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main()

@@ -11,6 +11,9 @@ import sympy as sp
 from sympy.core.relational import Relational
 
 _WIDTH = 100
+_DEFINITION = "definition"
+_PLAIN = "left minus right simplifies to zero"
+_WRITTEN_OUT = "left minus right is zero once its names are written out"
 _SIGNS: dict[str, tuple[str, type[Relational]]] = {
     ">": ("is_positive", sp.Gt),
     ">=": ("is_nonnegative", sp.Ge),
@@ -27,13 +30,19 @@ class ProofError(AssertionError):
 class Step:
     """One step: a sentence, perhaps a formula, and how the formula was proved.
 
-    ``text`` is a template; ``names`` are the expressions in its braces, set as plain text or as LaTeX.
+    ``text`` and ``proof`` are templates; ``names`` are the expressions in their braces, set as plain text or
+    as LaTeX.
     """
 
     text: str
     names: dict[str, sp.Basic]
     formula: sp.Basic | None = None
     proof: str = ""
+
+    @property
+    def proved(self) -> bool:
+        """Whether it makes a claim in a formula: prose and definitions do not."""
+        return self.formula is not None and self.proof != _DEFINITION
 
 
 @dataclass
@@ -50,7 +59,7 @@ class Derivation:
 
     def define(self, text: str, left: sp.Basic, right: sp.Expr, **names: sp.Basic) -> sp.Expr:
         """Introduce a name for an expression; nothing is claimed. Returns the expression."""
-        self.steps.append(Step(text, names, sp.Eq(left, right, evaluate=False), "definition"))
+        self.steps.append(Step(text, names, sp.Eq(left, right, evaluate=False), _DEFINITION))
         return right
 
     def identity(
@@ -61,18 +70,20 @@ class Derivation:
         *,
         by: Callable[[sp.Expr], sp.Expr] = sp.simplify,
         shown: sp.Basic | None = None,
+        how: str = "",
         **names: sp.Basic,
     ) -> sp.Expr:
         """Claim left = right: the difference, evaluated and simplified ``by``, must be exactly zero.
 
-        ``shown`` replaces the left side in print, for an unevaluated integral or a name. Returns ``right``.
+        ``shown`` replaces the left side in print, for an unevaluated integral or a name, and ``how`` the
+        account of the proof, where it takes more than to simplify. Returns ``right``.
         """
         difference = sp.sympify(left - right).doit()
         rest = by(difference)
         if rest != 0 and sp.simplify(sp.expand(rest)) != 0:
             raise ProofError(f"{self.title}: {text}\n  left - right = {rest}, which is not zero")
         formula = sp.Eq(left if shown is None else shown, right, evaluate=False)
-        self.steps.append(Step(text, names, formula, "left minus right simplifies to zero"))
+        self.steps.append(Step(text, names, formula, how or (_PLAIN if by is sp.simplify else _WRITTEN_OUT)))
         return right
 
     def sign(
@@ -97,8 +108,8 @@ class Derivation:
         if getattr(certificate, attribute) is not True:
             raise ProofError(f"{self.title}: {text}\n  the sign of {certificate} is not established")
         formula = shape(expression if shown is None else shown, 0, evaluate=False)
-        how = "by the signs of its symbols" if form is None else f"since it equals {certificate}"
-        self.steps.append(Step(text, names, formula, how))
+        how = "by the signs of its symbols" if form is None else "since it equals {certificate}"
+        self.steps.append(Step(text, {**names, "certificate": certificate}, formula, how))
 
     def minimum(self, text: str, function: sp.Expr, at: sp.Symbol, point: sp.Expr, **names: sp.Basic) -> None:
         """Claim that a function of one symbol is least at ``point``: f' = 0 there and f'' > 0 everywhere."""
@@ -110,30 +121,30 @@ class Derivation:
             raise ProofError(f"{self.title}: {text}\n  the sign of f'' = {bend} is not established")
         least = sp.simplify(function.subs(at, point))
         formula = sp.Ge(function, least, evaluate=False)
-        proof = (
-            f"equality at {at} = {point}, where the derivative vanishes; the second derivative is positive"
-        )
-        self.steps.append(Step(text, names, formula, proof))
+        proof = "equality at {point}, where the derivative vanishes; the second derivative is positive"
+        where = sp.Eq(at, point, evaluate=False)
+        self.steps.append(Step(text, {**names, "point": where}, formula, proof))
 
     def to_text(self) -> str:
         """The derivation as plain text."""
         parts = [f"{self.title}\n{'=' * len(self.title)}\n{fill(self.reference, _WIDTH)}"]
         for number, step in enumerate(self.steps, 1):
-            words = step.text.format(**{key: _line(value) for key, value in step.names.items()})
+            named = {key: _line(value) for key, value in step.names.items()}
+            words = step.text.format(**named)
             parts.append(fill(f"{number}. {words}", _WIDTH, subsequent_indent="   "))
             if step.formula is not None:
                 parts.append(indent(_line(step.formula), "       "))
-                parts.append(f"   [{step.proof}]")
+                parts.append(f"   [{step.proof.format(**named)}]")
         return "\n".join(parts)
 
     def to_latex(self) -> str:
         """The derivation as a LaTeX section (needs amsmath)."""
         parts = [f"\\section{{{self.title}}}", f"\\emph{{{_escaped(self.reference)}}}", "\\begin{enumerate}"]
         for step in self.steps:
-            parts.append("\\item " + _prose(step))
+            parts.append("\\item " + _prose(step.text, step.names))
             if step.formula is not None:
                 parts.append(f"\\begin{{equation}}\n{sp.latex(step.formula)}\n\\end{{equation}}")
-                parts.append(f"% proof: {step.proof}")
+                parts.append(f"{{\\small [{_prose(step.proof, step.names)}]}}")
         return "\n".join([*parts, "\\end{enumerate}"])
 
 
@@ -145,13 +156,13 @@ def _line(formula: sp.Basic) -> str:
     return str(sp.sstr(formula))
 
 
-def _prose(step: Step) -> str:
-    """The sentence of a step in LaTeX, its names as inline formulas."""
+def _prose(text: str, names: dict[str, sp.Basic]) -> str:
+    """A template in LaTeX, its names as inline formulas."""
     parts = []
-    for words, name, _, _ in Formatter().parse(step.text):
+    for words, name, _, _ in Formatter().parse(text):
         parts.append(_escaped(words))
         if name is not None:
-            parts.append(f"${sp.latex(step.names[name])}$")
+            parts.append(f"${sp.latex(names[name])}$")
     return "".join(parts)
 
 

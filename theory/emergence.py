@@ -154,6 +154,7 @@ def derive() -> Derivation:
         orbit.subs(constant, start).subs(tidy),
         A * w * (1 - x0 * (w0 / w) ** (1 / p)),
         by=_positive_powers,
+        how="powers of products of positive numbers taken apart",
         shown=m,
         start=sp.Tuple(w0, m0),
         A=sp.Eq(A, slope),
@@ -223,6 +224,7 @@ def derive() -> Derivation:
         -travel.subs(w, at_v) * sp.diff(at_v, v),
         p * v ** (p - 1) / (1 - x0 * v) / (c1 * A * w0),
         by=_positive_powers,
+        how="powers of products of positive numbers taken apart",
         shown=-sp.Derivative(w, v) / (c1 * w * m),
         travel=1 / (c1 * w * m),
         w=w,
@@ -247,23 +249,47 @@ def derive() -> Derivation:
         sp.rf(1, k) * sp.rf(p, k) / (sp.rf(1 + p, k) * sp.factorial(k)),
         p / (p + k),
         by=lambda e: sp.gammasimp(e.rewrite(sp.gamma)),
+        how="rising factorials written with the gamma function",
         series=series,
         minus=sp.Eq(x0, -1),
         one=sp.Eq(x0, 1),
     )
-    T_of = sp.Function("T")(w0, m0)
+    F, z = sp.Function("F"), sp.Symbol("z", real=True)
     step.identity(
-        "This is the emergence time from {start}; the head for which it is least is predicted to win.",
-        time(w0, m0, c1, c2, n).subs(tidy),
-        series / (c1 * A * w0),
-        shown=T_of,
+        "So the function, {F} for short, obeys an equation of first order, {equation}: on the power {k} its "
+        "left side multiplies the coefficient by {factor}, and the right side is geometric.",
+        (k + p) * sp.rf(1, k) * sp.rf(p, k) / (sp.rf(1 + p, k) * sp.factorial(k)),
+        p,
+        by=lambda e: sp.gammasimp(e.rewrite(sp.gamma)),
+        how="rising factorials written with the gamma function",
+        shown=(k + p) * sp.Symbol("F_k"),
+        F=F(z),
+        equation=sp.Eq(z * sp.Derivative(F(z), z) + p * F(z), p / (1 - z), evaluate=False),
+        k=k,
+        factor=k + p,
+    )
+    T_of = sp.Function("T")(w0, m0)
+    named_F = time(w, m, c1, c2, n).replace(sp.hyper, lambda _, __, argument: F(argument))
+    share, argument = c1 / (c1 + n), 1 - m / (slope * w)
+    rising = share * (1 / (1 - argument) - F(argument)) / argument
+    step.identity(
+        "The emergence time from {start} is thus {T_is}. Indeed it falls at unit rate along the flow with "
+        "noise, and vanishes where {w} diverges, on the ray. The head for which it is least is predicted to "
+        "win.",
+        _along(named_F, flow).replace(sp.Subs, lambda *_: rising),
+        sp.Integer(-1),
+        shown=sp.Derivative(sp.Function("T")(w, m), t),
+        how="with the derivative of F from its equation",
         start=sp.Tuple(w0, m0),
+        T_is=sp.Eq(T_of, series / (c1 * A * w0), evaluate=False),
+        w=w,
     )
     step.identity(
         "Without noise {p} and the function is elementary: the logarithm of above.",
         sp.hyperexpand(time(w0, m0, c1, c2, n).subs(n, 0)),
         time_without_noise(w0, m0, c1, c2),
         by=lambda e: sp.simplify(sp.expand_log(e)),
+        how="logarithms of products of positive numbers taken apart",
         shown=sp.Limit(T_of, n, 0),
         p=sp.Eq(p, 1),
     )

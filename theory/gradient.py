@@ -137,6 +137,9 @@ def hessian(at: dict[str, sp.Matrix]) -> sp.Matrix:
     return upper.col_join(lower)
 
 
+_HOW = "entry by entry, at three heads, two blocks and two tasks and at one of each"
+
+
 def _case(heads: int, blocks: int, tasks: int) -> Tables:
     """The tables of a case, with the loss of `theory.loss`, its unknowns in one list, and `hessian`."""
     at = symbols(heads, blocks, tasks)
@@ -168,7 +171,7 @@ def derive() -> Derivation:
     ) -> None:
         """Claim that the derivative of a value by the unknowns is the formula."""
         shown = sp.Derivative(value, *unknowns, evaluate=False)
-        step.identity(text, slope(value, *unknowns), formula, by=everywhere, shown=shown, **names)
+        step.identity(text, slope(value, *unknowns), formula, by=everywhere, how=_HOW, shown=shown, **names)
 
     step.say(
         "Heads are numbered {h}, {k}, {j}, blocks {b}, {b2}, and tasks {i}, {i2}; {delta} is 1 for equal "
@@ -191,7 +194,9 @@ def derive() -> Derivation:
     step.define("Overlap of two heads.", E[h, k], OVERLAP)
     step.define("What the heads together fail to read off.", R[i, b], RESIDUAL)
     step.define("Coupling of two heads through the noise of all tasks.", C[h, k], COUPLING)
-    step.identity("In these terms the loss, summed over tasks, reads as follows.", total, LOSS, by=everywhere)
+    step.identity(
+        "In these terms the loss, summed over tasks, reads as follows.", total, LOSS, by=everywhere, how=_HOW
+    )
     slope_is(
         "The chain rule needs four derivatives. An overlap is tilted by both its heads.",
         E[h, k],

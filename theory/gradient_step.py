@@ -176,13 +176,13 @@ def _best(proof: Derivation, coordinate: sp.Expr) -> None:
 
 
 def _attention(proof: Derivation) -> None:
-    """Where the step stands among the effective dimensions of attention."""
+    """Where the step stands among the effective dimensions of decomposable attention at large L."""
     bound = A * (1 - T) ** 2 + A * phi / L * d * T**2
     least = 1 / (1 + d * phi / L)
     proof.minimum(
-        "Large-L attention that reads off {T} of the block has at least the loss below, since its overlaps "
-        "make at least the noise {d} {square}. It is the loss of the step without {term}: how much the "
-        "read-off itself fluctuates, which the large-L loss leaves out.",
+        "Decomposable attention that reads off {T} of the block has at least the large-L loss below, since "
+        "its overlaps make at least the noise {d} {square}. It is the loss of the step without {term}: how "
+        "much the read-off itself fluctuates, which the large-L loss leaves out.",
         bound,
         T,
         least,
@@ -192,7 +192,8 @@ def _attention(proof: Derivation) -> None:
         term=A * T**2 / L,
     )
     proof.identity(
-        "In terms of the effective dimension {X}, the bound on attention is {X_is}.",
+        "In terms of the effective dimension {X}, the bound on decomposable attention under the "
+        "large-L loss is {X_is}.",
         bound.subs(T, least),
         task_loss(A, phi, d),
         shown=sp.Subs(task_loss(A, phi, X), X, d),

@@ -242,6 +242,7 @@ def _winner(step: Derivation) -> None:
         (fast + slow).subs(m, bulk),
         jacobian.trace(),
         by=lambda rest: sp.expand(sp.numer(sp.together(rest))),
+        how="the numerator of the difference over a common denominator vanishes",
         shown=sp.Add(*named),
     )
     step.identity(

@@ -113,6 +113,7 @@ def _closure(step: Derivation) -> None:
         along(c * k * q),
         omega_rate(omega, G, D, c),
         by=lambda gap: _rooted(gap, omega, c * k * q, k**2 - q**2, c * (k**2 + q**2)),
+        how="in terms of the factors; the radicand is a square",
         shown=_rate(omega),
         imbalance=imbalance,
     )
@@ -121,6 +122,7 @@ def _closure(step: Derivation) -> None:
         along(o * v),
         mu_rate(mu, g, D),
         by=lambda gap: _rooted(gap, mu, o * v, v**2 - o**2, v**2 + o**2),
+        how="in terms of the factors; the radicand is a square",
         shown=_rate(mu),
         imbalance=sp.Eq(D, sp.Abs(v**2 - o**2)),
     )
