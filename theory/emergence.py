@@ -27,6 +27,22 @@ def time_without_noise(omega0: sp.Expr, mu0: sp.Expr, c1: sp.Expr, c2: sp.Expr) 
     return sp.log(c2 * omega0 / (c1 * mu0)) / (c2 * omega0 - c1 * mu0)
 
 
+def first_task(
+    at: dict[str, sp.Matrix], omegas: list[sp.Symbol], mus: list[sp.Symbol]
+) -> dict[sp.Symbol, sp.Expr]:
+    """Plain names for the first of two disjoint tasks, and for what two heads have on it."""
+    return {
+        at["sizes"][0]: d,
+        at["kappas"][0]: kappa,
+        at["noises"][0]: s - a,
+        at["powers"][0, 0]: a,
+        at["powers"][0, 1]: 0,
+        at["powers"][1, 0]: 0,
+        **dict(zip(at["omega"][:, 0], omegas, strict=True)),
+        **dict(zip(at["mu"][:, 0], mus, strict=True)),
+    }
+
+
 def derive() -> Derivation:
     """From the loss to the quadratic warm-up, its orbits, and the time they take to infinity."""
     step = Derivation(
@@ -41,18 +57,7 @@ def derive() -> Derivation:
 
     # Two heads, two tasks and their blocks are enough to see what interacts with what.
     at = symbols(2, 2, 2)
-    names = {
-        at["sizes"][0]: d,
-        at["kappas"][0]: kappa,
-        at["noises"][0]: s - a,
-        at["powers"][0, 0]: a,
-        at["powers"][0, 1]: 0,
-        at["powers"][1, 0]: 0,
-        at["omega"][0, 0]: w,
-        at["mu"][0, 0]: m,
-        at["omega"][1, 0]: w_k,
-        at["mu"][1, 0]: m_k,
-    }
+    names = first_task(at, [w, w_k], [m, m_k])
     loss = sum(task_losses(at)).subs(names)
     shrink = {x: eps * x for x in [*at["omega"].subs(names), *at["mu"].subs(names)]}
     omega_rate = -2 * c * w * (sp.diff(loss, w) / d).subs(shrink, simultaneous=True)

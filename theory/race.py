@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from theory.derivation import Derivation, ProofError
-from theory.emergence import rates
+from theory.emergence import first_task, rates
 from theory.loss import symbols, task_losses
 from theory.symbols import L, a, c, d, kappa, phi, s, t
 
@@ -53,18 +53,7 @@ def _rivals(step: Derivation) -> None:
     """Two heads in two tasks: one of them may have taken the second task."""
     at, eps = symbols(2, 2, 2), sp.Symbol("epsilon", positive=True)
     w, m, w_k, m_k = sp.symbols("omega mu omega_k mu_k", positive=True)
-    names = {
-        at["sizes"][0]: d,
-        at["kappas"][0]: kappa,
-        at["noises"][0]: s - a,
-        at["powers"][0, 0]: a,
-        at["powers"][0, 1]: 0,
-        at["powers"][1, 0]: 0,
-        at["omega"][0, 0]: w,
-        at["mu"][0, 0]: m,
-        at["omega"][1, 0]: w_k,
-        at["mu"][1, 0]: m_k,
-    }
+    names = first_task(at, [w, w_k], [m, m_k])
     loss = sum(task_losses(at)).subs(names)
     own, strength = at["omega"][0, 1], sp.Symbol("mu_j", positive=True)
     variance = sp.Symbol("s_j", positive=True)
