@@ -30,6 +30,7 @@ _RTOL = 1e-6  # of the race; its neglected terms are larger
 _MOST = 20_000  # evaluations of a race's field; a usual one takes hundreds
 _NOISE, _SCALES = 1e3, (1e-3, 1e3)  # largest d phi / L, and range of kappa c, of a fall
 _SLOW = "the warm-up is too slow to be timed"
+_UNRESOLVED = "the race could not be followed"
 _EXTREME = "the problem is too extreme for a forecast"
 
 
@@ -256,16 +257,19 @@ def _divergences(
         open_signs = State(signs.omega[:, left], signs.mu[:, left])
         running = _Race(made.only(left), open_signs, extra, damping[:, left])
         y = np.append(state[:, :, left], now)
+        remark = _SLOW
         try:
             with np.errstate(all="ignore"):
                 run = solve_ivp(
                     running.field, (0.0, 1e4), y, "LSODA", rtol=_RTOL, atol=_RTOL, events=running.unresolved
                 )
-        except (_TooSlowError, ValueError):  # the latter: the event's root is lost at a race's very start
+        except _TooSlowError:
             run = None
+        except ValueError:  # the root of the event is lost when it lies at the very start
+            run, remark = None, _UNRESOLVED
         if run is None or run.status != 1:
             for task in left:
-                found[task] = (None, None, _SLOW)
+                found[task] = (None, None, remark)
             break
         y = run.y[:, -1]
         now = float(y[-1])

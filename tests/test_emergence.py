@@ -91,6 +91,21 @@ def test_the_divergence_is_bracketed_by_closed_forms() -> None:
         assert low * 0.999 < (forecast.time or 0.0) < high * 1.001
 
 
+def test_a_race_that_restarts_on_its_event_is_not_an_error() -> None:
+    """One head for two tasks: the second race begins where the first was decided."""
+    p = si.Problem.multitask(
+        task_sizes=(20, 20), signal=(5.993, 0.3433), noise=0.1, context_length=100.0, covariance=(2.0, 0.5)
+    )
+    start = si.State(
+        np.array([[1.1957825883e-07, 5.3620055382e-08]]), np.array([[2.0482614805e-08, 3.440934e-09]])
+    )
+    for c in np.geomspace(0.05, 1.0, 40):
+        first, second = race(p, start, float(c))
+        assert first.head == 0
+        assert second.time is None
+        assert second.remark
+
+
 def test_signs_do_not_matter_where_they_agree() -> None:
     p = si.Problem.multitask(task_sizes=(10, 14), signal=(1.0, 2.0), noise=0.1, context_length=200)
     start = si.initial.dominant(p, heads=2, scale=1e-3, margin=1.0, seed=1)
