@@ -3,10 +3,10 @@
 With Gaussian coefficients the posterior mean is ridge regression, and the risk (query noise excluded) is the
 trace of the posterior covariance against that of the covariates,
 
-    R = E tr T (I + Z^T Z T / sigma^2)^-1,   T = diag(A_b / d_b on the d_b coordinates of block b),  Z (L, d)
-    normal:
+    R = E tr T (I + Z^T Z T / sigma^2)^-1,   T = diag(A_b / d_b on the d_b coordinates of block b),
 
-a mean over Wishart matrices. `exact` has it for equal prior variances, `equivalent` for any.
+a mean over normal Z (L, d). `exact` has it for equal prior variances, `equivalent` for any in large
+dimensions, and `approximate` says which of the latter and a sampled mean to trust.
 """
 
 from __future__ import annotations

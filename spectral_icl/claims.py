@@ -11,23 +11,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spectral_icl import factors, softmax
+from spectral_icl import softmax
 from spectral_icl.emergence import size_of_start
-from spectral_icl.evidence import (
-    Evidence,
-    Hypotheses,
-    Measured,
-    Trial,
-    UnmeasurableError,
-    agreement,
-    excess,
-)
+from spectral_icl.evidence import Evidence, excess
 from spectral_icl.optimal import gain, head_budget, minimise, rank, single_head
 from spectral_icl.parametrization import Factored
 from spectral_icl.phases import BALANCED, Escape
 from spectral_icl.problem import Problem
 from spectral_icl.reduced import State, loss
 from spectral_icl.validation import LARGEST, Floats
+from spectral_icl.verdict import Hypotheses, Measured, Trial, UnmeasurableError, agreement
 
 RESOLVED = 1e-5  # what the end of a flow resolves of a loss, and of a ratio of losses
 ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
@@ -112,7 +105,7 @@ def _monotone(e: Evidence) -> Trial:
 @_claim("sign-conservation", "Balanced weights keep the sign of every omega and mu.", f"{CSWY}; mirror flow")
 def _signs(e: Evidence) -> Trial:
     def measure() -> Measured:
-        flips = factors.compare(e.flow, e.kernel).flips if e.trained_factors[1] else 0
+        flips = e.factors.flips if e.trained_factors[1] else 0
         for start, path in zip(e.start, e.flow(e.flow.trajectory.refined(4)), strict=True):
             # an entry that reaches 0 from elsewhere has underflowed, not crossed
             crossed = (path * np.sign(start) < 0.0) | ((start == 0.0) & (path != 0.0))
@@ -130,7 +123,7 @@ def _signs(e: Evidence) -> Trial:
 )
 def _imbalance(e: Evidence) -> Trial:
     def measure() -> Measured:
-        found = factors.compare(e.flow, e.kernel)
+        found = e.factors
         bar = PATH * e.rtol
         detail = f"relative drift {found.drift:.1e}, distance of paths {found.distance:.1e}, below {bar:g}"
         worst = max(found.drift, found.distance)

@@ -128,7 +128,7 @@ def verify(
     for name in claims:
         choice("--claim", name, theorems.names())
     results = []
-    with _log_on_stderr(), _progress(cases) as bar:
+    with _log_on_stderr(), _progress(cases, as_json or not sys.stdout.isatty()) as bar:
         for case in bar:
             results.append(verify.verify(case, claims or None, prompts, seed))
             if not as_json:  # as they come, so that an interrupt loses none
@@ -214,9 +214,9 @@ def _fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _progress(cases: list[Case]) -> AbstractContextManager[Iterable[Case]]:
-    """A bar over the cases, on a terminal; nothing at all elsewhere."""
-    if not sys.stderr.isatty():
+def _progress(cases: list[Case], wanted: bool) -> AbstractContextManager[Iterable[Case]]:
+    """A bar over the cases on a terminal, if it is wanted there; nothing at all elsewhere."""
+    if not (wanted and sys.stderr.isatty()):
         return nullcontext(cases)
     return click.progressbar(cases, file=sys.stderr, item_show_func=lambda case: case.name if case else "")
 

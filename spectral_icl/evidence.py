@@ -1,14 +1,13 @@
-"""What a theorem check is made of: a flow and its surroundings, computed once, and the shape of a verdict."""
+"""What the claims of the theory are checked on: a flow and its surroundings, each computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 
 import numpy as np
 
+from spectral_icl import factors
 from spectral_icl.emergence import one_sign, size_of_start
 from spectral_icl.flow import gradient_flow
 from spectral_icl.optimal import Benchmark, Optimum, head_per_task, lower_bound, minimise
@@ -17,6 +16,7 @@ from spectral_icl.problem import Problem
 from spectral_icl.reduced import State, loss
 from spectral_icl.solution import IntegrationError, Outcome, Solution
 from spectral_icl.validation import Floats
+from spectral_icl.verdict import Hypotheses, UnmeasurableError
 
 REST = 1e-12  # first-order optimality at which a balanced flow has converged
 FOREVER = 1e14  # time by which it has
@@ -27,91 +27,6 @@ _SLOWEST = 1e-6  # key scale from which a flow that hardly moves has come to res
 _LOST = 1e-8  # share of the loss below which what is not noise has lost too many digits
 _LEAD = 1e-3  # least relative lead of a dominant head
 _MOVED = 1e-6  # relative fall of the loss that is one
-
-
-class Verdict(Enum):
-    """What a check found."""
-
-    HOLDS = "holds"
-    FAILS = "fails"
-    NOT_APPLICABLE = "not applicable"
-
-
-class UnmeasurableError(Exception):
-    """A claim that could not be measured on this problem, for a reason that is no hypothesis of it."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured for a claim, beside what the theory says.
-
-    Attributes
-    ----------
-    measured, predicted : float
-    margin : float
-        Room left before the claim fails, as a fraction of what it allows: 1 exact, 0 at the edge, negative
-        failed.
-    error : float
-        Standard error of ``measured`` if it was sampled, else 0.
-    detail : str
-        What the numbers are.
-    """
-
-    measured: float
-    predicted: float
-    margin: float
-    error: float = 0.0
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One claim of the theory, tested on one problem and start.
-
-    Attributes
-    ----------
-    claim : str
-        Its name.
-    statement : str
-        What it says.
-    reference : str
-        Where it is from.
-    verdict : Verdict
-        Not applicable if a hypothesis is not met, whatever was measured.
-    reason : str
-        The hypotheses that are not met, or why nothing could be measured; else what the numbers are.
-    measured, predicted, margin, error : float or None
-        See `Measured`; None if nothing was measured.
-    hypotheses : tuple of (str, bool)
-        All that the claim supposes, and whether it is so.
-    """
-
-    claim: str
-    statement: str
-    reference: str
-    verdict: Verdict
-    reason: str
-    measured: float | None
-    predicted: float | None
-    margin: float | None
-    error: float | None
-    hypotheses: tuple[tuple[str, bool], ...]
-
-
-Hypotheses = list[tuple[str, bool]]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A claim put to the test: what it needs to be measured at all, what it supposes, and the measurement.
-
-    A hypothesis in ``supposes`` may be broken and the claim still measured, to see what happens then;
-    without one in ``needs`` there is nothing to measure.
-    """
-
-    needs: Hypotheses
-    supposes: Hypotheses
-    measure: Callable[[], Measured]
 
 
 @dataclass
@@ -145,6 +60,11 @@ class Evidence:
             if error.solution is None:
                 raise
             return error.solution
+
+    @cached_property
+    def factors(self) -> factors.Comparison:
+        """The flow of k, q, o and v beside that of omega and mu."""
+        return factors.compare(self.flow, self.kernel)
 
     @cached_property
     def bound(self) -> Benchmark:
@@ -263,12 +183,6 @@ class Evidence:
     def theorem(self) -> Hypotheses:
         """What the theorems on task allocation and convergence suppose of the start."""
         return [self.balanced, self.signs, self.dominated, self.small]
-
-
-def agreement(measured: float, predicted: float, tolerance: float) -> float:
-    """Margin of a claim that two numbers agree within a relative tolerance."""
-    off = abs(measured - predicted) / abs(predicted) if predicted else abs(measured)
-    return 1.0 - off / tolerance if np.isfinite(off) else -np.inf
 
 
 def excess(losses: Floats, problem: Problem) -> Floats:

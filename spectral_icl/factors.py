@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.evidence import UnmeasurableError
 from spectral_icl.parametrization import Balanced, Factored, Merged
 from spectral_icl.reduced import gradient
 from spectral_icl.solution import Solution
 from spectral_icl.validation import Floats
+from spectral_icl.verdict import UnmeasurableError
 
 _FAINT = 1e-10  # below which the sign of a balanced weight is lost to the integration's error
 _LONGEST = 1e6  # time over which an explicit integration is tried

@@ -205,8 +205,8 @@ def bayes(problem: Problem) -> Benchmark:
     """The Bayes risk: ridge regression with the true prior, which no predictor beats.
 
     Exact at finite L and d for a task whose coefficients have equal prior variance times eigenvalue (one
-    block, for example), see `spectral_icl.bayes.exact`; otherwise, and for d and L both above a thousand,
-    the deterministic equivalent with its first correction, whose ``error`` is then given.
+    block, for example), see `spectral_icl.bayes.exact`; otherwise, and for large d and L, the deterministic
+    equivalent with its first correction, or a sampled mean where that fails, with its ``error``.
 
     Raises
     ------

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.claims import CLAIMS, Claim
-from spectral_icl.evidence import Check as Check
-from spectral_icl.evidence import Evidence, Hypotheses, UnmeasurableError
-from spectral_icl.evidence import Verdict as Verdict
+from spectral_icl.evidence import Evidence
 from spectral_icl.parametrization import Balanced, Parametrization
 from spectral_icl.problem import Problem
 from spectral_icl.reduced import State, state
 from spectral_icl.solution import Solution
 from spectral_icl.validation import ProblemError, choice, integer, number, sequence
+from spectral_icl.verdict import Check as Check
+from spectral_icl.verdict import Hypotheses, UnmeasurableError
+from spectral_icl.verdict import Verdict as Verdict
 
 
 def check(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import spectral_icl as si
-from spectral_icl import claims, evidence, factors, softmax
+from spectral_icl import claims, evidence, factors, softmax, verdict
 from spectral_icl.theorems import Check, Verdict, check, names
 
 HOLDS, FAILS, NOT_APPLICABLE = Verdict.HOLDS, Verdict.FAILS, Verdict.NOT_APPLICABLE
@@ -335,7 +335,7 @@ def test_error_bars_decide_but_do_not_excuse(
     e = doctored(two_tasks)
     states = [e.start, e.start]
     if holds is None:
-        with pytest.raises(evidence.UnmeasurableError, match="undecided with"):
+        with pytest.raises(verdict.UnmeasurableError, match="undecided with"):
             claims._compared(two_tasks, states, e)
     else:
         assert (claims._compared(two_tasks, states, e).margin > 0.0) == holds

@@ -220,6 +220,13 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], message: str) -> None
     assert message in err
 
 
+def test_help_lists_every_claim() -> None:
+    _, out, _ = run("verify", "--help")
+    listed = re.sub(r"\s+", " ", out)
+    for name in theorems.names():
+        assert re.search(rf"{name}[,.]", listed)
+
+
 def test_optimal_table_and_json() -> None:
     status, out, err = run("optimal")
     assert (status, err) == (0, "")
