@@ -164,18 +164,23 @@ def symbolic(heads: int, blocks: int, tasks: int) -> tuple[list[sp.Symbol], Any]
     return order, sp.lambdify(order, made, "numpy", cse=True)
 
 
-@given(st.sampled_from([(1, 1, 1), (2, 1, 2), (2, 2, 1), (2, 2, 2), (3, 2, 2)]), st.integers(0, 2**32 - 1))
-@settings(max_examples=40)
-def test_kernels_are_the_derived_expressions(size: tuple[int, int, int], seed: int) -> None:
-    heads, blocks, tasks = size
-    rng = np.random.default_rng(seed)
-    p = si.Problem(
+def overlapping(rng: np.random.Generator, blocks: int, tasks: int) -> si.Problem:
+    """A problem whose tasks share every block, anisotropic."""
+    return si.Problem(
         block_sizes=tuple(rng.integers(1, 9, blocks).tolist()),
         signal=rng.uniform(0.2, 2.0, (tasks, blocks)),
         noise=tuple(rng.uniform(0.05, 0.5, tasks)),
         context_length=float(rng.uniform(10, 300)),
         covariance=tuple(rng.uniform(0.5, 1.5, blocks)),
     )
+
+
+@given(st.sampled_from([(1, 1, 1), (2, 1, 2), (2, 2, 1), (2, 2, 2), (3, 2, 2)]), st.integers(0, 2**32 - 1))
+@settings(max_examples=40)
+def test_kernels_are_the_derived_expressions(size: tuple[int, int, int], seed: int) -> None:
+    heads, blocks, tasks = size
+    rng = np.random.default_rng(seed)
+    p = overlapping(rng, blocks, tasks)
     omega, mu = rng.normal(0, 0.3, (heads, blocks)), rng.normal(0, 1, (heads, tasks))
     numbers = [*omega.ravel(), *mu.ravel(), *np.ravel(p.signal), *p.noise, *p.block_sizes, *p.covariance]
     losses, by_omega, by_mu, curvature = symbolic(*size)[1](*numbers, p.context_length)
@@ -412,13 +417,7 @@ def test_coalescing_heads(heads: int, blocks: int, tasks: int, small: bool, seed
     """The searched limit is the least loss over alpha and beta of the derived map and noise."""
     heads = min(heads, blocks + 1)
     rng = np.random.default_rng(seed)
-    p = si.Problem(
-        block_sizes=tuple(rng.integers(1, 9, blocks).tolist()),
-        signal=rng.uniform(0.2, 2.0, (tasks, blocks)),
-        noise=tuple(rng.uniform(0.05, 0.5, tasks)),
-        context_length=float(rng.uniform(10, 300)),
-        covariance=tuple(rng.uniform(0.5, 1.5, blocks)),
-    )
+    p = overlapping(rng, blocks, tasks)
     search = Limit(p, heads, small)
     point = rng.normal(0, 0.6, heads * blocks)
     base, basis = search.split(point)
