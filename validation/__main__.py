@@ -1,0 +1,130 @@
+"""Run checks: ``python -m validation [NAME ...] [--quick | --full] [--device cuda] [--out DIR]``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spectral_icl.files import replacing
+from spectral_icl.provenance import environment
+from validation import NAMES
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--quick/--full", "quick", default=True, help="Minutes' worth of evidence (default), or an hour's."
+)
+@click.option("--device", default="cpu", help="Where to train: cpu (default), cuda, cuda:1 ...")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for NAME.json and NAME.png, and for training runs: with the same folder, an interrupted "
+    "command continues.",
+)
+def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> None:
+    """Hold the reduced flow against full softmax attention: all checks, or those named.
+
+    Exit status 1 if a claim fails, 2 for bad input, 130 if interrupted.
+    """
+    for name in names:
+        if name not in NAMES:
+            _refuse(f"NAME = {name!r}: expected one of {', '.join(NAMES)}")
+    where = _device(device)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            _refuse(f"--out = {str(out)!r}: expected a folder that can be written ({error.strerror})")
+    from validation.context import Context  # imports PyTorch, whose absence has been told by now
+
+    context = Context(
+        full=not quick,
+        device=where,
+        folder=None if out is None else out / "runs",
+        progress=sys.stderr.isatty(),
+    )
+    failures = 0
+    for name in names or NAMES:
+        module = import_module(f"validation.{name}")
+        began = time.perf_counter()
+        try:
+            result = module.run(context)
+        except KeyboardInterrupt:
+            kept = (
+                "; the same command continues"
+                if out is not None
+                else ", and nothing kept: name a folder with --out"
+            )
+            click.echo(f"\ninterrupted in {name}{kept}", err=True)
+            sys.exit(130)
+        seconds = time.perf_counter() - began
+        failures += result.failures
+        click.echo(f"{result.as_text()}\n  {seconds:.0f} s, {result.failures} failures\n")
+        if out is not None:
+            about = _about(quick, device, seconds)
+            with replacing(out / f"{name}.json") as part:
+                part.write_text(result.as_json_text(**about), "utf-8")
+            _draw(module, result, out / f"{name}.png")
+    sys.exit(1 if failures else 0)
+
+
+def _device(name: str) -> Any:
+    """The device, after a word if PyTorch or the device is not there."""
+    try:
+        import torch
+    except ImportError:
+        _refuse("PyTorch is not installed: pip install torch")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        _refuse(f"--device = {name!r}: expected a device of this machine ({reason})")
+    return device
+
+
+def _draw(module: Any, result: Any, path: Path) -> None:
+    from spectral_icl.plots import save
+
+    save(module.figure(result), path)
+
+
+def _about(quick: bool, device: str, seconds: float) -> dict[str, Any]:
+    """What produced a result."""
+    import torch
+
+    on_gpu = torch.device(device).type == "cuda"
+    return {
+        "setting": "quick" if quick else "full",
+        "seconds": round(seconds, 1),
+        "device": torch.cuda.get_device_name(device) if on_gpu else _cpu(),
+        "threads": torch.get_num_threads(),
+        "environment": {**environment(), "torch": version("torch")},
+    }
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def _refuse(message: str) -> None:
+    click.echo(message, err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""How much work the checks may do, on which device, and where their runs are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import torch
+
+from spectral_icl import Problem
+from validation.full_model import Attention
+from validation.prompts import Law
+from validation.train import Rule, Run, Schedule, train
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    """The setting of one command.
+
+    Attributes
+    ----------
+    full : bool
+        Whether to take hours' worth of evidence, or minutes'.
+    device : torch.device
+    folder : Path or None
+        Where training runs are kept, to be continued or used again; nowhere if None.
+    progress : bool
+        Whether to show a bar.
+    """
+
+    full: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    folder: Path | None = None
+    progress: bool = False
+
+    def pick(self, quick: T, full: T) -> T:
+        """The amount of work of this setting."""
+        return full if self.full else quick
+
+    def law(self, problem: Problem, dtype: torch.dtype = torch.float32) -> Law:
+        """The problem's prompts on the device."""
+        return Law.of(problem, self.device, dtype)
+
+    def track(self, items: Iterable[T], label: str) -> Iterator[T]:
+        """The items, with a bar that advances."""
+        if not self.progress:
+            yield from items
+            return
+        with click.progressbar(items, label=f"{label:28}", file=click.get_text_stream("stderr")) as bar:
+            yield from bar
+
+    def train(
+        self,
+        name: str,
+        model: Attention,
+        problem: Problem,
+        schedule: Schedule,
+        rule: Rule | None = None,
+    ) -> Run:
+        """Train a model, or take the run of that name and setting from the folder."""
+        checkpoint = None
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            checkpoint = self.folder / f"{name}.pt"
+        law = self.law(problem)
+        return train(model, problem, law, schedule, rule, track=self.track, label=name, checkpoint=checkpoint)

@@ -1,0 +1,217 @@
+"""Gradient descent with a finite step: the edge of stability that the Hessian's largest eigenvalue sets.
+
+At an optimum of sharpness lambda, the largest eigenvalue of the Hessian, a step eta multiplies the sharpest
+direction by 1 - eta lambda, which is stable up to the edge eta = 2 / lambda. The Hessian is that of the full
+model with all its matrix entries; the one of the reduced loss, a block to every coordinate, is held against
+it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib import style
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from spectral_icl import Problem, initial, optimal, reduced
+from spectral_icl.parametrization import key_scale_of
+from spectral_icl.plots import STYLE
+from spectral_icl.reduced import State
+from validation.context import Context
+from validation.full_model import Attention, FactoredAttention, MergedAttention, expected_task_loss
+from validation.recorded import PLATEAU, PROBLEM, RATE, flow
+from validation.result import Result, at_least, at_most, noted, within
+
+TITLE = "gradient descent with a finite step and the edge of stability"
+
+_STEPS = (0.5, 0.95, 1.05, 1.5)  # over the edge
+_POWER = 40  # iterations towards the largest eigenvalue
+_KICK, _KICKED = 1e-4, 6  # size of a displacement, and steps over which its growth is measured
+_MULTIPLIER, _SHARPNESS = 0.02, 0.1  # tolerances
+_SETTLED, _UNSETTLED = 1e-6, 1e-3  # excess over the optimum's loss, relative
+_LONG = {"merged": 400, "factored": 100}  # length from which the large-L curvature is claimed to be right
+_DESCENT, _TAIL = 400, 50  # steps of a descent, and those at its end that are looked at
+
+
+class Objective:
+    """The full model's loss on a fixed set of prompts, averaged over labels, and its derivatives."""
+
+    def __init__(self, context: Context, problem: Problem, model: Attention, prompts: int) -> None:
+        self.model, self.law = model, context.law(problem, torch.float64)
+        self.weights = list(model.parameters())
+        self.inputs = self.law.inputs(prompts, self.law.generator(0))
+
+    def loss(self) -> Tensor:
+        """Summed over tasks."""
+        by_prompt = expected_task_loss(self.model.kq(), self.model.ov(), *self.inputs, self.law)
+        return by_prompt.sum(dim=1).mean()
+
+    def slope(self) -> tuple[float, list[Tensor]]:
+        """The loss, and its gradient by every weight."""
+        loss = self.loss()
+        return loss.item(), list(torch.autograd.grad(loss, self.weights))
+
+    def sharpness(self) -> tuple[float, list[Tensor]]:
+        """The Hessian's largest eigenvalue, by power iteration, and its direction."""
+        generator = self.law.generator(1)
+        vector = [torch.randn(w.shape, generator=generator, **self.law.like) for w in self.weights]
+        slopes = torch.autograd.grad(self.loss(), self.weights, create_graph=True)
+        value = 0.0
+        for _ in range(_POWER):
+            size = torch.sqrt(_dot(vector, vector))
+            vector = [part / size for part in vector]
+            image = torch.autograd.grad(_dot(slopes, vector), self.weights, retain_graph=True)
+            value = float(_dot(image, vector))
+            vector = list(image)
+        size = torch.sqrt(_dot(vector, vector))
+        return value, [part / size for part in vector]
+
+    def move(self, direction: list[Tensor], amount: float) -> None:
+        """Add a multiple of a direction to the weights."""
+        with torch.no_grad():
+            for weight, part in zip(self.weights, direction, strict=True):
+                weight += amount * part
+
+    def minimise(self) -> None:
+        """Go to the nearest minimum."""
+        optimiser = torch.optim.LBFGS(
+            self.weights,
+            max_iter=500,
+            tolerance_grad=1e-11,
+            tolerance_change=0.0,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = self.loss()
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+
+
+def run(context: Context) -> Result:
+    """Sharpness beside the reduced Hessian's, multipliers around the edge, and descent from a small start."""
+    result = Result("edge", TITLE)
+    for size, length, prompts in context.pick(
+        ((5, 40, 40_000), (20, 100, 4_000)),
+        ((5, 40, 200_000), (20, 100, 40_000), (10, 400, 40_000), (20, 400, 40_000)),
+    ):
+        _sharpness(context, result, size, length, prompts)
+    _recorded(context, result)
+    _descent(context, result)
+    return result
+
+
+def _sharpness(context: Context, result: Result, size: int, length: int, prompts: int) -> None:
+    """The largest eigenvalue at the large-L optimum of one head."""
+    problem = Problem.multitask(task_sizes=(size,), signal=1.0, noise=0.1, context_length=length)
+    at = optimal.single_head(problem).weights
+    assert at is not None
+    told = dict(zip(("merged", "factored"), _reduced_sharpness(problem, at), strict=True))
+    law = context.law(problem, torch.float64)
+    models = {"merged": MergedAttention.diagonal, "factored": FactoredAttention.balanced}
+    for kind, build in models.items():
+        value, _ = Objective(context, problem, build(problem, at, law), prompts).sharpness()
+        name = f"largest eigenvalue, {kind} weights, d = {size}, L = {length}"
+        if length >= _LONG[kind]:
+            result.add(within(name, value, None, told[kind], _SHARPNESS))
+        else:
+            result.add(noted(name, value, None, told[kind]))
+
+
+def _reduced_sharpness(problem: Problem, at: State) -> tuple[float, float]:
+    """Largest eigenvalues of the reduced Hessian: by merged weights, and by balanced factors.
+
+    By the factors it is that of omega = c k q and mu = o v at k = q and o = v, where the gradient vanishes:
+    sharp are the directions in which the two factors of a product grow together.
+    """
+    sizes = np.asarray(problem.block_sizes)
+    fine = Problem(
+        block_sizes=(1,) * problem.dimension,
+        signal=np.repeat(np.asarray(problem.signal) / sizes, sizes, axis=1).tolist(),
+        noise=problem.noise,
+        context_length=problem.context_length,
+        covariance=np.repeat(problem.covariance, sizes).tolist(),
+    )
+    omega = np.repeat(at.omega, sizes, axis=1)
+    hessian = reduced.hessian(fine, omega, at.mu)
+    scale = key_scale_of(problem, None)
+    stretch = np.sqrt(2.0 * np.abs(np.concatenate([scale * omega.ravel(), at.mu.ravel()])))
+    by_factors = stretch[:, None] * hessian * stretch
+    return float(np.linalg.eigvalsh(hessian)[-1]), float(np.linalg.eigvalsh(by_factors)[-1])
+
+
+def _recorded(context: Context, result: Result) -> None:
+    """How far the recorded runs' step was from the edge, on their plateau."""
+    at = flow()(PLATEAU)
+    _, sharp = _reduced_sharpness(PROBLEM, at)
+    model = FactoredAttention.balanced(PROBLEM, at, context.law(PROBLEM, torch.float64))
+    value, _ = Objective(context, PROBLEM, model, context.pick(4_000, 40_000)).sharpness()
+    result.add(within("largest eigenvalue, recorded case on the plateau", value, None, sharp, _SHARPNESS))
+    result.add(at_most("step of the recorded runs over the edge", RATE * value / 2.0, 1.0))
+
+
+def _descent(context: Context, result: Result) -> None:
+    """Descent on one set of prompts, d = 5 and L = 40, close to the optimum and from a small start."""
+    problem = Problem.multitask(task_sizes=(5,), signal=1.0, noise=0.1, context_length=40)
+    law = context.law(problem, torch.float64)
+    prompts = context.pick(5_000, 40_000)
+    best = optimal.single_head(problem).weights
+    assert best is not None
+    objective = Objective(context, problem, MergedAttention.diagonal(problem, best, law), prompts)
+    objective.minimise()
+    lowest = objective.loss().item()
+    value, direction = objective.sharpness()
+    rest = [weight.detach().clone() for weight in objective.weights]
+    result.add(noted("largest eigenvalue at the optimum of these prompts", value))
+    start = initial.paper(problem, heads=1, qk=0.5, ov_high=0.3)
+    for over in _STEPS:
+        step = over * 2.0 / value
+        with torch.no_grad():
+            for weight, there in zip(objective.weights, rest, strict=True):
+                weight.copy_(there)
+        objective.move(direction, _KICK)
+        for _ in range(_KICKED):
+            objective.move(objective.slope()[1], -step)
+        offset = [weight.detach() - there for weight, there in zip(objective.weights, rest, strict=True)]
+        grown = abs(float(_dot(offset, direction)) / _KICK) ** (1.0 / _KICKED)
+        told = abs(1.0 - 2.0 * over)
+        name = f"step {over:g} of the edge"
+        # At half the edge the displacement vanishes at once.
+        result.add(
+            within(f"{name}: multiplier", grown, None, told, _MULTIPLIER) if told > 0.1
+            else at_most(f"{name}: multiplier", grown, 0.3)
+        )  # fmt: skip
+        fresh = Objective(context, problem, MergedAttention.diagonal(problem, start, law), prompts)
+        losses = []
+        for _ in context.track(range(_DESCENT), f"descent, {name}"):
+            loss, slope = fresh.slope()
+            losses.append(loss)
+            fresh.move(slope, -step)
+        excess = max(losses[-_TAIL:]) / lowest - 1.0
+        if over < 1.0:
+            result.add(at_most(f"{name}: loss over the optimum's - 1, at worst", excess, _SETTLED))
+        else:
+            result.add(at_least(f"{name}: loss over the optimum's - 1, at worst", excess, _UNSETTLED))
+        result.curves[f"{over:g}"] = losses
+    result.curves["lowest"] = lowest
+
+
+def _dot(one: list[Tensor] | tuple[Tensor, ...], other: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    return torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum()
+
+
+def figure(result: Result) -> Figure:
+    """Loss against steps, below the edge and above."""
+    with style.context(STYLE):
+        drawn = Figure(figsize=(4.5, 2.6))
+        axes = drawn.subplots()
+        for over in _STEPS:
+            axes.plot(result.curves[f"{over:g}"], lw=0.9, label=f"{over:g} of the edge")
+        axes.axhline(result.curves["lowest"], color="black", lw=0.6, ls="--", label="optimum")
+        axes.set(xlabel="step", ylabel="loss", xscale="log", xlim=(1, _DESCENT))
+        axes.legend()
+        return drawn

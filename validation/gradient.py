@@ -1,0 +1,255 @@
+"""The population gradient of the full model, sampled, against the large-L gradient."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib import style
+from matplotlib.figure import Figure
+from scipy import stats
+from torch import Tensor
+
+from spectral_icl import Problem, optimal, reduced
+from spectral_icl.plots import STYLE
+from spectral_icl.reduced import State
+from validation import full_model, large_length, spectrum
+from validation.context import Context
+from validation.prompts import Law
+from validation.result import Result, Row, consistent, noted, plausible, rejected
+from validation.statistics import Agreement, agreement
+
+TITLE = "population gradient of the full model against the large-L gradient"
+
+_EXACT = Path(__file__).parent / "data" / "exact_short_prompts.json"
+_CHUNK = 4_000_000  # covariates drawn at a time
+_BATCHES = 200
+_HEADS = 2
+
+
+class Sampled(NamedTuple):
+    """Gradients by the entries of W and U, one row per batch of prompts."""
+
+    kq: np.ndarray  # (M, H d d)
+    ov: np.ndarray  # (M, H I I)
+
+
+def run(context: Context) -> Result:
+    """Compare at random decomposable and general weights, and measure the bias at short prompts."""
+    result = Result("gradient", TITLE)
+    # Blocks of one coordinate: every diagonal entry of W is a number of its own.
+    power = np.zeros((2, 30))
+    power[0, :15], power[1, 15:] = 10.0 / 15, 10.0 / 15
+    wide = Problem(block_sizes=(1,) * 30, signal=power.tolist(), noise=0.09, context_length=500)
+    prompts = context.pick(60_000, 1_000_000)
+    for name, weights in (("decomposable", _decomposable(wide)), ("general", _general(wide))):
+        _compare(context, result, wide, name, weights, prompts)
+    _short(context, result, context.pick(400_000, 10_000_000))
+    _bias(context, result)
+    result.notes.append(
+        "p of a chi-square is by random signs of the batches: entries of one prompt are correlated"
+    )
+    return result
+
+
+def sample(
+    law: Law, kq: Tensor, ov: Tensor, prompts: int, context: Context, label: str, seed: int
+) -> Sampled:
+    """Gradient of the loss of drawn prompts, labels and all, batch by batch."""
+    generator = law.generator(seed)
+    size = prompts // _BATCHES
+    chunk = max(1, _CHUNK // (law.length * law.root.numel()))
+    rows: list[tuple[np.ndarray, np.ndarray]] = []
+    model = full_model.MergedAttention(kq.clone(), ov.clone())
+    for _ in context.track(range(_BATCHES), label):
+        model.zero_grad()
+        left = size
+        while left > 0:
+            count = min(chunk, left)
+            loss = full_model.task_loss(model, law.draw(count, generator), law).sum()
+            (loss * (count / size)).backward()
+            left -= count
+        rows.append((_flat(model.w.grad), _flat(model.u.grad)))
+    return Sampled(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def _compare(
+    context: Context, result: Result, problem: Problem, name: str, weights: State | tuple, prompts: int
+) -> None:
+    law, exact = context.law(problem), Law.of(problem, torch.device("cpu"), torch.float64)
+    if isinstance(weights, State):
+        kq, ov = spectrum.decomposable(problem, weights, exact)
+    else:
+        kq, ov = (torch.as_tensor(matrix) for matrix in weights)
+    predicted = [_flat(g) for g in large_length.gradient(kq, ov, problem, exact)]
+    batches = sample(law, kq.to(**law.like), ov.to(**law.like), prompts, context, f"gradient, {name}", 1)
+    entries = np.concatenate(batches, axis=1)
+    told = np.concatenate(predicted)
+    whole = agreement(entries, told)
+    result.add(_rows(f"{name} weights, {told.size} entries", whole))
+    result.curves[name] = {
+        "z": whole.z,
+        "predicted": told,
+        "measured": entries.mean(axis=0),
+        "error": entries.std(axis=0, ddof=1) / np.sqrt(_BATCHES),
+    }
+    if isinstance(weights, State):
+        off = np.concatenate([_off_diagonal(kq), _off_diagonal(ov)])
+        result.add(
+            _rows(f"off its diagonal, {off.sum()} entries, against 0", agreement(entries[:, off], 0.0))
+        )
+        result.add(_rows(f"on its diagonal, {(~off).sum()} entries", agreement(entries[:, ~off], told[~off])))
+    without = Problem(
+        block_sizes=problem.block_sizes,
+        signal=problem.signal,
+        noise=problem.noise,
+        context_length=1e9,  # the term in 1 / L is left out
+    )
+    wrong = np.concatenate([_flat(g) for g in large_length.gradient(kq, ov, without, exact)])
+    result.add(rejected(f"{name} weights, the 1/L term left out", agreement(entries, wrong).p))
+
+
+def _short(context: Context, result: Result, prompts: int) -> None:
+    """At short prompts: the exact quadrature is right and the large-L kernel is not."""
+    for case in json.loads(_EXACT.read_text("utf-8"))["cases"]:
+        problem = Problem(**case["problem"])
+        at = State(np.array(case["omega"]), np.array(case["mu"]))
+        name = case["name"]
+        law = context.law(problem)
+        measured = _expected(context, law, problem, at, prompts, f"gradient, {name}")
+        told = _spectral_large_length(problem, at)
+        exact = np.concatenate([np.ravel(case[key]) for key in ("loss", "by_omega", "by_mu")])
+        mean = measured.mean(axis=0)
+        error = measured.std(axis=0, ddof=1) / np.sqrt(len(measured))
+        labels = ["loss", *(f"dloss/domega_{h}" for h in range(len(at.omega)))]
+        labels += [f"dloss/dmu_{h}" for h in range(len(at.mu))]
+        for k, label in enumerate(labels):
+            result.add(consistent(f"{name}: {label} against its exact value", mean[k], error[k], exact[k]))
+            result.add(noted(f"{name}: {label} beside its large-L value", mean[k], error[k], told[k]))
+        result.add(rejected(f"{name}: large-L kernel", agreement(measured, told).p))
+
+
+def _bias(context: Context, result: Result) -> None:
+    """How far the large-L loss is off, over dimension and length, at the best single head."""
+    lengths = context.pick((40, 100, 300), (10, 40, 100, 300, 1000))
+    sizes = context.pick((5, 20), (5, 20, 100))
+    budget = context.pick(60_000_000, 500_000_000)  # covariates
+    bias = np.empty((len(sizes), len(lengths), 2))
+    for j, size in enumerate(sizes):
+        for k, length in enumerate(lengths):
+            problem = Problem.multitask(task_sizes=(size,), signal=1.0, noise=0.1, context_length=length)
+            at = optimal.single_head(problem).weights
+            assert at is not None
+            law = context.law(problem)
+            prompts = max(budget // (size * length), 20_000)
+            label = f"bias at d = {size}, L = {length}"
+            mean, error = _expected_loss(context, law, problem, at, prompts, label)
+            told = reduced.loss(problem, *at)
+            bias[j, k] = mean / told - 1.0, error / told
+            result.add(noted(f"loss over large-L - 1, d = {size}, L = {length}", *bias[j, k]))
+    result.curves["bias"] = {"sizes": sizes, "lengths": lengths, "values": bias}
+
+
+def _expected(
+    context: Context, law: Law, problem: Problem, at: State, prompts: int, label: str
+) -> np.ndarray:
+    """Loss and gradient by omega and mu, averaged over labels, one row per batch of prompts."""
+    generator = law.generator(3)
+    rows = []
+    kq, ov = spectrum.decomposable(problem, at, law)
+    omega, mu = kq.requires_grad_(), ov.requires_grad_()
+    for _ in context.track(range(_BATCHES), label):
+        x, query = law.inputs(prompts // _BATCHES, generator)
+        loss = full_model.expected_task_loss(omega, mu, x, query, law).mean(dim=0).sum()
+        by_kq, by_ov = torch.autograd.grad(loss, (omega, mu))
+        slope = spectrum.spectral(problem, by_kq, by_ov)
+        by_omega = slope.omega * np.asarray(problem.block_sizes)  # of the block's common value
+        rows.append(np.concatenate([[loss.item()], by_omega.ravel(), slope.mu.ravel()]))
+    return np.array(rows)
+
+
+def _expected_loss(
+    context: Context, law: Law, problem: Problem, at: State, prompts: int, label: str
+) -> tuple[float, float]:
+    """Loss averaged over labels, and its standard error."""
+    generator = law.generator(4)
+    kq, ov = spectrum.decomposable(problem, at, law)
+    chunk = max(1, _CHUNK // (law.length * law.root.numel()))
+    losses = []
+    with torch.no_grad():
+        for start in context.track(range(0, prompts, chunk), label):
+            x, query = law.inputs(min(chunk, prompts - start), generator)
+            losses.append(full_model.expected_task_loss(kq, ov, x, query, law).sum(dim=1).double().cpu())
+    values = torch.cat(losses)
+    return float(values.mean()), float(values.std() / len(values) ** 0.5)
+
+
+def _spectral_large_length(problem: Problem, at: State) -> np.ndarray:
+    slope = reduced.gradient(problem, *at)
+    return np.concatenate([[reduced.loss(problem, *at)], slope.omega.ravel(), slope.mu.ravel()])
+
+
+def figure(result: Result) -> Figure:
+    """Scores against N(0, 1), sampled against predicted entries, and the bias of the loss."""
+    with style.context(STYLE):
+        drawn = Figure(figsize=(6.75, 2.3))
+        scores, entries, bias = drawn.subplots(1, 3)
+        grid = np.linspace(-4.5, 4.5, 200)
+        scores.plot(grid, stats.norm.pdf(grid), color="black", lw=0.8, label="N(0, 1)")
+        for name in ("decomposable", "general"):
+            curve = result.curves[name]
+            scores.hist(curve["z"], bins=40, density=True, histtype="step", label=name)
+            entries.errorbar(
+                curve["predicted"], curve["measured"], yerr=curve["error"], fmt=".", ms=2, lw=0.5, label=name
+            )
+        scores.set(xlabel="z of an entry", ylabel="density")
+        scores.set_ylim(0.0, 0.62)
+        scores.legend(loc="upper center", ncols=3, fontsize=5.5, columnspacing=1.0, handlelength=1.2)
+        entries.axline((0.0, 0.0), slope=1.0, color="black", lw=0.6)
+        entries.set(xlabel="large-L gradient", ylabel="sampled gradient")
+        table = result.curves["bias"]
+        for size, row in zip(table["sizes"], np.asarray(table["values"]), strict=True):
+            bias.errorbar(
+                table["lengths"], 100.0 * row[:, 0], 100.0 * row[:, 1], marker=".", label=f"d = {size}"
+            )
+        bias.axhline(0.0, color="black", lw=0.6)
+        bias.set(xscale="log", xlabel="context length L", ylabel="loss above large-L (%)")
+        bias.set_xticks(table["lengths"], labels=[str(length) for length in table["lengths"]])
+        bias.minorticks_off()
+        bias.legend()
+        return drawn
+
+
+def _rows(what: str, scores: Agreement) -> list[Row]:
+    return [
+        plausible(f"{what}: chi-square = {scores.chi_square:.0f}", scores.p),
+        plausible(f"{what}: z of N(0, 1), largest {np.abs(scores.z).max():.2f}", scores.p_normal),
+    ]
+
+
+def _decomposable(problem: Problem) -> State:
+    rng = np.random.default_rng(0)
+    omega = rng.normal(0.0, 0.1, (_HEADS, problem.blocks))
+    mu = rng.normal(0.0, 4.0, (_HEADS, problem.tasks))
+    return State(omega, mu)
+
+
+def _general(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    kq = rng.normal(0.0, 0.5 / problem.dimension, (_HEADS, problem.dimension, problem.dimension))
+    ov = rng.normal(0.0, 3.0, (_HEADS, problem.tasks, problem.tasks))
+    return kq + 0.05 * np.eye(problem.dimension), ov
+
+
+def _off_diagonal(matrices: Tensor) -> np.ndarray:
+    heads, size, _ = matrices.shape
+    return np.tile(~np.eye(size, dtype=bool).ravel(), heads)
+
+
+def _flat(gradient: Tensor | None) -> np.ndarray:
+    assert gradient is not None
+    values: np.ndarray = gradient.detach().double().cpu().numpy().ravel()
+    return values

@@ -1,0 +1,150 @@
+"""Starts that are not decomposable: what the spectral picture still says of random matrices K, Q, V and O.
+
+Three predictions are compared with training. The large-L flow of whole matrices knows everything but finite
+length and noise. The reduced flow started from the diagonals alone, at the imbalances at which it is as fast
+as the matrices, ignores what is off the diagonals. The same reduced flow started later, when training has
+made the weights nearly decomposable, should predict the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from matplotlib import style
+from matplotlib.figure import Figure
+from scipy.signal import savgol_filter
+
+from spectral_icl import Factored, Solution, gradient_flow, optimal, reduced
+from spectral_icl.plots import STYLE
+from validation import large_length
+from validation.context import Context
+from validation.full_model import FactoredAttention
+from validation.prompts import Law
+from validation.recorded import PROBLEM, RATE
+from validation.result import Result, at_most, noted, within
+from validation.spectrum import effective_imbalance, spectral
+from validation.train import Run, Schedule
+
+TITLE = "starts that are not decomposable: random K, Q, V and O"
+
+_END = 60.0
+_ALIGNED = 25.0  # time from which the weights are nearly decomposable
+_SPAN = 1.0  # time over which slopes of batch losses are taken
+_STRAY, _EMERGENCE, _LOSS, _MU = 0.1, 0.1, 0.15, 0.25  # tolerances; the large-L loss itself is 10 % off here
+
+
+def run(context: Context) -> Result:
+    """Train from random starts, and compare."""
+    result = Result("random_starts", TITLE)
+    starts = context.pick(((0.1, 2, 1),), tuple((0.1, heads, seed) for heads in (2, 3, 4) for seed in (1, 2)))
+    for size, heads, seed in starts:
+        _compare(context, result, size, heads, seed)
+    result.add(noted("loss of a head per task, both tasks", optimal.head_per_task(PROBLEM).loss))
+    result.add(noted("lower bound on decomposable attention", optimal.lower_bound(PROBLEM).loss))
+    result.notes += [
+        "stray: root mean square off the diagonals of W over that on the blocks' diagonals",
+        "reduced, from t = 0: from the random matrices' diagonals, of which the theory promises nothing",
+    ]
+    return result
+
+
+def _compare(context: Context, result: Result, size: float, heads: int, seed: int) -> None:
+    law = context.law(PROBLEM)
+    batch = context.pick(500, 2000)
+    name = f"{heads} heads, seed {seed}"
+    model = FactoredAttention.random(PROBLEM, heads, size, law, seed)
+    grid = np.linspace(0.0, _END, 601)
+    kq, ov = large_length.flow(model, PROBLEM, grid)
+    naive = _reduced(model, _END)
+    schedule = Schedule(RATE, round(_ALIGNED / RATE), batch, 10, seed)
+    label = f"random-{heads}-{seed}"
+    early = context.train(f"{label}-early", model, PROBLEM, schedule)
+    rest = _reduced(model, _END - _ALIGNED)
+    late_schedule = replace(schedule, steps=round((_END - _ALIGNED) / RATE), seed=seed + 1000)
+    late = context.train(f"{label}-late", model, PROBLEM, late_schedule)
+
+    whole = np.array([_matrix_loss(a, b) for a, b in zip(kq, ov, strict=True)])
+    lone = reduced.task_loss(PROBLEM, *naive(grid))
+    times = np.concatenate([early.loss_time, late.loss_time + _ALIGNED])
+    losses = np.concatenate([early.task_loss, late.task_loss])
+    measured = _emergence(times, losses)
+    result.add(noted(f"{name}: stray over diagonal at t = 0", _stray(early, 0)))
+    result.add(at_most(f"{name}: stray over diagonal at the end", _stray(late, -1), _STRAY))
+    for task in range(PROBLEM.tasks):
+        told = f"{name}: emergence of task {task}"
+        result.add(
+            within(f"{told}, whole matrices", measured[task], None, _emergence(grid, whole)[task], _EMERGENCE)
+        )
+        result.add(noted(f"{told}, reduced, from t = 0", measured[task], None, _emergence(grid, lone)[task]))
+    last = losses[times > _END - 2.0].sum(axis=1)
+    error = float(last.std(ddof=1) / np.sqrt(last.size))
+    final = float(reduced.loss(PROBLEM, *rest.final))
+    told = f"{name}: loss at the end"
+    result.add(within(f"{told}, reduced, from t = 25", last.mean(), error, final, _LOSS))
+    result.add(noted(f"{told}, whole matrices", last.mean(), error, whole[-1].sum()))
+    result.add(noted(f"{told}, reduced, from t = 0", last.mean(), error, lone[-1].sum()))
+    off = np.abs(late.mu[-1] - rest.final.mu).max() / np.abs(late.mu[-1]).max()
+    result.add(at_most(f"{name}: mu at the end, distance from reduced, from t = 25", off, _MU))
+    off = np.abs(late.mu[-1] - naive.final.mu).max() / np.abs(late.mu[-1]).max()
+    result.add(noted(f"{name}: mu at the end, distance from reduced, from t = 0", off))
+    after = grid[::4][grid[::4] >= _ALIGNED]
+    result.curves[name] = {
+        "time": np.concatenate([early.time, late.time + _ALIGNED])[::2],
+        "mu": np.concatenate([early.mu, late.mu])[::2],
+        "grid": grid[::2],
+        "whole": np.diagonal(ov, axis1=2, axis2=3)[::2],
+        "naive": naive(grid[::2]).mu,
+        "after": after,
+        "rest": rest(after - _ALIGNED).mu,
+    }
+
+
+def _reduced(model: FactoredAttention, end: float) -> Solution:
+    """The reduced flow from a model's diagonals, at the imbalances that make it as fast as the matrices."""
+    imbalances = effective_imbalance(PROBLEM, model.factors())
+    weights = Factored(*(tuple(map(tuple, values.tolist())) for values in imbalances))
+    start = spectral(PROBLEM, model.kq(), model.ov())
+    return gradient_flow(PROBLEM, *start, parametrization=weights, t_end=end)
+
+
+def _matrix_loss(kq: np.ndarray, ov: np.ndarray) -> np.ndarray:
+    exact = Law.of(PROBLEM, torch.device("cpu"), torch.float64)
+    losses: np.ndarray = large_length.task_loss(
+        torch.from_numpy(kq), torch.from_numpy(ov), PROBLEM, exact
+    ).numpy()
+    return losses
+
+
+def _emergence(times: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """When each task's loss (T, I) falls steepest."""
+    width = 2 * max(2, round(0.5 * _SPAN / (times[1] - times[0]))) + 1
+    slopes = savgol_filter(losses, width, polyorder=2, deriv=1, axis=0)
+    return times[slopes.argmin(axis=0)]
+
+
+def _stray(made: Run, record: int) -> float:
+    """Root mean square off the diagonals of all heads' W over that of their blocks' means."""
+    off, on = made.stray_kq[record], made.omega[record]
+    return float(np.sqrt((off**2).mean() / (on**2).mean()))
+
+
+def figure(result: Result) -> Figure:
+    """OV values of every head and task against time: trained, whole matrices, reduced from 0 and from 25."""
+    with style.context(STYLE):
+        names = list(result.curves)[:3]
+        drawn = Figure(figsize=(6.75, 2.4 * len(names)))
+        for row, name in zip(drawn.subplots(len(names), 3, squeeze=False), names, strict=True):
+            curve = result.curves[name]
+            panels = (("whole", "grid", "flow of whole matrices"), ("naive", "grid", "reduced, from t = 0"),
+                      ("rest", "after", "reduced, from t = 25"))  # fmt: skip
+            for axes, (key, times, title) in zip(row, panels, strict=True):
+                path, told = np.asarray(curve["mu"]), np.asarray(curve[key])
+                for k in range(path[0].size):
+                    color = f"C{k % 8}"
+                    axes.plot(curve["time"], path.reshape(len(path), -1)[:, k], color=color, lw=0.9)
+                    axes.plot(curve[times], told.reshape(len(told), -1)[:, k], color="black", ls="--", lw=0.7)
+                axes.set(title=title, xlabel="time of the flow")
+            row[0].set_ylabel(rf"$\mu$, {name}")
+        return drawn
