@@ -9,7 +9,7 @@ import time
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -21,14 +21,14 @@ from validation import NAMES
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
-    "--quick/--full", "quick", default=True, help="Minutes' worth of evidence (default), or an hour's."
+    "--quick/--full", "quick", default=True, help="Minutes' worth of evidence (default), or half an hour's."
 )
 @click.option("--device", default="cpu", help="Where to train: cpu (default), cuda, cuda:1 ...")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for NAME.json and NAME.png, and for training runs: with the same folder, an interrupted "
-    "command continues.",
+    help="Folder for NAME.json and NAME.png, and for training runs: with the same folder, those of an "
+    "interrupted command are continued, and finished ones are not run again.",
 )
 def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> None:
     """Hold the reduced flow against full softmax attention: all checks, or those named.
@@ -59,12 +59,8 @@ def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> 
         try:
             result = module.run(context)
         except KeyboardInterrupt:
-            kept = (
-                "; the same command continues"
-                if out is not None
-                else ", and nothing kept: name a folder with --out"
-            )
-            click.echo(f"\ninterrupted in {name}{kept}", err=True)
+            kept = "the same command continues" if out else "nothing was kept: name a folder with --out"
+            click.echo(f"\ninterrupted in {name}; {kept}", err=True)
             sys.exit(130)
         seconds = time.perf_counter() - began
         failures += result.failures
@@ -78,17 +74,21 @@ def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> 
 
 
 def _device(name: str) -> Any:
-    """The device, after a word if PyTorch or the device is not there."""
-    try:
-        import torch
-    except ImportError:
-        _refuse("PyTorch is not installed: pip install torch")
+    """The device, after a word if a package or the device is not there."""
+    for package in ("torch", "matplotlib"):
+        try:
+            import_module(package)
+        except ImportError:
+            _refuse(f"the package {package!r} is not installed: pip install -e '.[validation]'")
+    import torch
+
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        _refuse(f"--device = {name!r}: expected a device of this machine ({reason})")
+        generator = torch.Generator(device)
+        torch.randn(1, generator=generator, device=device, dtype=torch.float64).item()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
+        _refuse(f"--device = {name!r}: expected a device of this machine with double precision ({reason})")
     return device
 
 
@@ -121,7 +121,7 @@ def _cpu() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(2)
 

@@ -25,7 +25,7 @@ class Context:
     Attributes
     ----------
     full : bool
-        Whether to take hours' worth of evidence, or minutes'.
+        Whether to take half an hour's worth of evidence, or minutes'.
     device : torch.device
     folder : Path or None
         Where training runs are kept, to be continued or used again; nowhere if None.
@@ -63,9 +63,7 @@ class Context:
         rule: Rule | None = None,
     ) -> Run:
         """Train a model, or take the run of that name and setting from the folder."""
-        checkpoint = None
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            checkpoint = self.folder / f"{name}.pt"
         law = self.law(problem)
-        return train(model, problem, law, schedule, rule, track=self.track, label=name, checkpoint=checkpoint)
+        return train(model, problem, law, schedule, rule, track=self.track, label=name, folder=self.folder)

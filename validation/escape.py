@@ -19,73 +19,102 @@ from spectral_icl.phases import EXIT
 from spectral_icl.plots import STYLE
 from spectral_icl.reduced import task_loss
 from validation.context import Context
-from validation.recorded import BATCH, END, PROBLEM, START, Trace, authors, ours
-from validation.result import Result, at_most, noted, within
+from validation.recorded import BATCH, END, PROBLEM, START, Trace, authors, emergence, ours
+from validation.result import Result, Row, at_most, noted, within
 
 TITLE = "escape from the plateau at the imbalance that noise has made"
 
 _QUIET = (26.0, 32.0)  # times on the plateau over which the imbalance is read
 _SIGN_CHANGED = -2e-3  # mu of a loser that is far below zero against its noise, and far above the escape
 _DELAY = 0.05  # tolerance: the escape, counted from the emergence
-_AFTER = 0.2  # tolerance: the state at the end, at a finite length
+_AFTER = 0.2  # tolerance: the paths after the escape, relative, at a finite length
+_RANGE = np.log(1e-12), np.log(1e-3)  # logarithms of the imbalances that are tried
 _AGREE = np.log(3.0)  # between the two ways to estimate an imbalance: 0.05 of the delay
 _KQ = 1e-6  # imbalance of the KQ circuits, whose signs do not change
 
 
-class Estimate(NamedTuple):
-    """Effective imbalances of the losing head on every task, (I,)."""
+class Case(NamedTuple):
+    """A trained path, the batch it was trained with, and the imbalance of every task's loser, (I,)."""
 
-    read: np.ndarray | None  # from the weights on the plateau
-    fitted: np.ndarray  # from the time at which the loser's mu has clearly changed sign
+    trace: Trace
+    batch: int
+    read: np.ndarray | None  # from the weights on the plateau, where they are known
 
 
 def run(context: Context) -> Result:
     """Estimate the imbalance of every run, and compare what follows with the reduced flow."""
     result = Result("escape", TITLE)
-    runs = {"authors": (authors(), None)}
+    used: dict[int, list[np.ndarray]] = {BATCH: [], BATCH // 4: []}
+    ratios: dict[int, list[np.ndarray]] = {BATCH: [], BATCH // 4: []}
+    for name, case in _cases(context).items():
+        crossings = [_crossing(case.trace, task) for task in range(PROBLEM.tasks)]
+        fitted = np.array([_fitted(*crossing, task) for task, crossing in enumerate(crossings)])
+        imbalance = fitted if case.read is None else case.read
+        for task in range(PROBLEM.tasks):
+            result.add(noted(f"{name}: imbalance of task {task}'s loser", imbalance[task]))
+        if not np.isfinite(imbalance).all():
+            result.notes.append(f"{name}: no head has changed sign, so no imbalance could be fitted")
+            continue
+        solution = _flow(imbalance)
+        left, told = _escapes(case.trace.time, case.trace.mu), _escapes(solution.t, solution.mu)
+        if case.read is None:  # the fit has used the time until the crossing
+            since = told_since = np.array([moment for moment, _ in crossings])
+            kind = "escape after its mu has changed sign"
+        else:
+            since = emergence(case.trace)
+            told_since = np.array([task.time for task in solution.phases.tasks])
+            kind = "escape after emergence"
+            for task, apart in enumerate(np.abs(np.log(fitted / case.read))):
+                result.add(
+                    at_most(f"{name}: |log| of the fitted imbalance over it, task {task}", apart, _AGREE)
+                )
+            used[case.batch].append(np.log(imbalance))
+            ratios[case.batch].append((left - since) / (told - told_since))
+        for task in range(PROBLEM.tasks):
+            waited, expected = left[task] - since[task], told[task] - told_since[task]
+            result.add(within(f"{name}: {kind}, task {task}", waited, None, expected, _DELAY))
+            result.add(_after(name, case.trace, solution, task, left[task], told[task]))
+        loss, error = case.trace.mean_loss(END)
+        large = float(task_loss(PROBLEM, *solution.final).sum())
+        result.add(noted(f"{name}: loss at the end", loss, error, large))
+        thin = slice(None, None, max(1, case.trace.time.size // 500))
+        result.curves[name] = {
+            "time": case.trace.time[thin],
+            "mu": case.trace.mu[thin],
+            "flow_time": solution.t[::10],
+            "flow_mu": solution.mu[::10],
+        }
+    for batch, values in ratios.items():
+        ratio = np.concatenate(values)
+        error = float(ratio.std(ddof=1) / np.sqrt(ratio.size))
+        result.add(noted(f"batch {batch}: escape after emergence, over the flow's", ratio.mean(), error, 1.0))
+    result.add(_scaling(*(np.concatenate(used[batch]) for batch in (BATCH, BATCH // 4))))
+    result.notes += [
+        "the imbalance of the authors' run, whose matrices are not recorded, is the fitted one",
+        f"escape: the loser's mu reaches {EXIT:g} of the winner's on the other side",
+        "after the escape paths are aligned there; full attention moves on faster than at large L",
+    ]
+    return result
+
+
+def _cases(context: Context) -> dict[str, Case]:
+    """The runs: the authors' and ours, with their batch and a quarter of it."""
+    cases = {"authors": Case(authors(), BATCH, None)}
     seeds = {BATCH: context.pick((0,), (0, 1, 2, 3, 4)), BATCH // 4: context.pick((1,), (1, 2, 3, 4, 5))}
     for batch, chosen in seeds.items():
         for seed in chosen:
             made = ours(context, seed, batch)
             quiet = (made.time >= _QUIET[0]) & (made.time <= _QUIET[1])
             read = np.abs(np.median(made.imbalance_mu[quiet], axis=0))[[1, 0], [0, 1]]
-            runs[f"batch {batch}, seed {seed}"] = Trace.of(made), read
-    levels: dict[str, list[np.ndarray]] = {}
-    for name, (trace, read) in runs.items():
-        estimate = Estimate(read, np.array([_fitted(trace, task) for task in range(PROBLEM.tasks)]))
-        known = estimate.fitted if read is None else read
-        solution = _flow(known)
-        left, told = _escapes(trace.time, trace.mu), _escapes(solution.t, solution.mu)
-        for task in range(PROBLEM.tasks):
-            emerged = solution.phases.tasks[task].time
-            result.add(noted(f"{name}: imbalance of task {task}'s loser", known[task]))
-            if read is not None:
-                ratio = abs(np.log(estimate.fitted[task] / read[task]))
-                result.add(at_most(f"{name}:   |log| of the fitted one over it", ratio, _AGREE))
-            result.add(
-                within(
-                    f"{name}:   escape after emergence",
-                    left[task] - emerged,
-                    None,
-                    told[task] - emerged,
-                    _DELAY,
-                )
-            )
-        result.add(_after(name, trace, solution))
-        result.curves[name] = {
-            "time": trace.time[:: trace.time.size // 500],
-            "mu": trace.mu[:: trace.time.size // 500],
-            "flow_time": solution.t[::10],
-            "flow_mu": solution.mu[::10],
-        }
-        levels.setdefault(name.partition(",")[0], []).append(known)
-    for kind, values in levels.items():
-        result.add(noted(f"{kind}: geometric mean of the imbalances", float(np.exp(np.mean(np.log(values))))))
-    result.notes += [
-        "the imbalance of the authors' run, whose matrices are not recorded, is the fitted one",
-        f"escape: the loser's mu reaches {EXIT:g} of the winner's on the other side",
-    ]
-    return result
+            cases[f"batch {batch}, seed {seed}"] = Case(Trace.of(made), batch, read)
+    return cases
+
+
+def _scaling(whole: np.ndarray, quarter: np.ndarray) -> Row:
+    """Exponent of step / batch in the imbalance, from logarithms at a batch and at a quarter of it."""
+    error = np.sqrt(whole.var(ddof=1) / whole.size + quarter.var(ddof=1) / quarter.size) / np.log(4.0)
+    exponent = (quarter.mean() - whole.mean()) / np.log(4.0)
+    return noted("exponent of step / batch in the imbalance", exponent, float(error), 1.0)
 
 
 def _flow(imbalance: np.ndarray) -> Solution:
@@ -98,18 +127,24 @@ def _flow(imbalance: np.ndarray) -> Solution:
     )
 
 
-def _fitted(trace: Trace, task: int) -> float:
-    """The imbalance at which the loser's mu changes sign as the run's does."""
-    loser = 1 - task
-    below = (trace.mu[:, loser, task] < _SIGN_CHANGED) & (trace.time > _QUIET[0])
-    moment = trace.time[below.argmax()]
-    reached = trace.mu[below.argmax(), loser, task]
+def _crossing(trace: Trace, task: int) -> tuple[float, float]:
+    """When the loser's mu has clearly changed sign, and what it is then; NaN if it has not."""
+    below = (trace.mu[:, 1 - task, task] < _SIGN_CHANGED) & (trace.time > _QUIET[0])
+    if not below.any():
+        return np.nan, np.nan
+    return float(trace.time[below.argmax()]), float(trace.mu[below.argmax(), 1 - task, task])
+
+
+def _fitted(moment: float, reached: float, task: int) -> float:
+    """The imbalance at which the reduced flow's loser reaches a mu at a time; NaN if none does."""
 
     def beyond(log_imbalance: float) -> float:
-        mu = _flow(np.full(PROBLEM.tasks, np.exp(log_imbalance)))(moment).mu[loser, task]
+        mu = _flow(np.full(PROBLEM.tasks, np.exp(log_imbalance)))(moment).mu[1 - task, task]
         return float(np.log(-min(mu, -1e-300) / -reached))
 
-    return float(np.exp(brentq(beyond, np.log(1e-12), np.log(1e-3), xtol=1e-3)))
+    if not np.isfinite(moment) or beyond(_RANGE[0]) > 0.0 or beyond(_RANGE[1]) < 0.0:
+        return np.nan
+    return float(np.exp(brentq(beyond, *_RANGE, xtol=1e-3)))
 
 
 def _escapes(times: np.ndarray, mu: np.ndarray) -> np.ndarray:
@@ -121,27 +156,24 @@ def _escapes(times: np.ndarray, mu: np.ndarray) -> np.ndarray:
     return np.array(moments)
 
 
-def _after(name: str, trace: Trace, solution: Solution) -> list:
-    """The state at the end, and the loss, beside the reduced flow's."""
-    at, told = trace.at(END), solution.final
+def _after(name: str, trace: Trace, solution: Solution, task: int, left: float, told: float) -> list[Row]:
+    """Distances from the reduced flow after the escape, which is made to be at the same time."""
+    shift = told - left
+    after = (trace.time >= left) & (trace.time + shift <= END)
+    flow = solution(trace.time[after] + shift)
     rows = []
-    for label, circuit, entry in (
-        ("winning omega", "omega", [(0, 0), (1, 1)]),
-        ("winning mu", "mu", [(0, 0), (1, 1)]),
-        ("losing mu", "mu", [(0, 1), (1, 0)]),
-    ):
-        values = [np.mean([getattr(state, circuit)[k] for k in entry]) for state in (at, told)]
-        rows.append(within(f"{name}:   {label} at t = 60", values[0], None, values[1], _AFTER))
-    loss, error = trace.plateau_loss(END)
-    large = float(task_loss(PROBLEM, *told).sum())
-    rows.append(within(f"{name}:   loss at t = 60", loss, error, large, _AFTER))
+    for role, head in (("winning", task), ("losing", 1 - task)):
+        path = flow.mu[:, head, task]
+        apart = np.abs(trace.mu[after, head, task] - path).max() / np.abs(path).max()
+        rows.append(at_most(f"{name}: {role} mu of task {task} after the escape, distance", apart, _AFTER))
     return rows
 
 
 def figure(result: Result) -> Figure:
     """The losers' mu against time: runs, and the reduced flow at their imbalances."""
     with style.context(STYLE):
-        names = [name for name in result.curves if name.endswith(("authors", "seed 0", "seed 1"))][:3]
+        kinds = {name.partition(",")[0]: name for name in reversed(result.curves)}  # the first of each kind
+        names = list(reversed(kinds.values()))
         drawn = Figure(figsize=(6.75, 2.4))
         for axes, name in zip(drawn.subplots(1, len(names), sharey=True), names, strict=True):
             curve = result.curves[name]

@@ -3,12 +3,13 @@
 The loss of the recorded runs there is some 12 % above that of the reduced flow. The part that remains at the
 same omega and mu, without anything off the diagonals, is the finite length's; the rest is carried by entries
 off the diagonals (and, with the authors' embedding, by those between covariates and labels) that sampled
-gradients keep alive, and falls with the step over the batch.
+gradients keep alive, and falls with smaller steps and larger batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,88 +31,126 @@ from validation.prompts import Law
 from validation.recorded import BATCH, PLATEAU, PROBLEM, RATE, Trace, authors, flow, joint, ours
 from validation.result import Result, consistent, noted
 from validation.spectrum import decomposable, spectral
-from validation.train import Schedule, train
+from validation.train import Schedule
 
 TITLE = "loss on the plateau above the large-L loss: finite length and the noise of SGD"
 
-_SIGNAL = sum(PROBLEM.noise)  # losses of this check leave the query noise out, as the authors' code does
+_NOISE = sum(PROBLEM.noise)  # losses of this check leave the query noise out, as the authors' code does
 _SETTLING, _LEG = 1.5, 0.5  # times after which stray entries are stationary, and between snapshots
 _CHUNK = 2000  # prompts
-
-Build = Callable[[Problem, State, Law], Attention]
-
-
-def run(context: Context) -> Result:
-    """Split the gap of the recorded runs, and follow the noise's part to smaller steps and larger batches."""
-    result = Result("gap", TITLE)
-    large = reduced.loss(PROBLEM, *flow()(PLATEAU)) - _SIGNAL
-    prompts = context.pick(40_000, 1_000_000)
-    parts: dict[str, dict[tuple[float, int], tuple[float, float]]] = {"ours": {}, "joint": {}}
-    settings = context.pick(
-        ((RATE, BATCH), (RATE, BATCH // 4)),
-        ((RATE, BATCH), (RATE / 4, BATCH), (RATE, 4 * BATCH), (RATE / 4, 4 * BATCH)),
-    )
-    kinds = {"ours": FactoredAttention.balanced, "joint": _joint}
-    for kind, build in kinds.items():
-        for rate, batch in settings:
-            parts[kind][rate, batch] = _excess(context, build, rate, batch, f"gap, {kind}")
-    traces = {
-        "authors": authors(),
-        "ours": Trace.of(ours(context, 0, BATCH)),
-        "joint": Trace.of(joint(context, 0)),
-    }
-    for name, trace in traces.items():
-        total, error = trace.plateau_loss()
-        at = trace.at(PLATEAU)
-        sampled, blur = _sampled(context, at, prompts, f"gap, {name}")
-        told = reduced.loss(PROBLEM, *at) - _SIGNAL
-        whole, finite = (total - _SIGNAL) / large - 1.0, (sampled - told) / large
-        elsewhere = told / large - 1.0
-        noise, doubt = whole - finite - elsewhere, float(np.hypot(error, blur)) / large
-        stray, jitter = parts["ours" if name == "ours" else "joint"][RATE, BATCH]
-        result.add(noted(f"{name}: loss over the flow's large-L loss - 1", whole, error / large))
-        result.add(noted(f"{name}:   of it by finite length", finite, blur / large))
-        result.add(noted(f"{name}:   of it by another omega and mu", elsewhere))
-        both = float(np.hypot(doubt, jitter / large))
-        result.add(
-            consistent(
-                f"{name}:   of it by the noise of SGD, against stray entries", noise, both, stray / large
-            )
-        )
-        result.curves[name] = {"finite": finite, "elsewhere": elsewhere, "noise": noise, "error": doubt}
-    for kind, part in parts.items():
-        for (rate, batch), (mean, error) in part.items():
-            told = f"{kind}: loss by stray entries, step {rate:g}, batch {batch}"
-            result.add(noted(told, mean / large, error / large))
-        noise = np.array([rate / batch for rate, batch in part])
-        excess = np.array(list(part.values()))
-        result.add(consistent(f"{kind}: exponent of step / batch in it", *_exponent(noise, excess), 1.0))
-        result.curves[f"{kind} stray"] = {"noise": noise, "excess": excess / large}
-    return result
 
 
 def _joint(problem: Problem, at: State, law: Law) -> JointAttention:
     return JointAttention(FactoredAttention.balanced(problem, at, law))
 
 
-def _exponent(noise: np.ndarray, excess: np.ndarray) -> tuple[float, float]:
-    """Slope of log excess (P, 2: mean, error) against log noise, and its standard error."""
+_KINDS: dict[str, Callable[[Problem, State, Law], Attention]] = {
+    "ours": FactoredAttention.balanced,
+    "joint": _joint,
+}
+
+
+def run(context: Context) -> Result:
+    """Split the gap of the recorded runs, and follow the noise's part to smaller steps and larger batches."""
+    result = Result("gap", TITLE)
+    large = reduced.loss(PROBLEM, *flow()(PLATEAU)) - _NOISE
+    parts: dict[str, dict[tuple[float, int], tuple[float, float]]] = {kind: {} for kind in _KINDS}
+    settings = context.pick(
+        ((RATE, BATCH), (RATE, BATCH // 4)),
+        ((RATE, BATCH), (RATE / 4, BATCH), (RATE, 4 * BATCH), (RATE / 4, 4 * BATCH)),
+    )
+    for kind in _KINDS:
+        for k, (rate, batch) in enumerate(settings):
+            parts[kind][rate, batch] = _excess(context, kind, rate, batch, seed=k)
+    seeds = range(context.pick(1, 5))
+    groups = {
+        "authors": [authors()],
+        "ours": [Trace.of(ours(context, seed, BATCH)) for seed in seeds],
+        "joint": [Trace.of(joint(context, seed)) for seed in seeds],
+    }
+    for name, group in groups.items():
+        split = _split(context, name, group)
+        stray, jitter = parts["ours" if name == "ours" else "joint"][RATE, BATCH]
+        result.add(noted(f"{name}: loss over the flow's large-L loss - 1", split.whole, split.whole_error))
+        result.add(noted(f"{name}:   of it by finite length", split.finite, split.finite_error))
+        result.add(noted(f"{name}:   of it by another omega and mu", split.elsewhere))
+        noise = split.whole - split.finite - split.elsewhere
+        error = float(np.hypot(split.whole_error, split.finite_error))
+        told = f"{name}:   of it by the noise of SGD, against stray entries"
+        result.add(consistent(told, noise, float(np.hypot(error, jitter / large)), stray / large))
+        result.curves[name] = {"finite": split.finite, "noise": noise, "error": error}
+    for kind, part in parts.items():
+        for (rate, batch), (mean, error) in part.items():
+            told = f"{kind}: loss by stray entries, step {rate:g}, batch {batch}"
+            result.add(noted(told, mean / large, error / large))
+        excess = np.array(list(part.values()))
+        by_batch, *by_step = _exponents(np.array(list(part)), excess)
+        result.add(consistent(f"{kind}: exponent of 1 / batch in it", *by_batch, 1.0))
+        for exponent in by_step:
+            told = f"{kind}: exponent of the step in it"
+            # A step near the edge of stability amplifies the noise: the joint embedding's is (see `edge`).
+            result.add(consistent(told, *exponent, 1.0) if kind == "ours" else noted(told, *exponent, 1.0))
+        noise = [rate / batch for rate, batch in part]
+        result.curves[f"{kind} stray"] = {"noise": noise, "excess": excess / large}
+    return result
+
+
+class Split(NamedTuple):
+    """Parts of a loss on the plateau, over the flow's large-L loss there; query noise is left out."""
+
+    whole: float  # of all weights, as trained
+    whole_error: float
+    finite: float  # of the diagonals at this length, over large L
+    finite_error: float
+    elsewhere: float  # of the diagonals at large L, over the flow's
+
+
+def _split(context: Context, name: str, group: list[Trace]) -> Split:
+    """The parts of one kind of run, averaged over seeds."""
+    large = reduced.loss(PROBLEM, *flow()(PLATEAU)) - _NOISE
+    losses, errors = np.array([trace.mean_loss() for trace in group]).T
+    states = [trace.at(PLATEAU) for trace in group]
+    prompts = context.pick(40_000, 400_000) // len(group)
+    sampled, blur = np.array(
+        [_sampled(context, at, prompts, f"gap, {name}", seed=k) for k, at in enumerate(states)]
+    ).T
+    told = np.array([reduced.loss(PROBLEM, *at) - _NOISE for at in states])
+    count = len(group)
+    return Split(
+        whole=float((losses.mean() - _NOISE) / large - 1.0),
+        whole_error=float(np.sqrt((errors**2).sum()) / count / large),
+        finite=float((sampled - told).mean() / large),
+        finite_error=float(np.sqrt((blur**2).sum()) / count / large),
+        elsewhere=float(told.mean() / large - 1.0),
+    )
+
+
+def _exponents(settings: np.ndarray, excess: np.ndarray) -> list[tuple[float, float]]:
+    """Exponents of 1 / batch and, if there are several steps, of the step, with their standard errors.
+
+    Weighted least squares of log excess (P; mean, error) on the logarithms of the settings (P; step, batch).
+    """
+    steps, batches = np.log(settings).T
+    columns = [np.ones_like(steps), -batches] + ([steps] if np.ptp(steps) > 0.0 else [])
     weights = excess[:, 0] / excess[:, 1]
-    (slope, _), covariance = np.polyfit(np.log(noise), np.log(excess[:, 0]), 1, w=weights, cov="unscaled")
-    return float(slope), float(np.sqrt(covariance[0, 0]))
+    design = np.column_stack(columns) * weights[:, None]
+    values, *_ = np.linalg.lstsq(design, np.log(excess[:, 0]) * weights)
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+    return list(zip(values[1:].tolist(), errors[1:].tolist(), strict=True))
 
 
-def _excess(context: Context, build: Build, rate: float, batch: int, label: str) -> tuple[float, float]:
+def _excess(context: Context, kind: str, rate: float, batch: int, seed: int) -> tuple[float, float]:
     """Loss by what is off the diagonals, once it is stationary, and its standard error over snapshots."""
     law = context.law(PROBLEM)
-    model = build(PROBLEM, flow()(PLATEAU), law)
-    legs = context.pick(6, 24)
-    steps = round(_LEG / rate)
+    model = _KINDS[kind](PROBLEM, flow()(PLATEAU), law)
+    leg = round(_LEG / rate)
+    settling, legs = round(_SETTLING / _LEG), context.pick(6, 16)
+    schedule = Schedule(rate, (settling + legs) * leg, batch, leg, seed, keep=True)
+    made = context.train(f"gap-{kind}-{rate:g}-{batch}", model, PROBLEM, schedule)
     excesses = []
-    for leg in context.track(range(round(_SETTLING / _LEG) + legs), f"{label}, {rate:g}, {batch}"):
-        train(model, PROBLEM, law, Schedule(rate, steps, batch, steps, leg))
-        if leg * _LEG >= _SETTLING:
-            excesses.append(_difference(model, law, context.pick(4, 20), seed=1000 + leg))
+    for snapshot, weights in enumerate(made.weights[settling + 1 :]):
+        model.load_state_dict(weights)
+        excesses.append(_difference(model, law, context.pick(4, 10), seed=1000 * (seed + 1) + snapshot))
     return float(np.mean(excesses)), float(np.std(excesses, ddof=1) / np.sqrt(len(excesses)))
 
 
@@ -129,18 +168,18 @@ def _difference(model: Attention, law: Law, chunks: int, seed: int) -> float:
     return total / chunks
 
 
-def _sampled(context: Context, at: State, prompts: int, label: str) -> tuple[float, float]:
+def _sampled(context: Context, at: State, prompts: int, label: str, seed: int) -> tuple[float, float]:
     """Loss of decomposable weights without query noise, and its standard error."""
     law = context.law(PROBLEM)
     kq, ov = decomposable(PROBLEM, at, law)
-    generator = law.generator(7)
+    generator = law.generator(seed)
     losses = []
     with torch.no_grad():
         for _ in context.track(range(prompts // _CHUNK), label):
             x, query = law.inputs(_CHUNK, generator)
             losses.append(expected_task_loss(kq, ov, x, query, law).sum(dim=1).double().cpu())
     values = torch.cat(losses)
-    return float(values.mean()) - _SIGNAL, float(values.std() / len(values) ** 0.5)
+    return float(values.mean()) - _NOISE, float(values.std() / len(values) ** 0.5)
 
 
 def figure(result: Result) -> Figure:
@@ -164,7 +203,7 @@ def figure(result: Result) -> Figure:
             noise.errorbar(curve["noise"], excess[:, 0], excess[:, 1], fmt=".", label=label)
             grid = np.array([min(curve["noise"]), max(curve["noise"])])
             mean = np.average(excess[:, 0] / curve["noise"], weights=(curve["noise"] / excess[:, 1]) ** 2)
-            noise.plot(grid, mean * grid, color="0.5", lw=0.8)
+            noise.plot(grid, mean * grid, color="0.5", lw=0.8, zorder=0)
         noise.set(xscale="log", yscale="log", xlabel="step / batch", ylabel="loss by stray entries (%)")
         noise.margins(x=0.15)
         noise.legend()

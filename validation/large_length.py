@@ -61,6 +61,8 @@ def flow(model: FactoredAttention, problem: Problem, times: np.ndarray) -> tuple
         return -torch.cat([slope.flatten() for slope in slopes]).numpy()
 
     path = solve_ivp(field, (times[0], times[-1]), start, method="RK45", rtol=1e-6, atol=1e-8, t_eval=times)
+    if not path.success:
+        raise RuntimeError(f"the flow of whole matrices was not solved: {path.message}")
     circuits = []
     for values in path.y.T:
         nn.utils.vector_to_parameters(torch.from_numpy(values.copy()), weights)

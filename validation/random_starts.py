@@ -29,6 +29,7 @@ from validation.train import Run, Schedule
 
 TITLE = "starts that are not decomposable: random K, Q, V and O"
 
+_SIZE = 0.1  # of every entry of the random matrices
 _END = 60.0
 _ALIGNED = 25.0  # time from which the weights are nearly decomposable
 _SPAN = 1.0  # time over which slopes of batch losses are taken
@@ -38,9 +39,8 @@ _STRAY, _EMERGENCE, _LOSS, _MU = 0.1, 0.1, 0.15, 0.25  # tolerances; the large-L
 def run(context: Context) -> Result:
     """Train from random starts, and compare."""
     result = Result("random_starts", TITLE)
-    starts = context.pick(((0.1, 2, 1),), tuple((0.1, heads, seed) for heads in (2, 3, 4) for seed in (1, 2)))
-    for size, heads, seed in starts:
-        _compare(context, result, size, heads, seed)
+    for heads, seed in context.pick(((2, 1),), ((2, 1), (2, 2), (3, 1), (4, 1))):
+        _compare(context, result, heads, seed)
     result.add(noted("loss of a head per task, both tasks", optimal.head_per_task(PROBLEM).loss))
     result.add(noted("lower bound on decomposable attention", optimal.lower_bound(PROBLEM).loss))
     result.notes += [
@@ -50,19 +50,20 @@ def run(context: Context) -> Result:
     return result
 
 
-def _compare(context: Context, result: Result, size: float, heads: int, seed: int) -> None:
+def _compare(context: Context, result: Result, heads: int, seed: int) -> None:
     law = context.law(PROBLEM)
-    batch = context.pick(500, 2000)
+    batch = context.pick(500, 1000)
     name = f"{heads} heads, seed {seed}"
-    model = FactoredAttention.random(PROBLEM, heads, size, law, seed)
+    model = FactoredAttention.random(PROBLEM, heads, _SIZE, law, seed)
     grid = np.linspace(0.0, _END, 601)
     kq, ov = large_length.flow(model, PROBLEM, grid)
     naive = _reduced(model, _END)
-    schedule = Schedule(RATE, round(_ALIGNED / RATE), batch, 10, seed)
+    # seeds of their own for the start and for the prompts of either part
+    schedule = Schedule(RATE, round(_ALIGNED / RATE), batch, 10, seed + 1000)
     label = f"random-{heads}-{seed}"
     early = context.train(f"{label}-early", model, PROBLEM, schedule)
     rest = _reduced(model, _END - _ALIGNED)
-    late_schedule = replace(schedule, steps=round((_END - _ALIGNED) / RATE), seed=seed + 1000)
+    late_schedule = replace(schedule, steps=round((_END - _ALIGNED) / RATE), seed=seed + 2000)
     late = context.train(f"{label}-late", model, PROBLEM, late_schedule)
 
     whole = np.array([_matrix_loss(a, b) for a, b in zip(kq, ov, strict=True)])
@@ -72,6 +73,8 @@ def _compare(context: Context, result: Result, size: float, heads: int, seed: in
     measured = _emergence(times, losses)
     result.add(noted(f"{name}: stray over diagonal at t = 0", _stray(early, 0)))
     result.add(at_most(f"{name}: stray over diagonal at the end", _stray(late, -1), _STRAY))
+    stray_ov = np.sqrt((late.stray_ov[-1] ** 2).mean() / (late.mu[-1] ** 2).mean())
+    result.add(at_most(f"{name}: the same of U at the end", stray_ov, _STRAY))
     for task in range(PROBLEM.tasks):
         told = f"{name}: emergence of task {task}"
         result.add(

@@ -22,7 +22,7 @@ from spectral_icl.plots import STYLE
 from spectral_icl.reduced import State, task_loss
 from validation.context import Context
 from validation.full_model import FactoredAttention, JointAttention
-from validation.result import Result, Row, at_most, noted, same, within
+from validation.result import Result, Row, at_most, consistent, noted, same, within
 from validation.train import Run, Schedule
 
 TITLE = "training of the recorded case beside the reduced flow"
@@ -32,13 +32,14 @@ START = initial.paper(PROBLEM, heads=2)
 RATE, BATCH = 0.01, 1000  # 0.02 in the authors' code, whose loss is the mean over the two tasks
 PLATEAU = 30.0  # 60 in the time of the authors' code
 END = 60.0
-WINDOW = 1.0  # time on either side over which batch losses are averaged
+WINDOW = 3.0  # time on either side over which batch losses on the plateau are averaged
 
 _DATA = Path(__file__).parent / "data" / "full_model_sgd_two_tasks.csv"
-_EMERGENCE, _VALUES, _AGAIN = 0.05, 0.03, 0.01  # tolerances: times, omega and mu, a loss trained twice
+_EMERGENCE, _VALUES = 0.05, 0.03  # tolerances: of times, and of omega and mu
 _PATH = 0.1  # distance of a path from the flow's, aligned at the emergence, over its largest value
 _LOSS = 0.1  # of the loss, relative to its start: batch losses are noisy, and the flow's is that of large L
 _EVERY = 10  # steps between records
+_SPAN = 1.0  # time over which slopes of batch losses are taken
 _REPEATS = 20
 
 
@@ -61,7 +62,7 @@ class Trace(NamedTuple):
         k = int(np.abs(self.time - moment).argmin())
         return State(self.omega[k], self.mu[k])
 
-    def plateau_loss(self, moment: float = PLATEAU) -> tuple[float, float]:
+    def mean_loss(self, moment: float = PLATEAU) -> tuple[float, float]:
         """Mean batch loss around a time, and its standard error."""
         inside = self.loss[np.abs(self.loss_time - moment) <= WINDOW]
         return float(inside.mean()), float(inside.std(ddof=1) / np.sqrt(inside.size))
@@ -116,10 +117,8 @@ def run(context: Context) -> Result:
     for task, emerged in enumerate(solution.phases.tasks):
         told = f"ours: emergence of task {task}, from batch losses"
         result.add(within(told, *_summary(by_batches[:, task]), emerged.time, _EMERGENCE))
-    loss, error = _summary(np.array([trace.plateau_loss()[0] for trace in traces["joint"]]))
-    again, blur = authors().plateau_loss()
-    result.add(within("joint: loss on the plateau, against the authors'", loss, error or blur, again, _AGAIN))
-    result.add(_speed(trained[0], solution))
+    result.add(_again(traces["joint"]))
+    result.add(_speed(trained[0]))
     for name, group in traces.items():
         at = group[0].time[::5], group[0].omega[::5], group[0].mu[::5]
         result.curves[name] = dict(zip(("time", "omega", "mu"), at, strict=True)) | _smooth(group[0])
@@ -131,6 +130,7 @@ def run(context: Context) -> Result:
     result.notes += [
         "authors: their code; joint: ours with their embedding; ours: with the matrices of the theory",
         "times are the flow's; losses are summed over tasks and include query noise",
+        "emergence: steepest fall of the large-L loss at a run's omega and mu, or of its batch losses",
     ]
     return result
 
@@ -165,7 +165,7 @@ def _rows(name: str, group: list[Trace], solution: Solution) -> list[Row]:
             )
     mean, error = _summary(np.array([_loss_distance(trace, solution) for trace in group]))
     rows.append(at_most(f"{name}: loss(t), distance until 30, over its start", mean, _LOSS, error))
-    losses = np.array([trace.plateau_loss() for trace in group])
+    losses = np.array([trace.mean_loss() for trace in group])
     mean, error = _summary(losses[:, 0])
     plateau = float(task_loss(PROBLEM, *expected).sum())
     rows.append(noted(f"{name}: loss at t = 30", mean, error or float(losses[0, 1]), plateau))
@@ -198,14 +198,14 @@ def _loss_distance(trace: Trace, solution: Solution) -> float:
 
 
 def emergence(trace: Trace) -> np.ndarray:
-    """When each task's large-L loss at the run's omega and mu falls steepest, (I,)."""
+    """When each task's large-L loss falls steepest, taken at the run's omega and mu, (I,)."""
     losses = task_loss(PROBLEM, trace.omega, trace.mu)
-    return np.array([_steepest(trace.time, losses[:, task], 0.5) for task in range(PROBLEM.tasks)])
+    return np.array([_steepest(trace.time, losses[:, task], 0.5 * _SPAN) for task in range(PROBLEM.tasks)])
 
 
 def _batch_emergence(made: Run) -> np.ndarray:
     """When each task's batch loss falls steepest, (I,)."""
-    return np.array([_steepest(made.loss_time, losses, WINDOW) for losses in made.task_loss.T])
+    return np.array([_steepest(made.loss_time, losses, _SPAN) for losses in made.task_loss.T])
 
 
 def _steepest(times: np.ndarray, losses: np.ndarray, span: float) -> float:
@@ -216,16 +216,27 @@ def _steepest(times: np.ndarray, losses: np.ndarray, span: float) -> float:
     return float(times[before][slope[before].argmin()])
 
 
-def _speed(made: Run, solution: Solution) -> Row:
+def _again(group: list[Trace]) -> Row:
+    """Loss on the plateau with the authors' embedding, against that of their own run."""
+    losses, errors = np.array([trace.mean_loss() for trace in group]).T
+    theirs, their_error = authors().mean_loss()
+    error = float(np.hypot(np.sqrt((errors**2).sum()) / len(group), their_error))
+    return consistent("joint: loss on the plateau, against the authors'", losses.mean(), error, theirs)
+
+
+def _speed(run: Run) -> list[Row]:
     """Wall time of the training over that of the flow, both to the same end."""
     spans = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
         flow()
         spans.append(time.perf_counter() - began)
-    ratio = made.seconds / float(np.median(spans))
-    spent = f"{made.seconds:.0f} s over {1e3 * np.median(spans):.2f} ms"
-    return noted(f"wall time of training over that of the flow, {spent}", ratio)
+    span = float(np.median(spans))
+    return [
+        noted("wall time of training, seconds", run.seconds),
+        noted("wall time of the flow, seconds", span),
+        noted("ratio of these", run.seconds / span),
+    ]
 
 
 def _summary(values: np.ndarray) -> tuple[float, float | None]:

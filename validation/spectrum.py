@@ -27,11 +27,12 @@ def spectral(problem: Problem, kq: Tensor, ov: Tensor) -> State:
 
 
 def stray(matrices: Tensor) -> np.ndarray:
-    """Root mean square of the entries off the diagonal, per head, (H,); NaN if there are none."""
+    """Root mean square of the entries off the diagonal, per head, (H,); zero if there are none."""
     size = matrices.shape[-1]
     off = matrices.detach() - torch.diag_embed(torch.diagonal(matrices.detach(), dim1=-2, dim2=-1))
-    pairs = size * (size - 1)
-    return np.sqrt((off**2).sum(dim=(-2, -1)).double().cpu().numpy() / pairs if pairs else np.nan)
+    squares = _array((off**2).sum(dim=(-2, -1)))
+    root: np.ndarray = np.sqrt(squares / max(1, size * (size - 1)))
+    return root
 
 
 def imbalance(problem: Problem, factors: Factors) -> State:

@@ -24,7 +24,7 @@ Track = Callable[[Iterable[int], str], Iterable[int]]
 Rule = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
 _FORMAT = 1  # of checkpoints; those of another are not continued
-_SAVE_EVERY = 30.0  # seconds between checkpoints
+_SAVE_EVERY = 10.0  # seconds between checkpoints
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Schedule:
     every : int
         Steps between records.
     seed : int
+    keep : bool
+        Whether to keep all weights at every record.
     """
 
     rate: float
@@ -48,6 +50,7 @@ class Schedule:
     batch: int
     every: int
     seed: int
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class Run:
         Time of every step's batch.
     task_loss : ndarray, (S, I)
         Batch loss at every step, query noise included.
-    kq, ov : ndarray, (H, d, d) and (H, I, I)
-        The circuits at the end.
+    weights : tuple of dict
+        The model's state at every record, if it was to be kept.
     seconds : float
         Wall time of the training, sampling included and recording too.
     """
@@ -83,23 +86,8 @@ class Run:
     imbalance_mu: Array
     loss_time: Array
     task_loss: Array
-    kq: Array
-    ov: Array
+    weights: tuple[dict[str, torch.Tensor], ...]
     seconds: float
-
-    def at(self, moment: float) -> State:
-        """State, omega (H, B) and mu (H, I), interpolated between records."""
-        return State(*(_interpolate(moment, self.time, values) for values in (self.omega, self.mu)))
-
-    def imbalance(self, moment: float) -> State:
-        """The effective imbalances, interpolated between records."""
-        paths = (self.imbalance_omega, self.imbalance_mu)
-        return State(*(_interpolate(moment, self.time, values) for values in paths))
-
-    def loss(self, start: float, end: float) -> tuple[Array, Array]:
-        """Mean batch loss of every task over an interval of time, (I,), and its standard error."""
-        inside = self.task_loss[(self.loss_time >= start) & (self.loss_time <= end)]
-        return inside.mean(axis=0), inside.std(axis=0, ddof=1) / np.sqrt(len(inside))
 
 
 def train(
@@ -111,7 +99,7 @@ def train(
     *,
     track: Track = lambda steps, _: steps,
     label: str = "",
-    checkpoint: Path | None = None,
+    folder: Path | None = None,
 ) -> Run:
     """Train a model in place.
 
@@ -127,14 +115,16 @@ def train(
         Wraps the steps, to show progress.
     label : str
         Names the run on the progress bar.
-    checkpoint : Path, optional
-        File that the run is saved to every half minute, when it is interrupted, and when it is done. If
-        the file is there and is of the same run, training continues from it, to the same bits.
+    folder : Path, optional
+        Where the run is saved every few seconds, when it is interrupted, and when it is done. If the same
+        run is there already, training continues from it, to the same bits (on the same kind of device).
     """
     optimiser = (rule or (lambda weights: torch.optim.SGD(weights, lr=schedule.rate)))(model.parameters())
     generator = law.generator(schedule.seed)
     key = _digest(model, problem, law, schedule, optimiser)
+    checkpoint = None if folder is None else folder / f"{label}-{key[:12]}.pt"
     records: list[dict[str, Array]] = []
+    kept: list[dict[str, torch.Tensor]] = []
     losses: list[Array] = []
     done, spent = 0, 0.0
 
@@ -142,39 +132,48 @@ def train(
         if checkpoint is not None:
             state = (model.state_dict(), optimiser.state_dict(), generator.get_state().cpu())
             with replacing(checkpoint) as part:
-                torch.save((key, *state, records, losses, done, spent), part)
+                torch.save((key, (*state, records, kept, losses, done, spent)), part)
 
     saved = _load(checkpoint, key)
     if saved is not None:
-        weights, moments, noise, records, losses, done, spent = saved
+        weights, moments, noise, records, kept, losses, done, spent = saved
         model.load_state_dict(weights)
         optimiser.load_state_dict(moments)
         generator.set_state(noise)
+
+    def record(step: int) -> None:
+        records.append(_record(model, problem, step))
+        if schedule.keep:
+            kept.append({name: values.detach().clone() for name, values in model.state_dict().items()})
+
     began, last = time.perf_counter() - spent, time.perf_counter()
+    between_steps = True
     try:
         for step in track(range(done, schedule.steps), label):
+            between_steps = False
             if step % schedule.every == 0:
-                records.append(_record(model, problem, step))
+                record(step)
             by_task = task_loss(model, law.draw(schedule.batch, generator), law)
             optimiser.zero_grad()
             by_task.sum().backward()
             optimiser.step()
             losses.append(by_task.detach().double().cpu().numpy())
             done, spent = step + 1, time.perf_counter() - began
+            between_steps = True
             if time.perf_counter() - last > _SAVE_EVERY:
                 save()
                 last = time.perf_counter()
     finally:
-        save()
-    records = [*records, _record(model, problem, done)]
+        if between_steps:  # half a step could not be continued; the last checkpoint can
+            save()
+    record(done)
     columns = {name: np.array([record[name] for record in records]) for name in records[0]}
     return Run(
         time=columns.pop("step") * schedule.rate,
         **columns,
         loss_time=np.arange(done) * schedule.rate,
         task_loss=np.array(losses),
-        kq=model.kq().detach().double().cpu().numpy(),
-        ov=model.ov().detach().double().cpu().numpy(),
+        weights=tuple(kept),
         seconds=spent,
     )
 
@@ -183,15 +182,15 @@ def _record(model: Attention, problem: Problem, step: int) -> dict[str, Array]:
     kq, ov = model.kq(), model.ov()
     at = spectral(problem, kq, ov)
     none = State(np.empty(0), np.empty(0))
-    lack = imbalance(problem, model.factors()) if isinstance(model, FactoredAttention) else none
+    unbalanced = imbalance(problem, model.factors()) if isinstance(model, FactoredAttention) else none
     return {
         "step": np.asarray(step),
         "omega": at.omega,
         "mu": at.mu,
         "stray_kq": stray(kq),
         "stray_ov": stray(ov),
-        "imbalance_omega": lack.omega,
-        "imbalance_mu": lack.mu,
+        "imbalance_omega": unbalanced.omega,
+        "imbalance_mu": unbalanced.mu,
     }
 
 
@@ -199,13 +198,12 @@ def _digest(
     model: Attention, problem: Problem, law: Law, schedule: Schedule, optimiser: torch.optim.Optimizer
 ) -> str:
     """What makes two runs the same run."""
-    text = repr(
-        (problem.digest(), schedule, optimiser, law.root.dtype, law.root.device, type(model).__name__)
-    )
-    found = hashlib.sha256(text.encode())
+    kind = (type(model).__name__, getattr(model, "key_scale", None), law.root.dtype, law.root.device.type)
+    told = (_FORMAT, torch.__version__, problem.digest(), schedule, optimiser, kind)
+    digest = hashlib.sha256(repr(told).encode())
     for name, values in model.state_dict().items():
-        found.update(name.encode() + values.cpu().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode() + values.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _load(checkpoint: Path | None, key: str) -> tuple | None:
@@ -213,13 +211,15 @@ def _load(checkpoint: Path | None, key: str) -> tuple | None:
     if checkpoint is None or not checkpoint.exists():
         return None
     try:
-        key_found, *state = torch.load(checkpoint, weights_only=False)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        saved, state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        pickle.UnpicklingError,
+    ):
         return None  # damaged: the run starts again
-    return tuple(state) if key_found == key else None
-
-
-def _interpolate(moment: float, times: Array, values: Array) -> Array:
-    flat = values.reshape(times.size, -1)
-    columns = [np.interp(moment, times, column) for column in flat.T]
-    return np.array(columns).reshape(values.shape[1:])
+    return state if saved == key else None
