@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import subprocess
 import sys
@@ -28,14 +27,25 @@ torch = pytest.importorskip("torch", reason="the full model needs PyTorch")
 
 from matplotlib.figure import Figure  # noqa: E402
 
-from validation import NAMES, full_model, large_length, recorded, result, spectrum  # noqa: E402
+from validation import (  # noqa: E402
+    NAMES,
+    edge,
+    escape,
+    full_model,
+    gap,
+    large_length,
+    recorded,
+    result,
+    spectrum,
+)
 from validation.__main__ import main  # noqa: E402
 from validation.context import Context  # noqa: E402
 from validation.prompts import Law, Prompts  # noqa: E402
 from validation.statistics import agreement  # noqa: E402
-from validation.train import Schedule, train  # noqa: E402
+from validation.train import Run, Schedule, train  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+EXPECTED = ROOT / "validation" / "expected"
 CPU = torch.device("cpu")
 
 # unequal blocks, an overlap, an eigenvalue that is not 1, unequal noise
@@ -234,18 +244,38 @@ def test_flow_of_matrices_contains_the_reduced_flow(law: Law) -> None:
     assert np.abs(flow.mu[-1] - flow.mu[0]).max() > 0.1  # it has moved
 
 
-def test_small_steps_follow_the_flow_and_keep_the_imbalance(law: Law) -> None:
-    """At a length and a dimension at which the large-L kernel is good."""
-    long = replace(PROBLEM, context_length=500, block_sizes=(30, 20))
-    far = Law.of(long, CPU, torch.float32)
-    small = State(0.1 * AT.omega, AT.mu)
-    model = full_model.FactoredAttention.balanced(long, small, far)
-    run = train(model, long, far, Schedule(0.02, 30, 100, 10, seed=0))
-    flow = si.gradient_flow(long, *small, t_end=float(run.time[-1]))
-    moved = np.abs(flow.final.mu - small.mu)
-    assert (np.abs(run.mu[-1] - flow.final.mu) < 0.1 * moved + 0.01).all()
-    assert np.abs(run.imbalance_mu).max() < 1e-3 * np.abs(run.mu).max()
-    assert run.time[-1] == pytest.approx(0.6)
+def test_imbalance_of_whole_matrices_does_not_move_with_the_gradient(law: Law) -> None:
+    """To first order in a step, whatever the matrices; every other norm of the factors does."""
+    model = factored(law)
+    loss = large_length.task_loss(model.kq(), model.ov(), PROBLEM, law).sum()
+    slopes = torch.autograd.grad(loss, model.factors())
+    h = 1e-5
+    ends = [
+        [factor.detach() + step * slope for factor, slope in zip(model.factors(), slopes, strict=True)]
+        for step in (h, -h)
+    ]
+    before, after = (spectrum.imbalance(PROBLEM, tuple(factors)) for factors in ends)
+    for one, other in zip(before, after, strict=True):
+        assert np.abs(one - other).max() / (2.0 * h) < 1e-8
+    fast, slow = (spectrum.effective_imbalance(PROBLEM, tuple(factors)) for factors in ends)
+    for one, other in zip(fast, slow, strict=True):
+        assert np.abs(one - other).max() / (2.0 * h) > 1e-3
+
+
+def test_training_follows_the_flow_and_keeps_the_imbalance() -> None:
+    """At a length and a dimension at which the large-L kernel is good, until the losses have halved."""
+    problem = replace(PROBLEM, context_length=400, block_sizes=(15, 15), covariance=(1.0, 1.0))
+    law = Law.of(problem, CPU)
+    start = State(np.array([[0.05, 0.02], [0.02, 0.05]]), np.array([[0.5, 0.2], [0.1, 0.6]]))
+    model = full_model.FactoredAttention.balanced(problem, start, law)
+    run = train(model, problem, law, Schedule(0.05, 200, 100, 50, seed=0))
+    flow = si.gradient_flow(problem, *start, t_end=10.0, t_eval=run.time)
+    assert flow.loss[-1] < 0.6 * flow.loss[0]
+    for trained, told in ((run.omega, flow.omega), (run.mu, flow.mu)):
+        moved = np.abs(told - told[0]).max()
+        assert np.abs(trained - told).max() < 0.06 * moved
+    assert np.abs(run.imbalance_mu).max() < 2e-3 * np.abs(run.mu).max()
+    assert np.abs(run.imbalance_omega).max() < 2e-2 * np.abs(run.omega).max() / model.key_scale
 
 
 def test_agreement_is_calibrated_for_correlated_entries() -> None:
@@ -273,8 +303,26 @@ def test_agreement_sees_a_wrong_distribution() -> None:
     assert agreement(alternating, np.zeros(400)).p_normal < 1e-3
 
 
+class Interrupting(Law):
+    """A law whose prompts are interrupted while they are drawn, as Ctrl-C would."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Prompts:
+        prompts = super().draw(count, generator)
+        if self.left == 0:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        object.__setattr__(self, "left", self.left - 1)  # type: ignore[attr-defined]
+        return prompts
+
+
+def interrupting(law: Law, after: int) -> Law:
+    """The law, interrupted at a step."""
+    made = Interrupting(law.length, law.root, law.prior, law.noise)
+    object.__setattr__(made, "left", after)
+    return made
+
+
 def stop_after(steps: int) -> object:
-    """A track that is interrupted."""
+    """A track that is interrupted between two steps."""
 
     def track(items: Iterable[int], _: str) -> Iterator[int]:
         for count, item in enumerate(items):
@@ -285,38 +333,67 @@ def stop_after(steps: int) -> object:
     return track
 
 
+def assert_same(one: Run, other: Run) -> None:
+    for name in ("time", "omega", "mu", "task_loss", "imbalance_mu"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for mine, yours in zip(one.weights, other.weights, strict=True):
+        assert all(torch.equal(mine[name], yours[name]) for name in mine)
+
+
+@pytest.mark.parametrize("save_every", [0.0, 1e9], ids=["saved each step", "saved at stops"])
 @pytest.mark.parametrize("rule", [None, lambda w: torch.optim.Adam(w, lr=1e-2)], ids=["sgd", "adam"])
-def test_an_interrupted_run_continues_to_the_same_bits(tmp_path: Path, law: Law, rule: object) -> None:
+def test_an_interrupted_run_continues_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, law: Law, rule: object, save_every: float
+) -> None:
+    """Whether it is stopped between two steps or, as by Ctrl-C, in the middle of one."""
+    monkeypatch.setattr("validation.train._SAVE_EVERY", save_every)
     schedule = Schedule(0.02, 25, 8, 5, seed=3, keep=True)
     whole = train(factored(law), PROBLEM, law, schedule, rule)
-    file = tmp_path / "run.pt"
     for stop in (7, 6):
         with pytest.raises(KeyboardInterrupt):
-            train(factored(law), PROBLEM, law, schedule, rule, track=stop_after(stop), checkpoint=file)
-    pieces = train(factored(law), PROBLEM, law, schedule, rule, checkpoint=file)
-    again = train(factored(law), PROBLEM, law, schedule, rule, track=stop_after(0), checkpoint=file)
-    for run in (pieces, again):
-        for name in ("time", "omega", "mu", "task_loss", "imbalance_mu"):
-            np.testing.assert_array_equal(getattr(run, name), getattr(whole, name))
-        for one, other in zip(run.weights, whole.weights, strict=True):
-            assert all(torch.equal(one[name], other[name]) for name in one)
+            train(factored(law), PROBLEM, law, schedule, rule, track=stop_after(stop), folder=tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            train(factored(law), PROBLEM, interrupting(law, 2), schedule, rule, folder=tmp_path)
+    model = factored(law)
+    pieces = train(model, PROBLEM, law, schedule, rule, folder=tmp_path)
+    assert_same(pieces, whole)
+    again = train(factored(law), PROBLEM, law, schedule, rule, track=stop_after(0), folder=tmp_path)
+    assert_same(again, whole)
+    assert all(torch.equal(whole.weights[-1][name], values) for name, values in model.state_dict().items())
     assert whole.time.tolist() == [0.0, 0.1, 0.2, pytest.approx(0.3), 0.4, 0.5]
     assert len(whole.task_loss) == 25
     assert len(whole.weights) == 6
 
 
 def test_another_run_s_checkpoint_is_not_continued(tmp_path: Path, law: Law) -> None:
-    file = tmp_path / "run.pt"
     schedule = Schedule(0.02, 5, 8, 5, seed=3)
-    first = train(factored(law), PROBLEM, law, schedule, checkpoint=file)
-    for other in (replace(schedule, seed=4), replace(schedule, batch=9), replace(schedule, rate=0.01)):
-        run = train(factored(law), PROBLEM, law, other, checkpoint=file)
+    first = train(factored(law), PROBLEM, law, schedule, folder=tmp_path)
+    (file,) = tmp_path.iterdir()
+    single = Law.of(PROBLEM, CPU, torch.float32)
+    scaled = factored(law)
+    scaled.key_scale *= 2.0
+    merged = full_model.MergedAttention(*general(law))
+    problem = replace(PROBLEM, noise=(0.2, 0.4))
+    adam = {"rule": lambda w: torch.optim.Adam(w, lr=1e-2)}
+    for count, (model, case, prompts, other, options) in enumerate(
+        [
+            (factored(law), PROBLEM, law, replace(schedule, seed=4), {}),
+            (factored(law), PROBLEM, law, replace(schedule, batch=9), {}),
+            (factored(law), PROBLEM, law, replace(schedule, rate=0.01), {}),
+            (factored(law, seed=1), PROBLEM, law, schedule, {}),
+            (scaled, PROBLEM, law, schedule, {}),
+            (merged, PROBLEM, law, schedule, {}),
+            (factored(law), PROBLEM, law, schedule, adam),
+            (factored(law), problem, Law.of(problem, CPU, torch.float64), schedule, {}),
+            (full_model.FactoredAttention.random(PROBLEM, 2, 0.8, single, 0), PROBLEM, single, schedule, {}),
+        ]
+    ):
+        run = train(model, case, prompts, other, folder=tmp_path, **options)
         assert len(run.task_loss) == 5
-        assert (run.task_loss != first.task_loss).any()
-    run = train(factored(law, seed=1), PROBLEM, law, schedule, checkpoint=file)
-    assert (run.task_loss != first.task_loss).any()
+        assert (run.task_loss[1:] != first.task_loss[1:]).any()
+        assert len(list(tmp_path.iterdir())) == count + 2  # none is overwritten
     file.write_bytes(file.read_bytes()[:100])
-    run = train(factored(law), PROBLEM, law, schedule, checkpoint=file)
+    run = train(factored(law), PROBLEM, law, schedule, folder=tmp_path)
     np.testing.assert_array_equal(run.task_loss, first.task_loss)
 
 
@@ -450,17 +527,100 @@ def test_an_interrupt_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_check_can_be_run_and_drawn(name: str) -> None:
+def test_every_figure_can_be_drawn_from_recorded_data(name: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"validation.{name}")
-    assert module.TITLE
-    assert inspect.signature(module.run).parameters.keys() == {"context"}
-    assert inspect.signature(module.figure).parameters.keys() == {"result"}
+    table = json.loads((EXPECTED / f"{name}.json").read_text("utf-8"))
+    assert table["title"] == module.TITLE
+    figure = module.figure(result.Result(name, module.TITLE, [], table["curves"]))
+    drawn = [line for axes in figure.axes for line in [*axes.lines, *axes.patches]]
+    assert len(drawn) >= 4
+    figure.savefig(tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize("task", [0, 1])
+def test_an_imbalance_is_fitted_from_the_path_it_makes(task: int) -> None:
+    imbalance = np.array([3e-7, 2e-6])
+    flow = escape._flow(imbalance)
+    trace = recorded.Trace(flow.t, flow.omega, flow.mu, flow.t, flow.loss)
+    moment, reached = escape._crossing(trace, task)
+    assert reached < -2e-3
+    assert escape._fitted(moment, reached, task) == pytest.approx(imbalance[task], rel=0.02)
+    left = escape._escapes(flow.t, flow.mu)
+    assert left[task] == pytest.approx(flow.phases.escapes[task].time, abs=0.05)
+
+
+def test_an_imbalance_that_shows_nowhere_is_not_fitted() -> None:
+    flow = recorded.flow()
+    trace = recorded.Trace(flow.t, flow.omega, flow.mu, flow.t, flow.loss)
+    assert np.isnan(escape._crossing(trace, 0)).all()
+    assert np.isnan(escape._fitted(np.nan, np.nan, 0))
+    assert np.isnan(escape._escapes(flow.t, flow.mu)).all()
+
+
+def test_exponents_are_found_with_their_errors() -> None:
+    settings = np.array([(0.01, 1000), (0.01, 4000), (0.0025, 1000), (0.0025, 4000)])
+    mean = 3.0 * settings[:, 0] ** 1.3 / settings[:, 1]
+    excess = np.column_stack([mean, 0.01 * mean])
+    (batch, batch_error), (step, step_error) = gap._exponents(settings, excess)
+    assert batch == pytest.approx(1.0)
+    assert step == pytest.approx(1.3)
+    # two differences of logarithms, each with two errors of 1 %, averaged
+    assert batch_error == pytest.approx(step_error) == pytest.approx(0.01 / np.log(4.0))
+    ((alone, _),) = gap._exponents(settings[:2], excess[:2])
+    assert alone == pytest.approx(1.0)
+
+
+def test_sharpness_is_the_largest_eigenvalue() -> None:
+    """Of a Hessian that is small enough to be written down."""
+    problem = si.Problem.multitask(task_sizes=(2,), signal=1.0, noise=0.1, context_length=10)
+    law = Law.of(problem, CPU, torch.float64)
+    at = State(np.array([[0.4]]), np.array([[1.1]]))
+    model = full_model.MergedAttention.diagonal(problem, at, law)
+    objective = edge.Objective(Context(), problem, model, 50)
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        kq, ov = flat[:4].reshape(1, 2, 2), flat[4:].reshape(1, 1, 1)
+        return full_model.expected_task_loss(kq, ov, *objective.inputs, law).sum(dim=1).mean()
+
+    flat = torch.nn.utils.parameters_to_vector(objective.weights).detach()
+    values, vectors = torch.linalg.eigh(torch.autograd.functional.hessian(loss, flat))
+    value, direction = objective.sharpness()
+    assert value == pytest.approx(float(values[-1]), rel=1e-4)
+    found = torch.cat([part.flatten() for part in direction])
+    assert abs(float(found @ vectors[:, -1])) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_reduced_sharpness_by_factors_is_that_of_the_factors() -> None:
+    """The chain rule through omega = c k q and mu = o v, against differences of the loss."""
+    problem = si.Problem.multitask(task_sizes=(3,), signal=1.0, noise=0.1, context_length=50)
+    at = si.optimal.single_head(problem).weights
+    assert at is not None
+    scale = (3 + 1) ** -0.5
+    k, v = np.sqrt(at.omega[0, 0] / scale), np.sqrt(at.mu[0, 0])
+    fine = si.Problem(block_sizes=(1, 1, 1), signal=((1 / 3,) * 3,), noise=0.1, context_length=50)
+
+    def loss(w: np.ndarray) -> float:
+        key, query, value, output = w[:3], w[3:6], w[6], w[7]
+        told = si.loss(fine, (scale * key * query)[None, :], np.array([[value * output]]))
+        assert isinstance(told, float)
+        return told
+
+    start, h = np.array([k] * 6 + [v] * 2), 1e-4
+    unit = h * np.eye(8)
+    hessian = np.array([
+        [
+            loss(start + a + b) - loss(start + a - b) - loss(start - a + b) + loss(start - a - b)
+            for b in unit
+        ]
+        for a in unit
+    ]) / (4.0 * h * h)  # fmt: skip
+    _, told = edge._reduced_sharpness(problem, at)
+    assert told == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-5)
 
 
 def test_recorded_results_are_of_every_check_and_none_failed() -> None:
-    folder = ROOT / "validation" / "expected"
-    assert sorted(path.stem for path in folder.glob("*.json")) == sorted(NAMES)
-    for path in folder.glob("*.json"):
+    assert sorted(path.stem for path in EXPECTED.glob("*.json")) == sorted(NAMES)
+    for path in EXPECTED.glob("*.json"):
         table = json.loads(path.read_text("utf-8"))
         assert table["setting"] == "full"
         assert [row["quantity"] for row in table["rows"] if row["verdict"] == "fails"] == []
