@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from spectral_icl import Merged, Problem, gradient_flow
 from spectral_icl.plots import STYLE
 from spectral_icl.reduced import State
+from spectral_icl.validation import Floats
 from validation.context import Context
 from validation.full_model import MergedAttention, expected_task_loss
 from validation.result import Result, Row, at_least, noted, within
@@ -97,7 +98,7 @@ def _end(context: Context, name: str, run: Run) -> list[Row]:
     ]
 
 
-def _best_pair(omega: np.ndarray, mu: np.ndarray) -> tuple[float, float, float]:
+def _best_pair(omega: Floats, mu: Floats) -> tuple[float, float, float]:
     """The mean |omega|, and of the best pair at it the sum of mu omega, and the loss.
 
     Both are all but linear in omega^2 between the tabulated values.
@@ -109,7 +110,7 @@ def _best_pair(omega: np.ndarray, mu: np.ndarray) -> tuple[float, float, float]:
     return size, float(held), float(np.interp(size**2, square, pair["loss"]))
 
 
-def _loss(context: Context, omega: np.ndarray, mu: np.ndarray) -> tuple[float, float]:
+def _loss(context: Context, omega: Floats, mu: Floats) -> tuple[float, float]:
     law = context.law(PROBLEM)
     generator = law.generator(11)
     kq = torch.as_tensor(omega, **law.like)[:, None, None] * torch.eye(PROBLEM.dimension, **law.like)
@@ -140,7 +141,7 @@ def _path(name: str, paths: dict[str, State]) -> list[Row]:
     ]
 
 
-def _thin(path: State) -> np.ndarray:
+def _thin(path: State) -> Floats:
     """Records that a figure needs: all of the beginning, and fewer of the rest."""
     return np.unique(np.geomspace(1, len(path.mu), 300).astype(int)) - 1
 

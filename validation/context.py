@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,7 @@ class Context:
         if not self.progress:
             yield from items
             return
-        with click.progressbar(items, label=f"{label:28}", file=click.get_text_stream("stderr")) as bar:
+        with click.progressbar(items, label=f"{label:28}", file=sys.stderr) as bar:
             yield from bar
 
     def train(

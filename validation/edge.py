@@ -86,7 +86,7 @@ class Objective:
         """Add a multiple of a direction to the weights."""
         with torch.no_grad():
             for weight, part in zip(self.weights, direction, strict=True):
-                weight += amount * part
+                weight.add_(part, alpha=amount)
 
     def minimise(self) -> None:
         """Go to the nearest minimum."""
@@ -172,7 +172,7 @@ def _reduced_sharpness(problem: Problem, at: State) -> tuple[float, float]:
         signal=np.repeat(np.asarray(problem.signal) / sizes, sizes, axis=1).tolist(),
         noise=problem.noise,
         context_length=problem.context_length,
-        covariance=np.repeat(problem.covariance, sizes).tolist(),
+        covariance=tuple(np.repeat(problem.covariance, sizes).tolist()),
     )
     omega = np.repeat(at.omega, sizes, axis=1)
     hessian = reduced.hessian(fine, omega, at.mu)

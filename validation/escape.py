@@ -18,6 +18,7 @@ from spectral_icl import Factored, Solution, gradient_flow
 from spectral_icl.phases import EXIT
 from spectral_icl.plots import STYLE
 from spectral_icl.reduced import task_loss
+from spectral_icl.validation import Floats
 from validation.context import Context
 from validation.recorded import BATCH, END, PROBLEM, START, Trace, authors, emergence, ours
 from validation.result import Result, Row, at_most, noted, within
@@ -38,14 +39,14 @@ class Case(NamedTuple):
 
     trace: Trace
     batch: int
-    read: np.ndarray | None  # from the weights on the plateau, where they are known
+    read: Floats | None  # from the weights on the plateau, where they are known
 
 
 def run(context: Context) -> Result:
     """Estimate the imbalance of every run, and compare what follows with the reduced flow."""
     result = Result("escape", TITLE)
-    used: dict[int, list[np.ndarray]] = {BATCH: [], BATCH // 4: []}
-    ratios: dict[int, list[np.ndarray]] = {BATCH: [], BATCH // 4: []}
+    used: dict[int, list[Floats]] = {BATCH: [], BATCH // 4: []}
+    ratios: dict[int, list[Floats]] = {BATCH: [], BATCH // 4: []}
     for name, case in _cases(context).items():
         crossings = [_crossing(case.trace, task) for task in range(PROBLEM.tasks)]
         fitted = np.array([_fitted(*crossing, task) for task, crossing in enumerate(crossings)])
@@ -110,14 +111,14 @@ def _cases(context: Context) -> dict[str, Case]:
     return cases
 
 
-def _scaling(whole: np.ndarray, quarter: np.ndarray) -> Row:
+def _scaling(whole: Floats, quarter: Floats) -> Row:
     """Exponent of step / batch in the imbalance, from logarithms at a batch and at a quarter of it."""
     error = np.sqrt(whole.var(ddof=1) / whole.size + quarter.var(ddof=1) / quarter.size) / np.log(4.0)
     exponent = (quarter.mean() - whole.mean()) / np.log(4.0)
     return noted("exponent of step / batch in the imbalance", exponent, float(error), 1.0)
 
 
-def _flow(imbalance: np.ndarray) -> Solution:
+def _flow(imbalance: Floats) -> Solution:
     """The reduced flow from the start of training, with an imbalance of each task's loser, to the end."""
     matrix = np.full(START.mu.shape, imbalance.max())
     matrix[[1, 0], [0, 1]] = imbalance
@@ -147,7 +148,7 @@ def _fitted(moment: float, reached: float, task: int) -> float:
     return float(np.exp(brentq(beyond, *_RANGE, xtol=1e-3)))
 
 
-def _escapes(times: np.ndarray, mu: np.ndarray) -> np.ndarray:
+def _escapes(times: Floats, mu: Floats) -> Floats:
     """When each task's loser has left on the other side, (I,)."""
     moments = []
     for task in range(mu.shape[2]):

@@ -71,9 +71,11 @@ class FactoredAttention(Attention):
     def random(cls, problem: Problem, heads: int, size: float, law: Law, seed: int) -> FactoredAttention:
         """Independent N(0, size^2) entries of all four matrices, and the key scale (d + I)^(-1/2)."""
         generator = law.generator(seed)
-        shapes = [(problem.dimension,) * 2] * 2 + [(problem.tasks,) * 2] * 2
-        factors = [size * torch.randn(heads, *shape, generator=generator, **law.like) for shape in shapes]
-        return cls(*factors, key_scale=key_scale_of(problem, None))
+        sizes = (problem.dimension,) * 2 + (problem.tasks,) * 2
+        key, query, value, output = (
+            size * torch.randn(heads, n, n, generator=generator, **law.like) for n in sizes
+        )
+        return cls(key, query, value, output, key_scale_of(problem, None))
 
 
 class JointAttention(FactoredAttention):
@@ -153,7 +155,8 @@ def weights(kq: Tensor, x: Tensor, query: Tensor) -> Tensor:
 
 def task_loss(model: Attention, prompts: Prompts, law: Law) -> Tensor:
     """Squared error of every task, averaged over prompts, (I,), with the query noise that it cannot avoid."""
-    return ((model(prompts) - prompts.target) ** 2).mean(dim=0) + law.noise
+    told: Tensor = model(prompts)
+    return ((told - prompts.target) ** 2).mean(dim=0) + law.noise
 
 
 def expected_task_loss(kq: Tensor, ov: Tensor, x: Tensor, query: Tensor, law: Law) -> Tensor:

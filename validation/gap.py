@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from spectral_icl import Problem, reduced
 from spectral_icl.plots import STYLE
 from spectral_icl.reduced import State
+from spectral_icl.validation import Floats
 from validation.context import Context
 from validation.full_model import (
     Attention,
@@ -53,7 +54,7 @@ _KINDS: dict[str, Callable[[Problem, State, Law], Attention]] = {
 def run(context: Context) -> Result:
     """Split the gap of the recorded runs, and follow the noise's part to smaller steps and larger batches."""
     result = Result("gap", TITLE)
-    large = reduced.loss(PROBLEM, *flow()(PLATEAU)) - _NOISE
+    large = float(reduced.loss(PROBLEM, *flow()(PLATEAU))) - _NOISE
     parts: dict[str, dict[tuple[float, int], tuple[float, float]]] = {kind: {} for kind in _KINDS}
     settings = context.pick(
         ((RATE, BATCH), (RATE, BATCH // 4)),
@@ -90,8 +91,8 @@ def run(context: Context) -> Result:
             told = f"{kind}: exponent of the step in it"
             # A step near the edge of stability amplifies the noise: the joint embedding's is (see `edge`).
             result.add(consistent(told, *exponent, 1.0) if kind == "ours" else noted(told, *exponent, 1.0))
-        noise = [rate / batch for rate, batch in part]
-        result.curves[f"{kind} stray"] = {"noise": noise, "excess": excess / large}
+        ratio = [rate / batch for rate, batch in part]
+        result.curves[f"{kind} stray"] = {"noise": ratio, "excess": excess / large}
     return result
 
 
@@ -125,7 +126,7 @@ def _split(context: Context, name: str, group: list[Trace]) -> Split:
     )
 
 
-def _exponents(settings: np.ndarray, excess: np.ndarray) -> list[tuple[float, float]]:
+def _exponents(settings: Floats, excess: Floats) -> list[tuple[float, float]]:
     """Exponents of 1 / batch and, if there are several steps, of the step, with their standard errors.
 
     Weighted least squares of log excess (P; mean, error) on the logarithms of the settings (P; step, batch).

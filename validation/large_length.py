@@ -15,6 +15,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 
 from spectral_icl import Problem
+from spectral_icl.validation import Floats
 from validation.full_model import FactoredAttention
 from validation.prompts import Law
 
@@ -36,12 +37,12 @@ def task_loss(kq: Tensor, ov: Tensor, problem: Problem, law: Law) -> Tensor:
 
 def gradient(kq: Tensor, ov: Tensor, problem: Problem, law: Law) -> tuple[Tensor, Tensor]:
     """Gradient of the loss summed over tasks by W^h (H, d, d) and U^h (H, I, I)."""
-    at = [kq.detach().requires_grad_(), ov.detach().requires_grad_()]
+    at = kq.detach().requires_grad_(), ov.detach().requires_grad_()
     by_kq, by_ov = torch.autograd.grad(task_loss(*at, problem, law).sum(), at)
     return by_kq, by_ov
 
 
-def flow(model: FactoredAttention, problem: Problem, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def flow(model: FactoredAttention, problem: Problem, times: Floats) -> tuple[Floats, Floats]:
     """Gradient flow of K, Q, V and O themselves under the large-L loss, explicitly integrated.
 
     Returns
@@ -54,7 +55,7 @@ def flow(model: FactoredAttention, problem: Problem, times: np.ndarray) -> tuple
     weights = list(whole.parameters())
     start = nn.utils.parameters_to_vector(weights).detach().numpy()
 
-    def field(_: float, values: np.ndarray) -> np.ndarray:
+    def field(_: float, values: Floats) -> Floats:
         nn.utils.vector_to_parameters(torch.from_numpy(values.copy()), weights)
         loss = task_loss(whole.kq(), whole.ov(), problem, law).sum()
         slopes = torch.autograd.grad(loss, weights)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spectral_icl import Problem
+from spectral_icl.validation import Floats
+
+
+class Like(TypedDict):
+    """Where tensors are and how precise, as keywords for `torch` functions."""
+
+    device: torch.device
+    dtype: torch.dtype
 
 
 class Prompts(NamedTuple):
@@ -61,7 +69,7 @@ class Law:
         sizes, kappa = np.asarray(problem.block_sizes), np.asarray(problem.covariance)
         prior = np.repeat(np.asarray(problem.signal) / (sizes * kappa), sizes, axis=1)
 
-        def tensor(values: np.ndarray) -> Tensor:
+        def tensor(values: Floats) -> Tensor:
             return torch.as_tensor(values, dtype=dtype, device=device)
 
         return cls(
@@ -72,9 +80,9 @@ class Law:
         )
 
     @property
-    def like(self) -> dict[str, torch.device | torch.dtype]:
-        """Device and precision, as keywords for `torch` functions."""
-        return {"device": self.root.device, "dtype": self.root.dtype}
+    def like(self) -> Like:
+        """Device and precision of the law's tensors."""
+        return Like(device=self.root.device, dtype=self.root.dtype)
 
     def generator(self, seed: int) -> torch.Generator:
         """A random generator on the law's device."""

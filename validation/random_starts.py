@@ -18,6 +18,7 @@ from scipy.signal import savgol_filter
 
 from spectral_icl import Factored, Solution, gradient_flow, optimal, reduced
 from spectral_icl.plots import STYLE
+from spectral_icl.validation import Floats
 from validation import large_length
 from validation.context import Context
 from validation.full_model import FactoredAttention
@@ -106,25 +107,28 @@ def _compare(context: Context, result: Result, heads: int, seed: int) -> None:
 
 def _reduced(model: FactoredAttention, end: float) -> Solution:
     """The reduced flow from a model's diagonals, at the imbalances that make it as fast as the matrices."""
-    imbalances = effective_imbalance(PROBLEM, model.factors())
-    weights = Factored(*(tuple(map(tuple, values.tolist())) for values in imbalances))
+    by_omega, by_mu = (
+        tuple(map(tuple, values.tolist())) for values in effective_imbalance(PROBLEM, model.factors())
+    )
+    weights = Factored(by_omega, by_mu)
     start = spectral(PROBLEM, model.kq(), model.ov())
     return gradient_flow(PROBLEM, *start, parametrization=weights, t_end=end)
 
 
-def _matrix_loss(kq: np.ndarray, ov: np.ndarray) -> np.ndarray:
+def _matrix_loss(kq: Floats, ov: Floats) -> Floats:
     exact = Law.of(PROBLEM, torch.device("cpu"), torch.float64)
-    losses: np.ndarray = large_length.task_loss(
+    losses: Floats = large_length.task_loss(
         torch.from_numpy(kq), torch.from_numpy(ov), PROBLEM, exact
     ).numpy()
     return losses
 
 
-def _emergence(times: np.ndarray, losses: np.ndarray) -> np.ndarray:
+def _emergence(times: Floats, losses: Floats) -> Floats:
     """When each task's loss (T, I) falls steepest."""
     width = 2 * max(2, round(0.5 * _SPAN / (times[1] - times[0]))) + 1
     slopes = savgol_filter(losses, width, polyorder=2, deriv=1, axis=0)
-    return times[slopes.argmin(axis=0)]
+    steepest: Floats = times[slopes.argmin(axis=0)]
+    return steepest
 
 
 def _stray(made: Run, record: int) -> float:

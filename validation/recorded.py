@@ -20,6 +20,7 @@ from spectral_icl import Problem, Solution, gradient_flow, initial
 from spectral_icl.phases import shares
 from spectral_icl.plots import STYLE
 from spectral_icl.reduced import State, task_loss
+from spectral_icl.validation import Floats
 from validation.context import Context
 from validation.full_model import FactoredAttention, JointAttention
 from validation.result import Result, Row, at_most, consistent, noted, same, within
@@ -46,11 +47,11 @@ _REPEATS = 20
 class Trace(NamedTuple):
     """A trained path: omega (R, H, B) and mu (R, H, I) at times of the flow, and batch losses (S,)."""
 
-    time: np.ndarray
-    omega: np.ndarray
-    mu: np.ndarray
-    loss_time: np.ndarray
-    loss: np.ndarray  # summed over tasks, with query noise
+    time: Floats
+    omega: Floats
+    mu: Floats
+    loss_time: Floats
+    loss: Floats  # summed over tasks, with query noise
 
     @classmethod
     def of(cls, run: Run) -> Trace:
@@ -197,18 +198,18 @@ def _loss_distance(trace: Trace, solution: Solution) -> float:
     return float(np.abs(path["loss"][inside] - told).max() / path["loss"][0])
 
 
-def emergence(trace: Trace) -> np.ndarray:
+def emergence(trace: Trace) -> Floats:
     """When each task's large-L loss falls steepest, taken at the run's omega and mu, (I,)."""
     losses = task_loss(PROBLEM, trace.omega, trace.mu)
     return np.array([_steepest(trace.time, losses[:, task], 0.5 * _SPAN) for task in range(PROBLEM.tasks)])
 
 
-def _batch_emergence(made: Run) -> np.ndarray:
+def _batch_emergence(made: Run) -> Floats:
     """When each task's batch loss falls steepest, (I,)."""
     return np.array([_steepest(made.loss_time, losses, _SPAN) for losses in made.task_loss.T])
 
 
-def _steepest(times: np.ndarray, losses: np.ndarray, span: float) -> float:
+def _steepest(times: Floats, losses: Floats, span: float) -> float:
     """Time of steepest fall, the slope taken over ``span``; before the plateau is left."""
     step = times[1] - times[0]
     slope = savgol_filter(losses, 2 * max(2, round(0.5 * span / step)) + 1, polyorder=2, deriv=1)
@@ -239,13 +240,13 @@ def _speed(run: Run) -> list[Row]:
     ]
 
 
-def _summary(values: np.ndarray) -> tuple[float, float | None]:
+def _summary(values: Floats) -> tuple[float, float | None]:
     """Mean over seeds, and its standard error if there is more than one."""
     error = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else None
     return float(values.mean()), error
 
 
-def _smooth(trace: Trace) -> dict[str, np.ndarray]:
+def _smooth(trace: Trace) -> dict[str, Floats]:
     """Batch losses averaged over stretches of a fifth of a unit of time."""
     per = max(1, round(0.2 / (trace.loss_time[1] - trace.loss_time[0])))
     whole = trace.loss.size // per * per

@@ -122,7 +122,7 @@ class Result:
     def as_json(self, **about: Any) -> dict[str, Any]:
         """Rows, curves and whatever else is to be known ``about`` the run, in JSON's types."""
         rows = [asdict(row) | {"verdict": row.verdict and row.verdict.value} for row in self.rows]
-        return plain(
+        table: dict[str, Any] = plain(
             {
                 "name": self.name,
                 "title": self.title,
@@ -132,6 +132,7 @@ class Result:
                 "curves": _rounded(self.curves),
             }
         )
+        return table
 
     def as_json_text(self, **about: Any) -> str:
         """`as_json` as a file's text: one line per row, per curve and per entry."""

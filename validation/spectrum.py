@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spectral_icl import Problem
 from spectral_icl.reduced import State
+from spectral_icl.validation import Floats
 from validation.prompts import Law
 
 Factors = tuple[Tensor, Tensor, Tensor, Tensor]  # K, Q (H, d, d), V and O (H, I, I)
@@ -26,12 +27,12 @@ def spectral(problem: Problem, kq: Tensor, ov: Tensor) -> State:
     return State(by_block(problem, diagonal(kq)), diagonal(ov))
 
 
-def stray(matrices: Tensor) -> np.ndarray:
+def stray(matrices: Tensor) -> Floats:
     """Root mean square of the entries off the diagonal, per head, (H,); zero if there are none."""
     size = matrices.shape[-1]
     off = matrices.detach() - torch.diag_embed(torch.diagonal(matrices.detach(), dim1=-2, dim2=-1))
     squares = _array((off**2).sum(dim=(-2, -1)))
-    root: np.ndarray = np.sqrt(squares / max(1, size * (size - 1)))
+    root: Floats = np.sqrt(squares / max(1, size * (size - 1)))
     return root
 
 
@@ -63,19 +64,19 @@ def effective_imbalance(problem: Problem, factors: Factors) -> State:
     return State(*(np.sqrt(np.maximum(square, 0.0)) for square in squares))
 
 
-def diagonal(matrices: Tensor) -> np.ndarray:
+def diagonal(matrices: Tensor) -> Floats:
     """The diagonals of (H, n, n) matrices, (H, n), in double precision."""
     return _array(torch.diagonal(matrices.detach(), dim1=-2, dim2=-1))
 
 
-def by_block(problem: Problem, values: np.ndarray) -> np.ndarray:
+def by_block(problem: Problem, values: Floats) -> Floats:
     """Means over the coordinates of every block."""
     sizes = np.asarray(problem.block_sizes)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    means: np.ndarray = np.add.reduceat(values, starts, axis=1) / sizes
+    means: Floats = np.add.reduceat(values, starts, axis=1) / sizes
     return means
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    values: np.ndarray = tensor.detach().double().cpu().numpy()
+def _array(tensor: Tensor) -> Floats:
+    values: Floats = tensor.detach().double().cpu().numpy()
     return values

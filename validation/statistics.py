@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-Array = np.ndarray
+from spectral_icl.validation import Floats
 
 _FLIPS = 2000
 
@@ -29,13 +29,13 @@ class Agreement(NamedTuple):
         The same for the Kolmogorov-Smirnov distance of z from N(0, 1).
     """
 
-    z: Array
+    z: Floats
     chi_square: float
     p: float
     p_normal: float
 
 
-def agreement(batches: Array, predicted: Array, seed: int = 0) -> Agreement:
+def agreement(batches: Floats, predicted: Floats, seed: int = 0) -> Agreement:
     """Means of M batches (M, P) against a prediction (P,)."""
     deviation = batches - predicted
     z = _scores(deviation)
@@ -57,12 +57,12 @@ def agreement(batches: Array, predicted: Array, seed: int = 0) -> Agreement:
     )
 
 
-def _scores(deviation: Array) -> Array:
-    scores: Array = deviation.mean(axis=0) / (deviation.std(axis=0, ddof=1) / np.sqrt(len(deviation)))
+def _scores(deviation: Floats) -> Floats:
+    scores: Floats = deviation.mean(axis=0) / (deviation.std(axis=0, ddof=1) / np.sqrt(len(deviation)))
     return scores
 
 
-def _distance(z: Array) -> float:
+def _distance(z: Floats) -> float:
     """Kolmogorov-Smirnov distance from the standard normal distribution."""
     ordered = stats.norm.cdf(np.sort(z))
     steps = np.arange(z.size + 1) / z.size

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ import torch
 from spectral_icl import Problem
 from spectral_icl.files import replacing
 from spectral_icl.reduced import State
+from spectral_icl.validation import Floats
 from validation.full_model import Attention, FactoredAttention, task_loss
 from validation.prompts import Law
 from validation.spectrum import imbalance, spectral, stray
 
-Array = np.ndarray
 Track = Callable[[Iterable[int], str], Iterable[int]]
 Rule = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
@@ -77,15 +78,15 @@ class Run:
         Wall time of the training, sampling included and recording too.
     """
 
-    time: Array
-    omega: Array
-    mu: Array
-    stray_kq: Array
-    stray_ov: Array
-    imbalance_omega: Array
-    imbalance_mu: Array
-    loss_time: Array
-    task_loss: Array
+    time: Floats
+    omega: Floats
+    mu: Floats
+    stray_kq: Floats
+    stray_ov: Floats
+    imbalance_omega: Floats
+    imbalance_mu: Floats
+    loss_time: Floats
+    task_loss: Floats
     weights: tuple[dict[str, torch.Tensor], ...]
     seconds: float
 
@@ -123,9 +124,9 @@ def train(
     generator = law.generator(schedule.seed)
     key = _digest(model, problem, law, schedule, optimiser)
     checkpoint = None if folder is None else folder / f"{label}-{key[:12]}.pt"
-    records: list[dict[str, Array]] = []
+    records: list[dict[str, Floats]] = []
     kept: list[dict[str, torch.Tensor]] = []
-    losses: list[Array] = []
+    losses: list[Floats] = []
     done, spent = 0, 0.0
 
     def save() -> None:
@@ -171,14 +172,14 @@ def train(
     return Run(
         time=columns.pop("step") * schedule.rate,
         **columns,
-        loss_time=np.arange(done) * schedule.rate,
+        loss_time=schedule.rate * np.arange(done, dtype=np.float64),
         task_loss=np.array(losses),
         weights=tuple(kept),
         seconds=spent,
     )
 
 
-def _record(model: Attention, problem: Problem, step: int) -> dict[str, Array]:
+def _record(model: Attention, problem: Problem, step: int) -> dict[str, Floats]:
     kq, ov = model.kq(), model.ov()
     at = spectral(problem, kq, ov)
     none = State(np.empty(0), np.empty(0))
@@ -206,7 +207,7 @@ def _digest(
     return digest.hexdigest()
 
 
-def _load(checkpoint: Path | None, key: str) -> tuple | None:
+def _load(checkpoint: Path | None, key: str) -> tuple[Any, ...] | None:
     """What was saved of this very run, if anything."""
     if checkpoint is None or not checkpoint.exists():
         return None
