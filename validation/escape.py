@@ -57,24 +57,24 @@ def run(context: Context) -> Result:
             result.notes.append(f"{name}: no head has changed sign, so no imbalance could be fitted")
             continue
         solution = _flow(imbalance)
-        left, told = _escapes(case.trace.time, case.trace.mu), _escapes(solution.t, solution.mu)
+        left, left_flow = _escapes(case.trace.time, case.trace.mu), _escapes(solution.t, solution.mu)
         if case.read is None:  # the fit has used the time until the crossing
-            since = told_since = np.array([moment for moment, _ in crossings])
+            since = since_flow = np.array([moment for moment, _ in crossings])
             kind = "escape after its mu has changed sign"
         else:
             since = emergence(case.trace)
-            told_since = np.array([task.time for task in solution.phases.tasks])
+            since_flow = np.array([task.time for task in solution.phases.tasks])
             kind = "escape after emergence"
             for task, apart in enumerate(np.abs(np.log(fitted / case.read))):
                 result.add(
                     at_most(f"{name}: |log| of the fitted imbalance over it, task {task}", apart, _AGREE)
                 )
             used[case.batch].append(np.log(imbalance))
-            ratios[case.batch].append((left - since) / (told - told_since))
+            ratios[case.batch].append((left - since) / (left_flow - since_flow))
         for task in range(PROBLEM.tasks):
-            waited, expected = left[task] - since[task], told[task] - told_since[task]
+            waited, expected = left[task] - since[task], left_flow[task] - since_flow[task]
             result.add(within(f"{name}: {kind}, task {task}", waited, None, expected, _DELAY))
-            result.add(_after(name, case.trace, solution, task, left[task], told[task]))
+            result.add(_after(name, case.trace, solution, task, left[task], left_flow[task]))
         loss, error = case.trace.mean_loss(END)
         large = float(task_loss(PROBLEM, *solution.final).sum())
         result.add(noted(f"{name}: loss at the end", loss, error, large))
@@ -104,10 +104,10 @@ def _cases(context: Context) -> dict[str, Case]:
     seeds = {BATCH: context.pick((0,), (0, 1, 2, 3, 4)), BATCH // 4: context.pick((1,), (1, 2, 3, 4, 5))}
     for batch, chosen in seeds.items():
         for seed in chosen:
-            made = ours(context, seed, batch)
-            quiet = (made.time >= _QUIET[0]) & (made.time <= _QUIET[1])
-            read = np.abs(np.median(made.imbalance_mu[quiet], axis=0))[[1, 0], [0, 1]]
-            cases[f"batch {batch}, seed {seed}"] = Case(Trace.of(made), batch, read)
+            trained = ours(context, seed, batch)
+            quiet = (trained.time >= _QUIET[0]) & (trained.time <= _QUIET[1])
+            read = np.abs(np.median(trained.imbalance_mu[quiet], axis=0))[[1, 0], [0, 1]]
+            cases[f"batch {batch}, seed {seed}"] = Case(Trace.of(trained), batch, read)
     return cases
 
 
@@ -157,9 +157,11 @@ def _escapes(times: Floats, mu: Floats) -> Floats:
     return np.array(moments)
 
 
-def _after(name: str, trace: Trace, solution: Solution, task: int, left: float, told: float) -> list[Row]:
-    """Distances from the reduced flow after the escape, which is made to be at the same time."""
-    shift = told - left
+def _after(
+    name: str, trace: Trace, solution: Solution, task: int, left: float, left_flow: float
+) -> list[Row]:
+    """Distances from the reduced flow after the escape, which is trained to be at the same time."""
+    shift = left_flow - left
     after = (trace.time >= left) & (trace.time + shift <= END)
     flow = solution(trace.time[after] + shift)
     rows = []

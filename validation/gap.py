@@ -77,20 +77,20 @@ def run(context: Context) -> Result:
         result.add(noted(f"{name}:   of it by another omega and mu", split.elsewhere))
         noise = split.whole - split.finite - split.elsewhere
         error = float(np.hypot(split.whole_error, split.finite_error))
-        told = f"{name}:   of it by the noise of SGD, against stray entries"
-        result.add(consistent(told, noise, float(np.hypot(error, jitter / large)), stray / large))
+        label = f"{name}:   of it by the noise of SGD, against stray entries"
+        result.add(consistent(label, noise, float(np.hypot(error, jitter / large)), stray / large))
         result.curves[name] = {"finite": split.finite, "noise": noise, "error": error}
     for kind, part in parts.items():
         for (rate, batch), (mean, error) in part.items():
-            told = f"{kind}: loss by stray entries, step {rate:g}, batch {batch}"
-            result.add(noted(told, mean / large, error / large))
+            label = f"{kind}: loss by stray entries, step {rate:g}, batch {batch}"
+            result.add(noted(label, mean / large, error / large))
         excess = np.array(list(part.values()))
         by_batch, *by_step = _exponents(np.array(list(part)), excess)
         result.add(consistent(f"{kind}: exponent of 1 / batch in it", *by_batch, 1.0))
         for exponent in by_step:
-            told = f"{kind}: exponent of the step in it"
+            label = f"{kind}: exponent of the step in it"
             # A step near the edge of stability amplifies the noise: the joint embedding's is (see `edge`).
-            result.add(consistent(told, *exponent, 1.0) if kind == "ours" else noted(told, *exponent, 1.0))
+            result.add(consistent(label, *exponent, 1.0) if kind == "ours" else noted(label, *exponent, 1.0))
         ratio = [rate / batch for rate, batch in part]
         result.curves[f"{kind} stray"] = {"noise": ratio, "excess": excess / large}
     return result
@@ -115,14 +115,14 @@ def _split(context: Context, name: str, group: list[Trace]) -> Split:
     sampled, blur = np.array(
         [_sampled(context, at, prompts, f"gap, {name}", seed=k) for k, at in enumerate(states)]
     ).T
-    told = np.array([reduced.loss(PROBLEM, *at) - _NOISE for at in states])
+    large_l = np.array([reduced.loss(PROBLEM, *at) - _NOISE for at in states])
     count = len(group)
     return Split(
         whole=float((losses.mean() - _NOISE) / large - 1.0),
         whole_error=float(np.sqrt((errors**2).sum()) / count / large),
-        finite=float((sampled - told).mean() / large),
+        finite=float((sampled - large_l).mean() / large),
         finite_error=float(np.sqrt((blur**2).sum()) / count / large),
-        elsewhere=float(told.mean() / large - 1.0),
+        elsewhere=float(large_l.mean() / large - 1.0),
     )
 
 
@@ -147,9 +147,9 @@ def _excess(context: Context, kind: str, rate: float, batch: int, seed: int) -> 
     leg = round(_LEG / rate)
     settling, legs = round(_SETTLING / _LEG), context.pick(6, 16)
     schedule = Schedule(rate, (settling + legs) * leg, batch, leg, seed, keep=True)
-    made = context.train(f"gap-{kind}-{rate:g}-{batch}", model, PROBLEM, schedule)
+    trained = context.train(f"gap-{kind}-{rate:g}-{batch}", model, PROBLEM, schedule)
     excesses = []
-    for snapshot, weights in enumerate(made.weights[settling + 1 :]):
+    for snapshot, weights in enumerate(trained.weights[settling + 1 :]):
         model.load_state_dict(weights)
         excesses.append(_difference(model, law, context.pick(4, 10), seed=1000 * (seed + 1) + snapshot))
     return float(np.mean(excesses)), float(np.std(excesses, ddof=1) / np.sqrt(len(excesses)))

@@ -94,29 +94,33 @@ def _compare(
         kq, ov = spectrum.decomposable(problem, weights, exact)
     else:
         kq, ov = (torch.as_tensor(matrix) for matrix in weights)
-    predicted = [_flat(g) for g in large_length.gradient(kq, ov, problem, exact)]
     batches = sample(law, kq.to(**law.like), ov.to(**law.like), prompts, context, f"gradient, {name}", seed)
     entries = np.concatenate(batches, axis=1)
-    told = np.concatenate(predicted)
-    whole = agreement(entries, told)
-    slopes = entries @ told / (told @ told)
+    predicted = np.concatenate([_flat(g) for g in large_length.gradient(kq, ov, problem, exact)])
+    whole = agreement(entries, predicted)
+    slopes = entries @ predicted / (predicted @ predicted)
     error = float(slopes.std(ddof=1) / np.sqrt(slopes.size))
     result.add(
         within(f"{name} weights: slope of sampled on predicted entries", slopes.mean(), error, 1.0, _SLOPE)
     )
-    result.add(_rows(f"{name} weights, {told.size} entries", whole))
+    result.add(_rows(f"{name} weights, {predicted.size} entries", whole))
     result.curves[name] = {
         "z": whole.z,
-        "predicted": told,
+        "predicted": predicted,
         "measured": entries.mean(axis=0),
         "error": entries.std(axis=0, ddof=1) / np.sqrt(_BATCHES),
     }
     if isinstance(weights, State):
         off = np.concatenate([_off_diagonal(kq), _off_diagonal(ov)])
         result.add(
-            _rows(f"off its diagonal, {off.sum()} entries, against 0", agreement(entries[:, off], told[off]))
+            _rows(
+                f"off its diagonal, {off.sum()} entries, against 0",
+                agreement(entries[:, off], predicted[off]),
+            )
         )
-        result.add(_rows(f"on its diagonal, {(~off).sum()} entries", agreement(entries[:, ~off], told[~off])))
+        result.add(
+            _rows(f"on its diagonal, {(~off).sum()} entries", agreement(entries[:, ~off], predicted[~off]))
+        )
     without = Problem(
         block_sizes=problem.block_sizes,
         signal=problem.signal,
@@ -135,7 +139,7 @@ def _short(context: Context, result: Result, prompts: int) -> None:
         name = case["name"]
         law = context.law(problem)
         measured = _expected(context, law, problem, at, prompts, f"gradient, {name}")
-        told = _spectral_large_length(problem, at)
+        predicted = _spectral_large_length(problem, at)
         exact = np.concatenate([np.ravel(case[key]) for key in ("loss", "by_omega", "by_mu")])
         mean = measured.mean(axis=0)
         error = measured.std(axis=0, ddof=1) / np.sqrt(len(measured))
@@ -143,8 +147,8 @@ def _short(context: Context, result: Result, prompts: int) -> None:
         labels += [f"dloss/dmu_{h}" for h in range(len(at.mu))]
         for k, label in enumerate(labels):
             result.add(consistent(f"{name}: {label} against its exact value", mean[k], error[k], exact[k]))
-            result.add(noted(f"{name}: {label} beside its large-L value", mean[k], error[k], told[k]))
-        result.add(rejected(f"{name}: large-L kernel", agreement(measured, told).p))
+            result.add(noted(f"{name}: {label} beside its large-L value", mean[k], error[k], predicted[k]))
+        result.add(rejected(f"{name}: large-L kernel", agreement(measured, predicted).p))
 
 
 def _bias(context: Context, result: Result) -> None:
@@ -162,8 +166,8 @@ def _bias(context: Context, result: Result) -> None:
             prompts = max(budget // (size * length), 20_000)
             label = f"bias at d = {size}, L = {length}"
             mean, error = _expected_loss(context, law, problem, at, prompts, label)
-            told = float(reduced.loss(problem, *at))
-            over, doubt = mean / told - 1.0, error / told
+            predicted = float(reduced.loss(problem, *at))
+            over, doubt = mean / predicted - 1.0, error / predicted
             bias[j, k] = over, doubt
             row = f"loss over large-L - 1, d = {size}, L = {length}"
             known = (size, length) == (5, 40)  # where the exact loss is in the data
@@ -174,8 +178,8 @@ def _bias(context: Context, result: Result) -> None:
 def _exact_bias() -> float:
     """The exact loss over the large-L loss - 1 at the large-L optimum of one head, d = 5 and L = 40."""
     case = json.loads(_EXACT.read_text("utf-8"))["cases"][1]
-    told = reduced.loss(Problem(**case["problem"]), case["omega"], case["mu"])
-    return float(case["loss"] / told - 1.0)
+    predicted = reduced.loss(Problem(**case["problem"]), case["omega"], case["mu"])
+    return float(case["loss"] / predicted - 1.0)
 
 
 def _expected(context: Context, law: Law, problem: Problem, at: State, prompts: int, label: str) -> Floats:

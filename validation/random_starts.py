@@ -76,19 +76,19 @@ def _compare(context: Context, result: Result, heads: int, seed: int) -> None:
     result.add(at_most(f"{name}: stray over diagonal at the end", _stray(late, -1), _STRAY))
     stray_ov = np.sqrt((late.stray_ov[-1] ** 2).mean() / (late.mu[-1] ** 2).mean())
     result.add(at_most(f"{name}: the same of U at the end", stray_ov, _STRAY))
+    by_matrices, by_reduced = _emergence(grid, whole), _emergence(grid, lone)
     for task in range(PROBLEM.tasks):
-        told = f"{name}: emergence of task {task}"
-        result.add(
-            within(f"{told}, whole matrices", measured[task], None, _emergence(grid, whole)[task], _EMERGENCE)
-        )
-        result.add(noted(f"{told}, reduced, from t = 0", measured[task], None, _emergence(grid, lone)[task]))
+        label = f"{name}: emergence of task {task}"
+        moment = measured[task]
+        result.add(within(f"{label}, whole matrices", moment, None, by_matrices[task], _EMERGENCE))
+        result.add(noted(f"{label}, reduced, from t = 0", moment, None, by_reduced[task]))
     last = losses[times > _END - 2.0].sum(axis=1)
     error = float(last.std(ddof=1) / np.sqrt(last.size))
     final = float(reduced.loss(PROBLEM, *rest.final))
-    told = f"{name}: loss at the end"
-    result.add(within(f"{told}, reduced, from t = 25", last.mean(), error, final, _LOSS))
-    result.add(noted(f"{told}, whole matrices", last.mean(), error, whole[-1].sum()))
-    result.add(noted(f"{told}, reduced, from t = 0", last.mean(), error, lone[-1].sum()))
+    label = f"{name}: loss at the end"
+    result.add(within(f"{label}, reduced, from t = 25", last.mean(), error, final, _LOSS))
+    result.add(noted(f"{label}, whole matrices", last.mean(), error, whole[-1].sum()))
+    result.add(noted(f"{label}, reduced, from t = 0", last.mean(), error, lone[-1].sum()))
     off = np.abs(late.mu[-1] - rest.final.mu).max() / np.abs(late.mu[-1]).max()
     result.add(at_most(f"{name}: mu at the end, distance from reduced, from t = 25", off, _MU))
     off = np.abs(late.mu[-1] - naive.final.mu).max() / np.abs(late.mu[-1]).max()
@@ -131,9 +131,9 @@ def _emergence(times: Floats, losses: Floats) -> Floats:
     return steepest
 
 
-def _stray(made: Run, record: int) -> float:
+def _stray(trained: Run, record: int) -> float:
     """Root mean square off the diagonals of all heads' W over that of their blocks' means."""
-    off, on = made.stray_kq[record], made.omega[record]
+    off, on = trained.stray_kq[record], trained.omega[record]
     return float(np.sqrt((off**2).mean() / (on**2).mean()))
 
 

@@ -109,15 +109,15 @@ def run(context: Context) -> Result:
     embedded = [joint(context, seed) for seed in seeds]
     traces = {
         "authors": [authors()],
-        "ours": [Trace.of(made) for made in trained],
-        "joint": [Trace.of(made) for made in embedded],
+        "ours": [Trace.of(one) for one in trained],
+        "joint": [Trace.of(one) for one in embedded],
     }
     for name, group in traces.items():
         result.add(_rows(name, group, solution))
-    by_batches = np.array([_batch_emergence(made) for made in trained])
+    by_batches = np.array([_batch_emergence(one) for one in trained])
     for task, emerged in enumerate(solution.phases.tasks):
-        told = f"ours: emergence of task {task}, from batch losses"
-        result.add(within(told, *_summary(by_batches[:, task]), emerged.time, _EMERGENCE))
+        label = f"ours: emergence of task {task}, from batch losses"
+        result.add(within(label, *_summary(by_batches[:, task]), emerged.time, _EMERGENCE))
     result.add(_again(traces["joint"]))
     result.add(_speed(trained[0]))
     for name, group in traces.items():
@@ -204,9 +204,9 @@ def emergence(trace: Trace) -> Floats:
     return np.array([_steepest(trace.time, losses[:, task], 0.5 * _SPAN) for task in range(PROBLEM.tasks)])
 
 
-def _batch_emergence(made: Run) -> Floats:
+def _batch_emergence(run: Run) -> Floats:
     """When each task's batch loss falls steepest, (I,)."""
-    return np.array([_steepest(made.loss_time, losses, _SPAN) for losses in made.task_loss.T])
+    return np.array([_steepest(run.loss_time, losses, _SPAN) for losses in run.task_loss.T])
 
 
 def _steepest(times: Floats, losses: Floats, span: float) -> float:

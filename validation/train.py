@@ -6,9 +6,8 @@ import hashlib
 import pickle
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,8 @@ from validation.spectrum import imbalance, spectral, stray
 Track = Callable[[Iterable[int], str], Iterable[int]]
 Rule = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
-_FORMAT = 1  # of checkpoints; those of another are not continued
+_FORMAT = 2  # of checkpoints; those of another are not continued
+_DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, AttributeError, ImportError)
 _SAVE_EVERY = 10.0  # seconds between checkpoints
 
 
@@ -67,7 +67,7 @@ class Run:
     stray_kq, stray_ov : ndarray, (R, H)
         Root mean square of the entries off the diagonals.
     imbalance_omega, imbalance_mu : ndarray, (R, H, B) and (R, H, I)
-        The effective imbalance of factored weights; empty for merged ones.
+        Diagonals of K K^T - Q Q^T and V V^T - O^T O of factored weights; empty for merged ones.
     loss_time : ndarray, (S,)
         Time of every step's batch.
     task_loss : ndarray, (S, I)
@@ -123,76 +123,114 @@ def train(
     optimiser = (rule or (lambda weights: torch.optim.SGD(weights, lr=schedule.rate)))(model.parameters())
     generator = law.generator(schedule.seed)
     key = _digest(model, problem, law, schedule, optimiser)
-    checkpoint = None if folder is None else folder / f"{label}-{key[:12]}.pt"
-    records: list[dict[str, Floats]] = []
-    kept: list[dict[str, torch.Tensor]] = []
-    losses: list[Floats] = []
-    done, spent = 0, 0.0
-
-    def save() -> None:
-        if checkpoint is not None:
-            state = (model.state_dict(), optimiser.state_dict(), generator.get_state().cpu())
-            with replacing(checkpoint) as part:
-                torch.save((key, (*state, records, kept, losses, done, spent)), part)
-
-    saved = _load(checkpoint, key)
-    if saved is not None:
-        weights, moments, noise, records, kept, losses, done, spent = saved
-        model.load_state_dict(weights)
-        optimiser.load_state_dict(moments)
-        generator.set_state(noise)
-
-    def record(step: int) -> None:
-        records.append(_record(model, problem, step))
-        if schedule.keep:
-            kept.append({name: values.detach().clone() for name, values in model.state_dict().items()})
-
-    began, last = time.perf_counter() - spent, time.perf_counter()
+    checkpoint = _Checkpoint(None if folder is None else folder / f"{label}-{key[:12]}.pt", key)
+    progress = checkpoint.load(model, optimiser, generator)
+    began, last = time.perf_counter() - progress.seconds, time.perf_counter()
     between_steps = True
     try:
-        for step in track(range(done, schedule.steps), label):
+        for step in track(range(progress.done, schedule.steps), label):
             between_steps = False
             if step % schedule.every == 0:
-                record(step)
+                progress.record(model, problem, schedule.keep)
             by_task = task_loss(model, law.draw(schedule.batch, generator), law)
             optimiser.zero_grad()
             by_task.sum().backward()
             optimiser.step()
-            losses.append(by_task.detach().double().cpu().numpy())
-            done, spent = step + 1, time.perf_counter() - began
+            progress.losses.append(by_task.detach().double().cpu().numpy())
+            progress.seconds = time.perf_counter() - began
             between_steps = True
             if time.perf_counter() - last > _SAVE_EVERY:
-                save()
+                checkpoint.save(model, optimiser, generator, progress)
                 last = time.perf_counter()
     finally:
         if between_steps:  # half a step could not be continued; the last checkpoint can
-            save()
-    record(done)
-    columns = {name: np.array([record[name] for record in records]) for name in records[0]}
-    return Run(
-        time=columns.pop("step") * schedule.rate,
-        **columns,
-        loss_time=schedule.rate * np.arange(done, dtype=np.float64),
-        task_loss=np.array(losses),
-        weights=tuple(kept),
-        seconds=spent,
-    )
+            checkpoint.save(model, optimiser, generator, progress)
+    progress.record(model, problem, schedule.keep)
+    return progress.run(schedule.rate)
 
 
-def _record(model: Attention, problem: Problem, step: int) -> dict[str, Floats]:
-    kq, ov = model.kq(), model.ov()
-    at = spectral(problem, kq, ov)
-    none = State(np.empty(0), np.empty(0))
-    unbalanced = imbalance(problem, model.factors()) if isinstance(model, FactoredAttention) else none
-    return {
-        "step": np.asarray(step),
-        "omega": at.omega,
-        "mu": at.mu,
-        "stray_kq": stray(kq),
-        "stray_ov": stray(ov),
-        "imbalance_omega": unbalanced.omega,
-        "imbalance_mu": unbalanced.mu,
-    }
+@dataclass
+class _Progress:
+    """What a run has recorded so far."""
+
+    records: list[dict[str, Floats]] = field(default_factory=list)
+    weights: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    losses: list[Floats] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """Number of steps taken."""
+        return len(self.losses)
+
+    def record(self, model: Attention, problem: Problem, keep: bool) -> None:
+        """Record where the model is."""
+        kq, ov = model.kq(), model.ov()
+        at, unbalanced = spectral(problem, kq, ov), State(np.empty(0), np.empty(0))
+        if isinstance(model, FactoredAttention):
+            unbalanced = imbalance(problem, model.factors())
+        self.records.append({
+            "step": np.asarray(self.done),
+            "omega": at.omega,
+            "mu": at.mu,
+            "stray_kq": stray(kq),
+            "stray_ov": stray(ov),
+            "imbalance_omega": unbalanced.omega,
+            "imbalance_mu": unbalanced.mu,
+        })  # fmt: skip
+        if keep:
+            self.weights.append({name: w.detach().clone() for name, w in model.state_dict().items()})
+
+    def run(self, rate: float) -> Run:
+        """The run that has come to its end."""
+        columns = {name: np.array([record[name] for record in self.records]) for name in self.records[0]}
+        return Run(
+            time=columns.pop("step") * rate,
+            **columns,
+            loss_time=rate * np.arange(self.done, dtype=np.float64),
+            task_loss=np.array(self.losses),
+            weights=tuple(self.weights),
+            seconds=self.seconds,
+        )
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """The file of one run, if it is to have one."""
+
+    path: Path | None
+    key: str
+
+    def save(
+        self,
+        model: Attention,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        progress: _Progress,
+    ) -> None:
+        """Write everything that the run needs to continue; an older file is replaced once this is whole."""
+        if self.path is not None:
+            state = (model.state_dict(), optimiser.state_dict(), generator.get_state(), vars(progress))
+            with replacing(self.path) as part:
+                torch.save((self.key, state), part)
+
+    def load(
+        self, model: Attention, optimiser: torch.optim.Optimizer, generator: torch.Generator
+    ) -> _Progress:
+        """Put everything where it was, and return what was recorded: nothing, if nothing was saved."""
+        if self.path is None or not self.path.exists():
+            return _Progress()
+        try:
+            key, state = torch.load(self.path, map_location="cpu", weights_only=False)
+        except (*_DAMAGE, pickle.UnpicklingError):
+            return _Progress()  # the run starts again
+        if key != self.key:
+            return _Progress()
+        weights, moments, noise, recorded = state
+        model.load_state_dict(weights)
+        optimiser.load_state_dict(moments)
+        generator.set_state(noise)
+        return _Progress(**recorded)
 
 
 def _digest(
@@ -200,27 +238,8 @@ def _digest(
 ) -> str:
     """What makes two runs the same run."""
     kind = (type(model).__name__, getattr(model, "key_scale", None), law.root.dtype, law.root.device.type)
-    told = (_FORMAT, torch.__version__, problem.digest(), schedule, optimiser, kind)
-    digest = hashlib.sha256(repr(told).encode())
+    setting = (_FORMAT, torch.__version__, problem.digest(), schedule, optimiser, kind)
+    digest = hashlib.sha256(repr(setting).encode())
     for name, values in model.state_dict().items():
         digest.update(name.encode() + values.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _load(checkpoint: Path | None, key: str) -> tuple[Any, ...] | None:
-    """What was saved of this very run, if anything."""
-    if checkpoint is None or not checkpoint.exists():
-        return None
-    try:
-        saved, state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        pickle.UnpicklingError,
-    ):
-        return None  # damaged: the run starts again
-    return state if saved == key else None
