@@ -160,7 +160,7 @@ def _escapes(times: Floats, mu: Floats) -> Floats:
 def _after(
     name: str, trace: Trace, solution: Solution, task: int, left: float, left_flow: float
 ) -> list[Row]:
-    """Distances from the reduced flow after the escape, which is trained to be at the same time."""
+    """Distances from the reduced flow after the escape, which is moved to the same time."""
     shift = left_flow - left
     after = (trace.time >= left) & (trace.time + shift <= END)
     flow = solution(trace.time[after] + shift)

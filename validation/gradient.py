@@ -112,15 +112,9 @@ def _compare(
     }
     if isinstance(weights, State):
         off = np.concatenate([_off_diagonal(kq), _off_diagonal(ov)])
-        result.add(
-            _rows(
-                f"off its diagonal, {off.sum()} entries, against 0",
-                agreement(entries[:, off], predicted[off]),
-            )
-        )
-        result.add(
-            _rows(f"on its diagonal, {(~off).sum()} entries", agreement(entries[:, ~off], predicted[~off]))
-        )
+        for part, inside in (("off its diagonal, against 0", off), ("on its diagonal", ~off)):
+            scores = agreement(entries[:, inside], predicted[inside])
+            result.add(_rows(f"{part}, {inside.sum()} entries", scores))
     without = Problem(
         block_sizes=problem.block_sizes,
         signal=problem.signal,
