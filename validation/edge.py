@@ -37,6 +37,7 @@ _POWER, _CONVERGED = 200, 1e-5  # iterations towards the largest eigenvalue at m
 _SETS = 3  # of prompts
 _KICK, _KICKED = 1e-4, 6  # size of a displacement, and steps over which its growth is measured
 _MULTIPLIER, _SHARPNESS = 0.02, 0.1  # tolerances
+_VANISHING = 0.3  # multiplier at half the edge, where the linear one is zero
 _SETTLED, _UNSETTLED = 1e-6, 1e-3  # excess over the optimum's loss, relative
 _LONG = {"merged": 400, "factored": 100}  # length from which the large-L curvature is claimed to be right
 _DESCENT, _TAIL = 400, 50  # steps of a descent, and those at its end that are looked at
@@ -208,38 +209,42 @@ def _descent(context: Context, result: Result) -> None:
     objective.minimise()
     lowest = objective.loss().item()
     value, direction = objective.sharpness()
-    rest = [weight.detach().clone() for weight in objective.weights]
     result.add(noted("largest eigenvalue at the optimum of these prompts", value))
     start = initial.paper(problem, heads=1, qk=0.5, ov_high=0.3)
     for over in _STEPS:
-        step = over * 2.0 / value
-        with torch.no_grad():
-            for weight, there in zip(objective.weights, rest, strict=True):
-                weight.copy_(there)
-        objective.move(direction, _KICK)
-        for _ in range(_KICKED):
-            objective.move(objective.slope()[1], -step)
-        offset = [weight.detach() - there for weight, there in zip(objective.weights, rest, strict=True)]
-        grown = abs(float(_dot(offset, direction)) / _KICK) ** (1.0 / _KICKED)
-        told = abs(1.0 - 2.0 * over)
-        name = f"step {over:g} of the edge"
-        # At half the edge the displacement vanishes at once.
-        result.add(
-            within(f"{name}: multiplier", grown, None, told, _MULTIPLIER) if told > 0.1
-            else at_most(f"{name}: multiplier", grown, 0.3)
-        )  # fmt: skip
-        fresh = Objective(context, problem, MergedAttention.diagonal(problem, start, law), prompts)
-        losses = []
-        for _ in context.track(range(_DESCENT), f"descent, {name}"):
-            loss, slope = fresh.slope()
-            losses.append(loss)
-            fresh.move(slope, -step)
-        excess = float(np.nan_to_num(np.max(losses[-_TAIL:]), nan=np.inf)) / lowest - 1.0
-        if over < 1.0:
-            result.add(at_most(f"{name}: loss over the optimum's - 1, at worst", excess, _SETTLED))
+        step, name = over * 2.0 / value, f"step {over:g} of the edge"
+        grown, expected = _multiplier(objective, direction, step), abs(1.0 - 2.0 * over)
+        if expected > 0.0:
+            result.add(within(f"{name}: multiplier", grown, None, expected, _MULTIPLIER))
         else:
-            result.add(at_least(f"{name}: loss over the optimum's - 1, at worst", excess, _UNSETTLED))
-        result.curves[f"{over:g}"] = np.asarray(losses) / lowest - 1.0
+            result.add(at_most(f"{name}: multiplier", grown, _VANISHING))
+        fresh = Objective(context, problem, MergedAttention.diagonal(problem, start, law), prompts)
+        losses = np.array(_descend(context, fresh, step, f"descent, {name}")) / lowest - 1.0
+        excess = float(np.nan_to_num(losses[-_TAIL:].max(), nan=np.inf))
+        label = f"{name}: loss over the optimum's - 1, at worst"
+        result.add(at_most(label, excess, _SETTLED) if over < 1.0 else at_least(label, excess, _UNSETTLED))
+        result.curves[f"{over:g}"] = losses
+
+
+def _multiplier(objective: Objective, direction: list[Tensor], step: float) -> float:
+    """Growth per step of a small displacement from the optimum, where the objective is before and after."""
+    rest = [weight.detach().clone() for weight in objective.weights]
+    objective.move(direction, _KICK)
+    for _ in range(_KICKED):
+        objective.move(objective.slope()[1], -step)
+    offset = [weight.detach() - there for weight, there in zip(objective.weights, rest, strict=True)]
+    objective.move(offset, -1.0)
+    return float(abs(float(_dot(offset, direction)) / _KICK) ** (1.0 / _KICKED))
+
+
+def _descend(context: Context, objective: Objective, step: float, label: str) -> list[float]:
+    """Losses on the way down."""
+    losses = []
+    for _ in context.track(range(_DESCENT), label):
+        loss, slope = objective.slope()
+        losses.append(loss)
+        objective.move(slope, -step)
+    return losses
 
 
 def _dot(one: list[Tensor] | tuple[Tensor, ...], other: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
