@@ -201,9 +201,14 @@ def cite(with_environment: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: every error is one line on standard error, with exit status 2 for bad input."""
+    """Entry point."""
+    guarded(cli, "spectral-icl")
+
+
+def guarded(command: click.Command, name: str) -> None:
+    """Run a command: every error is one line on standard error, with exit status 2 for bad input."""
     try:
-        cli.main(prog_name="spectral-icl", standalone_mode=False)
+        command.main(prog_name=name, standalone_mode=False)
     except ProblemError as error:
         _fail(str(error), 2)
     except click.exceptions.Abort:

@@ -468,9 +468,15 @@ def ask(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
             "",
             "--out = '/dev/null/x': expected a folder that can be written",
         ),
+        (["edge", "--ful"], "", "Error: No such option '--ful'"),
+        (
+            ["edge", "--out", "README.md"],
+            "",
+            "Error: Invalid value for '--out': Directory 'README.md' is a file.",
+        ),
         (["edge"], "import sys; sys.modules['torch'] = None", "the package 'torch' is not installed: "),
     ],
-    ids=["name", "device", "out", "torch"],
+    ids=["name", "device", "out", "option", "file", "torch"],
 )
 def test_bad_input_is_one_line(arguments: list[str], code: str, message: str) -> None:
     done = ask(*arguments, code=code)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from spectral_icl.cli import guarded
 from spectral_icl.files import replacing
 from spectral_icl.provenance import environment
 from validation import NAMES
@@ -127,4 +128,4 @@ def _refuse(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, "python -m validation")

@@ -19,7 +19,7 @@ from spectral_icl.plots import STYLE
 from spectral_icl.reduced import State
 from spectral_icl.validation import Floats
 from validation.context import Context
-from validation.full_model import MergedAttention, expected_task_loss
+from validation.full_model import MergedAttention
 from validation.result import Result, Row, at_least, noted, within
 from validation.train import Run, Schedule
 
@@ -80,7 +80,8 @@ def _end(context: Context, name: str, run: Run) -> list[Row]:
     """Diagonals averaged over the end of training, and their loss, beside the exact optimum."""
     last = run.time >= (1.0 - _LAST) * run.time[-1]
     omega, mu = run.omega[last].mean(axis=0)[:, 0], run.mu[last].mean(axis=0)[:, 0]
-    loss, error = _loss(context, omega, mu)
+    at = State(omega[:, None], mu[:, None])
+    loss, error = context.loss(PROBLEM, at, context.pick(200_000, 2_000_000), f"loss, {name}", seed=11)
     if omega.size == 1:
         best = _EXACT["single"]
         return [
@@ -108,19 +109,6 @@ def _best_pair(omega: Floats, mu: Floats) -> tuple[float, float, float]:
     square = pair["omega"] ** 2
     held = np.interp(size**2, square, 2.0 * pair["mu"] * pair["omega"])
     return size, float(held), float(np.interp(size**2, square, pair["loss"]))
-
-
-def _loss(context: Context, omega: Floats, mu: Floats) -> tuple[float, float]:
-    law = context.law(PROBLEM)
-    generator = law.generator(11)
-    kq = torch.as_tensor(omega, **law.like)[:, None, None] * torch.eye(PROBLEM.dimension, **law.like)
-    ov = torch.as_tensor(mu, **law.like)[:, None, None]
-    with torch.no_grad():
-        losses = torch.cat([
-            expected_task_loss(kq, ov, *law.inputs(20_000, generator), law)[:, 0]
-            for _ in range(context.pick(10, 100))
-        ]).double()  # fmt: skip
-    return float(losses.mean()), float(losses.std() / len(losses) ** 0.5)
 
 
 def _path(name: str, paths: dict[str, State]) -> list[Row]:

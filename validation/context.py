@@ -12,8 +12,10 @@ import click
 import torch
 
 from spectral_icl import Problem
-from validation.full_model import Attention
+from spectral_icl.reduced import State
+from validation.full_model import Attention, expected_task_loss
 from validation.prompts import Law
+from validation.spectrum import decomposable
 from validation.train import Rule, Run, Schedule, train
 
 T = TypeVar("T")
@@ -54,6 +56,19 @@ class Context:
             return
         with click.progressbar(items, label=f"{label:28}", file=sys.stderr) as bar:
             yield from bar
+
+    def loss(self, problem: Problem, at: State, prompts: int, label: str, seed: int) -> tuple[float, float]:
+        """Loss of decomposable weights, summed over tasks, averaged over labels, and its standard error."""
+        law = self.law(problem)
+        generator = law.generator(seed)
+        kq, ov = decomposable(problem, at, law)
+        losses = []
+        with torch.no_grad():
+            for start in self.track(range(0, prompts, law.chunk), label):
+                x, query = law.inputs(min(law.chunk, prompts - start), generator)
+                losses.append(expected_task_loss(kq, ov, x, query, law).sum(dim=1).double().cpu())
+        values = torch.cat(losses)
+        return float(values.mean()), float(values.std() / len(values) ** 0.5)
 
     def train(
         self,

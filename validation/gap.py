@@ -26,7 +26,6 @@ from validation.full_model import (
     FactoredAttention,
     JointAttention,
     MergedAttention,
-    expected_task_loss,
 )
 from validation.prompts import Law
 from validation.recorded import BATCH, PLATEAU, PROBLEM, RATE, Trace, authors, flow, joint, ours
@@ -70,7 +69,7 @@ def run(context: Context) -> Result:
         "joint": [Trace.of(joint(context, seed)) for seed in seeds],
     }
     for name, group in groups.items():
-        split = _split(context, name, group)
+        split = _split(context, name, group, large)
         stray, jitter = parts["ours" if name == "ours" else "joint"][RATE, BATCH]
         result.add(noted(f"{name}: loss over the flow's large-L loss - 1", split.whole, split.whole_error))
         result.add(noted(f"{name}:   of it by finite length", split.finite, split.finite_error))
@@ -106,23 +105,22 @@ class Split(NamedTuple):
     elsewhere: float  # of the diagonals at large L, over the flow's
 
 
-def _split(context: Context, name: str, group: list[Trace]) -> Split:
+def _split(context: Context, name: str, group: list[Trace], large: float) -> Split:
     """The parts of one kind of run, averaged over seeds."""
-    large = reduced.loss(PROBLEM, *flow()(PLATEAU)) - _NOISE
     losses, errors = np.array([trace.mean_loss() for trace in group]).T
     states = [trace.at(PLATEAU) for trace in group]
     prompts = context.pick(40_000, 400_000) // len(group)
     sampled, blur = np.array(
-        [_sampled(context, at, prompts, f"gap, {name}", seed=k) for k, at in enumerate(states)]
+        [context.loss(PROBLEM, at, prompts, f"gap, {name}", seed=k) for k, at in enumerate(states)]
     ).T
-    large_l = np.array([reduced.loss(PROBLEM, *at) - _NOISE for at in states])
+    large_l = np.array([reduced.loss(PROBLEM, *at) for at in states])
     count = len(group)
     return Split(
         whole=float((losses.mean() - _NOISE) / large - 1.0),
         whole_error=float(np.sqrt((errors**2).sum()) / count / large),
         finite=float((sampled - large_l).mean() / large),
         finite_error=float(np.sqrt((blur**2).sum()) / count / large),
-        elsewhere=float(large_l.mean() / large - 1.0),
+        elsewhere=float((large_l.mean() - _NOISE) / large - 1.0),
     )
 
 
@@ -167,20 +165,6 @@ def _difference(model: Attention, law: Law, chunks: int, seed: int) -> float:
             errors = [((one(prompts) - prompts.target) ** 2).sum(dim=1) for one in (model, bare)]
             total += float((errors[0] - errors[1]).mean())
     return total / chunks
-
-
-def _sampled(context: Context, at: State, prompts: int, label: str, seed: int) -> tuple[float, float]:
-    """Loss of decomposable weights without query noise, and its standard error."""
-    law = context.law(PROBLEM)
-    kq, ov = decomposable(PROBLEM, at, law)
-    generator = law.generator(seed)
-    losses = []
-    with torch.no_grad():
-        for _ in context.track(range(prompts // _CHUNK), label):
-            x, query = law.inputs(_CHUNK, generator)
-            losses.append(expected_task_loss(kq, ov, x, query, law).sum(dim=1).double().cpu())
-    values = torch.cat(losses)
-    return float(values.mean()) - _NOISE, float(values.std() / len(values) ** 0.5)
 
 
 def figure(result: Result) -> Figure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,18 +25,9 @@ from validation.statistics import Agreement, agreement
 TITLE = "population gradient of the full model against the large-L gradient"
 
 _EXACT = Path(__file__).parent / "data" / "exact_short_prompts.json"
-_CHUNK = 4_000_000  # covariates drawn at a time
-_MOST = 50_000  # prompts drawn at a time
 _BATCHES = 200
 _HEADS = 2
 _SLOPE = 0.01  # tolerance
-
-
-class Sampled(NamedTuple):
-    """Gradients by the entries of W and U, one row per batch of prompts."""
-
-    kq: Floats  # (M, H d d)
-    ov: Floats  # (M, H I I)
 
 
 def run(context: Context) -> Result:
@@ -59,25 +49,22 @@ def run(context: Context) -> Result:
     return result
 
 
-def sample(
-    law: Law, kq: Tensor, ov: Tensor, prompts: int, context: Context, label: str, seed: int
-) -> Sampled:
-    """Gradient of the loss of drawn prompts, labels and all, batch by batch."""
+def sample(law: Law, kq: Tensor, ov: Tensor, prompts: int, context: Context, label: str, seed: int) -> Floats:
+    """Gradient by all entries of W, then U, of the loss of drawn prompts, a row per batch."""
     generator = law.generator(seed)
     size = prompts // _BATCHES
-    chunk = max(1, min(_MOST, _CHUNK // (law.length * law.root.numel())))
-    rows: list[tuple[Floats, Floats]] = []
+    rows = []
     model = full_model.MergedAttention(kq.clone(), ov.clone())
     for _ in context.track(range(_BATCHES), label):
         model.zero_grad()
         left = size
         while left > 0:
-            count = min(chunk, left)
+            count = min(law.chunk, left)
             loss = full_model.task_loss(model, law.draw(count, generator), law).sum()
             (loss * (count / size)).backward()
             left -= count
-        rows.append((_flat(model.w.grad), _flat(model.u.grad)))
-    return Sampled(*(np.array(column) for column in zip(*rows, strict=True)))
+        rows.append(np.concatenate([_flat(model.w.grad), _flat(model.u.grad)]))
+    return np.array(rows)
 
 
 def _compare(
@@ -94,8 +81,7 @@ def _compare(
         kq, ov = spectrum.decomposable(problem, weights, exact)
     else:
         kq, ov = (torch.as_tensor(matrix) for matrix in weights)
-    batches = sample(law, kq.to(**law.like), ov.to(**law.like), prompts, context, f"gradient, {name}", seed)
-    entries = np.concatenate(batches, axis=1)
+    entries = sample(law, kq.to(**law.like), ov.to(**law.like), prompts, context, f"gradient, {name}", seed)
     predicted = np.concatenate([_flat(g) for g in large_length.gradient(kq, ov, problem, exact)])
     whole = agreement(entries, predicted)
     slopes = entries @ predicted / (predicted @ predicted)
@@ -156,10 +142,9 @@ def _bias(context: Context, result: Result) -> None:
             problem = Problem.multitask(task_sizes=(size,), signal=1.0, noise=0.1, context_length=length)
             at = optimal.single_head(problem).weights
             assert at is not None
-            law = context.law(problem)
             prompts = max(budget // (size * length), 20_000)
             label = f"bias at d = {size}, L = {length}"
-            mean, error = _expected_loss(context, law, problem, at, prompts, label)
+            mean, error = context.loss(problem, at, prompts, label, seed=4)
             predicted = float(reduced.loss(problem, *at))
             over, doubt = mean / predicted - 1.0, error / predicted
             bias[j, k] = over, doubt
@@ -190,22 +175,6 @@ def _expected(context: Context, law: Law, problem: Problem, at: State, prompts: 
         by_omega = slope.omega * np.asarray(problem.block_sizes)  # of the block's common value
         rows.append(np.concatenate([[loss.item()], by_omega.ravel(), slope.mu.ravel()]))
     return np.array(rows)
-
-
-def _expected_loss(
-    context: Context, law: Law, problem: Problem, at: State, prompts: int, label: str
-) -> tuple[float, float]:
-    """Loss averaged over labels, and its standard error."""
-    generator = law.generator(4)
-    kq, ov = spectrum.decomposable(problem, at, law)
-    chunk = max(1, min(_MOST, _CHUNK // (law.length * law.root.numel())))
-    losses = []
-    with torch.no_grad():
-        for start in context.track(range(0, prompts, chunk), label):
-            x, query = law.inputs(min(chunk, prompts - start), generator)
-            losses.append(full_model.expected_task_loss(kq, ov, x, query, law).sum(dim=1).double().cpu())
-    values = torch.cat(losses)
-    return float(values.mean()), float(values.std() / len(values) ** 0.5)
 
 
 def _spectral_large_length(problem: Problem, at: State) -> Floats:

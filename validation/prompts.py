@@ -12,6 +12,8 @@ from torch import Tensor
 from spectral_icl import Problem
 from spectral_icl.validation import Floats
 
+_COVARIATES, _MOST = 4_000_000, 50_000  # covariates and prompts drawn at a time
+
 
 class Like(TypedDict):
     """Where tensors are and how precise, as keywords for `torch` functions."""
@@ -78,6 +80,11 @@ class Law:
             prior=tensor(prior),
             noise=tensor(np.asarray(problem.noise)),
         )
+
+    @property
+    def chunk(self) -> int:
+        """How many prompts to draw at a time where many are needed."""
+        return max(1, min(_MOST, _COVARIATES // (self.length * self.root.numel())))
 
     @property
     def like(self) -> Like:

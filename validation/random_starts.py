@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from matplotlib import style
 from matplotlib.figure import Figure
-from scipy.signal import savgol_filter
 
 from spectral_icl import Factored, Solution, gradient_flow, optimal, reduced
 from spectral_icl.plots import STYLE
@@ -23,7 +22,7 @@ from validation import large_length
 from validation.context import Context
 from validation.full_model import FactoredAttention
 from validation.prompts import Law
-from validation.recorded import PROBLEM, RATE
+from validation.recorded import PROBLEM, RATE, steepest
 from validation.result import Result, at_most, noted, within
 from validation.spectrum import effective_imbalance, spectral
 from validation.train import Run, Schedule
@@ -125,10 +124,7 @@ def _matrix_loss(kq: Floats, ov: Floats) -> Floats:
 
 def _emergence(times: Floats, losses: Floats) -> Floats:
     """When each task's loss (T, I) falls steepest."""
-    width = 2 * max(2, round(0.5 * _SPAN / (times[1] - times[0]))) + 1
-    slopes = savgol_filter(losses, width, polyorder=2, deriv=1, axis=0)
-    steepest: Floats = times[slopes.argmin(axis=0)]
-    return steepest
+    return np.array([steepest(times, column, _SPAN, until=_END) for column in losses.T])
 
 
 def _stray(trained: Run, record: int) -> float:

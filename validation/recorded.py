@@ -201,19 +201,19 @@ def _loss_distance(trace: Trace, solution: Solution) -> float:
 def emergence(trace: Trace) -> Floats:
     """When each task's large-L loss falls steepest, taken at the run's omega and mu, (I,)."""
     losses = task_loss(PROBLEM, trace.omega, trace.mu)
-    return np.array([_steepest(trace.time, losses[:, task], 0.5 * _SPAN) for task in range(PROBLEM.tasks)])
+    return np.array([steepest(trace.time, losses[:, task], 0.5 * _SPAN) for task in range(PROBLEM.tasks)])
 
 
 def _batch_emergence(run: Run) -> Floats:
     """When each task's batch loss falls steepest, (I,)."""
-    return np.array([_steepest(run.loss_time, losses, _SPAN) for losses in run.task_loss.T])
+    return np.array([steepest(run.loss_time, losses, _SPAN) for losses in run.task_loss.T])
 
 
-def _steepest(times: Floats, losses: Floats, span: float) -> float:
-    """Time of steepest fall, the slope taken over ``span``; before the plateau is left."""
+def steepest(times: Floats, losses: Floats, span: float, until: float = PLATEAU) -> float:
+    """Time of steepest fall, the slope taken over ``span``; by default before the plateau is left."""
     step = times[1] - times[0]
     slope = savgol_filter(losses, 2 * max(2, round(0.5 * span / step)) + 1, polyorder=2, deriv=1)
-    before = times <= PLATEAU
+    before = times <= until
     return float(times[before][slope[before].argmin()])
 
 
