@@ -62,8 +62,9 @@ def _field(
     x: Floats,
     work: Floats,
     exponential: Floats,
-    residual: Floats,
-    noise_push: Floats,
+    spread: Floats,
+    pull: Floats,
+    weighted: Floats,
 ) -> Floats:
     """dx/dt in a new array; theta and the gradient stay in ``work``."""
     model, speed, sign = _unpack(shape, packed)
@@ -75,9 +76,7 @@ def _field(
         x,
         work[: x.size],
         work[x.size :],
-        exponential,
-        residual,
-        noise_push,
+        kernels.Overlaps(exponential, spread, pull, weighted),
         out,
     )
     return out
@@ -91,22 +90,21 @@ def _jacobian(
     x: Floats,
     work: Floats,
     exponential: Floats,
-    residual: Floats,
-    noise_push: Floats,
+    spread: Floats,
+    pull: Floats,
+    weighted: Floats,
     hess: Floats,
 ) -> Floats:
     """dfield/dx = -P s S s M, dense, in a new array; M = |theta| for balanced weights, so s M = theta."""
     heads, blocks, tasks = shape
     model, speed, sign = _unpack(shape, packed)
-    _field(shape, packed, kind, x, work, exponential, residual, noise_push)
+    _field(shape, packed, kind, x, work, exponential, spread, pull, weighted)
     theta = work[: x.size]
     kernels.hessian(
         model,
         theta[: heads * blocks].reshape(heads, blocks),
         theta[heads * blocks :].reshape(heads, tasks),
-        exponential,
-        residual,
-        noise_push,
+        kernels.Overlaps(exponential, spread, pull, weighted),
         hess,
     )
     out = np.empty_like(hess)
@@ -137,9 +135,7 @@ def balanced_callbacks(model: Model, chart: Chart, heads: int, start: Floats) ->
     )
     buffers = (
         np.empty(2 * start.size),
-        np.empty((heads, heads)),
-        np.empty((tasks, blocks)),
-        np.empty((heads, blocks)),
+        *kernels.Overlaps.empty(heads, blocks, tasks),
     )
     kind = chart.kind
     hess = np.zeros((start.size, start.size))

@@ -22,6 +22,8 @@ import numpy as np
 from numba import njit
 from numba.core import event
 
+from spectral_icl.lanes import WIDTH, as_lanes, everywhere, pick, put, where
+
 _ALGEBRA: Any = {"contract", "reassoc", "arcp", "nsz"}
 _ENTRY: Any = {"cache": True, "error_model": "numpy", "nogil": True}  # called from Python
 # Inner functions are inlined by force. Otherwise a call may be resolved to another compilation of the callee
@@ -42,6 +44,10 @@ EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: two that altern
 # Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
 REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE = range(7)
 
+# Of the source of lanes.py, which is compiled in here. numba's cache is renewed when this file changes, so it
+# must change with that one (a test compares).
+LANES_DIGEST = "a8b19a3367c84f3a"
+
 # Below exp(-690) ~ 1e-300 a dual coordinate means (signed) zero; subnormals would only slow the loops.
 _LOWEST = -690.0
 
@@ -59,7 +65,7 @@ class _CompilationListener(event.Listener):
         self.announce = announce
 
     def on_start(self, event: Any) -> None:
-        if event.data["dispatcher"] is integrate:
+        if event.data["dispatcher"] in (integrate, integrate_many):
             self.announce()
 
     def on_end(self, event: Any) -> None:
@@ -67,7 +73,7 @@ class _CompilationListener(event.Listener):
 
 
 def on_compilation(announce: Callable[[], None]) -> Any:
-    """Call ``announce`` if the integrator is compiled inside the context, not if it is found in the cache."""
+    """Call ``announce`` if an integrator is compiled inside the context, not if it is found in the cache."""
     return event.install_listener("numba:compile", _CompilationListener(announce))
 
 
@@ -123,154 +129,198 @@ class Record(NamedTuple):
     dense: np.ndarray  # (capacity, K, N)
 
 
+class Overlaps(NamedTuple):
+    """Work arrays of `gradient` that `hessian` goes on from."""
+
+    exponential: np.ndarray  # (H, H) E_hk = exp(sum_b d_b kappa_b^2 omega_hb omega_kb)
+    spread: np.ndarray  # (H, H) E_hk sum_i s_i mu_hi mu_ki
+    pull: np.ndarray  # (I, B) kappa_b A_ib R_ib, with R_ib = 1 - kappa_b sum_h mu_hi omega_hb
+    weighted: np.ndarray  # (H, B) d_b kappa_b^2 omega_hb
+
+    @classmethod
+    def empty(cls, heads: int, blocks: int, tasks: int) -> Overlaps:
+        """Room for a state of this shape."""
+        return cls(*map(np.empty, _overlap_shapes(heads, blocks, tasks)))
+
+
+def _overlap_shapes(heads: int, blocks: int, tasks: int) -> tuple[tuple[int, int], ...]:
+    return (heads, heads), (heads, heads), (tasks, blocks), (heads, blocks)
+
+
 # --------------------------------------------------------------------------------------------------
 # The reduced loss and its derivatives
 # --------------------------------------------------------------------------------------------------
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
-def _overlaps(model, omega, mu, exponential, residual):
-    """Fill E_hk = exp(sum_b d_b kappa_b^2 omega_hb omega_kb) and R_ib = 1 - kappa_b sum_h mu_hi omega_hb."""
+def _tilts(model, omega, weighted, exponential):
+    """Fill weighted_hb = d_b kappa_b^2 omega_hb and E_hk = exp(sum_b weighted_hb omega_kb)."""
     heads, blocks = omega.shape
-    tasks = mu.shape[1]
     for h in range(heads):
+        for b in range(blocks):
+            weighted[h, b] = model.weight[b] * omega[h, b]
+        left = weighted[h]
         for k in range(h + 1):
+            right = omega[k]
             exponent = 0.0
             for b in range(blocks):
-                exponent += model.weight[b] * omega[h, b] * omega[k, b]
+                exponent += left[b] * right[b]
             value = np.exp(exponent)
             exponential[h, k] = value
             exponential[k, h] = value
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _task_loss(model, omega, mu, exponential, weighted, out):
+    """Fill the first I entries of ``out`` with the loss of every task, query noise included."""
+    heads, blocks = omega.shape
+    _tilts(model, omega, weighted, exponential)
+    for i in range(mu.shape[1]):
+        bias = 0.0
+        for b in range(blocks):
+            fit = 0.0
+            for h in range(heads):
+                fit += mu[h, i] * omega[h, b]
+            residual = 1.0 - model.kappa[b] * fit
+            bias += model.signal[i, b] * residual * residual
+        spread = 0.0
+        for h in range(heads):
+            for k in range(heads):
+                spread += mu[h, i] * mu[k, i] * exponential[h, k]
+        out[i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
+
+
+@njit(**_ENTRY, fastmath=_ALGEBRA, forceinline=True)
+def task_losses(model, omega, mu, out):
+    """Fill ``out`` (T, I) with the loss of every task for T states."""
+    states, heads, blocks = omega.shape
+    exponential = np.empty((heads, heads))
+    weighted = np.empty((heads, blocks))
+    for n in range(states):
+        _task_loss(model, omega[n], mu[n], exponential, weighted, out[n])
+
+
+@njit(**_INNER)
+def _one(models, p):
+    """The model of flow ``p`` among P."""
+    return Model(
+        models.kernel,
+        models.kappa[p],
+        models.weight[p],
+        models.signal[p],
+        models.variance[p],
+        models.noise[p],
+        models.inverse_length[p],
+    )
+
+
+@njit(**_ENTRY)
+def task_losses_all(models, omega, mu, out):
+    """Fill ``out`` (P, I) with the loss of every task for P states, each of its own model."""
+    for p in range(omega.shape[0]):
+        task_losses(_one(models, p), omega[p : p + 1], mu[p : p + 1], out[p : p + 1])
+
+
+@njit(**_ENTRY, fastmath=_ALGEBRA, forceinline=True)
+def gradient(model, omega, mu, grad_omega, grad_mu, overlaps):
+    """Fill the gradient of the loss, and ``overlaps`` with what `hessian` shares with it."""
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    exponential, spread, pull, weighted = overlaps
+    _tilts(model, omega, weighted, exponential)
     for i in range(tasks):
         for b in range(blocks):
             fit = 0.0
             for h in range(heads):
                 fit += mu[h, i] * omega[h, b]
-            residual[i, b] = 1.0 - model.kappa[b] * fit
-
-
-@njit(**_ENTRY, fastmath=_ALGEBRA)
-def task_losses(model, omega, mu, out):
-    """Fill ``out`` (T, I) with the loss of every task, query noise included, for T states."""
-    states, heads, blocks = omega.shape
-    tasks = mu.shape[2]
-    exponential = np.empty((heads, heads))
-    residual = np.empty((tasks, blocks))
-    for n in range(states):
-        _overlaps(model, omega[n], mu[n], exponential, residual)
-        for i in range(tasks):
-            bias = 0.0
-            for b in range(blocks):
-                bias += model.signal[i, b] * residual[i, b] * residual[i, b]
-            spread = 0.0
-            for h in range(heads):
-                for k in range(heads):
-                    spread += mu[n, h, i] * mu[n, k, i] * exponential[h, k]
-            out[n, i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
-
-
-@njit(**_ENTRY, fastmath=_ALGEBRA, forceinline=True)
-def gradient(model, omega, mu, grad_omega, grad_mu, exponential, residual, noise_push):
-    """Fill the gradient of the loss. The work arrays are left as `hessian` wants them.
-
-    ``exponential`` (H, H) holds E_hk, ``residual`` (I, B) R_ib, ``noise_push`` (H, B) the sum
-    over k of E_hk C_hk omega_kb with C_hk = sum_i s_i mu_hi mu_ki.
-    """
-    heads, blocks = omega.shape
-    tasks = mu.shape[1]
-    _overlaps(model, omega, mu, exponential, residual)
+            pull[i, b] = model.kappa[b] * model.signal[i, b] * (1.0 - model.kappa[b] * fit)
     for h in range(heads):
-        for b in range(blocks):
-            noise_push[h, b] = 0.0
-        for i in range(tasks):
-            grad_mu[h, i] = 0.0
-    for h in range(heads):
-        for k in range(heads):
-            tilt = exponential[h, k]
+        left = mu[h]
+        for k in range(h + 1):
+            right = mu[k]
             overlap = 0.0
             for i in range(tasks):
-                overlap += model.variance[i] * mu[h, i] * mu[k, i]
-                grad_mu[h, i] += tilt * mu[k, i]
-            for b in range(blocks):
-                noise_push[h, b] += tilt * overlap * omega[k, b]
+                overlap += model.variance[i] * left[i] * right[i]
+            value = exponential[h, k] * overlap
+            spread[h, k] = value
+            spread[k, h] = value
+    double = 2.0 * model.inverse_length
     for h in range(heads):
+        spread_h, tilt_h, omega_h, mu_h = spread[h], exponential[h], omega[h], mu[h]
         for b in range(blocks):
-            pull = 0.0
+            noise = 0.0
+            for k in range(heads):
+                noise += spread_h[k] * omega[k, b]
+            bias = 0.0
             for i in range(tasks):
-                pull += model.signal[i, b] * residual[i, b] * mu[h, i]
-            push = model.inverse_length * model.weight[b] * noise_push[h, b]
-            grad_omega[h, b] = 2.0 * (push - model.kappa[b] * pull)
+                bias += pull[i, b] * mu_h[i]
+            grad_omega[h, b] = double * model.weight[b] * noise - 2.0 * bias
         for i in range(tasks):
-            pull = 0.0
+            noise = 0.0
+            for k in range(heads):
+                noise += tilt_h[k] * mu[k, i]
+            bias = 0.0
+            pull_i = pull[i]
             for b in range(blocks):
-                pull += model.signal[i, b] * residual[i, b] * model.kappa[b] * omega[h, b]
-            push = model.inverse_length * model.variance[i] * grad_mu[h, i]
-            grad_mu[h, i] = 2.0 * (push - pull)
+                bias += pull_i[b] * omega_h[b]
+            grad_mu[h, i] = double * model.variance[i] * noise - 2.0 * bias
 
 
 @njit(**_ENTRY, fastmath=_ALGEBRA, forceinline=True)
-def hessian(model, omega, mu, exponential, residual, noise_push, out):
-    """Fill the upper triangle of the Hessian (N, N) from the work arrays that `gradient` left."""
+def hessian(model, omega, mu, overlaps, out):
+    """Fill the upper triangle of the Hessian (N, N) from what `gradient` left in ``overlaps``."""
     heads, blocks = omega.shape
     tasks = mu.shape[1]
+    exponential, spread, pull, weighted = overlaps
     first_mu = heads * blocks
     double = 2.0 * model.inverse_length
     for h in range(heads):
-        for k in range(h, heads):
-            tilt = exponential[h, k]
-            overlap = 0.0
-            for i in range(tasks):
-                overlap += model.variance[i] * mu[h, i] * mu[k, i]
-            noise_curvature = double * tilt * overlap
-            for b in range(blocks):
-                row = h * blocks + b
-                factor = noise_curvature * model.weight[b] * omega[k, b]
+        omega_h, mu_h, weighted_h, spread_h, tilt_h = omega[h], mu[h], weighted[h], spread[h], exponential[h]
+        for b in range(blocks):
+            row = out[h * blocks + b]
+            kappa2 = 2.0 * model.kappa[b] * model.kappa[b]
+            for k in range(h, heads):
+                noise = double * spread_h[k]
+                factor = noise * weighted[k, b]
+                at = k * blocks
                 for c in range(blocks):
-                    out[row, k * blocks + c] = factor * model.weight[c] * omega[h, c]
-                bias_curvature = 0.0
+                    row[at + c] = factor * weighted_h[c]
+                mu_k = mu[k]
+                bias = 0.0
                 for i in range(tasks):
-                    bias_curvature += model.signal[i, b] * mu[h, i] * mu[k, i]
-                out[row, k * blocks + b] += (
-                    noise_curvature * model.weight[b] + 2.0 * model.kappa[b] * model.kappa[b] * bias_curvature
-                )
-            for i in range(tasks):
-                row = first_mu + h * tasks + i
-                for j in range(tasks):
-                    out[row, first_mu + k * tasks + j] = 0.0
-                bias_curvature = 0.0
-                for b in range(blocks):
-                    bias_curvature += (
-                        model.signal[i, b] * model.kappa[b] * model.kappa[b] * omega[h, b] * omega[k, b]
-                    )
-                out[row, first_mu + k * tasks + i] = 2.0 * bias_curvature + double * model.variance[i] * tilt
-        # E_hk depends on omega_h through every k: the part that stays on the head's own diagonal block.
-        for k in range(heads):
-            overlap = 0.0
-            for i in range(tasks):
-                overlap += model.variance[i] * mu[h, i] * mu[k, i]
-            tilt = double * exponential[h, k] * overlap
-            for b in range(blocks):
-                factor = tilt * model.weight[b] * omega[k, b]
-                for c in range(blocks):
-                    out[h * blocks + b, h * blocks + c] += factor * model.weight[c] * omega[k, c]
-        for k in range(heads):  # d2 loss / d omega_hb d mu_ki
-            tilt = double * exponential[h, k]
-            for b in range(blocks):
-                kappa2 = 2.0 * model.kappa[b] * model.kappa[b]
-                for i in range(tasks):
-                    out[h * blocks + b, first_mu + k * tasks + i] = (
-                        kappa2 * model.signal[i, b] * mu[h, i] * omega[k, b]
-                        + tilt * model.variance[i] * model.weight[b] * mu[h, i] * omega[k, b]
-                    )
-        for i in range(tasks):
-            for b in range(blocks):
-                drift = 0.0
+                    bias += model.signal[i, b] * mu_h[i] * mu_k[i]
+                row[at + b] += noise * model.weight[b] + kappa2 * bias
+            # E_hk depends on omega_h through every k: what stays on the head's own diagonal block
+            for c in range(b, blocks):
+                noise = 0.0
                 for k in range(heads):
-                    drift += exponential[h, k] * mu[k, i] * omega[k, b]
-                out[h * blocks + b, first_mu + h * tasks + i] += (
-                    double * model.variance[i] * model.weight[b] * drift
-                    - 2.0 * model.kappa[b] * model.signal[i, b] * residual[i, b]
+                    noise += spread_h[k] * weighted[k, b] * weighted[k, c]
+                row[h * blocks + c] += double * noise
+            for k in range(heads):  # d2 loss / d omega_hb d mu_ki
+                noise = double * tilt_h[k] * weighted[k, b]
+                bias = kappa2 * omega[k, b]
+                at = first_mu + k * tasks
+                for i in range(tasks):
+                    row[at + i] = mu_h[i] * (bias * model.signal[i, b] + noise * model.variance[i])
+            for i in range(tasks):
+                noise = 0.0
+                for k in range(heads):
+                    noise += tilt_h[k] * mu[k, i] * omega[k, b]
+                row[first_mu + h * tasks + i] += (
+                    double * model.variance[i] * model.weight[b] * noise - 2.0 * pull[i, b]
                 )
+        for i in range(tasks):
+            row = out[first_mu + h * tasks + i]
+            signal_i = model.signal[i]
+            for k in range(h, heads):
+                omega_k = omega[k]
+                bias = 0.0
+                for b in range(blocks):
+                    bias += signal_i[b] * model.kappa[b] * model.kappa[b] * omega_h[b] * omega_k[b]
+                at = first_mu + k * tasks
+                for j in range(tasks):
+                    row[at + j] = 0.0
+                row[at + i] = 2.0 * bias + double * model.variance[i] * tilt_h[k]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -290,6 +340,13 @@ def to_primal(chart, x, theta):
             theta[n] = x[n]
 
 
+@njit(**_ENTRY)
+def to_primal_all(charts, x, theta):
+    """`to_primal` of P states (P, N), each with its own chart."""
+    for p in range(x.shape[0]):
+        to_primal(Chart(charts.kind[p], charts.scale[p], charts.speed[p], charts.sign[p]), x[p], theta[p])
+
+
 @njit(**_INNER)
 def _slope(chart, x, theta, n):
     """|dtheta/dx| of one entry."""
@@ -307,10 +364,11 @@ def _slope(chart, x, theta, n):
 
 @njit(**_INNER, fastmath=_ALGEBRA)
 def _cholesky(matrix, size):
-    """Factor the upper triangle in place as U^T U. Returns False if a pivot is not safely positive.
+    """Factor the upper triangle in place as U^T U and return whether every pivot is safely positive.
 
     The diagonal of the factor holds reciprocals.
     """
+    definite = matrix[0, 0] > _SAFE_PIVOT
     for first in range(0, size, 4):
         stop = min(first + 4, size)
         for k in range(first, stop):
@@ -320,8 +378,7 @@ def _cholesky(matrix, size):
                 factor = above[k]
                 for j in range(k, size):
                     row[j] -= factor * above[j]
-            if not row[k] > _SAFE_PIVOT:
-                return False
+            definite = definite & (row[k] > _SAFE_PIVOT)
             inverse = 1.0 / np.sqrt(row[k])
             row[k] = inverse
             for j in range(k + 1, size):
@@ -333,12 +390,19 @@ def _cholesky(matrix, size):
                 matrix[first + 2],
                 matrix[first + 3],
             )
-            for i in range(stop, size):
+            for i in range(stop, size - 1, 2):
                 f0, f1, f2, f3 = row0[i], row1[i], row2[i], row3[i]
-                row = matrix[i]
-                for j in range(i, size):
-                    row[j] -= f0 * row0[j] + f1 * row1[j] + f2 * row2[j] + f3 * row3[j]
-    return True
+                g0, g1, g2, g3 = row0[i + 1], row1[i + 1], row2[i + 1], row3[i + 1]
+                row, next_row = matrix[i], matrix[i + 1]
+                row[i] -= f0 * f0 + f1 * f1 + f2 * f2 + f3 * f3
+                for j in range(i + 1, size):
+                    r0, r1, r2, r3 = row0[j], row1[j], row2[j], row3[j]
+                    row[j] -= f0 * r0 + f1 * r1 + f2 * r2 + f3 * r3
+                    next_row[j] -= g0 * r0 + g1 * r1 + g2 * r2 + g3 * r3
+            if (size - stop) % 2 == 1:
+                f0, f1, f2, f3 = row0[size - 1], row1[size - 1], row2[size - 1], row3[size - 1]
+                matrix[size - 1, size - 1] -= f0 * f0 + f1 * f1 + f2 * f2 + f3 * f3
+    return definite
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
@@ -404,9 +468,7 @@ class Work(NamedTuple):
     hess: np.ndarray  # (N, N)
     factor: np.ndarray
     idle_rows: np.ndarray
-    exponential: np.ndarray  # (H, H)
-    residual: np.ndarray  # (I, B)
-    noise_push: np.ndarray  # (H, B)
+    overlaps: Overlaps
 
 
 @njit(**_INNER)
@@ -428,14 +490,17 @@ def _workspace(size, shape, stages):
         np.zeros((size, size)),
         np.empty((size, size)),
         np.empty((size, size)),
-        np.empty((heads, heads)),
-        np.empty((tasks, blocks)),
-        np.empty((heads, blocks)),
+        Overlaps(
+            np.empty((heads, heads)),
+            np.empty((heads, heads)),
+            np.empty((tasks, blocks)),
+            np.empty((heads, blocks)),
+        ),
     )
 
 
 @njit(**_ENTRY, forceinline=True)
-def field(model, chart, shape, x, theta, grad, exponential, residual, noise_push, out):
+def field(model, chart, shape, x, theta, grad, overlaps, out):
     """Fill dx/dt and leave theta, the gradient and the work arrays of `gradient` behind.
 
     Returns True if every component is finite.
@@ -449,9 +514,7 @@ def field(model, chart, shape, x, theta, grad, exponential, residual, noise_push
         theta[first_mu:].reshape(heads, tasks),
         grad[:first_mu].reshape(heads, blocks),
         grad[first_mu:].reshape(heads, tasks),
-        exponential,
-        residual,
-        noise_push,
+        overlaps,
     )
     finite = True
     for n in range(x.size):
@@ -566,7 +629,7 @@ def _factorise(chart, step, work):
             j = order[r]
             entry = hess[i, j] if i <= j else hess[j, i]
             idle_rows[p, r] = row * entry * root[j]
-    return coupled, _cholesky(factor, coupled)
+    return coupled, coupled == 0 or _cholesky(factor, coupled)
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
@@ -589,29 +652,55 @@ def _solve_stage(chart, coupled, work, stage):
 
 
 @njit(**_INNER)
-def _first_step(tableau, chart, work, span):
+def _first_step(order, speed, slope, root, hess, weights, second, span):
     """A first step from the first two derivatives of the solution (the Jacobian is at hand).
 
     They give the rate at which the tightest component moves; a step of order p then makes an error of one
-    tolerance where (step * rate)^p ~ that tolerance.
+    tolerance where (step * rate)^p ~ that tolerance. ``second`` (N,) is scratch.
     """
-    slope, root, hess, weights, second = work.slope, work.root, work.hess, work.weights, work.rhs
     size = slope.size
     tightest = 0.0
     for i in range(size):
         bend = 0.0
         for j in range(size):
             entry = hess[i, j] if i <= j else hess[j, i]
-            if chart.speed[j] > 0.0:
-                bend += entry * root[j] * abs(root[j]) / chart.speed[j] * slope[j]
-        second[i] = bend * chart.speed[i]
+            if speed[j] > 0.0:
+                bend += entry * root[j] * abs(root[j]) / speed[j] * slope[j]
+        second[i] = bend * speed[i]
         if weights[i] > tightest:
             tightest = weights[i]
     rate = max(_norm(slope, weights) / tightest, np.sqrt(_norm(second, weights) / tightest))
     if not rate > 0.0 or not np.isfinite(rate):
         return span if np.isfinite(span) else 1.0
-    step = 0.5 * tightest ** (-1.0 / tableau.order) / rate
+    step = 0.5 * tightest ** (-1.0 / order) / rate
     return step if step < span else span
+
+
+@njit(**_INNER)
+def _fitted(step, remaining):
+    """The step, no further than the end, and not so that a sliver would be left."""
+    if step >= remaining:
+        return remaining
+    return 0.5 * remaining if step > 0.5 * remaining else step
+
+
+@njit(**_INNER)
+def _too_small(step, t):
+    """Whether a step is lost in the rounding of the time."""
+    return step <= 4e-16 * abs(t) or step < 1e-290
+
+
+@njit(**_INNER)
+def _growth(order, error, previous_error, rejected):
+    """Factor for the step after an accepted one, of ``error`` > 0 (a PI controller)."""
+    growth = 0.9 * np.exp((0.2 * np.log(previous_error) - 0.9 * np.log(error)) / order)
+    return min(1.0 if rejected else 10.0, max(0.2, growth))
+
+
+@njit(**_INNER)
+def _shrinkage(order, error):
+    """Factor for the step after one whose ``error`` was above 1."""
+    return max(0.1, 0.9 * error ** (-1.0 / order))
 
 
 @njit(**_INNER)
@@ -623,9 +712,7 @@ def _prepare(model, chart, shape, x, work):
         model,
         work.theta[:first_mu].reshape(heads, blocks),
         work.theta[first_mu:].reshape(heads, tasks),
-        work.exponential,
-        work.residual,
-        work.noise_push,
+        work.overlaps,
         work.hess,
     )
     _measure_jacobian(chart, work.theta, x, work.hess, work.root, work.reach)
@@ -671,9 +758,7 @@ def _attempt(model, chart, tableau, shape, x, step, coupled, work):
                 trial,
                 work.new_theta,
                 work.grad,
-                work.exponential,
-                work.residual,
-                work.noise_push,
+                work.overlaps,
                 new_slope,
             ):
                 return np.inf, evaluations
@@ -780,9 +865,7 @@ def integrate(
         x,
         work.theta,
         work.grad,
-        work.exponential,
-        work.residual,
-        work.noise_push,
+        work.overlaps,
         work.slope,
     ):
         return (OVERFLOW if _all_finite(x) else NON_FINITE), accepted
@@ -800,16 +883,22 @@ def integrate(
                 _prepare(model, chart, shape, x, work)
                 count[3] += 1
                 if step <= 0.0:
-                    step = _first_step(implicit, chart, work, t_end - t)
+                    step = _first_step(
+                        implicit.order,
+                        chart.speed,
+                        work.slope,
+                        work.root,
+                        work.hess,
+                        work.weights,
+                        work.rhs,
+                        t_end - t,
+                    )
             fresh = False
         if count[0] + count[1] >= max_steps:
             return STEP_LIMIT, accepted
         remaining = t_end - t
-        if step >= remaining:
-            step = remaining
-        elif step > 0.5 * remaining:
-            step = 0.5 * remaining  # two even steps rather than one and a sliver
-        if step <= 4e-16 * abs(t) or step < 1e-290:
+        step = _fitted(step, remaining)
+        if _too_small(step, t):
             return (STEP_UNDERFLOW if cause == REACHED_END else cause), accepted
 
         if mode != EXPLICIT:
@@ -828,7 +917,7 @@ def integrate(
             rejected = True
             if np.isfinite(error):
                 cause = REACHED_END
-                step *= max(0.1, 0.9 * error ** (-1.0 / tableau.order))
+                step *= _shrinkage(tableau.order, error)
             else:
                 cause = OVERFLOW if _all_finite(work.trial) else NON_FINITE
                 step *= 0.1
@@ -856,11 +945,8 @@ def integrate(
         accepted += 1
         count[0] += 1
         error = max(error, 1e-8)
-        exponent = 1.0 / tableau.order
-        growth = 0.9 * error ** (-0.9 * exponent) * previous_error ** (0.2 * exponent)
-        growth = min(1.0 if rejected else 10.0, max(0.2, growth))
+        step *= _growth(tableau.order, error, previous_error, rejected)
         previous_error = error
-        step *= growth
         progress.real[0] = t
         progress.real[1] = step
         progress.real[2] = previous_error
@@ -906,3 +992,863 @@ def evaluate(chart, t_nodes, x_nodes, dense, times, theta):
                 bend = bend * s + dense[step, k, n]
             x[n] = (1.0 - s) * x_nodes[step, n] + s * (x_nodes[step + 1, n] + (1.0 - s) * bend)
         to_primal(chart, x, theta[m])
+
+
+# --------------------------------------------------------------------------------------------------
+# Phases of a solved flow
+# --------------------------------------------------------------------------------------------------
+
+POINTS = 8  # samples of the loss per step; as many lanes hold whole steps
+
+
+class Thresholds(NamedTuple):
+    """The constants of `spectral_icl.phases` that its kernel needs."""
+
+    onset: float
+    settled: float
+    lull: float
+    learned: float
+    exit: float
+
+
+class Emerged(NamedTuple):
+    """What `measure_phases` found for each of I tasks: NaN, or head -1, where there is nothing."""
+
+    head: np.ndarray  # int64, as rival
+    share: np.ndarray
+    onset: np.ndarray
+    time: np.ndarray
+    settled: np.ndarray
+    plateau: np.ndarray
+    rival: np.ndarray
+    escape: np.ndarray
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _refine(model, chart, shape, t, x, dense, moments, losses, mu):
+    """Fill the times that split every step into `POINTS` parts, and the loss of every task there.
+
+    ``mu`` is filled with the OV entries at these times unless it is empty. The lanes are points here.
+    """
+    heads, blocks, tasks = shape
+    steps, order, size = dense.shape
+    first_mu = heads * blocks
+    kappa, weight, signal, variance, noise, _ = _lane_model(shape)
+    for b in range(blocks):
+        kappa[b] = model.kappa[b]
+        weight[b] = model.weight[b]
+        for i in range(tasks):
+            signal[i, b] = model.signal[i, b]
+    for i in range(tasks):
+        variance[i] = model.variance[i]
+        noise[i] = model.noise[i]
+    lanes_model = Model(
+        model.kernel, kappa, weight, signal, variance, noise, everywhere(model.inverse_length)
+    )
+    theta = _lane_array(size)
+    omega = theta[:first_mu].reshape(heads, blocks)
+    ov = theta[first_mu:].reshape(heads, tasks)
+    exponential = _lane_array(heads * heads).reshape(heads, heads)
+    weighted = _lane_array(heads * blocks).reshape(heads, blocks)
+    board = np.zeros((tasks + 2, WIDTH))
+    seen = as_lanes(board)  # the losses, and where a lane stands: in which step of the group, how far in it
+    per_group = WIDTH // POINTS
+    for lane in range(WIDTH):
+        board[tasks, lane] = lane // POINTS
+        board[tasks + 1, lane] = (lane % POINTS) / POINTS
+    turn, s = seen[tasks], seen[tasks + 1]
+    for group in range(0, steps + 1, per_group):
+        for n in range(size):
+            value = s
+            for g in range(per_group):
+                k = group + g
+                if k < steps:
+                    bend = everywhere(0.0)
+                    for m in range(order - 1, -1, -1):
+                        bend = bend * s + dense[k, m, n]
+                    at = (1.0 - s) * x[k, n] + s * (x[k + 1, n] + (1.0 - s) * bend)
+                else:
+                    at = everywhere(x[steps, n])
+                value = where(turn == float(g), at, value)
+            if chart.kind[n] == EXPONENTIAL:
+                value = chart.scale[n] * np.exp(value)
+            elif chart.kind[n] == HYPERBOLIC:
+                value = chart.scale[n] * _lanes_sinh(value)
+            theta[n] = value
+        _task_loss(lanes_model, omega, ov, exponential, weighted, seen)
+        for lane in range(WIDTH):
+            k = group + lane // POINTS
+            if k > steps or (k == steps and lane % POINTS > 0):
+                break
+            point = k * POINTS + lane % POINTS
+            moments[point] = t[k]
+            if k < steps:
+                moments[point] += (t[k + 1] - t[k]) * ((lane % POINTS) / POINTS)
+            for i in range(tasks):
+                losses[point, i] = board[i, lane]
+            for m in range(mu.shape[1]):
+                mu[point, m] = pick(theta[first_mu + m], lane)
+
+
+@njit(**_INNER)
+def _steepest(moments, losses, task, first, variance, attainable, thresholds):
+    """Where a task's loss begins to fall, falls steepest and comes to its plateau: (begun, peak, end).
+
+    They are indices into ``moments``, each -1 if there is none; ``peak`` counts the intervals.
+    """
+    points = moments.size
+    if points - first < 3:
+        return -1, -1, -1
+    lowest = np.inf
+    for n in range(first, points):
+        if not np.isfinite(losses[n, task]):
+            return -1, -1, -1
+        lowest = min(lowest, losses[n, task])
+    top = losses[first, task]
+    depth = top - lowest
+    least = thresholds.learned * attainable
+    if depth < least:
+        return -1, -1, -1
+    begun = first
+    while losses[begun, task] > top - thresholds.onset * depth:
+        begun += 1
+    peak, steepest = -1, -np.inf
+    for n in range(min(begun, points - 2), points - 1):
+        fall = (losses[n, task] - losses[n + 1, task]) / (moments[n + 1] - moments[n])
+        if fall > steepest:
+            peak, steepest = n, fall
+    before = np.inf
+    for n in range(peak, points - 1):
+        fall = (losses[n, task] - losses[n + 1, task]) / (moments[n + 1] - moments[n])
+        # all but vanished, or at its lowest before it rises
+        if fall > before and before <= thresholds.lull * steepest:
+            end = n
+            return begun, peak, (end if top - losses[end, task] >= least else -1)
+        if fall <= thresholds.settled * steepest:
+            return begun, peak, (n + 1 if top - losses[n + 1, task] >= least else -1)
+        before = fall
+    return begun, peak, -1
+
+
+@njit(**_INNER)
+def _summit(moments, losses, task, first, peak):
+    """When the rate of fall is largest: the top of the parabola through three of its values."""
+    middle = 0.5 * (moments[peak] + moments[peak + 1])
+    if peak == first or peak == moments.size - 2:
+        return middle
+    before = 0.5 * (moments[peak - 1] + moments[peak])
+    after = 0.5 * (moments[peak + 1] + moments[peak + 2])
+    y0 = (losses[peak - 1, task] - losses[peak, task]) / (moments[peak] - moments[peak - 1])
+    y1 = (losses[peak, task] - losses[peak + 1, task]) / (moments[peak + 1] - moments[peak])
+    y2 = (losses[peak + 1, task] - losses[peak + 2, task]) / (moments[peak + 2] - moments[peak + 1])
+    left, right = (y1 - y0) / (middle - before), (y2 - y1) / (after - middle)
+    curvature = (right - left) / (after - before)
+    if curvature >= 0.0:
+        return middle
+    return 0.5 * (before + middle) - left / (2.0 * curvature)
+
+
+@njit(**_INNER)
+def _departure(shape, moments, mu, start, at_start, task, winner, exit):
+    """The first rival whose mu passes minus ``exit`` times the winner's after time ``start``, and when."""
+    heads, _, tasks = shape
+    chosen, soonest = -1, np.nan
+    for rival in range(heads):
+        if rival == winner:
+            continue
+        own, other = at_start[winner, task], at_start[rival, task]
+        before = np.sign(own) * other + exit * abs(own)
+        time_before = start
+        if before < 0.0:
+            continue  # never in
+        for n in range(moments.size):
+            if moments[n] <= start:
+                continue
+            own, other = mu[n, winner * tasks + task], mu[n, rival * tasks + task]
+            margin = np.sign(own) * other + exit * abs(own)
+            if margin < 0.0:
+                when = time_before + before / (before - margin) * (moments[n] - time_before)
+                if chosen < 0 or when < soonest:
+                    chosen, soonest = rival, when
+                break
+            before, time_before = margin, moments[n]
+    return chosen, soonest
+
+
+@njit(**_ENTRY)
+def measure_phases(model, chart, shape, t, x, dense, attainable, thresholds, found):
+    """Fill ``found`` with how each task was learned and left again on the trajectory of `integrate`'s nodes.
+
+    ``attainable`` (I,) is the most by which any attention could reduce each task's loss.
+    """
+    heads, blocks, tasks = shape
+    steps, _, size = dense.shape
+    first_mu = heads * blocks
+    points = steps * POINTS + 1
+    moments, losses = np.empty(points), np.empty((points, tasks))
+    signs_may_change = False
+    for n in range(size):
+        signs_may_change = signs_may_change or chart.kind[n] != EXPONENTIAL
+    mu = np.empty((points, heads * tasks if signs_may_change else 0))
+    _refine(model, chart, shape, t, x, dense, moments, losses, mu)
+    instant, theta = np.empty(1), np.empty((1, size))
+    for i in range(tasks):
+        found.head[i] = found.rival[i] = -1
+        found.share[i] = found.onset[i] = found.time[i] = found.settled[i] = np.nan
+        found.plateau[i] = found.escape[i] = np.nan
+        # A start with a loss above that of zero weights first falls to it; that is no emergence.
+        first = 0
+        while first < points and not losses[first, i] <= model.variance[i] * (1.0 + 1e-9):
+            first += 1
+        if first == points:
+            first = 0
+        begun, peak, end = _steepest(moments, losses, i, first, model.variance[i], attainable[i], thresholds)
+        if begun >= 0:
+            found.onset[i] = moments[begun]
+        if end < 0:
+            continue
+        found.time[i] = _summit(moments, losses, i, first, peak)
+        found.settled[i] = moments[end]
+        found.plateau[i] = losses[end, i]
+        instant[0] = moments[end]
+        evaluate(chart, t, x, dense, instant, theta)
+        total = 0.0
+        largest = -np.inf
+        held = np.empty(heads)
+        for h in range(heads):
+            held[h] = 0.0
+            for b in range(blocks):
+                held[h] += model.signal[i, b] * model.kappa[b] * theta[0, h * blocks + b]
+            held[h] *= theta[0, first_mu + h * tasks + i]
+            total += held[h]
+        for h in range(heads):
+            if held[h] / total > largest:
+                largest = held[h] / total
+                found.head[i] = h
+        found.share[i] = largest
+        if signs_may_change:
+            instant[0] = found.time[i]
+            evaluate(chart, t, x, dense, instant, theta)
+            at_start = theta[0, first_mu:].reshape(heads, tasks)
+            found.rival[i], found.escape[i] = _departure(
+                shape, moments, mu, instant[0], at_start, i, found.head[i], thresholds.exit
+            )
+
+
+class Recording(NamedTuple):
+    """What `integrate_many` keeps of P flows beside their ends; what is not asked for is empty."""
+
+    attainable: np.ndarray  # (P, I), as `measure_phases` takes it
+    thresholds: Thresholds
+    found: Emerged  # (P, I) each
+    times: np.ndarray  # (T,)
+    curve: np.ndarray  # (P, T) loss at the times; not touched past the end
+
+
+@njit(**_INNER)
+def _keep(p, models, charts, shape, t, x, dense, rests, recording):
+    """Record what is asked of a flow that has ended."""
+    heads, blocks, tasks = shape
+    model = _one(models, p)
+    chart = Chart(charts.kind[p], charts.scale[p], charts.speed[p], charts.sign[p])
+    if recording.attainable.size > 0:
+        found = recording.found
+        measure_phases(
+            model,
+            chart,
+            shape,
+            t,
+            x,
+            dense,
+            recording.attainable[p],
+            recording.thresholds,
+            Emerged(
+                found.head[p],
+                found.share[p],
+                found.onset[p],
+                found.time[p],
+                found.settled[p],
+                found.plateau[p],
+                found.rival[p],
+                found.escape[p],
+            ),
+        )
+    instant, theta, losses = np.empty(1), np.empty((1, x.shape[1])), np.empty((1, tasks))
+    for k in range(recording.times.size):
+        instant[0] = recording.times[k]
+        if instant[0] > t[-1]:
+            if not rests:
+                break
+            instant[0] = t[-1]
+        evaluate(chart, t, x, dense, instant, theta)
+        omega = theta[:, : heads * blocks].copy().reshape(1, heads, blocks)
+        mu = theta[:, heads * blocks :].copy().reshape(1, heads, tasks)
+        task_losses(model, omega, mu, losses)
+        recording.curve[p, k] = losses[0].sum()
+
+
+# --------------------------------------------------------------------------------------------------
+# Many flows at once, one in each lane
+# --------------------------------------------------------------------------------------------------
+
+
+class Limits(NamedTuple):
+    """Where each of P flows ends, how accurate it is, and when it is given up."""
+
+    t_end: np.ndarray  # (P,)
+    rtol: np.ndarray  # (P,)
+    stationary: np.ndarray  # (P,) 0 for none
+    max_steps: np.ndarray  # (P,) int64
+
+
+class Ends(NamedTuple):
+    """Where each of P flows ended; ``x`` is filled with the starts by the caller."""
+
+    outcome: np.ndarray  # (P,) int64
+    t: np.ndarray  # (P,)
+    x: np.ndarray  # (P, N)
+    steps: np.ndarray  # (P, 2) int64: accepted, refused
+    logits: np.ndarray  # (P,) largest E_hh, e to the logit variance, over heads and steps
+
+
+class Flights(NamedTuple):
+    """Arrays of lanes for the flows under way. `Work` has the meaning of most; `trial` comes with `new_*`."""
+
+    x: np.ndarray
+    theta: np.ndarray
+    slope: np.ndarray
+    overlaps: Overlaps
+    trial: np.ndarray
+    new_theta: np.ndarray
+    new_slope: np.ndarray
+    new_overlaps: Overlaps
+    grad: np.ndarray
+    increments: np.ndarray
+    weights: np.ndarray
+    root: np.ndarray
+    down: np.ndarray  # (N,) into the coordinates where the Jacobian is symmetric
+    up: np.ndarray  # (N,) and back
+    rhs: np.ndarray
+    factor: np.ndarray
+    bend: np.ndarray  # (K, N) coefficients of the continuous extension
+
+
+@njit(**_INNER)
+def _lane_array(size):
+    """Storage for ``size`` numbers in every lane, on whole cache lines; zeros."""
+    raw = np.zeros(size * WIDTH + 8)
+    offset = (-(raw.ctypes.data // 8)) % 8
+    return as_lanes(raw[offset : offset + size * WIDTH].reshape(size, WIDTH))
+
+
+@njit(**_INNER)
+def _lane_overlaps(shape):
+    heads, blocks, tasks = shape
+    return Overlaps(
+        _lane_array(heads * heads).reshape(heads, heads),
+        _lane_array(heads * heads).reshape(heads, heads),
+        _lane_array(tasks * blocks).reshape(tasks, blocks),
+        _lane_array(heads * blocks).reshape(heads, blocks),
+    )
+
+
+@njit(**_INNER)
+def _lane_model(shape):
+    _, blocks, tasks = shape
+    return (
+        _lane_array(blocks),
+        _lane_array(blocks),
+        _lane_array(tasks * blocks).reshape(tasks, blocks),
+        _lane_array(tasks),
+        _lane_array(tasks),
+        _lane_array(1),
+    )
+
+
+@njit(**_INNER)
+def _flights(shape, stages, orders):
+    heads, blocks, tasks = shape
+    size = heads * (blocks + tasks)
+    return Flights(
+        _lane_array(size),
+        _lane_array(size),
+        _lane_array(size),
+        _lane_overlaps(shape),
+        _lane_array(size),
+        _lane_array(size),
+        _lane_array(size),
+        _lane_overlaps(shape),
+        _lane_array(size),
+        _lane_array(stages * size).reshape(stages, size),
+        _lane_array(size),
+        _lane_array(size),
+        _lane_array(size),
+        _lane_array(size),
+        _lane_array(size),
+        _lane_array(size * size).reshape(size, size),
+        _lane_array(orders * size).reshape(orders, size),
+    )
+
+
+@njit(**_INNER)
+def _board(lane, p, models, charts, starts, model, chart, x):
+    """Put flow ``p`` into a lane."""
+    kappa, weight, signal, variance, noise, inverse_length = model
+    for b in range(kappa.size):
+        kappa[b] = put(kappa[b], lane, models.kappa[p, b])
+        weight[b] = put(weight[b], lane, models.weight[p, b])
+        for i in range(variance.size):
+            signal[i, b] = put(signal[i, b], lane, models.signal[p, i, b])
+    for i in range(variance.size):
+        variance[i] = put(variance[i], lane, models.variance[p, i])
+        noise[i] = put(noise[i], lane, models.noise[p, i])
+    inverse_length[0] = put(inverse_length[0], lane, models.inverse_length[p])
+    for n in range(x.size):
+        chart.kind[n] = put(chart.kind[n], lane, float(charts.kind[p, n]))
+        chart.scale[n] = put(chart.scale[n], lane, charts.scale[p, n])
+        chart.speed[n] = put(chart.speed[n], lane, charts.speed[p, n])
+        chart.sign[n] = put(chart.sign[n], lane, charts.sign[p, n])
+        x[n] = put(x[n], lane, starts[p, n])
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _lanes_sinh(x):
+    """Hyperbolic sine in lanes: its series where e^x - e^-x would cancel."""
+    size = abs(x)
+    grown = np.exp(size)
+    far = 0.5 * (grown - 1.0 / grown)
+    square = x * x
+    near = 1.0 + square * (1.0 / 210.0)
+    near = 1.0 + square * (1.0 / 156.0) * near
+    near = 1.0 + square * (1.0 / 110.0) * near
+    near = 1.0 + square * (1.0 / 72.0) * near
+    near = 1.0 + square * (1.0 / 42.0) * near
+    near = 1.0 + square * (1.0 / 20.0) * near
+    near = x + x * (square * (1.0 / 6.0) * near)
+    return where(size < 0.5, near, where(x < 0.0, -far, far))
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _lanes_field(model, chart, shape, x, theta, grad, overlaps, out, mixed):
+    """`field` in lanes. Returns the mask of the lanes where every component is finite.
+
+    ``mixed`` says whether some entry in some lane is not exponential. Entries that `to_primal` calls zero
+    stay at e^-708 here, which acts on nothing, so that every lane can be treated alike.
+    """
+    heads, blocks, tasks = shape
+    for n in range(x.size):
+        at = x[n]
+        value = chart.scale[n] * np.exp(at)
+        if mixed:
+            value = where(chart.kind[n] == HYPERBOLIC, chart.scale[n] * _lanes_sinh(at), value)
+            value = where(chart.kind[n] == LINEAR, at, value)
+        theta[n] = value
+    first_mu = heads * blocks
+    gradient(
+        model,
+        theta[:first_mu].reshape(heads, blocks),
+        theta[first_mu:].reshape(heads, tasks),
+        grad[:first_mu].reshape(heads, blocks),
+        grad[first_mu:].reshape(heads, tasks),
+        overlaps,
+    )
+    finite = abs(grad[0]) < np.inf
+    for n in range(x.size):
+        rate = -(chart.speed[n] * chart.sign[n]) * grad[n]
+        out[n] = rate
+        finite = finite & (abs(rate) < np.inf)
+    return finite
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _lanes_prepare(model, chart, shape, rtol, f, mixed):
+    """Fill tolerances, Hessian (in ``factor``) and its scaling at x. Returns what `_is_stationary` tests."""
+    heads, blocks, tasks = shape
+    first_mu = heads * blocks
+    unrest = everywhere(0.0)
+    for n in range(f.x.size):
+        size = abs(f.x[n])
+        bound = 0.25 * size
+        bound = where(bound > 1.0, bound, 1.0)
+        slope = abs(f.theta[n])
+        speed = abs(f.slope[n])
+        drift = f.slope[n]  # an exponential entry may decay to zero: only growth counts
+        if mixed:
+            linear = chart.kind[n] == LINEAR
+            hyperbolic = chart.kind[n] == HYPERBOLIC
+            scale = chart.scale[n]
+            bound = where(linear, where(size > scale, size, scale), bound)
+            slope = where(hyperbolic, np.sqrt(scale * scale + slope * slope), where(linear, 1.0, slope))
+            drift = where(hyperbolic | linear, speed, drift)
+        change = slope * speed
+        unrest = where(change > unrest, change, unrest)
+        unrest = where(drift > unrest, drift, unrest)
+        f.weights[n] = 1.0 / (rtol * bound)
+        root = np.sqrt(chart.speed[n] * slope)
+        moves = chart.speed[n] > 0.0  # a frozen entry would divide zero by zero
+        f.root[n] = chart.sign[n] * root
+        f.down[n] = where(moves, root / chart.speed[n], 0.0)
+        f.up[n] = where(moves, chart.speed[n] / root, 0.0)
+    hessian(
+        model,
+        f.theta[:first_mu].reshape(heads, blocks),
+        f.theta[first_mu:].reshape(heads, tasks),
+        f.overlaps,
+        f.factor,
+    )
+    return unrest
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _combine(a, c, stage, f):
+    """Fill ``trial`` and ``rhs`` with the combinations of earlier increments that a stage begins with."""
+    size = f.x.size
+    whole = size - size % 4
+    zero = everywhere(0.0)
+    for n in range(0, whole, 4):  # four entries at a time hide the latency of the sums
+        t0, t1, t2, t3 = f.x[n], f.x[n + 1], f.x[n + 2], f.x[n + 3]
+        r0, r1, r2, r3 = zero, zero, zero, zero
+        for q in range(stage):
+            row = f.increments[q]
+            k0, k1, k2, k3 = row[n], row[n + 1], row[n + 2], row[n + 3]
+            t0 += a[q] * k0
+            t1 += a[q] * k1
+            t2 += a[q] * k2
+            t3 += a[q] * k3
+            r0 += c[q] * k0
+            r1 += c[q] * k1
+            r2 += c[q] * k2
+            r3 += c[q] * k3
+        f.trial[n], f.trial[n + 1], f.trial[n + 2], f.trial[n + 3] = t0, t1, t2, t3
+        f.rhs[n], f.rhs[n + 1], f.rhs[n + 2], f.rhs[n + 3] = r0, r1, r2, r3
+    for n in range(whole, size):
+        t0 = f.x[n]
+        r0 = zero
+        for q in range(stage):
+            t0 += a[q] * f.increments[q, n]
+            r0 += c[q] * f.increments[q, n]
+        f.trial[n], f.rhs[n] = t0, r0
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
+    """One Rosenbrock step in every lane; the Hessian in ``factor`` is used up.
+
+    Returns (error in units of the tolerance, mask of the lanes where the step made sense, mask of those where
+    all was finite): `_attempt` in lanes.
+    """
+    size = f.x.size
+    stages = tableau.a.shape[0]
+    gamma = tableau.gamma
+    for i in range(size):
+        row = gamma * step * f.root[i]
+        for j in range(i, size):
+            f.factor[i, j] *= row * f.root[j]
+        f.factor[i, i] += 1.0
+    definite = _cholesky(f.factor, size)
+    finite = step == step
+    error = everywhere(0.0)
+    for s in range(stages):
+        _combine(tableau.a[s], tableau.c[s], s, f)
+        if s > 0:
+            finite = finite & _lanes_field(
+                model,
+                chart,
+                shape,
+                f.trial,
+                f.new_theta,
+                f.grad,
+                f.new_overlaps,
+                f.new_slope,
+                mixed,
+            )
+        slope = f.new_slope if s > 0 else f.slope
+        for n in range(size):
+            f.rhs[n] = (f.rhs[n] + step * slope[n]) * (gamma * f.down[n])
+        _cholesky_solve(f.factor, size, f.rhs)
+        for n in range(size):
+            f.increments[s, n] = f.rhs[n] * f.up[n]
+    for n in range(size):
+        f.trial[n] += f.increments[stages - 1, n]
+        total = everywhere(0.0)
+        for q in range(stages):
+            if tableau.error[q] != 0.0:
+                total += tableau.error[q] * f.increments[q, n]
+        total = abs(total) * f.weights[n]
+        finite = finite & (total < np.inf)
+        error = where(total > error, total, error)
+    finite = finite & _lanes_field(
+        model,
+        chart,
+        shape,
+        f.trial,
+        f.new_theta,
+        f.grad,
+        f.new_overlaps,
+        f.new_slope,
+        mixed,
+    )
+    return error, definite, finite
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _adopt(mask, f, shape):
+    """Make the new state the current one in the lanes of the mask. Returns the largest E_hh there."""
+    heads, blocks, tasks = shape
+    for n in range(f.x.size):
+        f.x[n] = where(mask, f.trial[n], f.x[n])
+        f.theta[n] = where(mask, f.new_theta[n], f.theta[n])
+        f.slope[n] = where(mask, f.new_slope[n], f.slope[n])
+    old, new = f.overlaps, f.new_overlaps
+    largest = new.exponential[0, 0]
+    for h in range(heads):
+        tilt = new.exponential[h, h]
+        largest = where(tilt > largest, tilt, largest)
+        for k in range(heads):
+            old.exponential[h, k] = where(mask, new.exponential[h, k], old.exponential[h, k])
+            old.spread[h, k] = where(mask, new.spread[h, k], old.spread[h, k])
+        for b in range(blocks):
+            old.weighted[h, b] = where(mask, new.weighted[h, b], old.weighted[h, b])
+    for i in range(tasks):
+        for b in range(blocks):
+            old.pull[i, b] = where(mask, new.pull[i, b], old.pull[i, b])
+    return largest
+
+
+@njit(**_INNER)
+def _lane_first_step(order, chart, f, lane, span):
+    """`_first_step` of the flow in one lane."""
+    size = f.x.size
+    speed, slope, root, weights = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    hess = np.empty((size, size))
+    for i in range(size):
+        speed[i] = pick(chart.speed[i], lane)
+        slope[i] = pick(f.slope[i], lane)
+        root[i] = pick(f.root[i], lane)
+        weights[i] = pick(f.weights[i], lane)
+        for j in range(i, size):
+            hess[i, j] = pick(f.factor[i, j], lane)
+    return _first_step(order, speed, slope, root, hess, weights, np.empty(size), span)
+
+
+@njit(**_INNER)
+def _tie(twin, lane, f):
+    """Keep equal heads equal to the last bit in a lane, as `integrate` does."""
+    for n in range(twin.size):
+        m = twin[n]
+        f.x[n] = put(f.x[n], lane, pick(f.x[m], lane))
+        f.theta[n] = put(f.theta[n], lane, pick(f.theta[m], lane))
+        f.slope[n] = put(f.slope[n], lane, pick(f.slope[m], lane))
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _lanes_bend(dense, f):
+    """Fill the coefficients of the continuous extension of the last step, as `_store` does."""
+    for k in range(dense.shape[0]):
+        for n in range(f.x.size):
+            total = everywhere(0.0)
+            for s in range(dense.shape[1]):
+                total += dense[k, s] * f.increments[s, n]
+            f.bend[k, n] = total
+
+
+@njit(**_INNER)
+def _with_room(steps, t, x, dense):
+    """The arrays of a history, copied to twice their size if they are full."""
+    if steps < dense.shape[0]:
+        return t, x, dense
+    more_t = np.empty(2 * steps + 1)
+    more_x = np.empty((2 * steps + 1, x.shape[1]))
+    more_dense = np.empty((2 * steps, dense.shape[1], dense.shape[2]))
+    more_t[: steps + 1] = t
+    more_x[: steps + 1] = x
+    more_dense[:steps] = dense
+    return more_t, more_x, more_dense
+
+
+@njit(**_INNER, fastmath=_ALGEBRA)
+def _as_numbers(mask):
+    """1 in the lanes of the mask, 0 in the others."""
+    return where(mask, everywhere(1.0), everywhere(0.0))
+
+
+# Rows of the control board of `integrate_many`, which lane by lane decisions and vector code share.
+_STEP, _RTOL, _UNREST, _ERROR, _DEFINITE, _FINITE, _CHOSEN, _TILT = range(8)
+
+
+@njit(**_ENTRY)
+def integrate_many(models, charts, twins, tied, tableau, shape, limits, first, stop, ends, recording):
+    """Advance the flows ``first`` to ``stop`` to their ends: `integrate` for many, always implicit.
+
+    As many flows are under way as there are lanes; a lane whose flow has ended takes the next one. What a
+    flow does depends on nothing in the other lanes: arithmetic is lane by lane, and so is every decision.
+
+    ``models``, ``charts`` and ``twins`` hold P flows along their first axis; ``tied`` (P,) says which of them
+    have twins at all.
+    """
+    size = ends.x.shape[1]
+    order = tableau.order
+    orders = tableau.dense.shape[0]
+    f = _flights(shape, tableau.a.shape[0], orders)
+    parts = _lane_model(shape)
+    kappa, weight, signal, variance, noise, inverse_length = parts
+    chart = Chart(_lane_array(size), _lane_array(size), _lane_array(size), _lane_array(size))
+    board = np.zeros((8, WIDTH))
+    control = as_lanes(board)
+    member = np.full(WIDTH, -1)
+    t, previous_error = np.zeros(WIDTH), np.ones(WIDTH)
+    rejected = np.zeros(WIDTH, dtype=np.bool_)
+    cause = np.zeros(WIDTH, dtype=np.int64)
+    waiting = first
+    under_way = 0
+    mixed = False
+    keep = recording.attainable.size > 0 or recording.times.size > 0
+    room = 256 if keep else 1
+    history_t = [np.empty(room + 1) for _ in range(WIDTH)]
+    history_x = [np.empty((room + 1, size)) for _ in range(WIDTH)]
+    history_dense = [np.empty((room, orders, size)) for _ in range(WIDTH)]
+
+    while True:
+        boarded = False
+        control[_CHOSEN] = 0.0
+        for lane in range(WIDTH):
+            if member[lane] >= 0 or waiting >= stop:
+                continue
+            p = waiting
+            waiting += 1
+            _board(lane, p, models, charts, ends.x, parts, chart, f.trial)
+            for n in range(size):
+                mixed = mixed or charts.kind[p, n] != EXPONENTIAL
+            member[lane] = p
+            t[lane], previous_error[lane], rejected[lane], cause[lane] = 0.0, 1.0, False, REACHED_END
+            board[_STEP, lane], board[_RTOL, lane], board[_CHOSEN, lane] = 0.0, limits.rtol[p], 1.0
+            ends.steps[p, 0] = 0
+            ends.steps[p, 1] = 0
+            history_t[lane][0] = 0.0
+            history_x[lane][0] = ends.x[p]
+            under_way += 1
+            boarded = True
+        if under_way == 0:
+            return
+        model = Model(models.kernel, kappa, weight, signal, variance, noise, inverse_length[0])
+        if boarded:
+            finite = _lanes_field(
+                model,
+                chart,
+                shape,
+                f.trial,
+                f.new_theta,
+                f.grad,
+                f.new_overlaps,
+                f.new_slope,
+                mixed,
+            )
+            control[_FINITE] = _as_numbers(finite)
+            control[_TILT] = _adopt(control[_CHOSEN] > 0.5, f, shape)
+            for lane in range(WIDTH):
+                if board[_CHOSEN, lane] < 0.5:
+                    continue
+                p = member[lane]
+                ends.logits[p] = board[_TILT, lane]
+                if board[_FINITE, lane] < 0.5:
+                    ends.outcome[p] = OVERFLOW if _all_finite(ends.x[p]) else NON_FINITE
+                    ends.t[p] = 0.0
+                    member[lane] = -1
+                    under_way -= 1
+
+        control[_UNREST] = _lanes_prepare(model, chart, shape, control[_RTOL], f, mixed)
+        for lane in range(WIDTH):
+            p = member[lane]
+            if p < 0:
+                continue
+            outcome = -1
+            step = board[_STEP, lane]
+            remaining = limits.t_end[p] - t[lane]
+            if not rejected[lane]:
+                if remaining <= 0.0:
+                    outcome = REACHED_END
+                elif limits.stationary[p] > 0.0 and board[_UNREST, lane] <= limits.stationary[p]:
+                    outcome = STATIONARY
+                elif step <= 0.0:
+                    step = _lane_first_step(order, chart, f, lane, remaining)
+            if outcome < 0:
+                step = _fitted(step, remaining)
+                if ends.steps[p, 0] + ends.steps[p, 1] >= limits.max_steps[p]:
+                    outcome = STEP_LIMIT
+                elif _too_small(step, t[lane]):
+                    outcome = STEP_UNDERFLOW if cause[lane] == REACHED_END else cause[lane]
+            if outcome >= 0:
+                ends.outcome[p] = outcome
+                ends.t[p] = t[lane]
+                for n in range(size):
+                    ends.x[p, n] = pick(f.x[n], lane)
+                if keep:
+                    _keep(
+                        p,
+                        models,
+                        charts,
+                        shape,
+                        history_t[lane][: ends.steps[p, 0] + 1],
+                        history_x[lane][: ends.steps[p, 0] + 1],
+                        history_dense[lane][: ends.steps[p, 0]],
+                        outcome == STATIONARY,
+                        recording,
+                    )
+                member[lane] = -1
+                under_way -= 1
+                step = 0.0
+            board[_STEP, lane] = step
+
+        error, definite, finite = _lanes_attempt(model, chart, tableau, shape, control[_STEP], f, mixed)
+        control[_ERROR] = error
+        control[_DEFINITE] = _as_numbers(definite)
+        control[_FINITE] = _as_numbers(finite)
+        for lane in range(WIDTH):
+            board[_CHOSEN, lane] = 0.0
+            p = member[lane]
+            if p < 0:
+                continue
+            worst = board[_ERROR, lane]
+            if board[_DEFINITE, lane] > 0.5 and board[_FINITE, lane] > 0.5 and worst <= 1.0:
+                board[_CHOSEN, lane] = 1.0
+                ends.steps[p, 0] += 1
+                step = board[_STEP, lane]
+                t[lane] = limits.t_end[p] if step >= limits.t_end[p] - t[lane] else t[lane] + step
+                worst = max(worst, 1e-8)
+                board[_STEP, lane] *= _growth(order, worst, previous_error[lane], rejected[lane])
+                previous_error[lane], rejected[lane], cause[lane] = worst, False, REACHED_END
+                continue
+            ends.steps[p, 1] += 1
+            rejected[lane] = True
+            if board[_DEFINITE, lane] < 0.5:
+                board[_STEP, lane] *= 0.5
+            elif board[_FINITE, lane] < 0.5:
+                board[_STEP, lane] *= 0.1
+                cause[lane] = OVERFLOW
+                for n in range(size):
+                    if not np.isfinite(pick(f.trial[n], lane)):
+                        cause[lane] = NON_FINITE
+            else:
+                board[_STEP, lane] *= _shrinkage(order, worst)
+                cause[lane] = REACHED_END
+        control[_TILT] = _adopt(control[_CHOSEN] > 0.5, f, shape)
+        if keep:
+            _lanes_bend(tableau.dense, f)
+        for lane in range(WIDTH):
+            if board[_CHOSEN, lane] < 0.5:
+                continue
+            p = member[lane]
+            ends.logits[p] = max(ends.logits[p], board[_TILT, lane])
+            if tied[p]:
+                _tie(twins[p], lane, f)
+            if keep:
+                steps = ends.steps[p, 0]
+                history_t[lane], history_x[lane], history_dense[lane] = _with_room(
+                    steps - 1, history_t[lane], history_x[lane], history_dense[lane]
+                )
+                history_t[lane][steps] = t[lane]
+                for n in range(size):
+                    m = twins[p, n]
+                    history_x[lane][steps, n] = pick(f.x[n], lane)
+                    for k in range(orders):
+                        history_dense[lane][steps - 1, k, n] = pick(f.bend[k, m], lane)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl import kernels
-from spectral_icl.kernels import Model
+from spectral_icl.kernels import Model, Overlaps
 from spectral_icl.problem import Problem
 from spectral_icl.validation import Floats, ProblemError, array, integer
 
@@ -68,7 +68,7 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "
     ProblemError
         If a shape does not fit or an entry is not finite.
     """
-    leading = (None,) * (_depth(omega) - 2)
+    leading = (None,) * (depth(omega) - 2)
     omega = array("omega", omega, (*leading, None, problem.blocks))
     mu = array("mu", mu, (*omega.shape[:-1], problem.tasks))
     heads = omega.shape[-2]
@@ -121,11 +121,11 @@ def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "la
     _, work = _gradient_and_work(model, at)
     size = at.omega.size + at.mu.size
     upper = np.zeros((size, size))
-    kernels.hessian(model, at.omega, at.mu, *work, upper)
+    kernels.hessian(model, at.omega, at.mu, work, upper)
     return np.triu(upper) + np.triu(upper, 1).T
 
 
-def _depth(values: ArrayLike) -> int:
+def depth(values: ArrayLike) -> int:
     """Number of dimensions, 2 for what is no array at all (so that the complaint is about the state)."""
     try:
         return max(2, np.ndim(values))
@@ -133,9 +133,9 @@ def _depth(values: ArrayLike) -> int:
         return 2
 
 
-def _gradient_and_work(model: Model, at: State) -> tuple[State, tuple[Floats, ...]]:
-    heads = at.omega.shape[0]
-    work = (np.empty((heads, heads)), np.empty_like(model.signal), np.empty_like(at.omega))
+def _gradient_and_work(model: Model, at: State) -> tuple[State, Overlaps]:
+    heads, blocks = at.omega.shape
+    work = Overlaps.empty(heads, blocks, at.mu.shape[1])
     slope = State(np.empty_like(at.omega), np.empty_like(at.mu))
-    kernels.gradient(model, at.omega, at.mu, slope.omega, slope.mu, *work)
+    kernels.gradient(model, at.omega, at.mu, slope.omega, slope.mu, work)
     return slope, work

@@ -36,13 +36,13 @@ def test_agrees_with_scipy_on_a_general_problem(parametrization: si.Balanced) ->
     p = overlapping()
     start = si.initial.random(p, heads=3, scale=0.1, seed=1)
     chart = parametrization.chart(p, start)
-    heads, size = 3, chart.kind.size
-    work = np.empty((heads, heads)), np.empty((p.tasks, p.blocks)), np.empty((heads, p.blocks))
+    shape, size = (3, p.blocks, p.tasks), chart.kind.size
+    work = kernels.Overlaps.empty(*shape)
     theta, grad = np.empty(size), np.empty(size)
 
     def field(_: float, x: np.ndarray) -> np.ndarray:
         out = np.empty(size)
-        kernels.field(p.model(), chart, (heads, p.blocks, p.tasks), x, theta, grad, *work, out)
+        kernels.field(p.model(), chart, shape, x, theta, grad, work, out)
         return out
 
     times = np.linspace(0.0, 60.0, 13)
