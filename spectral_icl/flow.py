@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from spectral_icl import kernels
 from spectral_icl.kernels import Progress, Record
-from spectral_icl.parametrization import Balanced, Parametrization, to_dual, twins
+from spectral_icl.parametrization import Balanced, Parametrization, tied_heads, to_dual, twins
 from spectral_icl.problem import Problem
 from spectral_icl.provenance import environment
 from spectral_icl.reduced import state
@@ -21,7 +21,7 @@ from spectral_icl.validation import Floats, ProblemError, array, integer, number
 
 # Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
 _CAPACITY, _LARGEST_BUFFER = 512, 200_000
-_SHORTEST, _LONGEST = 1e-200, 1e100
+SHORTEST, LONGEST = 1e-200, 1e100
 
 _log = logging.getLogger("spectral_icl")
 
@@ -102,11 +102,11 @@ def gradient_flow(
     if stationary is not None:
         stationary = number("stationary", stationary, minimum=0.0, above=True)
     if stationary is None or t_end != math.inf:
-        t_end = number("t_end", t_end, minimum=0.0, maximum=_LONGEST, above=True)
-        t_end = number("t_end", t_end, minimum=_SHORTEST, maximum=_LONGEST)
+        t_end = number("t_end", t_end, minimum=0.0, maximum=LONGEST, above=True)
+        t_end = number("t_end", t_end, minimum=SHORTEST, maximum=LONGEST)
     rtol = number("rtol", rtol, minimum=1e-13, maximum=0.1)
     max_steps = integer("max_steps", max_steps, minimum=1, maximum=10**9)
-    times = None if t_eval is None else _times(t_eval, t_end)
+    times = None if t_eval is None else check_times(t_eval, t_end)
 
     chart = parametrization.chart(problem, start)
     for values in chart:
@@ -114,7 +114,7 @@ def gradient_flow(
     heads = start.omega.shape[0]
     shape = (heads, problem.blocks, problem.tasks)
     x = to_dual(chart, start)
-    twin, tied = twins(chart, x, shape)
+    twin = twins(chart, x, shape)
     run = (model, chart, twin, DORMAND_PRINCE, RODAS5P, shape, t_end, rtol, stationary or 0.0, max_steps)
     outcome, nodes, count = _integrate(run, x)
     trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
@@ -129,7 +129,7 @@ def gradient_flow(
         trajectory=trajectory,
         outcome=outcome,
         stats=Stats(*count),
-        tied_heads=tuple(map(tuple, tied)),
+        tied_heads=tied_heads(twin, shape),
         options=Options(t_end, rtol, kernel, stationary, max_steps),
         environment=environment(),
     )
@@ -172,7 +172,8 @@ def _announce() -> None:
     _log.info("compiling the kernels for this machine (once, some fifteen seconds) ...")
 
 
-def _times(t_eval: ArrayLike, t_end: float) -> Floats:
+def check_times(t_eval: ArrayLike, t_end: float) -> Floats:
+    """``t_eval`` as increasing times in [0, t_end]."""
     times = array("t_eval", t_eval, (None,))
     if times.size == 0 or (np.diff(times) <= 0.0).any():
         raise ProblemError("t_eval", times.tolist(), "increasing times, at least one")

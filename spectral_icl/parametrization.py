@@ -2,7 +2,7 @@
 
 With omega = c k q and mu = o v the gradient flow of (k, q, o, v) conserves |k^2 - q^2| and |v^2 - o^2|
 and closes in (omega, mu) as a mirror flow. Its dual coordinates x obey dx/dt = -speed * dloss/dtheta with a
-constant speed, which is what the integrator solves.
+constant speed, which is what the integrator solves. Charts and coordinates may be made for many states
 """
 
 from __future__ import annotations
@@ -97,14 +97,16 @@ class Merged:
 
     def chart(self, problem: Problem, at: State) -> Chart:
         """The state itself."""
-        size = at.omega.size + at.mu.size
-        largest = max(np.abs(at.omega).max(), np.abs(at.mu).max())
+        theta = flat(at)
+        largest = np.abs(theta).max(axis=-1, keepdims=True)
         return Chart(
-            kind=np.full(size, LINEAR, dtype=np.int64),
+            kind=np.full(theta.shape, LINEAR, dtype=np.int64),
             # a small start grows exponentially, so that its relative error is what counts
-            scale=np.full(size, min(0.01, largest) or 0.01),
+            scale=np.broadcast_to(
+                np.where(largest > 0.0, np.minimum(0.01, largest), 0.01), theta.shape
+            ).copy(),
             speed=_speed(problem, at, 1.0, 1.0),
-            sign=np.ones(size),
+            sign=np.ones(theta.shape),
         )
 
 
@@ -117,32 +119,45 @@ def key_scale_of(problem: Problem, key_scale: float | None) -> float:
     return (problem.dimension + problem.tasks) ** -0.5 if key_scale is None else key_scale
 
 
-def twins(chart: Chart, x: Floats, shape: tuple[int, int, int]) -> tuple[IntArray, list[list[int]]]:
-    """The entry that each flat entry equals for ever (N,), and the groups of heads that start equal.
+def twins(chart: Chart, x: Floats, shape: tuple[int, int, int]) -> IntArray:
+    """The entry that each flat entry equals for ever, (..., N).
 
     Heads with the same start and the same chart are interchangeable, so the flow keeps them equal.
     """
     heads, blocks, tasks = shape
-    columns = np.column_stack([x, *chart])
+    entries = np.stack([x, *chart], axis=-1)
     rows = np.concatenate(
         [
-            columns[: heads * blocks].reshape(heads, -1),
-            columns[heads * blocks :].reshape(heads, -1),
+            entries[..., : heads * blocks, :].reshape(*x.shape[:-1], heads, -1),
+            entries[..., heads * blocks :, :].reshape(*x.shape[:-1], heads, -1),
         ],
-        axis=1,
+        axis=-1,
     )
-    first = [next(k for k in range(h + 1) if np.array_equal(rows[k], rows[h])) for h in range(heads)]
-    leader = np.array(first)[:, None]
+    same = (rows[..., :, None, :] == rows[..., None, :, :]).all(axis=-1)
+    leader = same.argmax(axis=-1)[..., None]  # of every head, the first that is equal to it
     by_omega = leader * blocks + np.arange(blocks)
     by_mu = heads * blocks + leader * tasks + np.arange(tasks)
-    groups = [[h for h in range(heads) if first[h] == k] for k in sorted(set(first))]
-    flat = np.concatenate([by_omega.ravel(), by_mu.ravel()]).astype(np.int64)
-    return flat, [group for group in groups if len(group) > 1]
+    pieces = [part.reshape(*x.shape[:-1], -1) for part in (by_omega, by_mu)]
+    return np.concatenate(pieces, axis=-1).astype(np.int64)
+
+
+def tied_heads(twin: IntArray, shape: tuple[int, int, int]) -> tuple[tuple[int, ...], ...]:
+    """Groups of heads that are equal for ever, from the `twins` of one flow."""
+    heads, blocks, _ = shape
+    first = (twin[: heads * blocks : blocks] // blocks).tolist()
+    groups = (tuple(h for h in range(heads) if first[h] == k) for k in sorted(set(first)))
+    return tuple(group for group in groups if len(group) > 1)
+
+
+def flat(at: State) -> Floats:
+    """Omega, then mu, both head-major, (..., N)."""
+    lead = at.omega.shape[:-2]
+    return np.concatenate([at.omega.reshape(*lead, -1), at.mu.reshape(*lead, -1)], axis=-1)
 
 
 def to_dual(chart: Chart, at: State) -> Floats:
-    """The dual coordinates x (N,) of a state: the inverse of `spectral_icl.kernels.to_primal`."""
-    theta = np.concatenate([at.omega.ravel(), at.mu.ravel()])
+    """The dual coordinates x (..., N) of states: the inverse of `spectral_icl.kernels.to_primal`."""
+    theta = flat(at)
     x = theta.copy()
     exponential = chart.kind == EXPONENTIAL
     moving = exponential & (theta != 0.0)
@@ -159,7 +174,7 @@ def _check_key_scale(key_scale: float | None) -> None:
 
 def _speed(problem: Problem, at: State, omega_speed: float, mu_speed: float) -> Floats:
     per_block = omega_speed / np.array(problem.block_sizes, dtype=np.float64)
-    return np.concatenate([np.tile(per_block, at.omega.shape[0]), np.full(at.mu.size, mu_speed)])
+    return flat(State(np.broadcast_to(per_block, at.omega.shape), np.full(at.mu.shape, mu_speed)))
 
 
 def _hypentropy_chart(
@@ -175,11 +190,12 @@ def _hypentropy_chart(
         ("imbalance_omega", imbalance_omega, at.omega, 0.5 * c),
         ("imbalance_mu", imbalance_mu, at.mu, 0.5),
     ):
-        if np.shape(imbalance) not in ((), values.shape):
-            raise ProblemError(argument, f"shape {np.shape(imbalance)}", f"a number or shape {values.shape}")
-        halves.append(np.broadcast_to(unit * np.asarray(imbalance), values.shape).ravel())
-    half = np.concatenate(halves)
-    theta = np.concatenate([at.omega.ravel(), at.mu.ravel()])
+        if np.shape(imbalance) not in ((), values.shape[-2:]):
+            wanted = f"a number or shape {values.shape[-2:]}"
+            raise ProblemError(argument, f"shape {np.shape(imbalance)}", wanted)
+        halves.append(np.broadcast_to(unit * np.asarray(imbalance), values.shape))
+    half = flat(State(*halves))
+    theta = flat(at)
     exponential = half == 0.0
     scale = np.where(exponential, np.sign(theta), half)
     speed = _speed(problem, at, 2.0 * c, 2.0)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spectral_icl import kernels
 from spectral_icl.emergence import Forecast, predicted_emergence, race
-from spectral_icl.kernels import EXPONENTIAL, HYPERBOLIC, LINEAR
+from spectral_icl.kernels import HYPERBOLIC, LINEAR, Emerged, Thresholds
 from spectral_icl.optimal import head_per_task, lower_bound
 from spectral_icl.problem import Problem
-from spectral_icl.reduced import State, gradient, task_loss
+from spectral_icl.reduced import State, gradient
 from spectral_icl.trajectory import Trajectory
 from spectral_icl.validation import Floats
 
@@ -27,8 +27,8 @@ LEARNED = 0.05  # least fall that counts as an emergence, over the most that any
 BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
 # |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
 EXIT = 0.2
+THRESHOLDS = Thresholds(ONSET, SETTLED, LULL, LEARNED, EXIT)
 _MERGED = "the flow of merged weights has no warm-up theory"
-_POINTS = 8  # samples per integration step
 _TOGETHER = 1e-6  # relative difference of times within which equal tasks escape together
 
 
@@ -164,19 +164,30 @@ def predicted_escape(problem: Problem, at: State, half: float, task: int, winner
 def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     """The phases of a trajectory."""
     problem = trajectory.problem
-    times = trajectory.refined(_POINTS)
-    losses = task_loss(problem, *trajectory(times), trajectory.kernel)
-    attainable = problem.variance - lower_bound(problem).task_loss  # s_i is the loss of zero weights
-    tasks = tuple(
-        _emergence(trajectory, times, losses[:, i], attainable[i], key_scale, i) for i in range(problem.tasks)
-    )
+    found = _found(trajectory)
+    tasks = []
+    for i in range(problem.tasks):
+        predicted, winner, remark = _prediction(trajectory, key_scale, i)
+        emergence = Emergence(
+            task=i,
+            head=None if found.head[i] < 0 else int(found.head[i]),
+            share=float(found.share[i]),
+            onset=float(found.onset[i]),
+            time=float(found.time[i]),
+            settled=float(found.settled[i]),
+            plateau=float(found.plateau[i]),
+            predicted_time=predicted,
+            predicted_head=winner,
+            remark=remark,
+        )
+        tasks.append(emergence)
     reached = [e for e in tasks if e.head is not None]
-    end = float(times[-1])
+    end = float(trajectory.t[-1])
     onset = min((e.onset for e in tasks if np.isfinite(e.onset)), default=np.nan)
     settled = max((e.settled for e in reached), default=np.nan)
     if len(reached) < len(tasks):
         settled = np.nan
-    escapes = tuple(escape for e in reached if (escape := _escape(trajectory, times, e)) is not None)
+    escapes = tuple(e for task in reached if (e := _escape(trajectory, task, found)) is not None)
     soonest = min((e.predicted_time for e in escapes if e.predicted_time is not None), default=np.inf)
     escapes = tuple(
         replace(e, predicted_time=None) if (e.predicted_time or 0.0) > soonest * (1.0 + _TOGETHER) else e
@@ -184,58 +195,43 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     )
     left = min((e.time for e in escapes if np.isfinite(e.time)), default=end)
     return Phases(
-        warm_up=(float(times[0]), onset if np.isfinite(onset) else end),
+        warm_up=(float(trajectory.t[0]), onset if np.isfinite(onset) else end),
         emergence=(onset, settled),
         convergence=(settled, left) if left > settled else (np.nan, np.nan),
-        tasks=tasks,
+        tasks=tuple(tasks),
         escapes=escapes,
     )
 
 
-def _emergence(
-    trajectory: Trajectory,
-    times: Floats,
-    losses: Floats,
-    attainable: float,
-    key_scale: float,
-    task: int,
-) -> Emergence:
-    """How a task was learned, from its ``losses`` at ``times``; ``attainable`` bounds their fall."""
-    problem = trajectory.problem
-    predicted, winner, remark = _prediction(trajectory, key_scale, task)
-    nothing = Emergence(task, None, np.nan, np.nan, np.nan, np.nan, np.nan, predicted, winner, remark)
-    # A start with a loss above that of zero weights first falls to it; that is no emergence.
-    first = int((losses <= problem.variance[task] * (1.0 + 1e-9)).argmax())
-    times, losses = times[first:], losses[first:]
-    if times.size < 3 or not np.isfinite(losses).all():
-        return nothing
-    least = LEARNED * attainable
-    depth = losses[0] - losses.min()
-    if depth < least:
-        return nothing
-    begun = int((losses <= losses[0] - ONSET * depth).argmax())
-    onset = float(times[begun])
-    fall = -np.diff(losses) / np.diff(times)
-    peak = min(begun, fall.size - 1)
-    peak += int(fall[peak:].argmax())
-    calm = np.flatnonzero(_calm(fall[peak:]))
-    if calm.size == 0 or losses[0] - losses[peak + int(calm[0]) + 1] < least:
-        return replace(nothing, onset=onset)
-    end = peak + int(calm[0]) + 1
-    held = shares(problem, *trajectory(times[end]))[:, task]
-    head = int(held.argmax())
-    return Emergence(
-        task=task,
-        head=head,
-        share=float(held[head]),
-        onset=onset,
-        time=_summit(0.5 * (times[1:] + times[:-1]), fall, peak),
-        settled=float(times[end]),
-        plateau=float(losses[end]),
-        predicted_time=predicted,
-        predicted_head=winner,
-        remark=remark,
+def attainable(problem: Problem) -> Floats:
+    """The most by which attention can reduce the loss of each task from that of zero weights, (I,)."""
+    most: Floats = problem.variance - lower_bound(problem).task_loss  # s_i is the loss of zero weights
+    return most
+
+
+def nothing_found(*shape: int) -> Emerged:
+    """Room for what `spectral_icl.kernels.measure_phases` finds, as if it had found nothing."""
+    heads, numbers = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
+    return Emerged(
+        *(heads.copy() if name in ("head", "rival") else numbers.copy() for name in Emerged._fields)
     )
+
+
+def _found(trajectory: Trajectory) -> Emerged:
+    problem = trajectory.problem
+    found = nothing_found(problem.tasks)
+    kernels.measure_phases(
+        problem.model(trajectory.kernel),
+        trajectory.chart,
+        (trajectory.heads, problem.blocks, problem.tasks),
+        trajectory.t,
+        trajectory.x,
+        trajectory.dense,
+        attainable(problem),
+        THRESHOLDS,
+        found,
+    )
+    return found
 
 
 def _prediction(trajectory: Trajectory, key_scale: float, task: int) -> tuple[float | None, int | None, str]:
@@ -268,53 +264,17 @@ def _mu_entry(trajectory: Trajectory, head: int, task: int) -> int:
     return trajectory.heads * problem.blocks + head * problem.tasks + task
 
 
-def _calm(fall: Floats) -> NDArray[np.bool_]:
-    """Where the rate of fall after its peak has all but vanished, or is at its lowest before it rises."""
-    lull = np.zeros(fall.size, dtype=bool)
-    lull[:-1] = (fall[1:] > fall[:-1]) & (fall[:-1] <= LULL * fall[0])
-    lull |= fall <= SETTLED * fall[0]
-    return lull
-
-
-def _summit(x: Floats, y: Floats, peak: int) -> float:
-    """Abscissa of the parabola's top through the three points around ``peak``."""
-    if peak in (0, y.size - 1):
-        return float(x[peak])
-    (x0, x1, x2), (y0, y1, y2) = x[peak - 1 : peak + 2], y[peak - 1 : peak + 2]
-    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-    curvature = (right - left) / (x2 - x0)
-    if curvature >= 0.0:
-        return float(x1)
-    return float(0.5 * (x0 + x1) - left / (2.0 * curvature))
-
-
-def _escape(trajectory: Trajectory, times: Floats, emerged: Emergence) -> Escape | None:
+def _escape(trajectory: Trajectory, emerged: Emergence, found: Emerged) -> Escape | None:
     """The first rival of the task's winner to leave on the other side, or the one predicted to."""
-    task, winner = emerged.task, emerged.head
-    assert winner is not None
-    if (trajectory.chart.kind == EXPONENTIAL).all():
-        return None
-    after = times[times > emerged.time]
-    mu = trajectory(np.concatenate([[emerged.time], after])).mu[:, :, task]
-    moments = np.concatenate([[emerged.time], after])
-    margin = np.sign(mu[:, winner, None]) * mu + EXIT * np.abs(mu[:, winner, None])  # < 0: out
-    found: list[tuple[float, int]] = []
-    for rival in range(mu.shape[1]):
-        out = np.flatnonzero(margin[:, rival] < 0.0)
-        if rival == winner or out.size == 0 or out[0] == 0:  # never out, or never in
-            continue
-        k = int(out[0])
-        before, behind = margin[k - 1, rival], margin[k, rival]
-        fraction = before / (before - behind)
-        found.append((float(moments[k - 1] + fraction * (moments[k] - moments[k - 1])), rival))
+    task = emerged.task
     forecast = _forecast(trajectory, emerged)
-    if found:
-        time, rival = min(found)
-    elif forecast:
-        time, rival = np.nan, min(forecast, key=lambda r: forecast[r])
-    else:
+    if found.rival[task] >= 0:
+        rival = int(found.rival[task])
+        return Escape(task, rival, float(found.escape[task]), forecast.get(rival))
+    if not forecast:
         return None
-    return Escape(task, rival, time, forecast.get(rival))
+    rival = min(forecast, key=lambda r: forecast[r])
+    return Escape(task, rival, float("nan"), forecast[rival])
 
 
 def _forecast(trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
