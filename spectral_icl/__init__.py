@@ -3,6 +3,8 @@
 from spectral_icl import initial as initial
 from spectral_icl import optimal as optimal
 from spectral_icl import theorems as theorems
+from spectral_icl.ensemble import Ensemble as Ensemble
+from spectral_icl.ensemble import gradient_flow_ensemble as gradient_flow_ensemble
 from spectral_icl.flow import gradient_flow as gradient_flow
 from spectral_icl.parametrization import Balanced as Balanced
 from spectral_icl.parametrization import Factored as Factored
