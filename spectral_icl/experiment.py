@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 from spectral_icl import initial
 from spectral_icl.flow import gradient_flow
 from spectral_icl.parametrization import Balanced, Factored, Merged, Parametrization
-from spectral_icl.problem import Problem
+from spectral_icl.problem import Problem, check_kernel
 from spectral_icl.reduced import State, check_heads, state
 from spectral_icl.solution import Solution
-from spectral_icl.validation import ProblemError
+from spectral_icl.validation import ProblemError, integer, number
 
 BUILT_IN: dict[str, Any] = {
     "problem": {
@@ -30,6 +31,7 @@ BUILT_IN: dict[str, Any] = {
     "initial": {"kind": "paper"},
     "flow": {"t_end": 200.0},
 }
+SWEEP_KEYS = ("axis", "record", "seed", "batch")  # of `spectral_icl.plan.Plan`, meaningless for one flow
 
 Table = list[list[float]]
 
@@ -145,6 +147,16 @@ class FlowTable(_Table):
     stationary: float | None = None
     max_steps: int = 100_000
 
+    def check(self) -> None:
+        """Raise what `gradient_flow` would raise for these arguments (except for ``t_eval``)."""
+        if self.stationary is not None:
+            number("stationary", self.stationary, minimum=0.0, above=True)
+        if self.stationary is None or self.t_end != math.inf:
+            number("t_end", self.t_end, minimum=0.0, maximum=1e100, above=True)
+            number("t_end", self.t_end, minimum=1e-200, maximum=1e100)
+        number("rtol", self.rtol, minimum=1e-13, maximum=0.1)
+        integer("max_steps", self.max_steps, minimum=1, maximum=10**9)
+
 
 class _File(_Table):
     problem: dict[str, Any]
@@ -174,39 +186,52 @@ class Experiment:
     flow: FlowTable
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Experiment:
+    def from_dict(cls, table: Mapping[str, Any], problem: Problem | None = None) -> Experiment:
         """The experiment of a parsed file.
+
+        Parameters
+        ----------
+        table : mapping
+            The file.
+        problem : Problem, optional
+            What ``table["problem"]`` describes, if it is known already; built from the table if None.
 
         Raises
         ------
         ProblemError
             Naming the dotted path of the first wrong entry, its value and what was expected.
         """
-        if "axis" in table:
-            raise ProblemError("axis", table["axis"], "no [[axis]]: a flow is one point, not a sweep")
+        for key in SWEEP_KEYS:
+            if key in table:
+                expected = f"no {key}: a flow is one point, not a sweep (spectral-icl sweep solves those)"
+                raise ProblemError(key, table[key], expected)
         try:
             file = _File.model_validate(dict(table))
         except ValidationError as error:
-            raise _first(error) from None
-        with _section("problem"):
-            problem = Problem.from_dict(file.problem)
+            raise first_complaint(error) from None
+        if problem is None:
+            with _section("problem"):
+                problem = Problem.from_dict(file.problem)
         with _section("model"):
             parametrization = file.model.build()
-            problem.model(file.model.kernel)
+            check_kernel(file.model.kernel)
             heads = _heads(file, problem)
             check_heads(problem, heads)
         with _section("initial"):
-            start = file.initial.build(problem, heads, file.model.key_scale)
-        with _section("model"):
-            parametrization.chart(problem, start)
+            start = state(problem, *file.initial.build(problem, heads, file.model.key_scale))
+        if isinstance(parametrization, Factored):  # imbalances have a shape, which may not fit
+            with _section("model"):
+                parametrization.chart(problem, start)
+        with _section("flow"):
+            file.flow.check()
         return cls(problem, parametrization, start, file.model, file.initial, file.flow)
 
     @classmethod
     def read(cls, path: Path | None, overrides: tuple[str, ...] = ()) -> Experiment:
         """The experiment of a TOML file, or the built-in one, with ``section.key=value`` overrides."""
-        table = BUILT_IN if path is None else _parse(path)
+        table = BUILT_IN if path is None else parsed(path)
         for override in overrides:
-            table = _override(table, override)
+            table = overridden(table, override)
         return cls.from_dict(table)
 
     def solve(self) -> Solution:
@@ -236,7 +261,8 @@ def _heads(file: _File, problem: Problem) -> int:
     return problem.tasks
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parsed(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file."""
     try:
         with path.open("rb") as stream:
             return tomllib.load(stream)
@@ -248,11 +274,15 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ProblemError("FILE", str(path), f"a TOML file ({reason})") from None
 
 
-def _override(table: Mapping[str, Any], override: str) -> dict[str, Any]:
-    """A copy of the table with one ``section.key=value`` replaced; the value is TOML, or else text."""
+def overridden(table: Mapping[str, Any], override: str, top: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A copy of the table with one ``section.key=value`` replaced; the value is TOML, or else text.
+
+    The keys ``top`` of the file itself may be replaced too, by ``key=value``.
+    """
     path, separator, text = override.partition("=")
     section, dot, key = path.strip().partition(".")
-    if not (separator and dot and section and key):
+    alone = section in top and not dot
+    if not (separator and (alone or (dot and section and key))):
         raise ProblemError("--set", override, "section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -261,6 +291,8 @@ def _override(table: Mapping[str, Any], override: str) -> dict[str, Any]:
     except (ValueError, RecursionError):  # too many digits, too deep
         raise ProblemError(path.strip(), text, "a TOML value") from None
     changed = dict(table)
+    if alone:
+        return changed | {section: value}
     inner = changed.get(section, {})
     if not isinstance(inner, Mapping):
         raise ProblemError("--set", override, f"a table [{section}]")
@@ -278,7 +310,7 @@ def _section(name: str) -> Iterator[None]:
         raise ProblemError(f"{owner}.{error.argument}", error.value, error.expected) from None
 
 
-def _first(error: ValidationError) -> ProblemError:
+def first_complaint(error: ValidationError) -> ProblemError:
     """The first complaint of the schema as a `ProblemError`."""
     complaint = error.errors()[0]
     tags = {"paper", "dominant", "random", "explicit"}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from spectral_icl.kernels import LARGE_L, Model
 from spectral_icl.validation import Floats, ProblemError, choice, integer, number, numbers, sequence
 
 KERNELS = {"large-L": LARGE_L}
+
+_SHORTHANDS = {"tasks", "snr"}  # keys of a table, not arguments of the class
+_MOST_TASKS = 10_000  # more would fill memory before a state of that many is refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,18 +122,27 @@ class Problem:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Problem:
-        """The problem of a mapping with the fields of `Problem`, or of `multitask` if it has task_sizes."""
-        build = cls.multitask if "task_sizes" in table else cls
+        """The problem of a mapping with the fields of `Problem`, or of `multitask` if it has task_sizes.
+
+        With ``task_sizes`` two more keys are understood, which a sweep can vary. ``tasks = n`` with one whole
+        number for ``task_sizes`` stands for n tasks of that size. ``snr`` (a number or one per task, > 0) in
+        place of ``noise`` sets sigma_i^2 = A_ii / snr_i, the signal-to-noise ratio of Chen, Sheen, Wang and
+        Yang (2024).
+        """
+        disjoint = "task_sizes" in table
         allowed = {f.name for f in fields(cls)}
-        if "task_sizes" in table:
+        if disjoint:
             allowed = allowed - {"block_sizes"} | {"task_sizes"}
         for key in table:
-            if key not in allowed:
+            if key in _SHORTHANDS and not disjoint:
+                raise ProblemError(key, table[key], "nothing without task_sizes")
+            if key not in allowed | _SHORTHANDS:
                 raise ProblemError(str(key), table[key], f"one of the keys {sorted(allowed)}")
+        entries = _written_out(table) if disjoint else table
         for key in sorted(allowed - {"covariance"}):
-            if key not in table:
+            if key not in entries:
                 raise ProblemError(key, None, "a value")
-        return build(**table)
+        return cls.multitask(**entries) if disjoint else cls(**entries)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain Python objects; `from_dict` is its inverse."""
@@ -173,9 +186,7 @@ class Problem:
 
     def model(self, kernel: str = "large-L") -> Model:
         """The packed arrays that the compiled kernels take."""
-        if kernel == "exact":
-            raise ProblemError("kernel", kernel, "'large-L' (no exact finite-length kernel yet)")
-        choice("kernel", kernel, tuple(KERNELS))
+        check_kernel(kernel)
         kappa = np.array(self.covariance)
         return Model(
             kernel=KERNELS[kernel],
@@ -186,3 +197,34 @@ class Problem:
             noise=np.array(self.noise),
             inverse_length=1.0 / self.context_length,
         )
+
+
+def check_kernel(kernel: str) -> None:
+    """Raise unless ``kernel`` is the name of a loss kernel."""
+    if kernel == "exact":
+        raise ProblemError("kernel", kernel, "'large-L' (no exact finite-length kernel yet)")
+    choice("kernel", kernel, tuple(KERNELS))
+
+
+def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `Problem.multitask` that a table with ``tasks`` or ``snr`` stands for."""
+    entries = dict(table)
+    if "tasks" in entries:
+        count, size = entries.pop("tasks"), entries["task_sizes"]
+        if not isinstance(size, Real):
+            raise ProblemError("tasks", count, "nothing unless task_sizes is one whole number")
+        count = integer("tasks", count, minimum=1, maximum=_MOST_TASKS)
+        entries["task_sizes"] = [integer("task_sizes", size, minimum=1, maximum=10**9)] * count
+    if "snr" in entries:
+        ratio = entries.pop("snr")
+        if "noise" in entries:
+            raise ProblemError("snr", ratio, "nothing beside noise, which it replaces")
+        if "signal" not in entries:
+            raise ProblemError("signal", None, "a value")
+        count = len(sequence("task_sizes", entries["task_sizes"], "whole numbers"))
+        powers = numbers("signal", entries["signal"], size=count, minimum=0.0)
+        ratios = numbers("snr", ratio, size=count)
+        for i, value in enumerate(ratios):
+            number("snr" if isinstance(ratio, Real) else f"snr[{i}]", value, minimum=0.0, above=True)
+        entries["noise"] = [power / value for power, value in zip(powers, ratios, strict=True)]
+    return entries
