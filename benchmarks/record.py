@@ -12,19 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from spectral_icl.provenance import cpu
+
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("spectral-icl", "numpy", "scipy", "numba")
 
 
 def machine() -> dict[str, str]:
     """CPU model, core count and versions; nothing that identifies a host."""
-    model = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
     versions = {package: version(package) for package in _PACKAGES}
-    return {"cpu": model, "cores": str(os.cpu_count()), "python": platform.python_version(), **versions}
+    return {"cpu": cpu(), "cores": str(os.cpu_count()), "python": platform.python_version(), **versions}
 
 
 def machine_line() -> str:

@@ -6,6 +6,7 @@ from spectral_icl import theorems as theorems
 from spectral_icl.ensemble import Ensemble as Ensemble
 from spectral_icl.ensemble import gradient_flow_ensemble as gradient_flow_ensemble
 from spectral_icl.flow import gradient_flow as gradient_flow
+from spectral_icl.grid import open_sweep as open_sweep
 from spectral_icl.parametrization import Balanced as Balanced
 from spectral_icl.parametrization import Factored as Factored
 from spectral_icl.parametrization import Merged as Merged

@@ -190,6 +190,47 @@ def optimal(
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The store: a Zarr folder.")
+@click.option("--workers", type=int, metavar="N", help="Solve in N processes of one thread each.")
+@click.option("--shard", metavar="i/n", help="Solve only every n-th batch, from the i-th on (0 <= i < n).")
+@click.option("--scheduler", metavar="ADDRESS", help="Solve on the workers of a running dask scheduler.")
+@click.option("--retry-failed", is_flag=True, help="Solve the points again that failed before.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@_overrides
+def sweep(
+    file: Path,
+    out: Path,
+    workers: int | None,
+    shard: str | None,
+    scheduler: str | None,
+    retry_failed: bool,
+    as_json: bool,
+    overrides: tuple[str, ...],
+) -> None:
+    """Solve every point of the sweep in FILE (TOML with [[axis]] tables) and store them in --out.
+
+    What was stored before is kept: after an interruption the same command continues. Without --workers,
+    --shard or --scheduler the batches are solved in this process, one after another on all cores. Shards may
+    run at the same time, on several machines, with the same --out.
+
+    Exit status: 0 all points solved, 1 some failed or are left, 2 bad input, 130 interrupted.
+    """
+    from spectral_icl import sweep as sweeps
+    from spectral_icl.plan import Plan
+
+    engine, part = sweeps.choose(out, workers, shard, scheduler)
+    plan = Plan.read(file, overrides)
+    with _log_on_stderr():
+        report = sweeps.run(plan, out, engine, shard=part, retry_failed=retry_failed)
+    click.echo(json.dumps(sweeps.as_json(report)) if as_json else sweeps.as_text(report, str(file)))
+    if report.complaint is not None:
+        click.echo(f"Error: {' '.join(report.complaint.split())}", err=True)
+    if report.status:
+        sys.exit(report.status)
+
+
+@cli.command()
 @click.option("--environment", "with_environment", is_flag=True, help="Print versions instead.")
 def cite(with_environment: bool) -> None:
     """Print the BibTeX entries to cite, or the environment block for a bug report."""

@@ -12,6 +12,7 @@ import spectral_icl as si
 
 NAMES = {
     "Balanced",
+    "Ensemble",
     "Factored",
     "IntegrationError",
     "Merged",
@@ -22,8 +23,10 @@ NAMES = {
     "State",
     "gradient",
     "gradient_flow",
+    "gradient_flow_ensemble",
     "hessian",
     "loss",
+    "open_sweep",
     "task_loss",
 }
 MODULES = {"initial", "optimal", "theorems"}
@@ -41,6 +44,9 @@ SIGNATURES = {
     "hessian": "problem omega mu kernel=",
     "gradient_flow": "problem omega0 mu0"
     " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps=",
+    "gradient_flow_ensemble": "problems omega0 mu0"
+    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= phases= threads=",
+    "open_sweep": "path",
     "Balanced": "key_scale=",
     "Factored": "imbalance_omega imbalance_mu key_scale=",
     "Merged": "",

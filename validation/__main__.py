@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from importlib import import_module
@@ -15,7 +14,7 @@ import click
 
 from spectral_icl.cli import guarded
 from spectral_icl.files import replacing
-from spectral_icl.provenance import environment
+from spectral_icl.provenance import cpu, environment
 from validation import NAMES
 
 
@@ -107,19 +106,10 @@ def _about(quick: bool, device: str, seconds: float) -> dict[str, Any]:
     return {
         "setting": "quick" if quick else "full",
         "seconds": round(seconds, 1),
-        "device": torch.cuda.get_device_name(device) if on_gpu else _cpu(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else f"{cpu()}, {os.cpu_count()} cores",
         "threads": torch.get_num_threads(),
         "environment": {**environment(), "torch": version("torch")},
     }
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
-    return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 def _refuse(message: str) -> NoReturn:

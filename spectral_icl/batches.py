@@ -1,0 +1,105 @@
+"""One batch of a sweep: solved and written by whichever process it is given to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from spectral_icl import points
+from spectral_icl.store import Store, Values
+from spectral_icl.validation import ProblemError
+
+
+class Failures(NamedTuple):
+    """Points of one outcome: how many, and the first of them."""
+
+    number: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of some points.
+
+    Attributes
+    ----------
+    points : int
+        How many they are.
+    failures : dict of int to Failures
+        Those that were not solved, by status.
+    loss : tuple of float, or None
+        Smallest and largest loss of those that were.
+    """
+
+    points: int = 0
+    failures: dict[int, Failures] = field(default_factory=dict)
+    loss: tuple[float, float] | None = None
+
+    @property
+    def failed(self) -> int:
+        """How many points were not solved."""
+        return sum(entry.number for entry in self.failures.values())
+
+    def __add__(self, other: Tally) -> Tally:
+        failures = dict(self.failures)
+        for status, (number, first) in other.failures.items():
+            mine = failures.get(status, Failures(0, first))
+            failures[status] = Failures(mine.number + number, min(mine.first, first))
+        ranges = [entry for entry in (self.loss, other.loss) if entry is not None]
+        loss = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+        return Tally(self.points + other.points, failures, loss)
+
+
+def tally(store: Store, batch: int, values: Values | None = None) -> Tally:
+    """What became of a finished batch: of its ``values``, or of those in the store."""
+    values = store.read(batch, ("status", "loss")) if values is None else values
+    status = values["status"]
+    solved = np.isin(status, points.SOLVED)
+    start, _ = store.bounds(batch)
+    failures = {
+        int(code): Failures(int((status == code).sum()), start + int((status == code).argmax()))
+        for code in np.unique(status[~solved])
+    }
+    loss = values["loss"][solved]
+    extent = (float(loss.min()), float(loss.max())) if loss.size else None
+    return Tally(len(status), failures, extent)
+
+
+def run_batch(path: str, digest: str, batch: int, retry: bool = False, threads: int = 1) -> Tally:
+    """Solve a batch of the store of a plan and write it; with ``retry`` only its points that failed.
+
+    The results depend on nothing but the plan: it does no harm to run a batch twice, or in two processes.
+    """
+    store = _opened(path, digest)
+    start, stop = store.bounds(batch)
+    if retry:
+        values = store.read(batch)
+        for k in np.flatnonzero(~np.isin(values["status"], points.SOLVED)):
+            point = start + int(k)
+            for name, value in points.solve(store.plan, point, point + 1, threads=threads).items():
+                values[name][k] = value[0]
+    else:
+        values = points.solve(store.plan, start, stop, threads=threads)
+    store.write(batch, values)
+    return tally(store, batch, values)
+
+
+def available_cores() -> int:
+    """Processors that this process may use: a job of a cluster has fewer than its machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _opened(path: str, digest: str) -> Store:
+    """The store, opened once per process: its plan need not be parsed again for every batch."""
+    store = Store.open(Path(path))
+    if store.made["digest"] != digest:
+        raise ProblemError("--out", path, "the store of the plan that is being solved")
+    return store
