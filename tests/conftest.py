@@ -77,6 +77,7 @@ def _compiled() -> None:
     """Compile, or load from the cache, before the first test: no test is about the first run by accident."""
     case = CASES["paper_two_tasks_balanced"]
     si.gradient_flow(case.problem, case.omega0, case.mu0, t_end=1.0).saturation  # noqa: B018
+    si.gradient_flow_ensemble(case.problem, case.omega0, case.mu0, t_end=1.0)
 
 
 @pytest.fixture
