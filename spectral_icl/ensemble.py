@@ -53,8 +53,8 @@ class Ensemble:
     task_loss : ndarray, (P, I)
         Loss of every task at ``t``, query noise included.
     saturation : ndarray, (P,)
-        Largest logit variance of any head, at any step, over log L: `Saturation.ratio`. Above 0.5 the large-L
-        kernel is wrong (see `valid`).
+        Largest logit variance of any head, at any step, over log L: `Saturation.ratio`, which looks between the
+        steps too. Above 0.5 the large-L kernel is wrong (see `valid`); infinite if it overflowed.
     steps, rejected : ndarray of int, (P,)
         Steps taken and refused.
     loss_curve : ndarray, (P, T), or None
@@ -153,7 +153,7 @@ def gradient_flow_ensemble(
     t_eval : array_like, (T,), optional
         Increasing times >= 0 at which the loss is recorded, the same for all members.
     rtol, stationary, max_steps : float or array_like, (P,)
-        As in `gradient_flow`; a ``stationary`` of 0 or None is none.
+        As in `gradient_flow`; a ``stationary`` of 0, NaN or None is none.
     kernel : {"large-L"}
     phases : bool
         Whether to record emergence, allocation and escape.
@@ -191,7 +191,7 @@ def gradient_flow_ensemble(
     sizes = {
         "problems": len(problems),
         "parametrization": len(flavours),
-        "omega0": len(starts.omega),
+        "omega0 and mu0": len(starts.omega),
         **{name: values.size for name, values in limits.items()},
     }
     count = max(sizes.values(), key=lambda n: (n != 1, n))
@@ -266,6 +266,8 @@ def _starts(problems: Sequence[Problem], omega0: ArrayLike, mu0: ArrayLike) -> S
         arrays.append(checked[None] if alone else checked)
     omega, mu = arrays
     heads = omega.shape[1]
+    if len(omega) == 0 or len(mu) == 0:
+        raise ProblemError("omega0" if len(omega) == 0 else "mu0", "no start", "at least one start")
     if heads == 0 or mu.shape[1] != heads:
         raise ProblemError(
             "mu0", f"{mu.shape[1]} heads", f"as many heads as omega0, which has {heads}, and >= 1"
@@ -358,8 +360,9 @@ def _result(
     count = ends.t.size
     theta = np.empty_like(ends.x)
     kernels.to_primal_all(charts, ends.x, theta)
-    omega = theta[:, : heads * blocks].reshape(count, heads, blocks)
-    mu = theta[:, heads * blocks :].reshape(count, heads, tasks)
+    # contiguous for any number of members: the kernel for views is another one, and rounds differently
+    omega = np.ascontiguousarray(theta[:, : heads * blocks]).reshape(count, heads, blocks)
+    mu = np.ascontiguousarray(theta[:, heads * blocks :]).reshape(count, heads, tasks)
     losses = np.empty((count, tasks))
     kernels.task_losses_all(models, omega, mu, losses)
     length = -np.log(models.inverse_length)

@@ -1091,7 +1091,7 @@ def _refine(model, chart, shape, t, x, dense, moments, losses, mu):
 
 
 @njit(**_INNER)
-def _steepest(moments, losses, task, first, variance, attainable, thresholds):
+def _steepest(moments, losses, task, first, attainable, thresholds):
     """Where a task's loss begins to fall, falls steepest and comes to its plateau: (begun, peak, end).
 
     They are indices into ``moments``, each -1 if there is none; ``peak`` counts the intervals.
@@ -1117,6 +1117,8 @@ def _steepest(moments, losses, task, first, variance, attainable, thresholds):
         fall = (losses[n, task] - losses[n + 1, task]) / (moments[n + 1] - moments[n])
         if fall > steepest:
             peak, steepest = n, fall
+    if peak < 0 or steepest == np.inf:  # steps of a few units in the last place of the time
+        return begun, -1, -1
     before = np.inf
     for n in range(peak, points - 1):
         fall = (losses[n, task] - losses[n + 1, task]) / (moments[n + 1] - moments[n])
@@ -1200,9 +1202,7 @@ def measure_phases(model, chart, shape, t, x, dense, attainable, thresholds, fou
         first = 0
         while first < points and not losses[first, i] <= model.variance[i] * (1.0 + 1e-9):
             first += 1
-        if first == points:
-            first = 0
-        begun, peak, end = _steepest(moments, losses, i, first, model.variance[i], attainable[i], thresholds)
+        begun, peak, end = _steepest(moments, losses, i, first, attainable[i], thresholds)
         if begun >= 0:
             found.onset[i] = moments[begun]
         if end < 0:
@@ -1225,8 +1225,8 @@ def measure_phases(model, chart, shape, t, x, dense, attainable, thresholds, fou
             if held[h] / total > largest:
                 largest = held[h] / total
                 found.head[i] = h
-        found.share[i] = largest
-        if signs_may_change:
+                found.share[i] = largest
+        if signs_may_change and found.head[i] >= 0:
             instant[0] = found.time[i]
             evaluate(chart, t, x, dense, instant, theta)
             at_start = theta[0, first_mu:].reshape(heads, tasks)
@@ -1478,17 +1478,21 @@ def _lanes_prepare(model, chart, shape, rtol, f, mixed):
             hyperbolic = chart.kind[n] == HYPERBOLIC
             scale = chart.scale[n]
             bound = where(linear, where(size > scale, size, scale), bound)
-            slope = where(hyperbolic, np.sqrt(scale * scale + slope * slope), where(linear, 1.0, slope))
+            # squares of a tiny imbalance would underflow
+            large, small = where(scale > slope, scale, slope), where(scale > slope, slope, scale)
+            ratio = small / large
+            across = large * np.sqrt(1.0 + ratio * ratio)
+            slope = where(hyperbolic, across, where(linear, 1.0, slope))
             drift = where(hyperbolic | linear, speed, drift)
         change = slope * speed
         unrest = where(change > unrest, change, unrest)
         unrest = where(drift > unrest, drift, unrest)
         f.weights[n] = 1.0 / (rtol * bound)
-        root = np.sqrt(chart.speed[n] * slope)
         moves = chart.speed[n] > 0.0  # a frozen entry would divide zero by zero
-        f.root[n] = chart.sign[n] * root
-        f.down[n] = where(moves, root / chart.speed[n], 0.0)
-        f.up[n] = where(moves, chart.speed[n] / root, 0.0)
+        root_speed, root_slope = np.sqrt(chart.speed[n]), np.sqrt(slope)  # their product might underflow
+        f.root[n] = chart.sign[n] * root_speed * root_slope
+        f.down[n] = where(moves, root_slope / root_speed, 0.0)
+        f.up[n] = where(moves, root_speed / root_slope, 0.0)
     hessian(
         model,
         f.theta[:first_mu].reshape(heads, blocks),
@@ -1653,6 +1657,20 @@ def _lanes_bend(dense, f):
 
 
 @njit(**_INNER)
+def _histories(room, orders, size):
+    """Room for the steps of the flow in every lane: times, states and continuous extensions.
+
+    Apart, because numba's clean-up after a list comprehension drops assignments to the items of attributes
+    (``f.x[n] = ...``) from the function that has it.
+    """
+    return (
+        [np.empty(room + 1) for _ in range(WIDTH)],
+        [np.empty((room + 1, size)) for _ in range(WIDTH)],
+        [np.empty((room, orders, size)) for _ in range(WIDTH)],
+    )
+
+
+@njit(**_INNER)
 def _with_room(steps, t, x, dense):
     """The arrays of a history, copied to twice their size if they are full."""
     if steps < dense.shape[0]:
@@ -1704,9 +1722,7 @@ def integrate_many(models, charts, twins, tied, tableau, shape, limits, first, s
     mixed = False
     keep = recording.attainable.size > 0 or recording.times.size > 0
     room = 256 if keep else 1
-    history_t = [np.empty(room + 1) for _ in range(WIDTH)]
-    history_x = [np.empty((room + 1, size)) for _ in range(WIDTH)]
-    history_dense = [np.empty((room, orders, size)) for _ in range(WIDTH)]
+    history_t, history_x, history_dense = _histories(room, orders, size)
 
     while True:
         boarded = False
@@ -1724,6 +1740,9 @@ def integrate_many(models, charts, twins, tied, tableau, shape, limits, first, s
             board[_STEP, lane], board[_RTOL, lane], board[_CHOSEN, lane] = 0.0, limits.rtol[p], 1.0
             ends.steps[p, 0] = 0
             ends.steps[p, 1] = 0
+            if history_dense[lane].shape[0] > room:  # of a flow that took many steps
+                history_t[lane], history_x[lane] = np.empty(room + 1), np.empty((room + 1, size))
+                history_dense[lane] = np.empty((room, orders, size))
             history_t[lane][0] = 0.0
             history_x[lane][0] = ends.x[p]
             under_way += 1
@@ -1824,10 +1843,7 @@ def integrate_many(models, charts, twins, tied, tableau, shape, limits, first, s
                 board[_STEP, lane] *= 0.5
             elif board[_FINITE, lane] < 0.5:
                 board[_STEP, lane] *= 0.1
-                cause[lane] = OVERFLOW
-                for n in range(size):
-                    if not np.isfinite(pick(f.trial[n], lane)):
-                        cause[lane] = NON_FINITE
+                cause[lane] = OVERFLOW  # x itself is finite
             else:
                 board[_STEP, lane] *= _shrinkage(order, worst)
                 cause[lane] = REACHED_END

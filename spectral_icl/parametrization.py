@@ -2,7 +2,7 @@
 
 With omega = c k q and mu = o v the gradient flow of (k, q, o, v) conserves |k^2 - q^2| and |v^2 - o^2|
 and closes in (omega, mu) as a mirror flow. Its dual coordinates x obey dx/dt = -speed * dloss/dtheta with a
-constant speed, which is what the integrator solves. Charts and coordinates may be made for many states
+constant speed, which is what the integrator solves. Charts are made for one state or for many at once.
 """
 
 from __future__ import annotations
@@ -133,8 +133,11 @@ def twins(chart: Chart, x: Floats, shape: tuple[int, int, int]) -> IntArray:
         ],
         axis=-1,
     )
-    same = (rows[..., :, None, :] == rows[..., None, :, :]).all(axis=-1)
-    leader = same.argmax(axis=-1)[..., None]  # of every head, the first that is equal to it
+    leader = np.broadcast_to(np.arange(heads), rows.shape[:-1]).copy()
+    for h in range(1, heads):  # pair by pair: all pairs of many flows at once would not fit in memory
+        for k in range(h - 1, -1, -1):
+            leader[..., h] = np.where((rows[..., h, :] == rows[..., k, :]).all(axis=-1), k, leader[..., h])
+    leader = leader[..., None]
     by_omega = leader * blocks + np.arange(blocks)
     by_mu = heads * blocks + leader * tasks + np.arange(tasks)
     pieces = [part.reshape(*x.shape[:-1], -1) for part in (by_omega, by_mu)]

@@ -57,6 +57,16 @@ def test_every_jitted_function_is_in_one_file() -> None:
     assert "njit" not in (PACKAGE / "lanes.py").read_text("utf-8")
 
 
+def test_no_jitted_function_has_a_comprehension_beside_assignments_to_items_of_attributes() -> None:
+    """Numba drops ``f.x[n] = ...``, for a local f, from a function in which it expands a comprehension."""
+    tree = ast.parse((PACKAGE / "kernels.py").read_text("utf-8"))
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        inside = list(ast.walk(function))
+        if any(isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.Lambda)) for node in inside):
+            stored = [n for n in inside if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
+            assert not stored, function.name
+
+
 def ask(code: str) -> str:
     """What a fresh interpreter prints."""
     done = subprocess.run(

@@ -198,3 +198,14 @@ def test_one_head_serves_every_task(two_tasks: si.Problem) -> None:
     assert sol.allocation == (0, 0)
     np.testing.assert_allclose(sol.shares, 1.0)
     assert sol.loss[-1] == pytest.approx(si.optimal.single_head(two_tasks).loss, rel=1e-6)
+
+
+def test_a_task_that_only_falls_to_the_loss_of_zero_weights_has_not_emerged() -> None:
+    """From weights of the wrong sign the loss falls from above it, and nothing is learned."""
+    p = si.Problem.multitask(task_sizes=(5, 10, 15), signal=(3.0, 5.0, 8.0), noise=0.3, context_length=200)
+    omega = np.full((2, 3), 0.05)
+    mu = np.repeat([[-1.0], [-0.9]], 3, axis=1)
+    for t_end in (5.0, 50.0, 500.0):
+        sol = si.gradient_flow(p, omega, mu, t_end=t_end)
+        assert (sol.task_loss[-1] > 0.99 * p.variance).all()
+        assert sol.allocation == (None, None, None)
