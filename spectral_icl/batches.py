@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spectral_icl import points
+from spectral_icl.saturation import LIMIT
 from spectral_icl.store import Store, Values
 from spectral_icl.validation import ProblemError
 
@@ -20,6 +21,12 @@ class Failures(NamedTuple):
 
     number: int
     first: int
+
+    def joined(self, other: Failures | None) -> Failures:
+        """These and others."""
+        if other is None:
+            return self
+        return Failures(self.number + other.number, min(self.first, other.first))
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,14 @@ class Tally:
         Those that were not solved, by status.
     loss : tuple of float, or None
         Smallest and largest loss of those that were.
+    saturated : Failures, or None
+        Those that were solved but left the large-L kernel's range: their losses are not softmax attention's.
     """
 
     points: int = 0
     failures: dict[int, Failures] = field(default_factory=dict)
     loss: tuple[float, float] | None = None
+    saturated: Failures | None = None
 
     @property
     def failed(self) -> int:
@@ -47,17 +57,17 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         failures = dict(self.failures)
-        for status, (number, first) in other.failures.items():
-            mine = failures.get(status, Failures(0, first))
-            failures[status] = Failures(mine.number + number, min(mine.first, first))
+        for status, more in other.failures.items():
+            failures[status] = more.joined(failures.get(status))
         ranges = [entry for entry in (self.loss, other.loss) if entry is not None]
         loss = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
-        return Tally(self.points + other.points, failures, loss)
+        saturated = self.saturated.joined(other.saturated) if self.saturated else other.saturated
+        return Tally(self.points + other.points, failures, loss, saturated)
 
 
 def tally(store: Store, batch: int, values: Values | None = None) -> Tally:
     """What became of a finished batch: of its ``values``, or of those in the store."""
-    values = store.read(batch, ("status", "loss")) if values is None else values
+    values = store.read(batch, ("status", "loss", "saturation")) if values is None else values
     status = values["status"]
     solved = np.isin(status, points.SOLVED)
     start, _ = store.bounds(batch)
@@ -67,7 +77,9 @@ def tally(store: Store, batch: int, values: Values | None = None) -> Tally:
     }
     loss = values["loss"][solved]
     extent = (float(loss.min()), float(loss.max())) if loss.size else None
-    return Tally(len(status), failures, extent)
+    beyond = solved & (values["saturation"] > LIMIT)
+    saturated = Failures(int(beyond.sum()), start + int(beyond.argmax())) if beyond.any() else None
+    return Tally(len(status), failures, extent, saturated)
 
 
 def run_batch(path: str, digest: str, batch: int, retry: bool = False, threads: int = 1) -> Tally:

@@ -53,8 +53,8 @@ class Ensemble:
     task_loss : ndarray, (P, I)
         Loss of every task at ``t``, query noise included.
     saturation : ndarray, (P,)
-        Largest logit variance of any head, at any step, over log L: `Saturation.ratio`, which looks between the
-        steps too. Above 0.5 the large-L kernel is wrong (see `valid`); infinite if it overflowed.
+        Largest logit variance of any head, at any step, over log L: `Saturation.ratio`, which looks between
+        the steps too. Above 0.5 the large-L kernel is wrong (see `valid`); infinite if it overflowed.
     steps, rejected : ndarray of int, (P,)
         Steps taken and refused.
     loss_curve : ndarray, (P, T), or None
@@ -328,10 +328,10 @@ def _charts(
     if len(problems) == len(flavours) == 1:
         members = {(0, 0): np.arange(count)}
     else:
-        same: dict[tuple[int, int], list[int]] = {}
+        same: dict[tuple[int, Parametrization], list[int]] = {}
         for k in range(count):
-            pair = k % len(problems), k % len(flavours)
-            same.setdefault((id(problems[pair[0]]), id(flavours[pair[1]])), []).append(k)
+            problem = id(problems[k % len(problems)])  # hashing it would take longer than a chart of its own
+            same.setdefault((problem, flavours[k % len(flavours)]), []).append(k)
         members = {(k[0] % len(problems), k[0] % len(flavours)): np.array(k) for k in same.values()}
     omega = np.broadcast_to(starts.omega, (count, *starts.omega.shape[1:]))
     mu = np.broadcast_to(starts.mu, (count, *starts.mu.shape[1:]))

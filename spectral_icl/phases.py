@@ -281,7 +281,7 @@ def _forecast(trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     task, winner = emerged.task, emerged.head
     problem, chart = trajectory.problem, trajectory.chart
-    if problem.home is None or winner is None:
+    if problem.home is None or winner is None or not np.isfinite(emerged.time):
         return {}
     at = trajectory(emerged.time)
     forecast = {}

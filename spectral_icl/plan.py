@@ -51,7 +51,7 @@ RESERVED = frozenset(
 )
 
 _MOST_POINTS = 10**12
-_MOST_VALUES = 10**7  # of one axis, which are held in memory
+_MOST_VALUES = 10**5  # of one axis, which are written out in every store; replicates are not
 _WHOLE = 2.0**53  # floats beyond this are no longer whole numbers for certain
 _CHECKED = 50  # values of an axis that are tried when the plan is made
 _SECTIONS = ("problem", "model", "initial", "flow")
@@ -237,7 +237,7 @@ class Plan:
         size = math.prod(dim.size for dim in dims)
         if size > _MOST_POINTS:
             raise ProblemError("axis", f"{size} points", f"at most {_MOST_POINTS}")
-        batch = min(1024, max(32, -(-size // 64))) if sweep.batch is None else sweep.batch
+        batch = _batch(size) if sweep.batch is None else sweep.batch
         plan = cls(
             base=base,
             seed=integer("seed", sweep.seed, minimum=0, maximum=2**63 - 1),
@@ -413,7 +413,13 @@ class Plan:
     def _settled(self) -> dict[str, Any]:
         """The tables of the first point, which must be valid, with the defaults filled in."""
         table = self._table(0, (0,) * len(self.dims))
-        first = Experiment.from_dict(table)
+        try:
+            first = Experiment.from_dict(table)
+        except ProblemError as error:
+            if not any(path.text == error.argument for axis in self.axes for path in axis.paths):
+                raise
+            expected = f"{error.expected} (the first values of the axes must fit together)"
+            raise ProblemError(error.argument, error.value, expected) from None
         if first.flow.t_eval is not None:
             expected = "nothing in a sweep: the times of its loss curves are record.times"
             raise ProblemError("flow.t_eval", first.flow.t_eval, expected)
@@ -468,6 +474,11 @@ def _base(table: Mapping[str, Any]) -> dict[str, Any]:
     return base
 
 
+def _batch(size: int) -> int:
+    """Points per batch: enough batches to share and to resume, few enough files where points are millions."""
+    return min(16384, max(32, min(1024, -(-size // 64)), -(-size // 1024)))
+
+
 def _axis(where: str, table: _AxisTable, base: Mapping[str, Any]) -> _Axis:
     """A checked axis; its dimension is named after its path or its ``zip``."""
     ways = {
@@ -486,7 +497,7 @@ def _axis(where: str, table: _AxisTable, base: Mapping[str, Any]) -> _Axis:
     if "replicates" in ways:
         if table.path != "initial.seed" or "seed" not in _start_fields(base):
             raise ProblemError(
-                f"{where}.path", table.path, "initial.seed, of a start that has one, for replicates"
+                f"{where}.path", table.path, "initial.seed of a random or dominant start, for replicates"
             )
         if table.zip is not None:
             raise ProblemError(f"{where}.zip", table.zip, "nothing beside replicates")
@@ -497,6 +508,8 @@ def _axis(where: str, table: _AxisTable, base: Mapping[str, Any]) -> _Axis:
     )
     ((way, given),) = ways.items()
     values = _grid(f"{where}.{way}", way, given)
+    if np.unique(values).size < values.size and table.zip is None:
+        raise ProblemError(f"{where}.{way}", given, "values that differ from each other")
     if any(not path.section for path in paths) and (values.dtype != np.int64 or values.min() < 0):
         raise ProblemError(f"{where}.{way}", given, "whole numbers >= 0 for the root seed")
     if table.zip is not None and (not table.zip.isidentifier() or table.zip in RESERVED):

@@ -15,14 +15,14 @@ from spectral_icl.ensemble import Ensemble, gradient_flow_ensemble
 from spectral_icl.experiment import Experiment
 from spectral_icl.plan import Plan
 from spectral_icl.problem import Problem
-from spectral_icl.solution import IntegrationError, Solution
+from spectral_icl.solution import IntegrationError
 from spectral_icl.validation import ProblemError, integer
 
 INVALID = 100  # status of a point whose values do not fit together
 SOLVED = (0, 1)  # and of one that reached its end, or came to rest; others are those of `Outcome`
 
 _BENCHMARKS = ("lower_bound", "head_per_task", "single_head", "gradient_step")
-_KEPT = 2**14  # problems whose benchmarks are remembered
+_KEPT = 2**10  # problems whose benchmarks are remembered; one of many tasks takes tens of kilobytes
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def variables(plan: Plan) -> dict[str, Variable]:
     found = {
         "t": real(name="time reached"),
         "loss": real(name="loss at t, summed over tasks"),
-        "saturation": real(name="largest logit variance over log L"),
+        "saturation": real(name="largest logit variance over log L; the kernel is wrong above 0.5"),
         "steps": Variable(("point",), "int32", -1, "steps taken"),
         "task_loss": real("task", name="loss of each task at t"),
     }
@@ -117,7 +117,8 @@ def solve(plan: Plan, start: int, stop: int, threads: int | None = 1) -> dict[st
                 found[name][rows] = losses
         if plan.record.forecast:
             for row, point in members:
-                _forecast(found, row, point)
+                if found["status"][row] in SOLVED:
+                    _forecast(found, row, point)
     return found
 
 
@@ -166,7 +167,10 @@ def _benchmark(name: str, problem: Problem) -> float:
 
 def _forecast(found: dict[str, NDArray[Any]], row: int, point: Experiment) -> None:
     """Put the theory's predictions for a point into its row."""
-    solution = _alone(point)
+    try:
+        solution = point.solve()  # an ensemble keeps no trajectory
+    except IntegrationError:
+        return
     for task in solution.forecast:
         if task.time is not None:
             found["emergence_predicted"][row, task.task] = task.time
@@ -175,13 +179,3 @@ def _forecast(found: dict[str, NDArray[Any]], row: int, point: Experiment) -> No
     for escape in solution.phases.escapes:
         if escape.predicted_time is not None:
             found["escape_predicted"][row, escape.task] = escape.predicted_time
-
-
-def _alone(point: Experiment) -> Solution:
-    """The flow of one point, with the trajectory that an ensemble does not keep."""
-    try:
-        return point.solve()
-    except IntegrationError as error:
-        if error.solution is None:
-            raise
-        return error.solution

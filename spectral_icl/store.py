@@ -103,7 +103,10 @@ class Store:
             raise ProblemError(
                 "--out", str(path), f"a store of format version {VERSION} (this is version {made['version']})"
             )
-        return cls(path, Plan.from_dict(made["plan"]), made)
+        try:
+            return cls(path, Plan.from_dict(made["plan"]), made)
+        except ProblemError as error:
+            raise ProblemError("--out", str(path), f"a whole store (its plan is damaged: {error})") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store.open, (self.path,)
@@ -113,13 +116,22 @@ class Store:
         """The Zarr arrays along ``point`` by name, ``status`` last."""
         import zarr
 
+        extent, found = sizes(self.plan), {}
         group = zarr.open_group(self.path, mode="r+")
-        try:
-            # chunks of nothing but fill values are written too, so that a missing chunk is a lost one
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                return {name: group[name] for name in variables(self.plan)}
-        except KeyError as error:
-            raise ProblemError("--out", str(self.path), f"a whole store (it has no {error})") from None
+        for name, variable in variables(self.plan).items():
+            try:
+                # chunks of nothing but fill values are written too, so that a missing chunk is a lost one
+                with zarr.config.set({"array.write_empty_chunks": True}):
+                    array: Any = group[name]
+                whole = (
+                    array.shape == tuple(extent[d] for d in variable.dims) and array.dtype == variable.dtype
+                )
+            except (KeyError, ValueError, TypeError):
+                whole = False
+            if not whole:
+                raise ProblemError("--out", str(self.path), f"a whole store ({name!r} is missing or damaged)")
+            found[name] = array
+        return found
 
     def bounds(self, batch: int) -> tuple[int, int]:
         """First point of a batch, and the first after it."""

@@ -6,7 +6,7 @@ import logging
 import re
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from spectral_icl.engines import Engine, EngineError, Job, Lost, Scheduler, Work
 from spectral_icl.plan import Plan
 from spectral_icl.points import INVALID
 from spectral_icl.progress import Progress
+from spectral_icl.saturation import LIMIT
 from spectral_icl.solution import Outcome
 from spectral_icl.store import PENDING, Store, needs
 from spectral_icl.validation import ProblemError, integer
@@ -132,7 +133,7 @@ def run(
     done, lost, stopped = Tally(), [], None
     with _interrupts() as interrupt:
         try:
-            jobs, done = _left(store, batches, retry_failed)
+            jobs, done = _left(store, batches, retry_failed, interrupt.is_set)
             with (
                 Progress(points, done.points) as progress,
                 closing((engine if jobs else in_process)(store, jobs, interrupt.is_set)) as results,
@@ -158,10 +159,14 @@ def run(
     return Report(path, plan, points, done, tuple(lost), stopped, interrupted)
 
 
-def _left(store: Store, batches: Sequence[int], retry_failed: bool) -> tuple[list[Job], Tally]:
+def _left(
+    store: Store, batches: Sequence[int], retry_failed: bool, stopped: Callable[[], bool]
+) -> tuple[list[Job], Tally]:
     """Jobs that are left, and what became of the points of all other batches."""
     jobs, done, damaged = [], Tally(), []
     for batch in batches:
+        if stopped():
+            break
         if store.is_pending(batch):
             jobs.append(Job(batch))
         elif store.is_damaged(batch):
@@ -203,7 +208,8 @@ def _interrupts() -> Iterator[threading.Event]:
 
 def _note(done: Tally) -> str:
     extent = "" if done.loss is None else f", loss {done.loss[0]:.4g} to {done.loss[1]:.4g}"
-    return f"{done.failed} failed{extent}"
+    saturated = "" if done.saturated is None else f", {done.saturated.number} saturated"
+    return f"{done.failed} failed{saturated}{extent}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -218,6 +224,7 @@ def as_json(report: Report) -> dict[str, Any]:
             for status, (number, first) in sorted(done.failures.items())
         },
         "pending": report.points - done.points,
+        "saturated": None if done.saturated is None else done.saturated._asdict(),
         "loss": None if done.loss is None else list(done.loss),
         "lost_batches": [entry.batch for entry in report.lost],
         "stopped": report.stopped,
@@ -232,6 +239,12 @@ def as_text(report: Report, title: str) -> str:
         lines[-1] += f", loss {report.done.loss[0]:.7g} to {report.done.loss[1]:.7g}"
     for name, entry in table["failed"].items():
         lines.append(f"  {name:9} {entry['points']}, the first is point {entry['first']}: {entry['advice']}")
+    if report.done.saturated is not None:
+        number, first = report.done.saturated
+        lines.append(
+            f"  saturated {number} of the solved, the first is point {first}: they left the large-L kernel's"
+            f" range (saturation above {LIMIT:g}), and their losses are not those of softmax attention"
+        )
     if table["pending"]:
         lines.append(f"  pending   {table['pending']}")
     return "\n".join([*lines, f"wrote {report.path}"])

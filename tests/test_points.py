@@ -13,7 +13,7 @@ import spectral_icl as si
 from spectral_icl import points
 from spectral_icl.experiment import Experiment
 from spectral_icl.plan import RESERVED, Plan
-from spectral_icl.points import INVALID, solve, variables
+from spectral_icl.points import INVALID, SOLVED, solve, variables
 
 # Six points with 2 or 3 equal tasks, 2 or 3 heads (too few for one of the combinations), two seeds.
 RAGGED = {
@@ -208,3 +208,23 @@ def test_empty_range_and_wrong_range(ragged: tuple[Plan, Results]) -> None:
     for start, stop in ((-1, 2), (3, 2), (0, 9)):
         with pytest.raises(si.ProblemError):
             solve(plan, start, stop)
+
+
+def test_failed_points_have_no_forecast_and_stop_nothing() -> None:
+    start = {"omega": [[0.1, 0.1], [0.1, 0.1]], "mu": [[0.1, 0.2], [0.2, 0.1]]}
+    plan = Plan.from_dict(
+        {
+            "problem": {"task_sizes": [10, 10], "signal": [10.0, 10.0], "noise": 0.09, "context_length": 100},
+            "model": {"parametrization": "factored", "imbalance_omega": 1e-6, "imbalance_mu": 1e-6},
+            "initial": start,
+            "flow": {"t_end": 1e6, "max_steps": 2000},
+            "record": {"forecast": True},
+            "axis": [{"path": "initial.omega[0][0]", "values": [0.1, 1e6]}],
+        }
+    )
+    found = solve(plan, 0, 2)
+    assert found["status"][0] == si.Outcome.REACHED_END
+    assert np.isfinite(found["escape_predicted"][0]).any()
+    assert found["status"][1] not in SOLVED
+    assert np.isnan(found["emergence_predicted"][1]).all()
+    assert (found["allocation_predicted"][1] == -1).all()

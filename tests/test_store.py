@@ -399,3 +399,15 @@ def test_source_is_that_of_the_package_and_of_nothing_around_it(tmp_path: Path) 
     assert source() == {"commit": commit, "dirty": False}
     (twin.parent / "new.py").write_text("")
     assert source() == {"commit": commit, "dirty": True}
+
+
+@pytest.mark.parametrize("content", ["{", "{}", None])
+def test_damaged_metadata_is_one_line(copied: Path, content: str | None) -> None:
+    meta = copied / "loss" / "zarr.json"
+    if content is None:  # of another size than the plan's
+        meta.write_text(meta.read_text().replace("24", "23"))
+    else:
+        meta.write_text(content)
+    with pytest.raises(si.ProblemError, match="'loss' is missing or damaged") as caught:
+        Store.open(copied).arrays  # noqa: B018
+    assert "\n" not in str(caught.value)

@@ -103,6 +103,7 @@ def test_text_and_json_say_what_became_of_the_points(file: Path, out: Path) -> N
         "solved": 24,
         "failed": {},
         "pending": 0,
+        "saturated": None,
         "loss": [loss.min(), loss.max()],
         "lost_batches": [],
         "stopped": None,
@@ -131,6 +132,19 @@ def test_failed_points_are_counted_and_advised_about(tmp_path: Path, out: Path) 
     assert np.isfinite(table["loss"]).all()
 
 
+def test_saturated_points_are_told_of(tmp_path: Path, out: Path) -> None:
+    """They are solved, but the kernel was wrong for them: nobody should have to look for that."""
+    axis = '[[axis]]\npath = "initial.qk"\nvalues = [0.1, 4.0]\n'
+    text = sweeps.TEXT[: sweeps.TEXT.index("[[axis]]")] + axis
+    text = text.replace('"random"\nscale = 0.1', '"paper"')
+    file = sweeps.write(tmp_path, text)
+    status, printed, _ = sweep(file, out)
+    assert status == 0
+    assert re.search(r"^  saturated 1 of the solved, the first is point 1: they left", printed, re.MULTILINE)
+    _, printed, _ = sweep(file, out, "--json")
+    assert json.loads(printed)["saturated"] == {"number": 1, "first": 1}
+
+
 def test_invalid_points_are_explained(tmp_path: Path, out: Path) -> None:
     axis = (
         '[[axis]]\npath = "problem.tasks"\nvalues = [2, 3]\n[[axis]]\npath = "model.heads"\nvalues = [2, 3]\n'
@@ -148,9 +162,10 @@ def test_invalid_points_are_explained(tmp_path: Path, out: Path) -> None:
 
 
 def test_tallies_add_up() -> None:
-    a = Tally(5, {3: Failures(2, 7)}, (1.0, 2.0))
-    b = Tally(4, {3: Failures(1, 4), 100: Failures(1, 9)}, (0.5, 1.5))
-    assert a + b == b + a == Tally(9, {3: Failures(3, 4), 100: Failures(1, 9)}, (0.5, 2.0))
+    a = Tally(5, {3: Failures(2, 7)}, (1.0, 2.0), Failures(1, 6))
+    b = Tally(4, {3: Failures(1, 4), 100: Failures(1, 9)}, (0.5, 1.5), Failures(2, 5))
+    both = Tally(9, {3: Failures(3, 4), 100: Failures(1, 9)}, (0.5, 2.0), Failures(3, 5))
+    assert a + b == b + a == both
     assert a + Tally() == Tally() + a == a
     assert (a + b).failed == 4
     assert a.failures == {3: Failures(2, 7)}
