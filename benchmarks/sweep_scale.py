@@ -137,7 +137,7 @@ def main() -> None:
         changed = different(whole, broken)
     points = int(str(report["points"]))
     lines = [
-        f"{points} points on {os.cpu_count()} cores: {seconds:.1f} s, {points / seconds:.0f} points per second",
+        f"{points} points on {os.cpu_count()} cores: {seconds:.1f} s, {points / seconds:.0f} per second",
         f"solved {report['solved']}; store of {size:.1f} MiB in {files} files",
         f"resident memory: {early:.0f} MiB after a fifth of the time, at most {late:.0f} MiB from there on",
         f"{options.kills} kills, at shares of the work of {min(done):.2f} to {max(done):.2f}"

@@ -72,13 +72,37 @@ def methods(cases: dict[str, Any]) -> str:
     return table(["case", "error", *names], rows, 2)
 
 
+def throughput(found: dict[str, Any]) -> str:
+    """Every method at both readings of the target."""
+    ours = found["ensemble"]["matched"]
+    rows = []
+    for name, method in found.items():
+        cells = [f"`{name}`" if name in ("gradient_flow", "odeint") else name]
+        for reading, matched in method["matched"].items():
+            seconds, own = matched["seconds_per_flow"], ours[reading]["seconds_per_flow"]
+            if seconds is None:
+                cells += ["-", "-", "-"]
+                continue
+            cells += [f"{matched['rtol']:.0e}", f"{1.0 / seconds:.0f}", ratio(seconds / own if own else None)]
+        rows.append(cells)
+    columns = ["rtol", "flows / s", "ensemble / it"]
+    head = ["", *(f"{where}: {column}" for where in ("95 %", "every") for column in columns)]
+    return table(head, rows, 1)
+
+
 def main() -> None:
     """Replace the tables in place."""
     precision, tableaux = (
         json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["cases"]
         for name in ("work_precision", "methods")
     )
-    tables = {"headline": headline(precision), "sizes": sizes(precision), "methods": methods(tableaux)}
+    many = json.loads((RESULTS / "throughput.json").read_text("utf-8"))["methods"]
+    tables = {
+        "headline": headline(precision),
+        "sizes": sizes(precision),
+        "methods": methods(tableaux),
+        "throughput": throughput(many),
+    }
     text = README.read_text("utf-8")
     for name, content in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"

@@ -231,6 +231,50 @@ def sweep(
 
 
 @cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--quantity", "quantities", multiple=True, metavar="NAME", help="A panel of it; may be repeated."
+)
+@click.option("--x", metavar="PATH", help="Axis of the sweep along x, such as problem.snr.")
+@click.option("--y", metavar="PATH", help="Axis along y, for a heat map.")
+@click.option("--task", type=int, metavar="I", help="Of this task instead of all.")
+@click.option("--at", "places", multiple=True, metavar="PATH=VALUE", help="Where along an axis not shown.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the figure there (.pdf, .png, .svg).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def plot(
+    path: Path,
+    quantities: tuple[str, ...],
+    x: str | None,
+    y: str | None,
+    task: int | None,
+    places: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Draw the sweep or the saved flow in PATH, the theory's curves beside the measured ones.
+
+    Without options a sweep shows what suits its axes. Quantities are what was recorded (loss, emergence,
+    escape, allocation, saturation, ...) and, made from it, gap (excess loss over the lower bound), excess,
+    own_heads and as_predicted. Without --out the figure gets the name of PATH and of what it shows, in the
+    current folder. Points that were not solved, or not where the kernel holds, are marked and counted.
+
+    Exit status: 0 done, 2 bad input.
+    """
+    from spectral_icl import files
+
+    files.check_target("--out", Path("figure.pdf") if out is None else out, files.FIGURES)
+    from spectral_icl import drawing, plots
+
+    drawn = drawing.draw(path, quantities, x, y, task, drawing.places(places))
+    out = Path(f"{path.stem}-{'-'.join(drawn.shows)}.pdf") if out is None else out
+    plots.save(drawn.figure, out)
+    if as_json:
+        click.echo(json.dumps({**drawing.as_json(drawn), "figure": str(out)}))
+    else:
+        click.echo(f"{drawing.as_text(drawn)}\nwrote {out}")
+
+
+@cli.command()
 @click.option("--environment", "with_environment", is_flag=True, help="Print versions instead.")
 def cite(with_environment: bool) -> None:
     """Print the BibTeX entries to cite, or the environment block for a bug report."""

@@ -31,10 +31,12 @@ def open_sweep(path: str | Path) -> xarray.Dataset:
     ProblemError
         There is no store at ``path``, or a chunk of it is damaged.
     """
+    from spectral_icl.store import Store, needs  # pydantic behind it is slow to import
+
+    for package in ("xarray", "zarr"):
+        needs(package, Path(path))
     import xarray  # optional, and slow to import
     import zarr
-
-    from spectral_icl.store import Store  # pydantic behind it is slow to import
 
     store = Store.open(Path(path))
     plan = store.plan

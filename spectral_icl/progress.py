@@ -26,6 +26,7 @@ class Progress:
         self.total, self.before, self.done = total, done, done
         self.note = ""
         self._bar: Any = None
+        self._last = -1  # points of the last line
 
     def __enter__(self) -> Self:
         self._began = self._told = time.monotonic()
@@ -40,7 +41,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self.done > self.before:
+        elif self.done > max(self.before, self._last):
             self._tell()
 
     def update(self, points: int, note: str) -> None:
@@ -55,6 +56,7 @@ class Progress:
             self._tell()
 
     def _tell(self) -> None:
+        self._last = self.done
         seconds = max(time.monotonic() - self._began, 1e-9)
         rate = (self.done - self.before) / seconds
         left = "" if self.done == self.total else f", {(self.total - self.done) / rate:.0f} s left"

@@ -72,7 +72,7 @@ class Store:
         try:
             if not os.path.lexists(path):
                 _create(path, plan)
-            store = cls.open(path)
+            store = cls.open(path, "--out")
             with tempfile.TemporaryFile(dir=path):  # a read-only store is best found out before the work
                 pass
         except OSError as error:
@@ -85,28 +85,30 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """The store at ``path``."""
+    def open(cls, path: Path, argument: str = "path") -> Store:
+        """The store at ``path``; a complaint about it names the ``argument`` that it came from."""
         needs("zarr", path)
         import zarr  # optional, and slow to import
 
         if not path.is_dir():
-            raise ProblemError("--out", str(path), f"{_OTHERS} (this is not a folder)")
+            raise ProblemError(argument, str(path), f"{_OTHERS} (this is not a folder)")
         try:
             made = json.loads(str(zarr.open_group(path, mode="r").attrs["provenance"]))
             known = made["format"] == FORMAT
         except (OSError, ValueError, KeyError, TypeError):
             known = False
         if not known:
-            raise ProblemError("--out", str(path), f"{_OTHERS} (this is something else)")
+            raise ProblemError(argument, str(path), f"{_OTHERS} (this is something else)")
         if made["version"] != VERSION:
             raise ProblemError(
-                "--out", str(path), f"a store of format version {VERSION} (this is version {made['version']})"
+                argument,
+                str(path),
+                f"a store of format version {VERSION} (this is version {made['version']})",
             )
         try:
             return cls(path, Plan.from_dict(made["plan"]), made)
         except ProblemError as error:
-            raise ProblemError("--out", str(path), f"a whole store (its plan is damaged: {error})") from None
+            raise ProblemError(argument, str(path), f"a whole store (its plan is damaged: {error})") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store.open, (self.path,)
@@ -129,7 +131,7 @@ class Store:
             except (KeyError, ValueError, TypeError):
                 whole = False
             if not whole:
-                raise ProblemError("--out", str(self.path), f"a whole store ({name!r} is missing or damaged)")
+                raise ProblemError("path", str(self.path), f"a whole store ({name!r} is missing or damaged)")
             found[name] = array
         return found
 
@@ -188,7 +190,7 @@ def needs(package: str, path: Path) -> None:
         import_module(package)
     except ImportError:
         needed = f"the package {package!r} (pip install 'spectral-icl[sweep]')"
-        raise ProblemError("--out", str(path), needed) from None
+        raise ProblemError("path", str(path), needed) from None
 
 
 def variables(plan: Plan) -> dict[str, Variable]:

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from shell import run
 
 from spectral_icl.experiment import Experiment
+from spectral_icl.plan import Plan
 
 ROOT = Path(__file__).parent.parent
 
 
+def blocks(language: str) -> list[str]:
+    """The code of a language in the README."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+
+
 def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tour,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    tour = blocks("python")[0]
     names: dict[str, object] = {}
     exec(compile(tour, "README.md", "exec"), names)
     assert names["task"].time == pytest.approx(21.62, abs=0.01)  # type: ignore[attr-defined]
     assert names["sol"].forecast[0].time == pytest.approx(21.617, abs=0.001)  # type: ignore[attr-defined]
     assert names["esc"].phases.escapes[0].time == pytest.approx(46.6, abs=0.05)  # type: ignore[attr-defined]
     assert (tmp_path / "flow.nc").exists()
+
+
+def test_the_sweep_runs_and_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of the README with fewer values on its axes, and the lines that open its store."""
+    monkeypatch.chdir(tmp_path)
+    (text,) = blocks("toml")
+    assert Plan.from_dict(tomllib.loads(text)).size == 21 * 21 * 20
+    text = text.replace(", 21]", ", 2]").replace("replicates = 20", "replicates = 3")
+    Path("plan.toml").write_text(text)
+    assert run("sweep", "plan.toml", "--out", "diagram.zarr")[0] == 0
+    names: dict[str, Any] = {}
+    exec(compile(blocks("python")[1], "README.md", "exec"), names)
+    assert names["points"].sizes["point"] == 12
+    assert dict(names["grid"].loss.sizes) == {"problem.context_length": 2, "problem.snr": 2, "replicate": 3}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.stem)
