@@ -238,7 +238,7 @@ def gradient_flow_ensemble(
 
 
 def _announce() -> None:
-    _log.info("compiling the ensemble kernels for this machine (once, about half a minute) ...")
+    _log.info("compiling the ensemble kernels for this machine (once, up to a minute) ...")
 
 
 def _members(name: str, value: object, kind: type | UnionType, expected: str) -> list[Any]:

@@ -169,7 +169,7 @@ def _integrate(run: tuple[object, ...], x: Floats) -> tuple[Outcome, Record, lis
 
 
 def _announce() -> None:
-    _log.info("compiling the kernels for this machine (once, some fifteen seconds) ...")
+    _log.info("compiling the kernels for this machine (once, some twenty seconds) ...")
 
 
 def check_times(t_eval: ArrayLike, t_end: float) -> Floats:
