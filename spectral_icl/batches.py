@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -99,13 +98,6 @@ def run_batch(path: str, digest: str, batch: int, retry: bool = False, threads: 
         values = points.solve(store.plan, start, stop, threads=threads)
     store.write(batch, values)
     return tally(store, batch, values)
-
-
-def available_cores() -> int:
-    """Processors that this process may use: a job of a cluster has fewer than its machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from spectral_icl import plots, sweep_plots
 from spectral_icl.grid import open_sweep
 from spectral_icl.quantities import Sweep
 from spectral_icl.solution import Solution
-from spectral_icl.store import FORMAT
+from spectral_icl.store import is_sweep
 from spectral_icl.validation import ProblemError
 
 
@@ -60,17 +58,16 @@ def draw(
     """
     if not path.exists():
         raise ProblemError("path", str(path), "an existing store of a sweep, or a saved flow")
-    if not _is_sweep(path):
+    if not is_sweep(path):
         options = {"quantity": quantities, "x": x, "y": y, "task": task, "at": at}
         for name, value in options.items():
             if value not in (None, (), [], {}):
                 raise ProblemError(name, value, "nothing for a flow, which is not a sweep")
         return Drawing(path, plots.flow_figure(Solution.load(path)), ("flow",))
-    data = open_sweep(path)
-    sweep = Sweep(data)
+    sweep = Sweep(open_sweep(path))
     shows = tuple(quantities) or tuple(sweep_plots.suitable(sweep, task))
-    figure = sweep_plots.sweep_figure(data, shows, x=x, y=y, task=task, at=at)
-    return Drawing(path, figure, shows, sweep.plan.size, sweep_plots.summary(data))
+    figure = sweep_plots.sweep_figure(sweep, shows, x=x, y=y, task=task, at=at)
+    return Drawing(path, figure, shows, sweep.plan.size, sweep_plots.summary(sweep))
 
 
 def places(given: Iterable[str]) -> dict[str, float]:
@@ -105,22 +102,3 @@ def as_text(drawing: Drawing) -> str:
     lines = [f"{drawing.path}: {shows} of {drawing.points} points"]
     lines += [f"  left out  {n}, {reason}" for reason, n in drawing.left_out.items()]
     return "\n".join(lines)
-
-
-def _is_sweep(path: Path) -> bool:
-    """Whether there is a sweep in a folder, rather than a flow or something else."""
-    if not path.is_dir():
-        return False
-    for package in ("zarr", "xarray"):
-        try:
-            import_module(package)
-        except ImportError:
-            needed = f"the package {package!r} (pip install 'spectral-icl[data]')"
-            raise ProblemError("path", str(path), needed) from None
-    import zarr  # slow to import
-
-    try:
-        made = json.loads(str(zarr.open_group(path, mode="r").attrs["provenance"]))
-        return bool(made["format"] == FORMAT)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

@@ -17,7 +17,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from spectral_icl.batches import Tally, available_cores, run_batch
+from spectral_icl.batches import Tally, run_batch
+from spectral_icl.ensemble import available_cores
 from spectral_icl.store import Store
 from spectral_icl.validation import ProblemError
 

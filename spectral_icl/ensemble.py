@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl import kernels
-from spectral_icl.flow import LONGEST, SHORTEST, check_times
+from spectral_icl.flow import LONGEST, LOOSEST, MOST_STEPS, SHORTEST, TIGHTEST, check_times
 from spectral_icl.kernels import Chart, Ends, Limits, Model, Recording
 from spectral_icl.lanes import WIDTH
 from spectral_icl.parametrization import Balanced, Parametrization, to_dual, twins
@@ -32,6 +32,7 @@ from spectral_icl.validation import LARGEST, Floats, ProblemError, array, intege
 # threads and to notice an interrupt.
 _LEAST, _MOST = 4, 64
 _END = f"a number >= {SHORTEST:g} and <= {LONGEST:g}, or infinity with stationary"
+_RTOL = f"a number >= {TIGHTEST:g} and <= {LOOSEST:g}"
 
 _log = logging.getLogger("spectral_icl")
 
@@ -200,9 +201,7 @@ def gradient_flow_ensemble(
             raise ProblemError(name, f"{size} of them", f"1 or {count}, the number of members")
     ends_at = _limits(limits, count)
     times = np.empty(0) if t_eval is None else check_times(t_eval, math.inf)
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = integer("threads", threads, minimum=1, maximum=4096)
+    threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
 
     shape = (starts.omega.shape[1], problems[0].blocks, problems[0].tasks)
     models = _stacked(problems, kernel, count)
@@ -234,7 +233,14 @@ def gradient_flow_ensemble(
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run, range(0, count, share)))
-    return _result(problems, shape, models, charts, ends, recording, phases)
+    return _result(shape, models, charts, ends, recording, phases)
+
+
+def available_cores() -> int:
+    """Processors that this process may use: a job of a cluster has fewer than its machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _announce() -> None:
@@ -307,9 +313,10 @@ def _limits(values: dict[str, Floats], count: int) -> Limits:
             raise ProblemError(name if name in shared else f"{name}[{k}]", float(each[k]), expected)
 
     check("t_end", t_end, endless | ((t_end >= SHORTEST) & (t_end <= LONGEST)), _END)
-    check("rtol", rtol, (rtol >= 1e-13) & (rtol <= 0.1), "a number >= 1e-13 and <= 0.1")
+    check("rtol", rtol, (rtol >= TIGHTEST) & (rtol <= LOOSEST), _RTOL)
     check("stationary", rest, (rest >= 0.0) & (rest <= LARGEST), f"a number >= 0 and <= {LARGEST:g}")
-    check("max_steps", most, (most >= 1) & (most <= 1e9) & (most == np.floor(most)), "a whole number >= 1")
+    whole = (most >= 1) & (most <= MOST_STEPS) & (most == np.floor(most))
+    check("max_steps", most, whole, "a whole number >= 1")
     return Limits(t_end, rtol, rest, most.astype(np.int64))
 
 
@@ -348,7 +355,6 @@ def _charts(
 
 
 def _result(
-    problems: Sequence[Problem],
     shape: tuple[int, int, int],
     models: Model,
     charts: Chart,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 
 from spectral_icl import initial
-from spectral_icl.flow import gradient_flow
+from spectral_icl.flow import check_options, gradient_flow
 from spectral_icl.parametrization import Balanced, Factored, Merged, Parametrization
 from spectral_icl.problem import Problem, check_kernel
 from spectral_icl.reduced import State, check_heads, state
 from spectral_icl.solution import Solution
-from spectral_icl.validation import ProblemError, integer, number
+from spectral_icl.validation import ProblemError
 
 BUILT_IN: dict[str, Any] = {
     "problem": {
@@ -149,13 +148,7 @@ class FlowTable(_Table):
 
     def check(self) -> None:
         """Raise what `gradient_flow` would raise for these arguments (except for ``t_eval``)."""
-        if self.stationary is not None:
-            number("stationary", self.stationary, minimum=0.0, above=True)
-        if self.stationary is None or self.t_end != math.inf:
-            number("t_end", self.t_end, minimum=0.0, maximum=1e100, above=True)
-            number("t_end", self.t_end, minimum=1e-200, maximum=1e100)
-        number("rtol", self.rtol, minimum=1e-13, maximum=0.1)
-        integer("max_steps", self.max_steps, minimum=1, maximum=10**9)
+        check_options(self.t_end, self.rtol, self.stationary, self.max_steps)
 
 
 class _File(_Table):

@@ -21,7 +21,11 @@ from spectral_icl.validation import Floats, ProblemError, array, integer, number
 
 # Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
 _CAPACITY, _LARGEST_BUFFER = 512, 200_000
+
+# Bounds of the options of a flow, here and wherever else they are given: t_end, rtol, max_steps.
 SHORTEST, LONGEST = 1e-200, 1e100
+TIGHTEST, LOOSEST = 1e-13, 0.1
+MOST_STEPS = 10**9
 
 _log = logging.getLogger("spectral_icl")
 
@@ -99,13 +103,7 @@ def gradient_flow(
         raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
     start = state(problem, omega0, mu0)
     model = problem.model(kernel)
-    if stationary is not None:
-        stationary = number("stationary", stationary, minimum=0.0, above=True)
-    if stationary is None or t_end != math.inf:
-        t_end = number("t_end", t_end, minimum=0.0, maximum=LONGEST, above=True)
-        t_end = number("t_end", t_end, minimum=SHORTEST, maximum=LONGEST)
-    rtol = number("rtol", rtol, minimum=1e-13, maximum=0.1)
-    max_steps = integer("max_steps", max_steps, minimum=1, maximum=10**9)
+    t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)
 
     chart = parametrization.chart(problem, start)
@@ -170,6 +168,19 @@ def _integrate(run: tuple[object, ...], x: Floats) -> tuple[Outcome, Record, lis
 
 def _announce() -> None:
     _log.info("compiling the kernels for this machine (once, some twenty seconds) ...")
+
+
+def check_options(
+    t_end: float, rtol: float, stationary: float | None, max_steps: int
+) -> tuple[float, float, float | None, int]:
+    """The options of a flow as numbers within their bounds."""
+    if stationary is not None:
+        stationary = number("stationary", stationary, minimum=0.0, above=True)
+    if stationary is None or t_end != math.inf:
+        t_end = number("t_end", t_end, minimum=0.0, maximum=LONGEST, above=True)
+        t_end = number("t_end", t_end, minimum=SHORTEST, maximum=LONGEST)
+    rtol = number("rtol", rtol, minimum=TIGHTEST, maximum=LOOSEST)
+    return t_end, rtol, stationary, integer("max_steps", max_steps, minimum=1, maximum=MOST_STEPS)
 
 
 def check_times(t_eval: ArrayLike, t_end: float) -> Floats:

@@ -46,7 +46,7 @@ REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_
 
 # Of the source of lanes.py, which is compiled in here. numba's cache is renewed when this file changes, so it
 # must change with that one (a test compares).
-LANES_DIGEST = "a8b19a3367c84f3a"
+LANES_DIGEST = "2699ed3c6eee7ec4"
 
 # Below exp(-690) ~ 1e-300 a dual coordinate means (signed) zero; subnormals would only slow the loops.
 _LOWEST = -690.0
@@ -1429,15 +1429,16 @@ def _lanes_sinh(x):
 
 
 @njit(**_INNER, fastmath=_ALGEBRA)
-def _lanes_field(model, chart, shape, x, theta, grad, overlaps, out, mixed):
-    """`field` in lanes. Returns the mask of the lanes where every component is finite.
+def _lanes_field(model, chart, shape, f, mixed):
+    """`field` in lanes, from `trial` to `new_slope`. Returns the mask of the lanes where all of it is finite.
 
     ``mixed`` says whether some entry in some lane is not exponential. Entries that `to_primal` calls zero
     stay at e^-708 here, which acts on nothing, so that every lane can be treated alike.
     """
     heads, blocks, tasks = shape
-    for n in range(x.size):
-        at = x[n]
+    theta, grad = f.new_theta, f.grad
+    for n in range(f.trial.size):
+        at = f.trial[n]
         value = chart.scale[n] * np.exp(at)
         if mixed:
             value = where(chart.kind[n] == HYPERBOLIC, chart.scale[n] * _lanes_sinh(at), value)
@@ -1450,12 +1451,12 @@ def _lanes_field(model, chart, shape, x, theta, grad, overlaps, out, mixed):
         theta[first_mu:].reshape(heads, tasks),
         grad[:first_mu].reshape(heads, blocks),
         grad[first_mu:].reshape(heads, tasks),
-        overlaps,
+        f.new_overlaps,
     )
     finite = abs(grad[0]) < np.inf
-    for n in range(x.size):
+    for n in range(grad.size):
         rate = -(chart.speed[n] * chart.sign[n]) * grad[n]
-        out[n] = rate
+        f.new_slope[n] = rate
         finite = finite & (abs(rate) < np.inf)
     return finite
 
@@ -1555,17 +1556,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
     for s in range(stages):
         _combine(tableau.a[s], tableau.c[s], s, f)
         if s > 0:
-            finite = finite & _lanes_field(
-                model,
-                chart,
-                shape,
-                f.trial,
-                f.new_theta,
-                f.grad,
-                f.new_overlaps,
-                f.new_slope,
-                mixed,
-            )
+            finite = finite & _lanes_field(model, chart, shape, f, mixed)
         slope = f.new_slope if s > 0 else f.slope
         for n in range(size):
             f.rhs[n] = (f.rhs[n] + step * slope[n]) * (gamma * f.down[n])
@@ -1581,17 +1572,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
         total = abs(total) * f.weights[n]
         finite = finite & (total < np.inf)
         error = where(total > error, total, error)
-    finite = finite & _lanes_field(
-        model,
-        chart,
-        shape,
-        f.trial,
-        f.new_theta,
-        f.grad,
-        f.new_overlaps,
-        f.new_slope,
-        mixed,
-    )
+    finite = finite & _lanes_field(model, chart, shape, f, mixed)
     return error, definite, finite
 
 
@@ -1751,17 +1732,7 @@ def integrate_many(models, charts, twins, tied, tableau, shape, limits, first, s
             return
         model = Model(models.kernel, kappa, weight, signal, variance, noise, inverse_length[0])
         if boarded:
-            finite = _lanes_field(
-                model,
-                chart,
-                shape,
-                f.trial,
-                f.new_theta,
-                f.grad,
-                f.new_overlaps,
-                f.new_slope,
-                mixed,
-            )
+            finite = _lanes_field(model, chart, shape, f, mixed)
             control[_FINITE] = _as_numbers(finite)
             control[_TILT] = _adopt(control[_CHOSEN] > 0.5, f, shape)
             for lane in range(WIDTH):

@@ -30,8 +30,6 @@ WIDTH = 16 if get_host_cpu_features().get("avx512f") else 8
 
 # The liberties that the compiled algebra takes on single numbers too; NaN stays NaN.
 _FLAGS = ("contract", "reassoc", "arcp", "nsz")
-# None that matters: numba gives the caller's liberties to instructions that have no flag at all.
-_EXACT = ("nsz",)
 
 
 class _Lanes(types.Type):
@@ -191,24 +189,6 @@ def _scale(typingctx: Any, value: Any, shifted: Any) -> Any:
     return signature(LANES, LANES, LANES), build
 
 
-@intrinsic
-def _nearest(typingctx: Any, value: Any) -> Any:
-    """The whole number next to ``value``, as 1.5 * 2^52 plus it: exact additions, so never reassociated."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fadd(args[0], ir.Constant(_FLOATS, [_SHIFT] * WIDTH), flags=_EXACT)
-
-    return signature(LANES, LANES), build
-
-
-@intrinsic
-def _unshifted(typingctx: Any, value: Any) -> Any:
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fsub(args[0], ir.Constant(_FLOATS, [_SHIFT] * WIDTH), flags=_EXACT)
-
-    return signature(LANES, LANES), build
-
-
 _SHIFT = 1.5 * 2.0**52
 _PER_LOG2, _LOG2_HIGH, _LOG2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _HIGHEST, _LOWEST = 709.0, -708.0
@@ -251,8 +231,9 @@ def _exp(x: Any) -> Any:
         """Within 2 units in the last place on [-708, 709]; infinite above, e^-708 below, NaN for NaN."""
         inside = where(x > _HIGHEST, _HIGHEST, x)
         inside = where(inside < _LOWEST, _LOWEST, inside)
-        shifted = _nearest(inside * _PER_LOG2)
-        k = _unshifted(shifted)
+        # k is the nearest whole number: plain additions would be given liberties, and the shift would cancel
+        shifted = fused(inside * _PER_LOG2, 1.0, _SHIFT)
+        k = fused(shifted, 1.0, -_SHIFT)
         r = fused(-k, _LOG2_HIGH, inside)
         r = fused(-k, _LOG2_LOW, r)
         r2 = r * r

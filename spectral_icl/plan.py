@@ -225,13 +225,13 @@ class Plan:
         ProblemError
             Naming the dotted path of the first wrong entry, its value and what was expected.
         """
+        base = _base(table)  # first, for a misspelt [[axis]]
         if not table.get("axis"):
             raise ProblemError("axis", table.get("axis"), "at least one [[axis]]")
         try:
             sweep = _SweepTable.model_validate({key: table[key] for key in SWEEP_KEYS if key in table})
         except ValidationError as error:
             raise first_complaint(error) from None
-        base = _base(table)
         axes = tuple(_axis(f"axis[{i}]", axis, base) for i, axis in enumerate(sweep.axis))
         dims = _dimensions(axes)
         size = math.prod(dim.size for dim in dims)

@@ -68,7 +68,7 @@ class Store:
         ProblemError
             There is something else at ``path``, or it cannot be written.
         """
-        needs("zarr", path)
+        needs("zarr", path, "--out")
         try:
             if not os.path.lexists(path):
                 _create(path, plan)
@@ -87,17 +87,11 @@ class Store:
     @classmethod
     def open(cls, path: Path, argument: str = "path") -> Store:
         """The store at ``path``; a complaint about it names the ``argument`` that it came from."""
-        needs("zarr", path)
-        import zarr  # optional, and slow to import
-
+        needs("zarr", path, argument)
         if not path.is_dir():
             raise ProblemError(argument, str(path), f"{_OTHERS} (this is not a folder)")
-        try:
-            made = json.loads(str(zarr.open_group(path, mode="r").attrs["provenance"]))
-            known = made["format"] == FORMAT
-        except (OSError, ValueError, KeyError, TypeError):
-            known = False
-        if not known:
+        made = _made(path)
+        if made is None:
             raise ProblemError(argument, str(path), f"{_OTHERS} (this is something else)")
         if made["version"] != VERSION:
             raise ProblemError(
@@ -182,15 +176,35 @@ class Store:
         return ", ".join(f"{k} {now.get(k)} (was {v})" for k, v in then.items() if now.get(k) != v)
 
 
-def needs(package: str, path: Path) -> None:
-    """Raise if a package that sweeps need is not installed."""
+def needs(package: str, path: Path, argument: str = "path", extra: str = "sweep") -> None:
+    """Raise if a package is not installed that ``path``, given as ``argument``, needs; ``extra`` has it."""
     from importlib import import_module
 
     try:
         import_module(package)
     except ImportError:
-        needed = f"the package {package!r} (pip install 'spectral-icl[sweep]')"
-        raise ProblemError("path", str(path), needed) from None
+        needed = f"the package {package!r} (pip install 'spectral-icl[{extra}]')"
+        raise ProblemError(argument, str(path), needed) from None
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether there is a sweep in a folder, rather than a flow or something else."""
+    if not path.is_dir():
+        return False
+    for package in ("zarr", "xarray"):
+        needs(package, path, extra="data")  # which is enough to read either
+    return _made(path) is not None
+
+
+def _made(path: Path) -> dict[str, Any] | None:
+    """What says how the store in a folder was made; None if it is not the store of a sweep."""
+    import zarr  # optional, and slow to import
+
+    try:
+        made: dict[str, Any] = json.loads(str(zarr.open_group(path, mode="r").attrs["provenance"]))
+        return made if made["format"] == FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def variables(plan: Plan) -> dict[str, Variable]:

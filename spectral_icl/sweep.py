@@ -85,10 +85,10 @@ def choose(
         raise ProblemError(named[1], given[named[1]], f"nothing beside {named[0]}")
     if workers is not None:
         workers = integer("--workers", workers, minimum=1, maximum=_MOST_WORKERS)
-        needs("distributed", path)
+        needs("distributed", path, "--out")
         return Workers(workers), (0, 1)
     if scheduler is not None:
-        needs("distributed", path)
+        needs("distributed", path, "--out")
         return Scheduler(scheduler), (0, 1)
     return in_process, (0, 1) if shard is None else _shard(shard)
 

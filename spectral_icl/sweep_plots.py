@@ -84,7 +84,7 @@ class _View:
 
 
 def sweep_figure(
-    data: xarray.Dataset,
+    data: xarray.Dataset | Sweep,
     quantities: Sequence[str] = (),
     *,
     x: str | None = None,
@@ -99,7 +99,7 @@ def sweep_figure(
 
     Parameters
     ----------
-    data : xarray.Dataset
+    data : xarray.Dataset or Sweep
         As `spectral_icl.grid.open_sweep` reads it.
     quantities : sequence of str
         A panel for each; what suits the sweep if empty.
@@ -116,7 +116,7 @@ def sweep_figure(
     ProblemError
         There is no such quantity, dimension, task or value.
     """
-    sweep = Sweep(data)
+    sweep = _sweep(data)
     names = list(quantities) or suitable(sweep, task)
     if len(names) > _MOST_PANELS:
         raise ProblemError("quantity", names, f"at most {_MOST_PANELS} quantities")
@@ -160,10 +160,15 @@ def suitable(sweep: Sweep, task: int | None = None) -> list[str]:
     return [total, "emergence"] if has("emergence") else [total]
 
 
-def summary(data: xarray.Dataset) -> dict[str, int]:
+def summary(data: xarray.Dataset | Sweep) -> dict[str, int]:
     """Points of a sweep that figures leave out, by reason."""
-    trouble = Sweep(data).trouble().values
+    trouble = _sweep(data).trouble().values
     return {text: int(n) for code, text in REASONS.items() if (n := (trouble == code).sum())}
+
+
+def _sweep(data: xarray.Dataset | Sweep) -> Sweep:
+    """A sweep whose plan, which takes a while to read, may have been read already."""
+    return data if isinstance(data, Sweep) else Sweep(data)
 
 
 def _view(sweep: Sweep, quantity: Quantity, x: str | None, y: str | None, at: Mapping[str, float]) -> _View:

@@ -201,23 +201,10 @@ def test_saturated_members_say_so() -> None:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_phases_are_those_of_single_flows(name: str) -> None:
     case = CASES[name]
-    found = si.gradient_flow_ensemble(
-        case.problem,
-        case.omega0,
-        case.mu0,
-        parametrization=case.parametrization,
-        t_end=2000.0,
-        rtol=1e-9,
-        phases=True,
-    )
-    alone = si.gradient_flow(
-        case.problem,
-        case.omega0,
-        case.mu0,
-        parametrization=case.parametrization,
-        t_end=2000.0,
-        rtol=1e-9,
-    )
+    start = case.problem, case.omega0, case.mu0
+    options: dict[str, Any] = {"parametrization": case.parametrization, "t_end": 2000.0, "rtol": 1e-9}
+    found = si.gradient_flow_ensemble(*start, **options, phases=True)
+    alone = si.gradient_flow(*start, **options)
     for i, task in enumerate(alone.phases.tasks):
         assert found.allocation[0, i] == (-1 if task.head is None else task.head)
         assert found.emergence[0, i] == pytest.approx(task.time, rel=2e-3, nan_ok=True)

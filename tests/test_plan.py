@@ -374,6 +374,7 @@ REFUSED: list[tuple[Table, str, str]] = [
     (sweep(), "axis", "at least one [[axis]], got []"),
     (sweep(axis=3), "axis", "got 3"),
     (sweep(LENGTHS, axes=[]), "axes", "a known key"),
+    ({"problem": PROBLEM, "axs": [LENGTHS]}, "axs", "a known key"),
     (sweep(LENGTHS, model=3), "model", "a table [model], got 3"),
     ({"axis": [NOISES]}, "problem.block_sizes", "a value"),
     (sweep(LENGTHS, seed=-1), "seed", ">= 0"),

@@ -249,7 +249,7 @@ def test_missing_package_is_one_line(file: Path, out: Path, missing: str, args: 
         check=False,
     )
     assert done.returncode == 2
-    assert re.fullmatch(rf"Error: .*{missing}.*pip install 'spectral-icl\[sweep\]'.*\n", done.stderr)
+    assert re.fullmatch(rf"Error: --out: .*{missing}.*pip install 'spectral-icl\[sweep\]'.*\n", done.stderr)
     assert not out.exists()
 
 
