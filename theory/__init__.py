@@ -22,4 +22,5 @@ NAMES = (
     "race",
     "escape",
     "length_generalisation",
+    "sparse",
 )
