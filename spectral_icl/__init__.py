@@ -26,8 +26,8 @@ __version__ = _package_version()
 
 
 def __getattr__(name: str) -> object:
-    """Import the figures, and matplotlib with them, when they are first used."""
-    if name in ("plots", "optimal_plots"):
+    """Import the figures, and matplotlib with them, and the second paper's part when they are first used."""
+    if name in ("plots", "optimal_plots", "sparse"):
         from importlib import import_module
 
         return import_module(f"spectral_icl.{name}")

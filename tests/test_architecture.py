@@ -21,7 +21,10 @@ import spectral_icl as si
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "spectral_icl"
-MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "spectral_icl."))
+PACKAGES = ["spectral_icl", "spectral_icl.sparse"]  # which only gather names
+MODULES = sorted(
+    name for _, name, package in pkgutil.walk_packages([str(PACKAGE)], "spectral_icl.") if not package
+)
 
 
 def test_imports_keep_their_direction() -> None:
@@ -32,6 +35,16 @@ def test_imports_keep_their_direction() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_no_module_imports_a_package() -> None:
+    """Names are imported from where they are defined, so that the layers see it."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in PACKAGES:
+                folder = PACKAGE.parent / node.module.replace(".", "/")
+                inside = all((folder / f"{name.name}.py").exists() for name in node.names)
+                assert inside or path.name == "__init__.py", path
+
+
 def test_contract_names_every_module() -> None:
     """A module outside the layers could import anything."""
     config = configparser.ConfigParser()
@@ -40,7 +53,7 @@ def test_contract_names_every_module() -> None:
     assert sorted(layers) == MODULES
 
 
-def test_every_jitted_function_is_in_one_file() -> None:
+def test_every_jitted_function_is_in_the_file_of_those_it_calls() -> None:
     """Numba stamps its cache with one file: a callee in another would leave its callers stale.
 
     The vector type of lanes.py is compiled into them too; `test_lanes` sees to that.
@@ -51,8 +64,8 @@ def test_every_jitted_function_is_in_one_file() -> None:
         imported = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
         imported += [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         if any(name.split(".")[0] == "numba" for name in imported):
-            jitted.append(path.name)
-    assert jitted == ["kernels.py", "lanes.py"]
+            jitted.append(path.relative_to(PACKAGE).as_posix())
+    assert jitted == ["kernels.py", "lanes.py", "sparse/kernels.py"]  # of which no one calls another's
     assert "njit" not in (PACKAGE / "lanes.py").read_text("utf-8")
 
 
@@ -207,7 +220,7 @@ def public_objects(module: ModuleType) -> Iterator[tuple[str, Any]]:
                     yield f"{module.__name__}.{name}.{attribute}", inner
 
 
-@pytest.mark.parametrize("name", ["spectral_icl", *MODULES])
+@pytest.mark.parametrize("name", [*PACKAGES, *MODULES])
 def test_everything_public_is_documented(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__

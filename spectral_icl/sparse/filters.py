@@ -1,0 +1,99 @@
+"""Spectral filters: what an optimizer makes of an eigenvalue, as f with beta = f(M) b.
+
+All are written so that an eigenvalue 0 has its limit, and none loses digits beside it. They take complex
+numbers too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spectral_icl.validation import LARGEST, Floats, ProblemError, integer, number
+
+Spectrum = NDArray[Any]  # eigenvalues, or points of the complex plane
+
+_SMALL = 1e-6  # |a z| below which (1 - e^{-az})/z is its series
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Gradient flow for the times T: f(z) = (1 - exp(-T z))/z.
+
+    Attributes
+    ----------
+    T : ndarray, (J,)
+    """
+
+    T: Floats
+
+    def __init__(self, T: ArrayLike) -> None:
+        times = np.atleast_1d(np.asarray(T, dtype=np.float64))
+        if times.ndim != 1 or times.size == 0 or not ((times >= 0.0) & (times <= LARGEST)).all():
+            raise ProblemError("T", T, f"times >= 0 and <= {LARGEST:g}")
+        object.__setattr__(self, "T", times)
+
+    def __call__(self, z: Spectrum) -> Spectrum:
+        """The filters at ``z`` (..., K) as (..., J, K)."""
+        return _exponential(self.T[:, None], np.asarray(z)[..., None, :])
+
+    @property
+    def slowest(self) -> float:
+        """2 over the longest time: how far left of 0 the filters stay bounded (by e^2 times that time)."""
+        return 2.0 / max(float(self.T.max()), 1e-300)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Gradient descent with step eta after the numbers of steps t: f(z) = (1 - (1 - eta z)^t)/z.
+
+    Attributes
+    ----------
+    eta : float
+    t : ndarray of int, (J,)
+    """
+
+    eta: float
+    t: NDArray[np.int64]
+
+    def __init__(self, eta: float, t: int | Sequence[int] | NDArray[np.int64]) -> None:
+        steps = [integer("t", x, minimum=0, maximum=10**6) for x in np.atleast_1d(np.asarray(t)).tolist()]
+        if not steps:
+            raise ProblemError("t", t, "numbers of steps")
+        object.__setattr__(self, "eta", number("eta", eta, minimum=0.0, above=True))
+        object.__setattr__(self, "t", np.array(steps, dtype=np.int64))
+
+    def __call__(self, z: Spectrum) -> Spectrum:
+        """The filters at ``z`` (..., K) as (..., J, K)."""
+        at = np.asarray(z)[..., None, :]
+        shrink = 1.0 - self.eta * at
+        # log1p keeps the digits that 1 - (1 - eta z)^t loses, where the logarithm is that of a number near 1
+        near = np.abs(self.eta * at) < 0.5
+        rate = -np.log1p(np.where(near, -self.eta * at, 0.0)) / self.eta
+        slow = _exponential(self.t[:, None] * self.eta, rate) * _ratio(rate, at)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            fast = (1.0 - shrink ** self.t[:, None]) / np.where(near, 1.0, at)
+        return np.where(near, slow, fast)
+
+
+Filters = Flow | Steps
+
+
+def ridge(penalty: ArrayLike, z: Spectrum) -> Spectrum:
+    """1/(z + penalty) for the penalties (J,) at ``z`` (..., K) as (..., J, K)."""
+    return 1.0 / (np.asarray(z)[..., None, :] + np.asarray(penalty, dtype=np.float64)[:, None])
+
+
+def _exponential(time: NDArray[Any], z: Spectrum) -> Spectrum:
+    """(1 - exp(-time z))/z."""
+    small = np.abs(time * z) < _SMALL
+    safe = np.where(z == 0.0, 1.0, z)
+    return np.where(small, time * (1.0 - 0.5 * time * z), -np.expm1(-time * z) / safe)
+
+
+def _ratio(rate: Spectrum, z: Spectrum) -> Spectrum:
+    return np.where(z == 0.0, 1.0, rate / np.where(z == 0.0, 1.0, z))

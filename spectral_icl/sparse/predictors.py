@@ -1,0 +1,314 @@
+"""Estimates of the weights from a prompt: preprocess-then-optimize, gradient descent, ridge and the rest.
+
+Each takes a prompt, X (n, d) and y (n,), or a batch with the same leading axes in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spectral_icl.sparse import filters, kernels
+from spectral_icl.sparse.filters import Filters, Flow, Spectrum
+from spectral_icl.validation import LARGEST, Floats, ProblemError, array, integer, number
+
+_STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
+
+
+class Spectral(NamedTuple):
+    """The linear filters of a batch of prompts: beta = basis @ (f(eigenvalues) * coefficients).
+
+    Attributes
+    ----------
+    eigenvalues : ndarray, (..., p)
+        Of M = F'F/n, or of FF'/n, which has the same nonzero ones and is smaller if n < d; p = min(d, n).
+    basis : ndarray, (..., d, p)
+    coefficients : ndarray, (..., p)
+    """
+
+    eigenvalues: Floats
+    basis: Floats
+    coefficients: Floats
+
+    def apply(self, values: Spectrum) -> Floats:
+        """Estimates (..., J, d) of filter values (..., J, p) at the eigenvalues."""
+        return (values * self.coefficients[..., None, :]) @ np.swapaxes(self.basis, -1, -2)
+
+
+def spectral(X: Floats, y: Floats, metric: Floats | None = None) -> Spectral:
+    """Decompose prompts, or with a ``metric`` (..., d) their features metric * x, for all linear filters.
+
+    Parameters
+    ----------
+    X : ndarray, (..., n, d)
+    y : ndarray, (..., n)
+    metric : ndarray, (..., d), optional
+        Diagonal of the preprocessing, applied to features and, in ``basis``, to estimates: r for P2O.
+    """
+    n, d = X.shape[-2:]
+    F = X if metric is None else X * metric[..., None, :]
+    Ft = np.swapaxes(F, -1, -2)
+    if n >= d:
+        eigenvalues, basis = np.linalg.eigh(Ft @ F / n)
+        coefficients = (np.swapaxes(basis, -1, -2) @ (Ft @ y[..., None]))[..., 0] / n
+    else:
+        eigenvalues, U = np.linalg.eigh(F @ Ft / n)
+        basis = Ft @ U
+        coefficients = (np.swapaxes(U, -1, -2) @ y[..., None])[..., 0] / n
+    if metric is not None:
+        basis = basis * metric[..., None]
+    return Spectral(np.maximum(eigenvalues, 0.0), basis, coefficients)
+
+
+def correlations(X: Floats, y: Floats) -> Floats:
+    """R = X'y/n, (..., d): the metric of preprocess-then-optimize."""
+    found: Floats = (np.swapaxes(X, -1, -2) @ y[..., None])[..., 0] / X.shape[-2]
+    return found
+
+
+def p2o(
+    X: ArrayLike,
+    y: ArrayLike,
+    eta: ArrayLike | None = None,
+    t: int | None = None,
+    *,
+    T: ArrayLike | None = None,
+) -> Floats:
+    """Preprocess-then-optimize: gradient descent with the diagonal metric r_j^2, r = X'y/n.
+
+    u_{k+1} = u_k + eta F'(y - F u_k)/n with F = X diag(r) and u_0 = 0, and beta = r * u; the flow is its
+    limit eta -> 0 at time T = eta t (Chen, Zhao and Zou 2024, arXiv 2408.04532).
+
+    Parameters
+    ----------
+    X : array_like, (..., n, d)
+    y : array_like, (..., n)
+    eta : float or array_like (...), optional
+        Step, one for all prompts or one for each, below 2 over the largest eigenvalue of F'F/n.
+    t : int, optional
+        Steps; ``eta`` and ``t`` are given together, or ``T`` alone.
+    T : float or array_like (J,), optional
+        Time or times of the flow.
+
+    Returns
+    -------
+    ndarray
+        (..., t + 1, d), beta after 0 to t steps; or (..., J, d), (..., d) if ``T`` is one time.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed, or ``eta`` is past stability for a prompt.
+    """
+    X, y = check_prompts(X, y)
+    return _optimized(X, y, correlations(X, y), eta, t, T)
+
+
+def gd(
+    X: ArrayLike,
+    y: ArrayLike,
+    eta: ArrayLike | None = None,
+    t: int | None = None,
+    *,
+    T: ArrayLike | None = None,
+) -> Floats:
+    """Gradient descent, or gradient flow, from 0 on the least squares of the prompt: `p2o` with metric 1."""
+    return _optimized(*check_prompts(X, y), None, eta, t, T)
+
+
+def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, T: ArrayLike) -> Floats:
+    """The flow with metric r_j on the features J, what |J| heads preprocess, and ``alpha`` on all others.
+
+    Arguments and result are those of `p2o`.
+    """
+    X, y = check_prompts(X, y)
+    chosen = np.asarray(
+        sorted({integer("J", j, minimum=0, maximum=X.shape[-1] - 1) for j in J}), dtype=np.intp
+    )
+    metric = np.full(X.shape[:-2] + X.shape[-1:], number("alpha", alpha, minimum=0.0))
+    metric[..., chosen] = correlations(X, y)[..., chosen]
+    return _optimized(X, y, metric, None, None, T)
+
+
+def group_p2o(X: ArrayLike, y: ArrayLike, groups: Sequence[Sequence[int]], *, T: ArrayLike) -> Floats:
+    """The flow on one feature sum_{j in g} r_j x_j per group g, which is what fewer heads than features make.
+
+    Arguments and result are those of `p2o`; with a group for each feature it is `p2o` itself.
+    """
+    X, y = check_prompts(X, y)
+    d = X.shape[-1]
+    members = np.zeros((d, len(groups)))
+    for g, group in enumerate(groups):
+        members[np.asarray(group, dtype=np.intp), g] = 1.0
+    if sorted(j for group in groups for j in group) != list(range(d)):
+        raise ProblemError("groups", groups, f"a partition of the features 0 to {d - 1}")
+    mixing = correlations(X, y)[..., None] * members  # (..., d, H)
+    times = Flow(T)
+    found = spectral(X @ mixing, y)
+    return _one(found.apply(times(found.eigenvalues)) @ np.swapaxes(mixing, -1, -2), T)
+
+
+def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
+    """Ridge regression: the minimiser of |y - X beta|^2/n + lam |beta|^2.
+
+    Parameters
+    ----------
+    X : array_like, (..., n, d)
+    y : array_like, (..., n)
+    lam : float or array_like (J,)
+        Penalty, > 0.
+
+    Returns
+    -------
+    ndarray, (..., J, d), or (..., d) if ``lam`` is one number
+    """
+    X, y = check_prompts(X, y)
+    penalties = np.atleast_1d(np.asarray(lam, dtype=np.float64))
+    if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
+        raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
+    found = spectral(X, y)
+    return _one(found.apply(filters.ridge(penalties, found.eigenvalues)), lam)
+
+
+def ols(X: ArrayLike, y: ArrayLike) -> Floats:
+    """Least squares, of smallest norm if it is not unique: (..., d)."""
+    X, y = check_prompts(X, y)
+    found: Floats = (np.linalg.pinv(X) @ y[..., None])[..., 0]
+    return found
+
+
+def oracle(X: ArrayLike, y: ArrayLike, S: ArrayLike) -> Floats:
+    """Least squares on the true support: (..., d), 0 elsewhere.
+
+    Parameters
+    ----------
+    X : array_like, (..., n, d)
+    y : array_like, (..., n)
+    S : array_like of int, (s,) or (..., s)
+        The features that have weight, of all prompts or of each.
+    """
+    X, y = check_prompts(X, y)
+    support: NDArray[np.intp] = np.asarray(S)
+    if (
+        support.dtype.kind not in "iu"
+        or support.size == 0
+        or not (0 <= support.min() <= support.max() < X.shape[-1])
+    ):
+        raise ProblemError("S", S, f"features of 0 to {X.shape[-1] - 1}")
+    support = np.broadcast_to(support, (*X.shape[:-2], support.shape[-1]))
+    inner = ols(np.take_along_axis(X, support[..., None, :], axis=-1), y)
+    beta = np.zeros((*X.shape[:-2], X.shape[-1]))
+    np.put_along_axis(beta, support, inner, axis=-1)
+    return beta
+
+
+def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
+    """The Lasso, by scikit-learn's coordinate descent: |y - X beta|^2/(2n) + lam |beta|_1.
+
+    Parameters
+    ----------
+    X : array_like, (..., n, d)
+    y : array_like, (..., n)
+    lam : float or array_like (J,)
+        Penalty, > 0.
+
+    Returns
+    -------
+    ndarray, (..., J, d), or (..., d) if ``lam`` is one number
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed, or scikit-learn is not installed.
+    """
+    try:
+        from sklearn.linear_model import lasso_path
+    except ImportError:
+        needed = "the package 'scikit-learn' (pip install 'spectral-icl[sparse]')"
+        raise ProblemError("lasso", None, needed) from None
+    X, y = check_prompts(X, y)
+    penalties = np.atleast_1d(np.asarray(lam, dtype=np.float64))
+    if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
+        raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
+    order = np.argsort(-penalties)  # each starts where the one before ended
+    flat = X.reshape(-1, *X.shape[-2:])
+    found = np.empty((len(flat), penalties.size, X.shape[-1]))
+    for b, (one, labels) in enumerate(zip(flat, y.reshape(len(flat), -1), strict=True)):
+        _, path, _ = lasso_path(one, labels, alphas=penalties[order], max_iter=10_000)
+        found[b, order] = path.T
+    return _one(found.reshape(*X.shape[:-2], penalties.size, X.shape[-1]), lam)
+
+
+def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    """Prompts as float arrays, (..., n, d) and (..., n)."""
+    features = np.asarray(X)
+    if features.ndim < 2 or min(features.shape[-2:]) < 1:
+        raise ProblemError("X", f"shape {features.shape}", "an array of shape (..., n, d)")
+    checked = array("X", features, features.shape)
+    return checked, array("y", y, checked.shape[:-1])
+
+
+def _one(found: Floats, asked: ArrayLike | None) -> Floats:
+    """Without the axis of the filters if only one number was asked for."""
+    return found[..., 0, :] if np.ndim(asked) == 0 else found  # type: ignore[arg-type]
+
+
+def _optimized(
+    X: Floats, y: Floats, metric: Floats | None, eta: ArrayLike | None, t: int | None, T: ArrayLike | None
+) -> Floats:
+    if T is not None:
+        if eta is not None or t is not None:
+            raise ProblemError("T", T, "no eta and t beside it: a time of the flow or steps")
+        flow: Filters = Flow(T)
+        found = spectral(X, y, metric)
+        return _one(found.apply(flow(found.eigenvalues)), T)
+    if eta is None or t is None:
+        raise ProblemError(
+            "T" if eta is None and t is None else "eta" if eta is None else "t", None, "a value"
+        )
+    steps = integer("t", t, minimum=0, maximum=10**6)
+    size = np.asarray(eta, dtype=np.float64)
+    if not ((size > 0.0) & (size <= LARGEST)).all():
+        raise ProblemError("eta", eta, f"steps > 0 and <= {LARGEST:g}")
+    try:
+        size = np.broadcast_to(size, X.shape[:-2])
+    except ValueError:
+        raise ProblemError(
+            "eta", f"shape {size.shape}", f"a number, or one for each of {X.shape[:-2]}"
+        ) from None
+    return _descended(X, y, metric, size, steps)
+
+
+def _descended(X: Floats, y: Floats, metric: Floats | None, eta: Floats, t: int) -> Floats:
+    """Iterates 0 to t of gradient descent, (..., t + 1, d)."""
+    *batch, n, d = X.shape
+    X, y = np.ascontiguousarray(X).reshape(-1, n, d), y.reshape(-1, n)
+    eta = np.ascontiguousarray(eta).reshape(-1)
+    squared = np.ones((len(X), d)) if metric is None else metric.reshape(-1, d) ** 2
+    _check_stable(X, squared, eta)
+    if d <= n:
+        gram = np.swapaxes(X, -1, -2) @ X / n
+        path = kernels.gram_descent(gram, correlations(X, y), squared, eta, t)
+    else:
+        path = kernels.descent(X, y, squared, eta, t)
+    found: Floats = path.reshape(*batch, t + 1, d)
+    return found
+
+
+def _check_stable(X: Floats, squared: Floats, eta: Floats) -> None:
+    """Raise if a step (B,) is past stability with the squared metric (B, d)."""
+    n, d = X.shape[1:]
+    trace = (np.einsum("bnd,bnd->bd", X, X) * squared).sum(axis=1) / n
+    doubtful = eta * trace > _STABLE  # the trace, an upper bound of the largest eigenvalue, clears most
+    if not doubtful.any():
+        return
+    F, step = X[doubtful] * np.sqrt(squared[doubtful])[:, None], eta[doubtful]
+    Ft = np.swapaxes(F, -1, -2)
+    top = np.linalg.eigvalsh((Ft @ F if d <= n else F @ Ft) / n)[:, -1]
+    worst = int(np.argmax(step * top))
+    if step[worst] * top[worst] > _STABLE * (1.0 + 1e-12):
+        limit = f"a step of at most {_STABLE / top[worst]:.6g}, the edge of stability of a prompt"
+        raise ProblemError("eta", float(step[worst]), limit)

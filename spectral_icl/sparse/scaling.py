@@ -1,0 +1,66 @@
+"""How the risk of preprocess-then-optimize scales with d, n and s: simulated exponents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from spectral_icl.sparse.problem import SparseProblem
+from spectral_icl.sparse.simulation import Estimate, Grid, simulate
+from spectral_icl.validation import ProblemError, choice, integer
+
+AXES = ("d", "s", "n")
+PARTS = ("p2o", "p2o_support", "p2o_off")
+
+
+def scaling_exponent(
+    axis: str,
+    values: Sequence[int],
+    problem: SparseProblem,
+    part: str = "p2o_off",
+    time: float = 8.0,
+    prompts: int = 400,
+    seed: int = 0,
+) -> Estimate:
+    """The slope of log risk over the logarithm of d, s or n, by weighted least squares on simulated risks.
+
+    Parameters
+    ----------
+    axis : {"d", "s", "n"}
+    values : sequence of int
+        At least two; the other parameters are those of ``problem``.
+    problem : SparseProblem
+    part : {"p2o", "p2o_support", "p2o_off"}
+        The whole risk, or that of features with weight or without.
+    time : float
+        Of the flow, in units of s/v.
+    prompts : int
+        At each value.
+    seed : int
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+    """
+    choice("axis", axis, AXES)
+    choice("part", part, PARTS)
+    sizes = [integer(f"values[{k}]", x, minimum=1, maximum=10**7) for k, x in enumerate(values)]
+    if len(set(sizes)) < 2:
+        raise ProblemError("values", values, "at least two different values")
+    points = []
+    for k, size in enumerate(sizes):
+        at = replace(problem, **{axis: size})  # type: ignore[arg-type]
+        found = simulate(at, [part], prompts, seed + k, Grid.of(at, time * at.s / at.v))
+        points.append((size, float(found.mean(part)[0]), float(found.se(part)[0])))
+    x, mean, error = np.array(points).T
+    weight = mean / error
+    design = np.column_stack([np.ones_like(x), np.log(x)]) * weight[:, None]
+    solution, *_ = np.linalg.lstsq(design, np.log(mean) * weight)
+    return Estimate(float(solution[1]), float(np.sqrt(np.linalg.inv(design.T @ design)[1, 1])))
