@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
@@ -104,30 +104,38 @@ def flow(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with figures.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME", help="Check this claim; may be repeated.")
-@click.option("--prompts", default=4000, show_default=True, help="Prompts to sample, more if undecided.")
+@click.option(
+    "--prompts", type=int, help="Prompts to sample, more if undecided; 4000 (sparse: 400) by default."
+)
 @click.option("--seed", default=0, show_default=True, help="Of the sampled prompts and numerical searches.")
+@click.option("--sparse", "second", is_flag=True, help="The claims about sparse regression, at their places.")
 @_overrides
 def verify(
     file: Path | None,
     as_json: bool,
     page: Path | None,
     claims: tuple[str, ...],
-    prompts: int,
+    prompts: int | None,
     seed: int,
+    second: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Check the claims of the theory on FILE (TOML), or on a documented suite of problems.
 
     With --set but no FILE it is the built-in two-task example. Flows are solved to rest, whatever [flow]
-    says.
+    says. The claims about sparse regression are checked with --sparse, or on a FILE with a table [sparse].
 
     Exit status: 0 no check failed, 1 one did, 2 bad input.
     """
     from spectral_icl import files, theorems, verify
-    from spectral_icl.experiment import Experiment
+    from spectral_icl.experiment import Experiment, parsed
+    from spectral_icl.sparse.study import is_sparse
 
     if page is not None:
         files.check_target("--report", page, files.PAGES)
+    if second or (file is not None and is_sparse(parsed(file))):
+        _verify_sparse(file, second, as_json, page, claims, prompts, seed, overrides)
+        return
     if file is None and not overrides:
         cases = verify.suite()
     else:
@@ -138,7 +146,7 @@ def verify(
     results = []
     with _log_on_stderr(), _progress(cases, as_json or not sys.stdout.isatty()) as bar:
         for case in bar:
-            results.append(verify.verify(case, claims or None, prompts, seed))
+            results.append(verify.verify(case, claims or None, 4000 if prompts is None else prompts, seed))
             if not as_json:  # as they come, so that an interrupt loses none
                 click.echo(verify.as_text(results[-1]) + "\n")
     if page is not None:
@@ -152,6 +160,49 @@ def verify(
         if page is not None:
             click.echo(f"wrote {page}")
     if any(result.failed for result in results):
+        sys.exit(1)
+
+
+def _verify_sparse(
+    file: Path | None,
+    suite: bool,
+    as_json: bool,
+    page: Path | None,
+    claims: tuple[str, ...],
+    prompts: int | None,
+    seed: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """`verify` for the claims about sparse regression: at their documented places, or on a file's problem."""
+    from spectral_icl.sparse import verify
+    from spectral_icl.sparse.study import Study
+
+    if suite and (file is not None or overrides):
+        given = str(file) if file is not None else overrides[0]
+        raise ProblemError("--sparse", given, "neither FILE nor --set beside it: it has its own places")
+    for name in claims:
+        choice("--claim", name, verify.names())
+    problem = None if suite else Study.read(file, overrides).problem
+    count = verify.PROMPTS if prompts is None else prompts
+    found = []
+    with _counter("claims", len(claims or verify.names()), as_json or not sys.stdout.isatty()) as advance:
+        for checks in verify.check(claims or None, problem, count, seed):
+            found.append(checks)
+            if not as_json:  # as they come, so that an interrupt loses none
+                click.echo(verify.as_text(checks) + "\n")
+            if advance is not None:
+                advance(1)
+    if page is not None:
+        from spectral_icl import html_report
+
+        html_report.save_sparse(found, page)
+    if as_json:
+        click.echo(json.dumps(verify.as_json(found)))
+    else:
+        click.echo(", ".join(f"{number} {verdict}" for verdict, number in verify.count(found).items()))
+        if page is not None:
+            click.echo(f"wrote {page}")
+    if verify.count(found)["fails"]:
         sys.exit(1)
 
 
@@ -185,6 +236,46 @@ def optimal(
         click.echo(json.dumps(yardsticks.as_json(found)))
     else:
         click.echo(yardsticks.as_text(found, "built-in two-task example" if file is None else str(file)))
+        if plot is not None:
+            click.echo(f"wrote {plot}")
+
+
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
+@_overrides
+def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple[str, ...]) -> None:
+    """Print the risk of every method on the sparse regression problem in FILE (TOML), or a built-in one.
+
+    Preprocess-then-optimize, gradient flow, ridge, least squares and the oracle, each at its best: by theory,
+    and simulated with error bars. --plot draws them against flow time, n, d, s and noise, and where
+    preprocess-then-optimize beats ridge.
+
+    Exit status: 0 done, 2 bad input.
+    """
+    from spectral_icl import files
+    from spectral_icl.sparse import comparison
+    from spectral_icl.sparse.study import Study
+
+    if plot is not None:
+        files.check_target("--plot", plot, files.FIGURES)
+    study = Study.read(file, overrides)
+    quiet = as_json or not sys.stdout.isatty()
+    with _log_on_stderr(), _counter("prompts", study.prompts, quiet) as advance:
+        found = comparison.compare(study, advance)
+    if plot is not None:
+        from spectral_icl import plots
+        from spectral_icl.sparse import plots as sparse_plots
+
+        with _counter("theory", sparse_plots.PANELS, quiet) as advance:
+            figure = sparse_plots.comparison_figure(found, advance)
+        plots.save(figure, plot)
+    if as_json:
+        click.echo(json.dumps(comparison.as_json(found)))
+    else:
+        title = "built-in sparse problem" if file is None else str(file)
+        click.echo(comparison.as_text(found, title))
         if plot is not None:
             click.echo(f"wrote {plot}")
 
@@ -317,6 +408,16 @@ def _progress(cases: list[Case], wanted: bool) -> AbstractContextManager[Iterabl
     if not (wanted and sys.stderr.isatty()):
         return nullcontext(cases)
     return click.progressbar(cases, file=sys.stderr, item_show_func=lambda case: case.name if case else "")
+
+
+@contextmanager
+def _counter(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], object] | None]:
+    """A bar that is told what is done, on a terminal; nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=total, label=label, file=sys.stderr) as bar:
+        yield bar.update
 
 
 @contextmanager

@@ -23,3 +23,8 @@ def advantage(problem: SparseProblem) -> Hypotheses:
         (f"correlation at most {CORRELATION:g}", abs(p.correlation) <= CORRELATION),
         (f"variance on the support at least {VARIANCE:g}", p.support_variance >= VARIANCE),
     ]
+
+
+def sparse(problem: SparseProblem) -> Hypotheses:
+    """Of these, that there are enough features and pairs for every nonzero weight."""
+    return advantage(problem)[:2]

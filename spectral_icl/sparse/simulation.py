@@ -53,11 +53,11 @@ class Grid:
         The best ridge penalty of an isotropic design, which is known, is the middle one.
         """
         p = problem
-        scale = p.s / p.v
+        scale = p.s / p.signal
         ratio = max(p.noise, 1e-12 * p.v) * p.d / (p.n * p.v)
         level = np.sqrt(max(p.noise, 1e-6 * p.v) * np.log(max(p.d, 2)) / p.n)
         return cls(
-            p2o=scale * np.geomspace(0.5, 100.0, 41) if times is None else Flow(times).T,
+            p2o=scale * np.geomspace(0.01, 1e4, 73) if times is None else Flow(times).T,
             gd=np.geomspace(0.05, 400.0, 61),
             ridge=ratio * np.geomspace(0.05, 20.0, 25),
             lasso=level * np.geomspace(0.15, 4.0, 24),

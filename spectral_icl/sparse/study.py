@@ -17,6 +17,11 @@ SECTIONS = ("sparse", "study")
 NUMBERS = ("prompts", "seed", "draws")  # of [study]
 
 
+def is_sparse(table: Mapping[str, Any]) -> bool:
+    """Whether a parsed file is about a sparse problem."""
+    return "sparse" in table
+
+
 @dataclass(frozen=True)
 class Study:
     """A sparse problem and how closely to look at it.

@@ -1,0 +1,120 @@
+"""Where preprocess-then-optimize wins, by theory: risks along n, d, s and noise, and over a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spectral_icl.sparse import theory
+from spectral_icl.sparse.problem import SparseProblem
+from spectral_icl.sparse.simulation import Grid
+from spectral_icl.validation import Floats, ProblemError, choice
+
+AXES = ("n", "d", "s", "noise")
+
+_POINTS, _DRAWS = 13, 96
+_COLUMNS, _ROWS, _FEW = 13, 9, 32
+_SPAN = {"n": 16.0, "d": 8.0, "noise": 32.0}  # either side of the problem's own
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Best risks along one parameter.
+
+    Attributes
+    ----------
+    axis : str
+    x : ndarray, (P,)
+    risks : mapping of str to ndarray, (P,)
+        Of every method of `theory.METHODS`; infinite or NaN where it has none.
+    """
+
+    axis: str
+    x: Floats
+    risks: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """Risk of P2O over that of ridge, both at their best.
+
+    Attributes
+    ----------
+    n, s : ndarray, (C,) and (R,)
+    ratio : ndarray, (R, C)
+    """
+
+    n: Floats
+    s: Floats
+    ratio: Floats
+
+
+def family(problem: SparseProblem, axis: str, seed: int = 0) -> Family:
+    """Best risks of all methods along ``axis`` through an isotropic problem.
+
+    Parameters
+    ----------
+    problem : SparseProblem
+    axis : {"n", "d", "s", "noise"}
+    seed : int
+        Of the draws of r.
+
+    Raises
+    ------
+    ProblemError
+        The problem is not isotropic: ridge has no theory there.
+    """
+    choice("axis", axis, AXES)
+    _check(problem)
+    x = _values(problem, axis)
+    rows = [_best(_with(problem, axis, value), _DRAWS, seed) for value in x.tolist()]
+    risks = {name: np.array([row[name].risk for row in rows]) for name in theory.METHODS}
+    return Family(axis, x, risks)
+
+
+def phase(problem: SparseProblem, seed: int = 0, advance: Callable[[int], object] | None = None) -> Phase:
+    """The advantage of P2O over ridge on the plane of n and s through an isotropic problem."""
+    _check(problem)
+    p = problem
+    n = _whole(max(4.0, p.n / _SPAN["n"]), p.n * _SPAN["n"], _COLUMNS)
+    s = _whole(1.0, p.d, _ROWS)
+    ratio = np.empty((s.size, n.size))
+    for i, row in enumerate(s.tolist()):
+        for j, column in enumerate(n.tolist()):
+            found = _best(replace(p, n=int(column), s=int(row)), _FEW, seed)
+            ratio[i, j] = found["p2o"].risk / found["ridge"].risk
+        if advance is not None:
+            advance(n.size)
+    return Phase(n, s, ratio)
+
+
+def _check(problem: SparseProblem) -> None:
+    if not problem.isotropic:
+        raise ProblemError("problem", problem, "isotropic features: ridge has no theory for others")
+    if problem.noise == 0.0:
+        raise ProblemError("problem", problem, "noise > 0: without it nothing needs to be tuned")
+
+
+def _best(problem: SparseProblem, draws: int, seed: int) -> Mapping[str, theory.Best]:
+    grid = Grid.of(problem)
+    return theory.best(problem, grid, theory.p2o_curve(problem, grid.p2o, draws, seed))
+
+
+def _with(problem: SparseProblem, axis: str, value: float) -> SparseProblem:
+    return replace(problem, **{axis: value if axis == "noise" else int(value)})  # type: ignore[arg-type]
+
+
+def _values(problem: SparseProblem, axis: str) -> Floats:
+    own = float(getattr(problem, axis))
+    if axis == "s":
+        return _whole(1.0, problem.d, _POINTS)
+    if axis == "noise":
+        return np.geomspace(own / _SPAN[axis], own * _SPAN[axis], _POINTS)
+    least = 4.0 if axis == "n" else float(problem.s)
+    return _whole(max(least, own / _SPAN[axis]), own * _SPAN[axis], _POINTS)
+
+
+def _whole(start: float, stop: float, count: int) -> Floats:
+    return np.unique(np.round(np.geomspace(start, stop, count)))

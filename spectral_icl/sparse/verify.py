@@ -1,0 +1,162 @@
+"""Check the claims of the second paper, on their documented places or on one problem; as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from spectral_icl.report import plain, table
+from spectral_icl.sparse.claims import CLAIMS, Claim, Row
+from spectral_icl.sparse.evidence import Evidence
+from spectral_icl.sparse.problem import SparseProblem
+from spectral_icl.validation import choice, integer, sequence
+from spectral_icl.verdict import Check, UnmeasurableError, Verdict
+from spectral_icl.verify import formatted
+
+PROMPTS = 400
+_DOUBLINGS = 4  # of the prompts, as long as a claim is not decided
+
+
+def names() -> list[str]:
+    """Names of the claims, in the order of their numbers P1 to P13."""
+    return list(CLAIMS)
+
+
+def check(
+    claims: Sequence[str] | None = None,
+    problem: SparseProblem | None = None,
+    prompts: int = PROMPTS,
+    seed: int = 0,
+    advance: Callable[[], object] = lambda: None,
+) -> Iterator[list[Check]]:
+    """Check claims about sparse regression, claim by claim.
+
+    A check whose hypotheses are not met is "not applicable", never passed; what it speaks of is measured all
+    the same, and its reason says whether the claim fails there.
+
+    Parameters
+    ----------
+    claims : sequence of str, optional
+        See `names`; all by default.
+    problem : SparseProblem, optional
+        Where to check them, instead of at their documented places; claims about families of problems are
+        left out.
+    prompts : int
+        To simulate for each problem, >= 100; up to 16 times as many where a claim is within three standard
+        errors of its bound.
+    seed : int
+    advance : callable
+        Told that a simulation is done.
+
+    Yields
+    ------
+    list of Check
+        Of one claim.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+    """
+    chosen = names() if claims is None else [str(name) for name in sequence("claims", claims, "claim names")]
+    for k, name in enumerate(chosen):
+        choice(f"claims[{k}]", name, names())
+    evidence = Evidence(
+        integer("prompts", prompts, minimum=100, maximum=10**8),
+        integer("seed", seed, minimum=0, maximum=2**63),
+        advance,
+    )
+
+    def found() -> Iterator[list[Check]]:
+        for name in dict.fromkeys(chosen):
+            claim = CLAIMS[name]
+            if problem is None:
+                yield [one for place in claim.places for one in _checks(claim, place, evidence)]
+            elif claim.anywhere:
+                yield list(_checks(claim, problem, evidence))
+
+    return found()
+
+
+def predicates(prompts: int = PROMPTS, seed: int = 0) -> list[tuple[str, bool, float, float]]:
+    """Every check whose hypotheses are met, as (name, passed, value, threshold)."""
+    return [
+        (f"P{number} {one.claim}: {one.reason}", one.verdict is Verdict.HOLDS, one.measured, one.predicted)
+        for number, checks in enumerate(check(prompts=prompts, seed=seed), 1)
+        for one in checks
+        if one.measured is not None
+        and one.predicted is not None
+        and one.verdict is not Verdict.NOT_APPLICABLE
+    ]
+
+
+def _checks(claim: Claim, problem: SparseProblem, evidence: Evidence) -> Iterator[Check]:
+    try:
+        rows = list(claim.test(evidence, problem))
+        for _ in range(_DOUBLINGS):
+            if all(row.decided for row in rows if row.applies):
+                break
+            evidence = evidence.larger(2)
+            rows = list(claim.test(evidence, problem))
+        yield from (_check(claim, row) for row in rows)
+    except UnmeasurableError as error:
+        nothing = (None, None, None, None)
+        verdict, reason = Verdict.NOT_APPLICABLE, f"not measured: {error}"
+        yield Check(claim.name, claim.statement, claim.reference, verdict, reason, *nothing, ())
+
+
+def _check(claim: Claim, row: Row) -> Check:
+    unmet = row.unmet
+    holds = row.least < row.measured < row.most
+    reason = f"{row.place}: {row.what}"
+    if unmet:
+        verdict = Verdict.NOT_APPLICABLE
+        reason += f"; {'holds' if holds else 'FAILS'} without: {', '.join(unmet)}"
+    else:
+        verdict = Verdict.HOLDS if holds else Verdict.FAILS
+    near_most = abs(row.measured - row.most) <= abs(row.measured - row.least)
+    return Check(
+        claim=claim.name,
+        statement=claim.statement,
+        reference=claim.reference,
+        verdict=verdict,
+        reason=reason,
+        measured=float(row.measured),
+        predicted=float(row.most if near_most else row.least),
+        margin=float(row.margin),
+        error=float(row.error),
+        hypotheses=tuple(row.supposes),
+    )
+
+
+def as_text(checks: Sequence[Check]) -> str:
+    """The table of one claim."""
+    rows: list[tuple[str, ...]] = [("verdict", "measured", "bound", "margin", "where and what")]
+    rows += [(*formatted(one).values(), one.reason) for one in checks]
+    return "\n".join([f"{checks[0].claim}: {checks[0].statement} [{checks[0].reference}]", *table(rows)])
+
+
+def count(found: Sequence[Sequence[Check]]) -> dict[str, int]:
+    """How many checks ended with each verdict."""
+    verdicts = [one.verdict for checks in found for one in checks]
+    return {verdict.value: verdicts.count(verdict) for verdict in Verdict}
+
+
+def as_json(found: Sequence[Sequence[Check]]) -> dict[str, Any]:
+    """All claims as plain objects."""
+    verdicts = count(found)
+    made: dict[str, Any] = plain(
+        {
+            "success": verdicts[Verdict.FAILS.value] == 0,
+            "verdicts": verdicts,
+            "claims": [
+                {
+                    "name": checks[0].claim,
+                    "checks": [{**asdict(one), "verdict": one.verdict.value} for one in checks],
+                }
+                for checks in found
+            ],
+        }
+    )
+    return made
