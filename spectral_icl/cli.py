@@ -105,7 +105,9 @@ def flow(
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with figures.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME", help="Check this claim; may be repeated.")
 @click.option(
-    "--prompts", type=int, help="Prompts to sample, more if undecided; 4000 (sparse: 400) by default."
+    "--prompts",
+    type=int,
+    help="To sample, more if undecided; 4000, or 400 for sparse regression, by default.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the sampled prompts and numerical searches.")
 @click.option("--sparse", "second", is_flag=True, help="The claims about sparse regression, at their places.")

@@ -78,14 +78,14 @@ def transformed(uniform: Floats, w: Floats, Sigma: ArrayLike | None, s2: float, 
     n, s2 = check_length(n), number("s2", s2, minimum=0.0)
     d = w.shape[-1]
     root, matrix = covariance_root(Sigma, d), covariance(Sigma, d)
-    g = coloured(ndtri(uniform[:, :d]), root)
+    g = coloured(ndtri(uniform[:, 2:]), root)
     shown = times(matrix, w)  # Sigma w
     tau2 = (w * shown).sum(axis=-1) + s2
     if not (tau2 > 0.0).all():
         raise ProblemError("w", 0.0, "a weight that is not 0, or noise")
-    label = (g * w).sum(axis=-1) + np.sqrt(s2) * ndtri(uniform[:, d])
+    label = (g * w).sum(axis=-1) + np.sqrt(s2) * ndtri(uniform[:, 0])
     xi = g - shown * (label / tau2)[:, None]
-    y2 = tau2 * 2.0 * gammaincinv(0.5 * n, uniform[:, d + 1])
+    y2 = tau2 * 2.0 * gammaincinv(0.5 * n, uniform[:, 1])
     r = shown * (y2 / (n * tau2))[:, None] + (np.sqrt(y2) / n)[:, None] * xi
     return Read(r, y2)
 
