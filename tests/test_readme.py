@@ -12,6 +12,8 @@ from shell import run
 
 from spectral_icl.experiment import Experiment
 from spectral_icl.plan import Plan
+from spectral_icl.sparse.comparison import compare
+from spectral_icl.sparse.study import Study
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +46,21 @@ def test_the_sweep_runs_and_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     exec(compile(blocks("python")[1], "README.md", "exec"), names)
     assert names["points"].sizes["point"] == 12
     assert dict(names["grid"].loss.sizes) == {"problem.context_length": 2, "problem.snr": 2, "replicate": 3}
+
+
+def test_the_sparse_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(blocks("python")[2], "README.md", "exec"), {})
+    best, _, given, error = capsys.readouterr().out.splitlines()
+    assert float(best) == pytest.approx(0.0344, abs=0.002)
+    assert len(given.strip("[]").split()) == 2
+    assert float(error) < 1e-12
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "sparse").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_sparse_example_has_the_winner_that_it_names(path: Path) -> None:
+    found = compare(Study.read(path, ("study.prompts=40", "study.draws=16")))
+    assert (found.simulated_advantage.mean < 1.0) == (path.stem == "wins")
+    assert all(met for _, met in found.hypotheses) == (path.stem == "wins")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.stem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,9 +62,9 @@ class Evidence:
         methods = ("p2o", "p2o_support", "p2o_off", "p2o_equivalent")
         return self._simulated(problem, methods, max(_FEWEST, self.prompts // _WIDE))
 
-    def at_time(self, problem: SparseProblem, time: float, methods: Sequence[str]) -> Simulation:
-        """Methods of the P2O flow at one time."""
-        return self._simulated(problem, tuple(methods), max(_FEWEST, self.prompts // 2), time)
+    def at_time(self, problem: SparseProblem, time: float, method: str) -> Simulation:
+        """A method of the P2O flow at one time, on more prompts."""
+        return self._simulated(problem, (method,), 3 * self.prompts, time)
 
     def over_ridge(self, problem: SparseProblem) -> Estimate:
         """P2O over ridge, at the best penalty: the known one for isotropic features, else the tuned one."""

@@ -26,6 +26,8 @@ def scaling_exponent(
 ) -> Estimate:
     """The slope of log risk over the logarithm of d, s or n, by weighted least squares on simulated risks.
 
+    Of features without weight, d counts those alone: d - s.
+
     Parameters
     ----------
     axis : {"d", "s", "n"}
@@ -37,7 +39,7 @@ def scaling_exponent(
     time : float
         Of the flow, in units of s/v.
     prompts : int
-        At each value.
+        At the largest value; smaller n and d, which cost less, get more.
     seed : int
 
     Returns
@@ -57,8 +59,9 @@ def scaling_exponent(
     points = []
     for k, size in enumerate(sizes):
         at = replace(problem, **{axis: size})  # type: ignore[arg-type]
-        found = simulate(at, [part], prompts, seed + k, Grid.of(at, time * at.s / at.v))
-        points.append((size, float(found.mean(part)[0]), float(found.se(part)[0])))
+        count = prompts if axis == "s" else prompts * max(sizes) // size
+        found = simulate(at, [part], count, seed + k, Grid.of(at, time * at.s / at.v))
+        points.append((size - at.s if axis == "d" and part == "p2o_off" else size, *found.at_best(part)))
     x, mean, error = np.array(points).T
     weight = mean / error
     design = np.column_stack([np.ones_like(x), np.log(x)]) * weight[:, None]
