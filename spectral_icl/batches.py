@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spectral_icl import points
-from spectral_icl.saturation import LIMIT
+from spectral_icl.kind import SOLVED
 from spectral_icl.store import Store, Values
 from spectral_icl.validation import ProblemError
 
@@ -38,15 +38,15 @@ class Tally:
         How many they are.
     failures : dict of int to Failures
         Those that were not solved, by status.
-    loss : tuple of float, or None
-        Smallest and largest loss of those that were.
+    extent : tuple of float, or None
+        Smallest and largest value of the headline of their kind, of those that were.
     saturated : Failures, or None
-        Those that were solved but left the large-L kernel's range: their losses are not softmax attention's.
+        Those that were solved but are beyond the limit of their kind.
     """
 
     points: int = 0
     failures: dict[int, Failures] = field(default_factory=dict)
-    loss: tuple[float, float] | None = None
+    extent: tuple[float, float] | None = None
     saturated: Failures | None = None
 
     @property
@@ -58,25 +58,29 @@ class Tally:
         failures = dict(self.failures)
         for status, more in other.failures.items():
             failures[status] = more.joined(failures.get(status))
-        ranges = [entry for entry in (self.loss, other.loss) if entry is not None]
-        loss = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+        ranges = [entry for entry in (self.extent, other.extent) if entry is not None]
+        extent = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
         saturated = self.saturated.joined(other.saturated) if self.saturated else other.saturated
-        return Tally(self.points + other.points, failures, loss, saturated)
+        return Tally(self.points + other.points, failures, extent, saturated)
 
 
 def tally(store: Store, batch: int, values: Values | None = None) -> Tally:
     """What became of a finished batch: of its ``values``, or of those in the store."""
-    values = store.read(batch, ("status", "loss", "saturation")) if values is None else values
+    kind = store.plan.kind
+    names = ("status", kind.headline, *([kind.limit.name] if kind.limit else []))
+    values = store.read(batch, names) if values is None else values
     status = values["status"]
-    solved = np.isin(status, points.SOLVED)
+    solved = np.isin(status, SOLVED)
     start, _ = store.bounds(batch)
     failures = {
         int(code): Failures(int((status == code).sum()), start + int((status == code).argmax()))
         for code in np.unique(status[~solved])
     }
-    loss = values["loss"][solved]
-    extent = (float(loss.min()), float(loss.max())) if loss.size else None
-    beyond = solved & (values["saturation"] > LIMIT)
+    shown = values[kind.headline][solved]
+    extent = (float(shown.min()), float(shown.max())) if shown.size else None
+    beyond = np.zeros_like(solved)
+    if kind.limit is not None:
+        beyond = solved & (values[kind.limit.name] > kind.limit.most)
     saturated = Failures(int(beyond.sum()), start + int(beyond.argmax())) if beyond.any() else None
     return Tally(len(status), failures, extent, saturated)
 
@@ -90,7 +94,7 @@ def run_batch(path: str, digest: str, batch: int, retry: bool = False, threads: 
     start, stop = store.bounds(batch)
     if retry:
         values = store.read(batch)
-        for k in np.flatnonzero(~np.isin(values["status"], points.SOLVED)):
+        for k in np.flatnonzero(~np.isin(values["status"], SOLVED)):
             point = start + int(k)
             for name, value in points.solve(store.plan, point, point + 1, threads=threads).items():
                 values[name][k] = value[0]

@@ -348,8 +348,9 @@ def plot(
 
     Without options a sweep shows what suits its axes. Quantities are what was recorded (loss, emergence,
     escape, allocation, saturation, ...) and, made from it, gap (excess loss over the lower bound), excess,
-    own_heads and as_predicted. Without --out the figure gets the name of PATH and of what it shows, in the
-    current folder. Points that were not solved, or not where the kernel holds, are marked and counted.
+    own_heads and as_predicted; of sparse problems risk, advantage and the risk of every method. Without --out
+    the figure gets the name of PATH and of what it shows, in the current folder. Points that were not solved,
+    or not where the kernel holds, are marked and counted.
 
     Exit status: 0 done, 2 bad input.
     """

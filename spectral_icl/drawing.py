@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from spectral_icl import plots, sweep_plots
 from spectral_icl.grid import open_sweep
-from spectral_icl.quantities import Sweep
+from spectral_icl.results import sweep_of
 from spectral_icl.solution import Solution
 from spectral_icl.store import is_sweep
 from spectral_icl.validation import ProblemError
@@ -64,8 +64,8 @@ def draw(
             if value not in (None, (), [], {}):
                 raise ProblemError(name, value, "nothing for a flow, which is not a sweep")
         return Drawing(path, plots.flow_figure(Solution.load(path)), ("flow",))
-    sweep = Sweep(open_sweep(path))
-    shows = tuple(quantities) or tuple(sweep_plots.suitable(sweep, task))
+    sweep = sweep_of(open_sweep(path))
+    shows = tuple(quantities) or tuple(sweep.suitable(task))
     figure = sweep_plots.sweep_figure(sweep, shows, x=x, y=y, task=task, at=at)
     return Drawing(path, figure, shows, sweep.plan.size, sweep_plots.summary(sweep))
 

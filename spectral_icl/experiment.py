@@ -198,6 +198,9 @@ class Experiment:
             if key in table:
                 expected = f"no {key}: a flow is one point, not a sweep (spectral-icl sweep solves those)"
                 raise ProblemError(key, table[key], expected)
+        if "sparse" in table:
+            expected = "no [sparse]: a flow is not a sparse problem (spectral-icl sparse looks at those)"
+            raise ProblemError("sparse", table["sparse"], expected)
         try:
             file = _File.model_validate(dict(table))
         except ValidationError as error:

@@ -13,58 +13,24 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spectral_icl.experiment import (
-    SWEEP_KEYS,
-    DominantStart,
-    Experiment,
-    ExplicitStart,
-    FlowTable,
-    ModelTable,
-    PaperStart,
-    RandomStart,
-    first_complaint,
-    overridden,
-    parsed,
-)
-from spectral_icl.problem import Problem
-from spectral_icl.validation import Floats, ProblemError, integer, number, sequence
+from spectral_icl.axis_values import Values, axis_values, exact
+from spectral_icl.experiment import SWEEP_KEYS, first_complaint, overridden, parsed
+from spectral_icl.kind import Kind, Record
+from spectral_icl.kinds import kind_of
+from spectral_icl.validation import ProblemError, integer, sequence
 
-Values = NDArray[Any]  # of an axis: int64 if they are whole, else float64
-
-# Names that a result has for itself, and a dimension may not take.
-RESERVED = frozenset(
-    {
-        *("point", "task", "head", "block", "time", "replicate", "seed", "root_seed", "status"),
-        *("t", "loss", "saturation", "steps", "task_loss", "omega", "mu", "loss_curve"),
-        *("emergence", "settled", "allocation", "escape"),
-        *("lower_bound", "head_per_task", "single_head", "gradient_step"),
-        *("emergence_predicted", "allocation_predicted", "escape_predicted"),
-    }
-)
+# Names that every result has for itself, and a dimension may not take; others are those of the kind.
+RESERVED = frozenset({"point", "replicate", "seed", "root_seed", "status"})
 
 _MOST_POINTS = 10**12
-_MOST_VALUES = 10**5  # of one axis, which are written out in every store; replicates are not
-_WHOLE = 2.0**53  # floats beyond this are no longer whole numbers for certain
 _CHECKED = 50  # values of an axis that are tried when the plan is made
-_SECTIONS = ("problem", "model", "initial", "flow")
-_STARTS: dict[str, type[BaseModel]] = {
-    "paper": PaperStart,
-    "dominant": DominantStart,
-    "random": RandomStart,
-    "explicit": ExplicitStart,
-}
-_PROBLEM = (
-    *("task_sizes", "tasks", "block_sizes", "signal", "noise", "snr"),
-    *("context_length", "covariance"),
-)
 _PATH = re.compile(r"(?P<field>(?P<section>[a-z]+)\.(?P<key>\w+))(?P<indices>(\[\d{1,6}\])*)", re.ASCII)
 
 
@@ -83,21 +49,11 @@ class _AxisTable(_Table):
     zip: str | None = None
 
 
-class _RecordTable(_Table):
-    """``[record]``."""
-
-    state: bool = True
-    phases: bool = True
-    benchmarks: bool = True
-    forecast: bool = False
-    times: Any = None
-
-
 class _SweepTable(_Table):
     """What a sweep has beside the tables of an experiment."""
 
     axis: list[_AxisTable]
-    record: _RecordTable = _RecordTable()
+    record: Any = {}  # the kind of the points knows what it may be
     seed: int = 0
     batch: int | None = None
 
@@ -152,7 +108,7 @@ class _Axis:
         """Value ``i``, an int if it is whole."""
         assert self.values is not None
         value: int | float = self.values[i].item()
-        return _exact(value) if isinstance(value, float) else value
+        return exact(value) if isinstance(value, float) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,17 +130,6 @@ class Dimension:
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
-    """What is stored of every point beside its loss: the ``[record]`` table, with ``times`` written out."""
-
-    state: bool
-    phases: bool
-    benchmarks: bool
-    forecast: bool
-    times: Floats | None
-
-
-@dataclass(frozen=True, eq=False)
 class Plan:
     """The points of a sweep, in C order over `dims` (the first axis is the slowest).
 
@@ -196,6 +141,8 @@ class Plan:
 
     Attributes
     ----------
+    kind : Kind
+        What the points are.
     base : dict
         The tables of the first point, defaults filled in.
     seed : int
@@ -209,6 +156,7 @@ class Plan:
     dims : tuple of Dimension
     """
 
+    kind: Kind[Any, Any]
     base: dict[str, Any]
     seed: int
     batch: int
@@ -225,24 +173,26 @@ class Plan:
         ProblemError
             Naming the dotted path of the first wrong entry, its value and what was expected.
         """
-        base = _base(table)  # first, for a misspelt [[axis]]
+        kind = kind_of(table)
+        base = _base(table, kind)  # first, for a misspelt [[axis]]
         if not table.get("axis"):
             raise ProblemError("axis", table.get("axis"), "at least one [[axis]]")
         try:
             sweep = _SweepTable.model_validate({key: table[key] for key in SWEEP_KEYS if key in table})
         except ValidationError as error:
             raise first_complaint(error) from None
-        axes = tuple(_axis(f"axis[{i}]", axis, base) for i, axis in enumerate(sweep.axis))
+        axes = tuple(_axis(f"axis[{i}]", axis, base, kind) for i, axis in enumerate(sweep.axis))
         dims = _dimensions(axes)
         size = math.prod(dim.size for dim in dims)
         if size > _MOST_POINTS:
             raise ProblemError("axis", f"{size} points", f"at most {_MOST_POINTS}")
-        batch = _batch(size) if sweep.batch is None else sweep.batch
+        batch = _batch(size, kind.least) if sweep.batch is None else sweep.batch
         plan = cls(
+            kind=kind,
             base=base,
             seed=integer("seed", sweep.seed, minimum=0, maximum=2**63 - 1),
             batch=integer("batch", batch, minimum=1, maximum=10**6),
-            record=_record(sweep.record),
+            record=kind.record(sweep.record),
             axes=axes,
             dims=dims,
         )
@@ -266,17 +216,11 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as a file of plain Python objects, everything written out; `from_dict` is its inverse."""
-        times = self.record.times
-        record = {
-            "state": self.record.state,
-            "phases": self.record.phases,
-            "benchmarks": self.record.benchmarks,
-            "forecast": self.record.forecast,
-        }
+        record = self.record.to_dict()
         return {
             "seed": self.seed,
             "batch": self.batch,
-            "record": record if times is None else {**record, "times": times.tolist()},
+            **({"record": record} if record else {}),
             **copy.deepcopy(self.base),
             "axis": [self._axis_to_dict(axis) for axis in self.axes],
         }
@@ -313,20 +257,15 @@ class Plan:
         return any(axis.values is None for axis in self.axes)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The largest (H, B, I) of any point."""
-        first = self.experiment(0)
-        heads, blocks = first.start.omega.shape
-        tasks = first.problem.tasks
-        for axis in self.axes:
-            if axis.values is not None and _Path("problem", "tasks") in axis.paths:
-                blocks = tasks = int(axis.values.max())
-        counts = [a.values for a in self.axes if a.values is not None and _Path("model", "heads") in a.paths]
-        if counts:
-            heads = int(counts[0].max())
-        elif "heads" not in self.base["model"] and not isinstance(first.initial, ExplicitStart):
-            heads = tasks
-        return heads, blocks, tasks
+    def extents(self) -> dict[str, int]:
+        """Sizes of the dimensions that results have beside point and time: the largest of any point."""
+        largest = {
+            path.text: axis.values.max().item()
+            for axis in self.axes
+            if axis.values is not None
+            for path in axis.paths
+        }
+        return self.kind.extents(self.experiment(0), self.base, largest)
 
     def _indices(self, k: int) -> tuple[int, ...]:
         """Where along every dimension point ``k`` is."""
@@ -357,35 +296,36 @@ class Plan:
         return found
 
     def table(self, k: int) -> dict[str, Any]:
-        """The experiment file of point ``k``."""
+        """The file of point ``k`` alone."""
         k = integer("k", k, minimum=0, maximum=self.size - 1)
         return copy.deepcopy(self._table(k, self._indices(k)))
 
-    def experiment(self, k: int) -> Experiment:
-        """Point ``k``.
+    def experiment(self, k: int) -> Any:
+        """Point ``k``, as its kind has it.
 
         Raises
         ------
         ProblemError
-            The combination of values is not a valid experiment.
+            The combination of values is not valid.
         """
         k = integer("k", k, minimum=0, maximum=self.size - 1)
-        return Experiment.from_dict(self._table(k, self._indices(k)))
+        return self.kind.point(self._table(k, self._indices(k)))
 
-    def experiments(self, start: int, stop: int) -> Iterator[Experiment | ProblemError]:
-        """Points ``start`` to ``stop`` in order, or why one is invalid. Equal problems are one object."""
-        names = {axis.name for axis in self.axes if any(path.section == "problem" for path in axis.paths)}
+    def experiments(self, start: int, stop: int) -> Iterator[Any]:
+        """Points ``start`` to ``stop`` in order, or why one is invalid. Equal parts are one object."""
+        section = self.kind.subject
+        names = {axis.name for axis in self.axes if any(path.section == section for path in axis.paths)}
         varying = [d for d, dim in enumerate(self.dims) if dim.name in names]
-        problems: dict[tuple[int, ...], Problem] = {}
+        alike: dict[tuple[int, ...], Any] = {}
         for k in self._range(start, stop):
             indices = self._indices(k)
             key = tuple(indices[d] for d in varying)
             try:
-                point = Experiment.from_dict(self._table(k, indices), problems.get(key))
+                point = self.kind.point(self._table(k, indices), alike.get(key))
             except ProblemError as error:
                 yield error
                 continue
-            problems[key] = point.problem
+            alike.setdefault(key, point)
             yield point
 
     def _range(self, start: int, stop: int) -> range:
@@ -407,27 +347,23 @@ class Plan:
                 else:
                     root = int(value)
         if self.replicated:
-            table["initial"] = {**table["initial"], "seed": point_seed(root, k)}
+            _Path(*self.kind.seed).put(table, point_seed(root, k))
         return table
 
     def _settled(self) -> dict[str, Any]:
         """The tables of the first point, which must be valid, with the defaults filled in."""
         table = self._table(0, (0,) * len(self.dims))
         try:
-            first = Experiment.from_dict(table)
+            first = self.kind.point(table)
         except ProblemError as error:
             if not any(path.text == error.argument for axis in self.axes for path in axis.paths):
                 raise
             expected = f"{error.expected} (the first values of the axes must fit together)"
             raise ProblemError(error.argument, error.value, expected) from None
-        if first.flow.t_eval is not None:
-            expected = "nothing in a sweep: the times of its loss curves are record.times"
-            raise ProblemError("flow.t_eval", first.flow.t_eval, expected)
-        parts = {"model": first.model, "initial": first.initial, "flow": first.flow}
-        base = {name: part.model_dump(exclude_none=True) for name, part in parts.items()}
+        base = self.kind.settled(table, first)
         if self.replicated:
-            base["initial"]["seed"] = 0  # every point has its own
-        return {"problem": table["problem"], **base}
+            _Path(*self.kind.seed).put(base, 0)  # every point has its own
+        return base
 
     def _try_values(self) -> None:
         """Raise for a value that no point can have; see the class."""
@@ -446,7 +382,7 @@ class Plan:
         complaint = None
         for indices in places:
             try:
-                Experiment.from_dict(self._table(0, indices))
+                self.kind.point(self._table(0, indices))
             except ProblemError as error:
                 complaint = complaint or error
             else:
@@ -460,13 +396,13 @@ def point_seed(root: int, k: int) -> int:
     return int(np.random.SeedSequence(root, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _base(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of an experiment, as plain objects of their own."""
-    base: dict[str, Any] = {name: {} for name in _SECTIONS}
+def _base(table: Mapping[str, Any], kind: Kind[Any, Any]) -> dict[str, Any]:
+    """The tables of a point, as plain objects of their own."""
+    base: dict[str, Any] = {name: {} for name in kind.sections}
     for name, section in table.items():
         if name in SWEEP_KEYS:
             continue
-        if name not in _SECTIONS:
+        if name not in kind.sections:
             raise ProblemError(str(name), section, "a known key (is it a typing error?)")
         if not isinstance(section, Mapping):
             raise ProblemError(name, section, f"a table [{name}]")
@@ -474,12 +410,12 @@ def _base(table: Mapping[str, Any]) -> dict[str, Any]:
     return base
 
 
-def _batch(size: int) -> int:
+def _batch(size: int, least: int) -> int:
     """Points per batch: enough batches to share and to resume, few enough files where points are millions."""
-    return min(16384, max(32, min(1024, -(-size // 64)), -(-size // 1024)))
+    return min(16384, max(least, min(1024, -(-size // 64)), -(-size // 1024)))
 
 
-def _axis(where: str, table: _AxisTable, base: Mapping[str, Any]) -> _Axis:
+def _axis(where: str, table: _AxisTable, base: Mapping[str, Any], kind: Kind[Any, Any]) -> _Axis:
     """A checked axis; its dimension is named after its path or its ``zip``."""
     ways = {
         key: value
@@ -495,35 +431,35 @@ def _axis(where: str, table: _AxisTable, base: Mapping[str, Any]) -> _Axis:
     )
     many = not isinstance(table.path, str)
     if "replicates" in ways:
-        if table.path != "initial.seed" or "seed" not in _start_fields(base):
-            raise ProblemError(
-                f"{where}.path", table.path, "initial.seed of a random or dominant start, for replicates"
-            )
+        seed = _Path(*kind.seed)
+        if table.path != seed.text or seed.key not in kind.fields(seed.section, base):
+            raise ProblemError(f"{where}.path", table.path, f"{kind.replicated}, for replicates")
         if table.zip is not None:
             raise ProblemError(f"{where}.zip", table.zip, "nothing beside replicates")
         size = integer(f"{where}.replicates", table.replicates, minimum=1, maximum=_MOST_POINTS)
-        return _Axis((_Path("initial", "seed"),), None, size, "replicate")
+        return _Axis((seed,), None, size, "replicate")
     paths = tuple(
-        _path(f"{where}.path[{i}]" if many else f"{where}.path", text, base) for i, text in enumerate(texts)
+        _path(f"{where}.path[{i}]" if many else f"{where}.path", text, base, kind)
+        for i, text in enumerate(texts)
     )
     ((way, given),) = ways.items()
-    values = _grid(f"{where}.{way}", way, given)
+    values = axis_values(f"{where}.{way}", way, given)
     if np.unique(values).size < values.size and table.zip is None:
         raise ProblemError(f"{where}.{way}", given, "values that differ from each other")
     if any(not path.section for path in paths) and (values.dtype != np.int64 or values.min() < 0):
         raise ProblemError(f"{where}.{way}", given, "whole numbers >= 0 for the root seed")
-    if table.zip is not None and (not table.zip.isidentifier() or table.zip in RESERVED):
+    if table.zip is not None and (not table.zip.isidentifier() or table.zip in RESERVED | kind.reserved):
         raise ProblemError(f"{where}.zip", table.zip, "a name that no result has")
     return _Axis(paths, values, values.size, table.zip or paths[0].name)
 
 
-def _path(where: str, text: object, base: Mapping[str, Any]) -> _Path:
+def _path(where: str, text: object, base: Mapping[str, Any], kind: Kind[Any, Any]) -> _Path:
     """A path to a number that the file has, or could have."""
     if text == "seed":
         return _Path("", "seed")
     refused = ProblemError(where, text, "a numeric field of the file")
     match = _PATH.fullmatch(text) if isinstance(text, str) else None
-    if match is None or match["key"] not in _fields(match["section"], base):
+    if match is None or match["key"] not in kind.fields(match["section"], base):
         raise refused
     indices = tuple(int(i) for i in re.findall(r"\d+", match["indices"]))
     inner = base[match["section"]].get(match["key"])
@@ -534,76 +470,6 @@ def _path(where: str, text: object, base: Mapping[str, Any]) -> _Path:
     if indices and isinstance(inner, list):
         raise refused
     return _Path(match["section"], match["key"], indices)
-
-
-def _fields(section: str, base: Mapping[str, Any]) -> set[str]:
-    """The keys of a section that are numbers, or lists of them."""
-    if section == "problem":
-        return set(_PROBLEM)
-    if section == "model":
-        return _numeric(ModelTable)
-    if section == "initial":
-        return _start_fields(base)
-    return _numeric(FlowTable) - {"t_eval"} if section == "flow" else set()
-
-
-def _start_fields(base: Mapping[str, Any]) -> set[str]:
-    table = base["initial"]
-    explicit = "kind" not in table and ("omega" in table or "mu" in table)
-    kind = table.get("kind", "explicit" if explicit else "paper")
-    start = _STARTS.get(kind) if isinstance(kind, str) else None
-    if start is None:
-        raise ProblemError("initial.kind", kind, f"one of {sorted(_STARTS)}")
-    return _numeric(start)
-
-
-def _numeric(model: type[BaseModel]) -> set[str]:
-    """The fields of a table that may be numbers, or lists of lists of them."""
-    numeric = {int, float, list[list[float]]}
-    found = {
-        name: {field.annotation, *get_args(field.annotation)} for name, field in model.model_fields.items()
-    }
-    return {name for name, kinds in found.items() if kinds & numeric}
-
-
-def _grid(name: str, way: str, given: object) -> Values:
-    """The numbers of a list, of ``linear = [start, stop, n]`` or of ``log = [start, stop, n]``."""
-    if way == "values":
-        listed = [_entry(f"{name}[{i}]", x) for i, x in enumerate(sequence(name, given, "numbers"))]
-        whole = all(isinstance(x, int) for x in listed)
-        return _fixed(np.array(listed, dtype=np.int64 if whole else np.float64))
-    ends = sequence(name, given, "[start, stop, n]")
-    if len(ends) != 3:
-        raise ProblemError(name, given, "[start, stop, n]")
-    low = {"minimum": 0.0, "above": True} if way == "log" else {"minimum": -1e100}
-    start, stop = (number(f"{name}[{i}]", ends[i], maximum=1e100, **low) for i in range(2))  # type: ignore[arg-type]
-    count = integer(f"{name}[2]", ends[2], minimum=1, maximum=_MOST_VALUES)
-    if way == "linear":
-        return _fixed(np.linspace(start, stop, count))
-    # twelve digits: round numbers look round, and every machine's logarithm gives the same plan
-    inner = [float(f"{x:.12g}") for x in np.geomspace(start, stop, count)[1:-1].tolist()]
-    return _fixed(np.array([start, *inner, stop][:count]))
-
-
-def _entry(name: str, value: object) -> int | float:
-    """A number, an int if it is whole; infinity, which t_end may be, included."""
-    real = number(name, value, minimum=-1e100, maximum=math.inf)
-    if isinstance(value, Integral):
-        return integer(name, value, minimum=-(2**63), maximum=2**63 - 1)
-    return _exact(real)
-
-
-def _exact(value: float) -> int | float:
-    """A whole number as an int, since heads, sizes and seeds must be ints."""
-    return int(value) if value.is_integer() and abs(value) <= _WHOLE else value
-
-
-def _fixed(values: Values) -> Values:
-    """Read-only values, as int64 if all of them are whole."""
-    if values.dtype != np.int64 and (np.abs(values) <= _WHOLE).all() and (values == np.round(values)).all():
-        values = values.astype(np.int64)
-    values.setflags(write=False)
-    return values
 
 
 def _dimensions(axes: tuple[_Axis, ...]) -> tuple[Dimension, ...]:
@@ -630,21 +496,6 @@ def _dimensions(axes: tuple[_Axis, ...]) -> tuple[Dimension, ...]:
     return tuple(Dimension(name, size, values[name]) for name, size in sizes.items())
 
 
-def _record(table: _RecordTable) -> Record:
-    times = table.times
-    if times is not None:
-        name, way, given = "record.times", "values", times
-        if isinstance(times, Mapping):
-            if len(times) != 1 or not set(times) <= {"linear", "log"}:
-                raise ProblemError(name, times, "a list of times, {linear = [...]} or {log = [...]}")
-            ((way, given),) = times.items()
-            name = f"{name}.{way}"
-        times = _grid(name, way, given).astype(np.float64)
-        if times[0] < 0.0 or not np.isfinite(times).all() or (np.diff(times) <= 0.0).any():
-            raise ProblemError(name, given, "increasing times >= 0")
-    return Record(table.state, table.phases, table.benchmarks, table.forecast, times)
-
-
 def _index(dim: Dimension, extreme: Any) -> int:
     """Where the least or greatest value along a dimension is (of its first path)."""
     return int(extreme(next(iter(dim.values.values())))) if dim.values else 0
@@ -667,4 +518,4 @@ def _numbers_alike(value: Any) -> Any:
         return {key: _numbers_alike(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_numbers_alike(entry) for entry in value]
-    return _exact(value) if isinstance(value, float) else value
+    return exact(value) if isinstance(value, float) else value

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl import points
+from spectral_icl.kind import Variable
 from spectral_icl.plan import Plan
-from spectral_icl.points import Variable
 from spectral_icl.provenance import environment, installed, source
 from spectral_icl.validation import ProblemError
 
@@ -224,15 +224,8 @@ def variables(plan: Plan) -> dict[str, Variable]:
 
 def sizes(plan: Plan) -> dict[str, int]:
     """Sizes of the dimensions of a store."""
-    heads, blocks, tasks = plan.shape
     times = plan.record.times
-    return {
-        "point": plan.size,
-        "head": heads,
-        "block": blocks,
-        "task": tasks,
-        **({} if times is None else {"time": len(times)}),
-    }
+    return {"point": plan.size, **plan.extents, **({} if times is None else {"time": len(times)})}
 
 
 def _create(path: Path, plan: Plan) -> None:

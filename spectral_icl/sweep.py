@@ -14,11 +14,9 @@ from typing import Any
 
 from spectral_icl.batches import Tally, tally
 from spectral_icl.engines import Engine, EngineError, Job, Lost, Scheduler, Workers, in_process
+from spectral_icl.kind import INVALID
 from spectral_icl.plan import Plan
-from spectral_icl.points import INVALID
 from spectral_icl.progress import Progress
-from spectral_icl.saturation import LIMIT
-from spectral_icl.solution import Outcome
 from spectral_icl.store import PENDING, Store, needs
 from spectral_icl.validation import ProblemError, integer
 
@@ -144,7 +142,7 @@ def run(
                         lost.append(result)
                         continue
                     done += result
-                    progress.update(result.points, _note(done))
+                    progress.update(result.points, _note(done, plan.kind.headline))
         except OSError as error:
             stopped = f"{error.filename or path}: {error.strerror or error}"
         except EngineError as error:
@@ -206,26 +204,26 @@ def _interrupts() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _note(done: Tally) -> str:
-    extent = "" if done.loss is None else f", loss {done.loss[0]:.4g} to {done.loss[1]:.4g}"
+def _note(done: Tally, headline: str) -> str:
+    extent = "" if done.extent is None else f", {headline} {done.extent[0]:.4g} to {done.extent[1]:.4g}"
     saturated = "" if done.saturated is None else f", {done.saturated.number} saturated"
     return f"{done.failed} failed{saturated}{extent}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """The report as a JSON object."""
-    done = report.done
+    done, plan = report.done, report.plan
     return {
         "path": str(report.path),
         "points": report.points,
         "solved": done.points - done.failed,
         "failed": {
-            _name(status): {"points": number, "first": first, "advice": _advice(report.plan, status, first)}
+            _name(plan, status): {"points": number, "first": first, "advice": _advice(plan, status, first)}
             for status, (number, first) in sorted(done.failures.items())
         },
         "pending": report.points - done.points,
         "saturated": None if done.saturated is None else done.saturated._asdict(),
-        "loss": None if done.loss is None else list(done.loss),
+        plan.kind.headline: None if done.extent is None else list(done.extent),
         "lost_batches": [entry.batch for entry in report.lost],
         "stopped": report.stopped,
     }
@@ -235,28 +233,27 @@ def as_text(report: Report, title: str) -> str:
     """The report in lines for people."""
     table = as_json(report)
     lines = [f"{title}: {report.points} points", f"  solved    {table['solved']}"]
-    if report.done.loss is not None:
-        lines[-1] += f", loss {report.done.loss[0]:.7g} to {report.done.loss[1]:.7g}"
+    if report.done.extent is not None:
+        low, high = report.done.extent
+        lines[-1] += f", {report.plan.kind.headline} {low:.7g} to {high:.7g}"
     for name, entry in table["failed"].items():
         lines.append(f"  {name:9} {entry['points']}, the first is point {entry['first']}: {entry['advice']}")
-    if report.done.saturated is not None:
+    limit = report.plan.kind.limit
+    if report.done.saturated is not None and limit is not None:
         number, first = report.done.saturated
-        lines.append(
-            f"  saturated {number} of the solved, the first is point {first}: they left the large-L kernel's"
-            f" range (saturation above {LIMIT:g}), and their losses are not those of softmax attention"
-        )
+        lines.append(f"  saturated {number} of the solved, the first is point {first}: {limit.reason}")
     if table["pending"]:
         lines.append(f"  pending   {table['pending']}")
     return "\n".join([*lines, f"wrote {report.path}"])
 
 
-def _name(status: int) -> str:
-    return "invalid" if status == INVALID else Outcome(status).name.lower()
+def _name(plan: Plan, status: int) -> str:
+    return "invalid" if status == INVALID else plan.kind.outcome(status)[0]
 
 
 def _advice(plan: Plan, status: int, point: int) -> str:
     if status != INVALID:
-        return Outcome(status).advice
+        return plan.kind.outcome(status)[1]
     try:
         plan.experiment(point)
     except ProblemError as error:

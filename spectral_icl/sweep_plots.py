@@ -24,13 +24,13 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
+from spectral_icl.flow_quantities import PATTERNS
 from spectral_icl.labels import both_imbalances, label, short
 from spectral_icl.plots import STYLE
 from spectral_icl.quantities import (
     FAILED,
     GOOD,
     MISSING,
-    PATTERNS,
     REASONS,
     REPLICATE,
     SATURATED,
@@ -38,6 +38,7 @@ from spectral_icl.quantities import (
     Quantity,
     Sweep,
 )
+from spectral_icl.results import sweep_of
 from spectral_icl.validation import Floats, ProblemError, choice
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ def sweep_figure(
     ProblemError
         There is no such quantity, dimension, task or value.
     """
-    sweep = _sweep(data)
-    names = list(quantities) or suitable(sweep, task)
+    sweep = sweep_of(data)
+    names = list(quantities) or sweep.suitable(task)
     if len(names) > _MOST_PANELS:
         raise ProblemError("quantity", names, f"at most {_MOST_PANELS} quantities")
     shown = [sweep.quantity(name, task) for name in names]
@@ -142,33 +143,10 @@ def sweep_figure(
         return figure
 
 
-def suitable(sweep: Sweep, task: int | None = None) -> list[str]:
-    """The quantities that are shown of a sweep if none is asked for."""
-    here = sweep.names
-    varied = {path for dim in sweep.plan.dims for path in dim.values}
-
-    def has(name: str) -> bool:
-        return name in here and bool(sweep.data[name].notnull().any())
-
-    if has("escape") and any("imbalance" in path for path in varied):
-        return ["escape"]
-    if "gap" in here and varied & {"problem.tasks", "model.heads"} and task is None:
-        return ["gap"]
-    if sweep.plan.replicated and sweep.tasks > 1 and "allocation" in here:
-        return ["allocation"]
-    total = "loss" if task is None else "task_loss"
-    return [total, "emergence"] if has("emergence") else [total]
-
-
 def summary(data: xarray.Dataset | Sweep) -> dict[str, int]:
     """Points of a sweep that figures leave out, by reason."""
-    trouble = _sweep(data).trouble().values
+    trouble = sweep_of(data).trouble().values
     return {text: int(n) for code, text in REASONS.items() if (n := (trouble == code).sum())}
-
-
-def _sweep(data: xarray.Dataset | Sweep) -> Sweep:
-    """A sweep whose plan, which takes a while to read, may have been read already."""
-    return data if isinstance(data, Sweep) else Sweep(data)
 
 
 def _view(sweep: Sweep, quantity: Quantity, x: str | None, y: str | None, at: Mapping[str, float]) -> _View:
@@ -197,12 +175,14 @@ def _view(sweep: Sweep, quantity: Quantity, x: str | None, y: str | None, at: Ma
     free = {dim: n for dim, n in sizes.items() if dim not in (wanted, up, *placed)}
     if wanted is None and not free:
         raise ProblemError("x", x, "a dimension: none is left")
-    across = wanted or _longest({dim: n for dim, n in free.items() if dim == "time"} or free)
+    placeable = {dim: n for dim, n in free.items() if dim not in sweep.entries} or free
+    across = wanted or _longest({dim: n for dim, n in placeable.items() if dim == "time"} or placeable)
     free.pop(across, None)
     lines = None
     if up is None:
         many = [dim for dim, n in free.items() if n > _MOST_LINES and dim in sweep.dims]
         few = [dim for dim, n in free.items() if 1 < n <= _MOST_LINES]
+        few = [dim for dim in few if dim in sweep.entries] or few
         up, lines = (many[0], None) if many else (None, few[0] if few else None)
     fixed = {dim: 0 for dim in free if dim not in (up, lines)} | placed
     return _View(across, up, lines, paths, fixed)
@@ -253,12 +233,14 @@ def _fixed(sweep: Sweep, view: _View) -> str:
     """Where a panel is along the dimensions that it does not show."""
     places = {dim: i for dim, i in view.fixed.items() if sweep.data.sizes[dim] > 1}
     return ", ".join(
-        _at(view, dim, _values(sweep, dim, view.paths[dim])[i].item()) for dim, i in places.items()
+        _at(sweep, view, dim, _values(sweep, dim, view.paths[dim])[i].item()) for dim, i in places.items()
     )
 
 
-def _at(view: _View, dim: str, value: float) -> str:
+def _at(sweep: Sweep, view: _View, dim: str, value: float) -> str:
     """A place along a dimension, as in H = 2 or task 0."""
+    if dim in sweep.entries:
+        return list(sweep.entries[dim])[int(value)]
     if dim in ("head", "task", "block"):
         return f"{dim} {value:g}"
     return f"{short(view.paths[dim])} = {value:.4g}"
@@ -272,7 +254,9 @@ class _Grid:
     rows: Floats
     values: Floats  # (rows, x, replicates)
     trouble: NDArray[np.int64]  # the same shape
+    points: NDArray[np.int64]  # the same of every point once, should a row be more of the same points
     theory: dict[str, Floats]  # (rows, x)
+    error: Floats | None  # (rows, x), if the points are no replicates, which tell by themselves
 
 
 def _grid(sweep: Sweep, quantity: Quantity, view: _View) -> _Grid:
@@ -297,13 +281,16 @@ def _grid(sweep: Sweep, quantity: Quantity, view: _View) -> _Grid:
         laid_out = np.asarray(found.transpose(*dims).values)
         return laid_out if row else laid_out[None]
 
+    trouble = laid(quantity.trouble)
     theory = {name: _quantile(laid(curve).astype(np.float64), 0.5) for name, curve in quantity.theory.items()}
     return _Grid(
         x=along[view.x],
         rows=along[row] if row else np.zeros(1),
         values=laid(quantity.values).astype(np.float64),
-        trouble=laid(quantity.trouble),
+        trouble=trouble,
+        points=trouble if row in quantity.trouble.dims else trouble[:1],
         theory={name: values for name, values in theory.items() if np.isfinite(values).any()},
+        error=None if quantity.error is None or replicates > 1 else laid(quantity.error)[..., 0],
     )
 
 
@@ -350,9 +337,9 @@ def _at_place(ordered: Floats, place: NDArray[np.int64]) -> Floats:
 
 def _counted(grid: _Grid) -> dict[int, str]:
     """Legend entries for what is left out: how many points, and why."""
-    total = grid.trouble.size
-    kind = " runs" if grid.trouble.shape[-1] > 1 else ""
-    counts = {code: int((grid.trouble == code).sum()) for code in REASONS}
+    total = grid.points.size
+    kind = " runs" if grid.points.shape[-1] > 1 else ""
+    counts = {code: int((grid.points == code).sum()) for code in REASONS}
     return {code: f"{REASONS[code]}: {n} of {total}{kind}" for code, n in counts.items() if n}
 
 
@@ -369,12 +356,14 @@ def _lines(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[st
     middle, verdict = _middle(grid, quantity)
     handles: dict[str, Any] = {}
     bands: dict[str, Any] = {}
-    colors = _colors(len(grid.rows)) if view.lines else ["black"]
+    colors = _line_colors(sweep, view, len(grid.rows))
     for i, color in enumerate(colors):
-        name = _at(view, view.lines, grid.rows[i].item()) if view.lines else ""
+        name = _at(sweep, view, view.lines, grid.rows[i].item()) if view.lines else ""
         if quantity.kinds:  # side by side, since classes are often the same
             beside = 0.5 * (i - (len(colors) - 1) / 2.0) / len(colors)
             axes.plot(grid.x, middle[i] + beside, color=color, ls="none", marker="o", ms=3)
+        elif grid.error is not None:
+            _samples(axes, grid.x, middle[i], grid.error[i], color)
         else:
             _curve(axes, grid.x, middle[i], color)
         if name:
@@ -390,6 +379,10 @@ def _lines(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[st
             gone = (verdict[i] == GOOD) & np.isnan(middle[i])
             _marks_at(axes, grid.x[gone], 0.97, "^", color)
     handles |= bands | _theory(axes, grid, colors)
+    if quantity.border is not None:
+        look = {"color": "0.6", "lw": 0.8, "zorder": 1.0}
+        axes.axhline(quantity.border.value, **look)
+        handles[quantity.border.text] = Line2D([], [], **look)
     if quantity.kinds:
         codes = sorted(quantity.kinds)
         axes.set_yticks(codes, [quantity.kinds[code] for code in codes])
@@ -404,20 +397,26 @@ def _lines(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[st
         handles[f"{_AWAITED}: {n}"] = Line2D([], [], ls="none", marker="^", color="0.5", ms=4)
     for code, text in _counted(grid).items():
         handles[text] = Line2D([], [], ls="none", marker=_MARKERS[code], color="0.5", ms=4)
-    if view.lines is None and handles and not quantity.kinds:
-        first = Line2D([], [], color="black", marker=_point(grid.x.size), ms=4)
-        name = "median" if sweep.plan.replicated and not quantity.share else "flow"
-        handles = {name: first, **handles}
+    name = "median" if sweep.plan.replicated and not quantity.share else quantity.measured
+    if grid.error is not None:
+        sample = Line2D([], [], color="black" if view.lines is None else "0.35", ls="none", marker="o", ms=3)
+        handles = {**handles, name: sample} if view.lines else {name: sample, **handles}
+    elif view.lines is None and handles and not quantity.kinds:
+        handles = {name: Line2D([], [], color="black", marker=_point(grid.x.size), ms=4), **handles}
     _scale(sweep, view, view.x, grid.x, axes.xaxis, axes.set_xscale)
     return handles
 
 
 def _theory(axes: Axes, grid: _Grid, colors: list[Any]) -> dict[str, Any]:
-    """The theory's curves, dashed: once if all lines share one, else only the first, in their colours."""
+    """The theory's curves: once if all lines share one, else only the first, in their colours.
+
+    They are dashed, except beside samples, which are not lines.
+    """
     handles: dict[str, Any] = {}
     for k, (name, values) in enumerate(grid.theory.items()):
-        look: dict[str, Any] = {"ls": _THEORY[k % len(_THEORY)], "lw": 1.0, "zorder": 3.5}
-        color = "C1" if k == 0 else "0.35"
+        dashed = _THEORY[k % len(_THEORY)] if grid.error is None else "-"
+        look: dict[str, Any] = {"ls": dashed, "lw": 1.0, "zorder": 3.5 if grid.error is None else 2.5}
+        color = "C1" if k == 0 and grid.error is None else "0.35"
         if _equal(values):
             axes.plot(grid.x, values[0], color=color, **look)
         elif k == 0:
@@ -437,6 +436,14 @@ def _curve(axes: Axes, x: Floats, y: Floats, color: Any) -> None:
     marked = there if x.size <= _CROWDED else alone
     (line,) = axes.plot(x, y, color=color, marker=".", ms=4, zorder=3)
     line.set_markevery(np.flatnonzero(marked).tolist())
+
+
+def _samples(axes: Axes, x: Floats, y: Floats, error: Floats, color: Any) -> None:
+    """Points with their standard errors."""
+    there = np.isfinite(y)
+    axes.errorbar(
+        x[there], y[there], error[there], color=color, ls="none", marker="o", ms=3, elinewidth=1.0, zorder=3
+    )
 
 
 def _point(points: int) -> str:
@@ -496,6 +503,13 @@ def _one_share(sweep: Sweep, quantity: Quantity) -> Quantity:
     return sweep.quantity("own_heads")
 
 
+def _line_colors(sweep: Sweep, view: _View, count: int) -> list[Any]:
+    """A colour for each line of a panel."""
+    if view.lines is None:
+        return ["black"]
+    return list(sweep.entries.get(view.lines, {}).values()) or _colors(count)
+
+
 def _colors(count: int) -> list[Any]:
     """A colour for each of several values, in their order."""
     map_ = matplotlib.colormaps["viridis"]
@@ -527,12 +541,14 @@ def _heat_map(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict
         handles |= _classes(quantity, axes, across, up, shown)
     else:
         norm = _norm(quantity, middle)
-        mesh = axes.pcolormesh(across, up, shown, norm=norm, cmap="viridis", rasterized=True)
-        bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02)
+        cmap = "viridis" if quantity.border is None else "RdBu_r"
+        mesh = axes.pcolormesh(across, up, shown, norm=norm, cmap=cmap, rasterized=True)
+        over = norm.vmax is not None and bool((shown > norm.vmax).any())
+        bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, extend="max" if over else "neither")
         bar.set_label(quantity.label)
         if isinstance(norm, LogNorm):
             _plain_ticks(bar.ax.yaxis, *mesh.get_clim())
-        handles |= _contours(axes, grid, norm)
+        handles |= _border(axes, grid, quantity, middle) if quantity.border else _contours(axes, grid, norm)
     gone = (verdict == GOOD) & np.isnan(middle)
     if gone.any():
         _blank(axes, across, up, gone, _NOT_THERE, "")
@@ -550,6 +566,8 @@ def _heat_map(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict
 def _norm(quantity: Quantity, values: Floats) -> Normalize:
     if quantity.share:
         return Normalize(0.0, 1.0)
+    if quantity.border is not None:  # in the middle, and one colour means the same in all figures
+        return Normalize(0.0, 2.0 * quantity.border.value)
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return Normalize(0.0, 1.0)
@@ -578,6 +596,20 @@ def _contours(axes: Axes, grid: _Grid, norm: Normalize) -> dict[str, Any]:
     for text in axes.clabel(lines, fmt="%g", fontsize=6):
         text.set(path_effects=outline)
     return {f"{name} (contours)": Line2D([], [], color="white", lw=0.9, path_effects=outline)}
+
+
+def _border(axes: Axes, grid: _Grid, quantity: Quantity, middle: Floats) -> dict[str, Any]:
+    """The line where the quantity has the value of its border: by theory if there is one."""
+    border = quantity.border
+    assert border is not None
+    name, values = next(iter(grid.theory.items()), (quantity.measured, middle))
+    known = values[np.isfinite(values)]
+    crossed = known.size > 0 and known.min() < border.value < known.max()
+    if not crossed or min(grid.x.size, grid.rows.size) < 2:
+        return {}
+    shown = np.ma.masked_invalid(values)
+    axes.contour(grid.x, grid.rows, shown, levels=[border.value], colors="black", linewidths=1.0)
+    return {f"{border.text} ({name})": Line2D([], [], color="black", lw=1.0)}
 
 
 def _classes(
@@ -623,6 +655,7 @@ def _scale(sweep: Sweep, view: _View, dim: str, values: Floats, axis: Axis, scal
     """Scale, ticks and label of the axis along a dimension."""
     if _logarithmic(values):
         scale("log")
+        _plain_ticks(axis, values[0].item(), values[-1].item())
     elif _whole(values):
         axis.set_major_locator(MaxNLocator(8, integer=True))
     axis.set_label_text(_axis_label(sweep, view, dim))

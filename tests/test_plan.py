@@ -256,18 +256,23 @@ def test_digest_changes_with_the_plan(change: Any) -> None:
     assert Plan.from_dict(table).digest() != before
 
 
-def test_shape_is_the_largest() -> None:
+def test_extents_are_the_largest() -> None:
+    def shape(table: Table) -> tuple[int, ...]:
+        extents = Plan.from_dict(table).extents
+        assert list(extents) == ["head", "block", "task"]
+        return tuple(extents.values())
+
     heads = axis("model.heads", values=[5, 2])
     tasks = axis("problem.tasks", values=[2, 4, 3])
     equal = {"problem": EQUAL_TASKS}
-    assert Plan.from_dict(sweep(LENGTHS)).shape == (2, 2, 2)
-    assert Plan.from_dict(sweep(heads)).shape == (5, 2, 2)
-    assert Plan.from_dict(sweep(tasks, **equal)).shape == (4, 4, 4)
-    assert Plan.from_dict(sweep(tasks, heads, **equal)).shape == (5, 4, 4)
-    assert Plan.from_dict(sweep(tasks, model={"heads": 3}, **equal)).shape == (3, 4, 4)
+    assert shape(sweep(LENGTHS)) == (2, 2, 2)
+    assert shape(sweep(heads)) == (5, 2, 2)
+    assert shape(sweep(tasks, **equal)) == (4, 4, 4)
+    assert shape(sweep(tasks, heads, **equal)) == (5, 4, 4)
+    assert shape(sweep(tasks, model={"heads": 3}, **equal)) == (3, 4, 4)
     fixed = {"omega": [[0.1, 0.2]] * 3, "mu": [[0.1, 0.2]] * 3}
-    assert Plan.from_dict(sweep(axis("initial.mu[2][1]", values=[0.3]), initial=fixed)).shape == (3, 2, 2)
-    assert Plan.from_dict(sweep(axis("flow.t_end", values=[1.0, math.inf]), flow={"stationary": 1e-6})).shape
+    assert shape(sweep(axis("initial.mu[2][1]", values=[0.3]), initial=fixed)) == (3, 2, 2)
+    assert shape(sweep(axis("flow.t_end", values=[1.0, math.inf]), flow={"stationary": 1e-6}))
 
 
 def test_ten_million_points_cost_nothing_until_asked_for() -> None:

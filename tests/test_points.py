@@ -10,10 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 import spectral_icl as si
-from spectral_icl import points
+from spectral_icl import flow_points
 from spectral_icl.experiment import Experiment
-from spectral_icl.plan import RESERVED, Plan
-from spectral_icl.points import INVALID, SOLVED, solve, variables
+from spectral_icl.flow_points import FlowPoints
+from spectral_icl.kind import INVALID, SOLVED
+from spectral_icl.plan import Plan
+from spectral_icl.points import solve, variables
 
 # Six points with 2 or 3 equal tasks, 2 or 3 heads (too few for one of the combinations), two seeds.
 RAGGED = {
@@ -63,7 +65,7 @@ def test_what_is_recorded_is_what_was_asked_for() -> None:
     assert names(**{**nothing, "benchmarks": True}) == least | benchmarks
     forecast = {"emergence_predicted", "escape_predicted", "allocation_predicted"}
     assert names(**{**nothing, "forecast": True}) == least | forecast
-    assert names(forecast=True, times=[1.0]) < RESERVED, "no dimension may be called like a result"
+    assert names(forecast=True, times=[1.0]) < FlowPoints.reserved, "no dimension may be called like a result"
 
 
 def test_a_point_is_the_flow_of_its_file(ragged: tuple[Plan, Results]) -> None:
@@ -182,7 +184,7 @@ def test_benchmarks_are_computed_once_per_problem(monkeypatch: pytest.MonkeyPatc
         calls.append(problem)
         return true(problem)
 
-    points._benchmarks.cache_clear()
+    flow_points._benchmarks.cache_clear()
     monkeypatch.setattr(si.optimal, "lower_bound", counted)
     plan = Plan.from_dict(RAGGED)
     solve(plan, 0, 3)

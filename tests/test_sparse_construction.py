@@ -14,7 +14,6 @@ import spectral_icl as si
 from spectral_icl.sparse import construction
 from spectral_icl.sparse.attention import (
     Head,
-    LinTF,
     attention_map,
     embed_prompt,
     linear_attention_layer,
@@ -31,6 +30,7 @@ from spectral_icl.sparse.construction import (
 )
 from spectral_icl.sparse.predictors import group_p2o, p2o
 from spectral_icl.sparse.prompts import Prompts, sample_prompts
+from spectral_icl.sparse.transformer import LinTF
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.optimize import check_grad
 
 import spectral_icl as si
-from spectral_icl.sparse.attention import LinTF
 from spectral_icl.sparse.construction import build_preprocess_heads
 from spectral_icl.sparse.heads import (
     group_heads_risk,
@@ -22,6 +21,7 @@ from spectral_icl.sparse.heads import (
 )
 from spectral_icl.sparse.predictors import group_p2o
 from spectral_icl.sparse.prompts import excess_risk, sample_prompts
+from spectral_icl.sparse.transformer import LinTF
 
 Array = NDArray[np.float64]
 PAIR = 2.0 * np.sqrt(2.0) - 2.0

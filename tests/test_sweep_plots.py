@@ -20,14 +20,15 @@ from scipy.interpolate import RegularGridInterpolator
 import spectral_icl as si
 from spectral_icl import drawing, plots, sweep, sweep_plots
 from spectral_icl.cli import cli
+from spectral_icl.flow_quantities import OWN, PATTERNS, SHARED, SOME_LEARNED
 from spectral_icl.grid import open_sweep
+from spectral_icl.kind import INVALID, SOLVED
 from spectral_icl.labels import label
 from spectral_icl.plan import Plan
-from spectral_icl.points import INVALID, SOLVED
-from spectral_icl.quantities import OWN, PATTERNS, SHARED, SOME_LEARNED, Sweep
+from spectral_icl.results import sweep_of
 from spectral_icl.solution import Outcome
 from spectral_icl.store import Store
-from spectral_icl.sweep_plots import suitable, sweep_figure
+from spectral_icl.sweep_plots import sweep_figure
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "sweeps").glob("*.toml"))
 
@@ -136,7 +137,7 @@ def test_predictions_lie_beside_what_was_measured(data: Callable[[str], xarray.D
 
 def test_gap_is_the_excess_loss_over_that_of_the_bound(data: Callable[[str], xarray.Dataset]) -> None:
     results = data("map")
-    sweep = Sweep(results)
+    sweep = sweep_of(results)
     gap, excess = sweep.quantity("gap"), sweep.quantity("excess")
     for k in (0, 40, 80):
         problem = sweep.plan.experiment(k).problem
@@ -234,7 +235,7 @@ def test_what_has_not_come_yet_is_later_than_the_median(data: Callable[[str], xa
 def test_allocations_of_replicates_are_shares(data: Callable[[str], xarray.Dataset]) -> None:
     results = data("replicates")
     heads = results["allocation"].values
-    assert suitable(Sweep(results)) == ["allocation"]
+    assert sweep_of(results).suitable() == ["allocation"]
     own = [(len(set(row)) == 2 and row.min() >= 0) for row in heads.reshape(-1, 2)]
     assert 0 < sum(own) < len(own), "or the test tests nothing"
     share = np.reshape(own, heads.shape[:2]).mean(axis=1)
@@ -326,7 +327,7 @@ def test_too_few_good_replicates_are_no_sample(data: Callable[[str], xarray.Data
 
 def test_tasks_that_a_point_does_not_have_do_not_count(data: Callable[[str], xarray.Dataset]) -> None:
     results = data("ragged")
-    sweep = Sweep(results)
+    sweep = sweep_of(results)
     assert results["status"].values[2, 0] == INVALID, "three tasks, two heads, and each must be led"
     emergence = sweep.quantity("emergence").values.values
     assert np.isfinite(emergence[:2]).all()
@@ -336,9 +337,9 @@ def test_tasks_that_a_point_does_not_have_do_not_count(data: Callable[[str], xar
     assert pattern[2, 1] == OWN
     results["allocation"].values[1, 0] = [1, 1, -1]
     results["allocation"].values[1, 1] = [-1, 1, -1]
-    pattern = Sweep(results).quantity("allocation").values.values
+    pattern = sweep_of(results).quantity("allocation").values.values
     assert pattern[1].tolist() == [SHARED, SOME_LEARNED]
-    assert suitable(sweep) == ["gap"]
+    assert sweep.suitable() == ["gap"]
     figure, _ = draw(results)
     assert any("not a valid experiment: 1 of 6" in text for text in legend(figure))
 
@@ -350,13 +351,13 @@ def test_classes_have_colours_and_names(data: Callable[[str], xarray.Dataset]) -
     assert legend(figure) == [PATTERNS[OWN]]
     figure, _ = draw(results, "allocation", task=1)
     assert legend(figure) == ["head 1"]
-    assert (Sweep(results).quantity("as_predicted").values == 1.0).all()
+    assert (sweep_of(results).quantity("as_predicted").values == 1.0).all()
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_every_quantity_of_every_sweep_can_be_drawn(data: Callable[[str], xarray.Dataset], name: str) -> None:
     results = data(name)
-    for quantity in Sweep(results).names:
+    for quantity in sweep_of(results).names:
         assert sweep_figure(results, [quantity]).get_axes()[0].get_xlabel()
 
 
@@ -477,6 +478,8 @@ def test_figures_are_saved_with_the_fonts_that_journals_take(
 def thinned(path: Path) -> Plan:
     """An example with the first, the middle and the last value of every axis, few tasks, two replicates."""
     table = Plan.read(path).to_dict()
+    if "study" in table:
+        table["study"] |= {"prompts": 10, "draws": 16}
     for axis in table["axis"]:
         if "replicates" in axis:
             axis["replicates"] = 2
@@ -488,8 +491,9 @@ def thinned(path: Path) -> Plan:
     return Plan.from_dict(table)
 
 
-def test_there_are_six_examples() -> None:
-    names = ["allocation", "escape", "head_budget", "regimes", "separation", "superposition"]
+def test_examples_are_these() -> None:
+    flows = ["allocation", "escape", "head_budget", "regimes", "separation", "superposition"]
+    names = sorted([*flows, "p2o_advantage", "p2o_risks"])
     assert [path.stem for path in EXAMPLES] == names
 
 
@@ -498,7 +502,7 @@ def test_first_and_last_point_of_every_example_are_valid(path: Path) -> None:
     plan = Plan.read(path)
     plan.experiment(0)
     plan.experiment(plan.size - 1)
-    head = path.read_text("utf-8").partition("[problem]")[0]
+    head = path.read_text("utf-8").partition("\n[")[0]
     assert f"spectral-icl sweep examples/sweeps/{path.name} --out {path.stem}.zarr" in head
     assert f"spectral-icl plot {path.stem}.zarr" in head
     assert f"{plan.size} points" in head

@@ -5,7 +5,6 @@ transformers constructed head by head.
 """
 
 from spectral_icl.sparse.attention import Head as Head
-from spectral_icl.sparse.attention import LinTF as LinTF
 from spectral_icl.sparse.attention import embed_prompt as embed_prompt
 from spectral_icl.sparse.attention import linear_attention_layer as linear_attention_layer
 from spectral_icl.sparse.attention import read_prediction as read_prediction
@@ -50,3 +49,5 @@ from spectral_icl.sparse.simulation import mc_risk as mc_risk
 from spectral_icl.sparse.simulation import simulate as simulate
 from spectral_icl.sparse.spectrum import mp_functional as mp_functional
 from spectral_icl.sparse.study import Study as Study
+from spectral_icl.sparse.transformer import LinTF as LinTF
+from spectral_icl.sparse.verify import predicates as predicates

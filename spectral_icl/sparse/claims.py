@@ -252,7 +252,7 @@ _WIDE = (400, 800, 1600)
 
 @_claim(
     "exponents",
-    "At T = 8 s/v the d - s features without weight risk (d - s) s^2/n^3, the others s/n; d/n^2 is not sharp.",
+    "At T = 8 s/v features without weight risk (d - s) s^2/n^3, the others s/n; d/n^2 is not sharp.",
     DERIVED,
     _at(n=2000),
     anywhere=False,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from spectral_icl.sparse.blas import one_thread
 from spectral_icl.sparse.conditional import transformed
 from spectral_icl.sparse.contour import Complex, contours
 from spectral_icl.sparse.filters import Filters, Flow, Steps
@@ -132,10 +133,11 @@ def p2o_risk_given(
     refined = integer("refined", refined, minimum=1, maximum=100)
     found = np.empty((m, wanted(np.ones(1)).shape[-2]))
     size = max(1, _CHUNK // d)
-    for start in range(0, m, size):
-        part = slice(start, start + size)
-        profile = _profile(read[part], squares[part], weights[part], matrix, s2, n)
-        found[part] = _risk(profile, n, wanted, refined)
+    with one_thread():
+        for start in range(0, m, size):
+            part = slice(start, start + size)
+            profile = _profile(read[part], squares[part], weights[part], matrix, s2, n)
+            found[part] = _risk(profile, n, wanted, refined)
     return found[0] if one else found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,18 +26,15 @@ class Evidence:
     prompts : int
         To simulate for each problem; fewer where they take long.
     seed : int
-    advance : callable
-        Told that a simulation is done.
     """
 
     prompts: int
     seed: int
-    advance: Callable[[], object] = lambda: None
     _kept: dict[object, Simulation] = field(default_factory=dict)
 
     def larger(self, factor: int) -> Evidence:
         """The same with more prompts."""
-        return Evidence(self.prompts * factor, self.seed, self.advance)
+        return Evidence(self.prompts * factor, self.seed)
 
     @property
     def middle(self) -> int:
@@ -91,7 +87,6 @@ class Evidence:
             ]
             clipped = np.minimum(np.array(risks), problem.signal)
             best.append(clipped[clipped.mean(axis=1).argmin()])
-        self.advance()
         return Simulation({"p2o": best[0][:, None], "gd": best[1][:, None]}, Grid.of(problem)).ratio(
             "p2o", "gd"
         )
@@ -102,5 +97,4 @@ class Evidence:
         key = (problem, methods, prompts, time)
         if key not in self._kept:
             self._kept[key] = simulate(problem, methods, prompts, self.seed, Grid.of(problem, time))
-            self.advance()
         return self._kept[key]

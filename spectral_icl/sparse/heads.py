@@ -14,6 +14,8 @@ from math import comb
 
 import numpy as np
 
+from spectral_icl.sparse.problem import check_sizes
+from spectral_icl.sparse.risk import one_step_risk
 from spectral_icl.validation import Floats, ProblemError, integer, number
 
 _LARGEST = 12  # features of a search, whose objective has d^4 terms
@@ -175,15 +177,13 @@ def group_heads_risk(d: int, s: int, n: int, v: float, s2: float, H: int) -> flo
     ProblemError
         For s > d, or H that does not divide d.
     """
-    d = integer("d", d, minimum=1, maximum=10**6)
-    s = integer("s", s, minimum=1, maximum=d)
-    n = integer("n", n, minimum=1, maximum=10**9)
+    d, s, n = check_sizes(d, s, n)
     v, s2 = number("v", v, minimum=0.0, above=True), number("s2", s2, minimum=0.0)
     H = integer("H", H, minimum=1, maximum=d)
     if d % H:
         raise ProblemError("H", H, f"a divisor of d = {d}")
     if H == 1:
-        return v * (1.0 - 1.0 / (1.0 + (d + 1) / n + s2 * d / (n * v)))
+        return one_step_risk(d, n, v, s2)
     m = d // H
     nu = (m - 1) * (v + s2) / n
     total = comb(d, s)

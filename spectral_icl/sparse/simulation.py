@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.sparse import filters, predictors
+from spectral_icl.sparse.blas import one_thread
 from spectral_icl.sparse.equivalent import p2o_risk_given
 from spectral_icl.sparse.filters import Flow, Steps
 from spectral_icl.sparse.problem import SparseProblem
@@ -167,11 +168,12 @@ def simulate(
     used = Grid.of(problem) if grid is None else grid
     size = max(1, min(count, _BATCH // (problem.n * problem.d)))
     parts = []
-    for start in range(0, count, size):
-        sample = draw(problem, min(size, count - start), generator)
-        parts.append(risks_on(sample, problem.Sigma, problem.noise, used, methods))
-        if advance is not None:
-            advance(len(sample.w))
+    with one_thread():
+        for start in range(0, count, size):
+            sample = draw(problem, min(size, count - start), generator)
+            parts.append(risks_on(sample, problem.Sigma, problem.noise, used, methods))
+            if advance is not None:
+                advance(len(sample.w))
     return Simulation({name: np.concatenate([part[name] for part in parts]) for name in methods}, used)
 
 

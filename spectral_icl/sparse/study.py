@@ -54,8 +54,10 @@ class Study:
         prompts = integer("study.prompts", self.prompts, minimum=0, maximum=10**8)
         if prompts == 1:
             raise ProblemError("study.prompts", prompts, "0, or at least 2 for an error bar")
-        integer("study.seed", self.seed, minimum=0, maximum=2**63 - 1)
-        integer("study.draws", self.draws, minimum=2 * GROUPS, maximum=10**6)
+        seed = integer("study.seed", self.seed, minimum=0, maximum=2**63 - 1)
+        draws = integer("study.draws", self.draws, minimum=2 * GROUPS, maximum=10**6)
+        for name, value in (("prompts", prompts), ("seed", seed), ("draws", draws)):
+            object.__setattr__(self, name, value)  # a whole float has become an int
         if not isinstance(self.lasso, bool):
             raise ProblemError("study.lasso", self.lasso, "true or false")
         if self.lasso and prompts == 0:

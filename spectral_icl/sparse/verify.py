@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,7 +28,6 @@ def check(
     problem: SparseProblem | None = None,
     prompts: int = PROMPTS,
     seed: int = 0,
-    advance: Callable[[], object] = lambda: None,
 ) -> Iterator[list[Check]]:
     """Check claims about sparse regression, claim by claim.
 
@@ -46,8 +45,6 @@ def check(
         To simulate for each problem, >= 100; up to 16 times as many where a claim is within three standard
         errors of its bound.
     seed : int
-    advance : callable
-        Told that a simulation is done.
 
     Yields
     ------
@@ -65,7 +62,6 @@ def check(
     evidence = Evidence(
         integer("prompts", prompts, minimum=100, maximum=10**8),
         integer("seed", seed, minimum=0, maximum=2**63),
-        advance,
     )
 
     def found() -> Iterator[list[Check]]:
