@@ -75,11 +75,11 @@ class Comparison:
 
     @property
     def advantage(self) -> Estimate:
-        """Risk of P2O over that of ridge, both at their best, by theory; NaN if ridge has none."""
+        """Risk of P2O over that of ridge, both at their best, by theory; NaN if ridge has none, or is 0."""
         top, bottom = self.methods["p2o"], self.methods["ridge"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.float64(top.theory) / bottom.theory
-            return Estimate(float(ratio), float(top.theory_error / bottom.theory))
+        if not bottom.theory > 0.0:  # no theory, or nothing to win against
+            return Estimate(_NAN, _NAN)
+        return Estimate(top.theory / bottom.theory, top.theory_error / bottom.theory)
 
     @property
     def simulated_advantage(self) -> Estimate:

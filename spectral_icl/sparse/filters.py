@@ -32,7 +32,7 @@ class Flow:
     T: Floats
 
     def __init__(self, T: ArrayLike) -> None:
-        times = np.atleast_1d(np.asarray(T, dtype=np.float64))
+        times = np.atleast_1d(as_numbers("T", T))
         if times.ndim != 1 or times.size == 0 or not ((times >= 0.0) & (times <= LARGEST)).all():
             raise ProblemError("T", T, f"times >= 0 and <= {LARGEST:g}")
         object.__setattr__(self, "T", times)
@@ -73,7 +73,7 @@ class Steps:
         shrink = 1.0 - self.eta * at
         # log1p keeps the digits that 1 - (1 - eta z)^t loses, where the logarithm is that of a number near 1
         near = np.abs(self.eta * at) < 0.5
-        rate = -np.log1p(np.where(near, -self.eta * at, 0.0)) / self.eta
+        rate = -_log1p(np.where(near, -self.eta * at, 0.0)) / self.eta
         slow = _exponential(self.t[:, None] * self.eta, rate) * _ratio(rate, at)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             fast = (1.0 - shrink ** self.t[:, None]) / np.where(near, 1.0, at)
@@ -81,6 +81,17 @@ class Steps:
 
 
 Filters = Flow | Steps
+
+
+def as_numbers(argument: str, value: ArrayLike) -> Floats:
+    """``value`` as an array of floats of any shape."""
+    try:
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "iuf":
+            raise ValueError
+        return raw.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ProblemError(argument, value, "numbers") from None
 
 
 def ridge(penalty: ArrayLike, z: Spectrum) -> Spectrum:
@@ -93,6 +104,14 @@ def _exponential(time: NDArray[Any], z: Spectrum) -> Spectrum:
     small = np.abs(time * z) < _SMALL
     safe = np.where(z == 0.0, 1.0, z)
     return np.where(small, time * (1.0 - 0.5 * time * z), -np.expm1(-time * z) / safe)
+
+
+def _log1p(z: Spectrum) -> Spectrum:
+    """log(1 + z); NumPy's loses digits of complex z near 0."""
+    if not np.iscomplexobj(z):
+        return np.log1p(z)
+    found: Spectrum = 0.5 * np.log1p(2.0 * z.real + np.abs(z) ** 2) + 1j * np.arctan2(z.imag, 1.0 + z.real)
+    return found
 
 
 def _ratio(rate: Spectrum, z: Spectrum) -> Spectrum:

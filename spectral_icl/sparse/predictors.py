@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.sparse import filters, kernels
+from spectral_icl.sparse.blas import one_thread
 from spectral_icl.sparse.filters import Filters, Flow, Spectrum
-from spectral_icl.validation import LARGEST, Floats, ProblemError, array, integer, number
+from spectral_icl.validation import LARGEST, Floats, ProblemError, array, integer, number, sequence
 
 _STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
 
@@ -65,7 +66,7 @@ def spectral(X: Floats, y: Floats, metric: Floats | None = None) -> Spectral:
 
 def correlations(X: Floats, y: Floats) -> Floats:
     """R = X'y/n, (..., d): the metric of preprocess-then-optimize."""
-    found: Floats = (np.swapaxes(X, -1, -2) @ y[..., None])[..., 0] / X.shape[-2]
+    found: Floats = np.einsum("...n,...nd->...d", y, X) / X.shape[-2]
     return found
 
 
@@ -104,7 +105,8 @@ def p2o(
         An argument is malformed, or ``eta`` is past stability for a prompt.
     """
     X, y = check_prompts(X, y)
-    return _optimized(X, y, correlations(X, y), eta, t, T)
+    r = correlations(X, y)
+    return _optimized(X, y, r, r, eta, t, T)
 
 
 def gd(
@@ -116,7 +118,8 @@ def gd(
     T: ArrayLike | None = None,
 ) -> Floats:
     """Gradient descent, or gradient flow, from 0 on the least squares of the prompt: `p2o` with metric 1."""
-    return _optimized(*check_prompts(X, y), None, eta, t, T)
+    X, y = check_prompts(X, y)
+    return _optimized(X, y, correlations(X, y), None, eta, t, T)
 
 
 def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, T: ArrayLike) -> Floats:
@@ -129,8 +132,9 @@ def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, T
         sorted({integer("J", j, minimum=0, maximum=X.shape[-1] - 1) for j in J}), dtype=np.intp
     )
     metric = np.full(X.shape[:-2] + X.shape[-1:], number("alpha", alpha, minimum=0.0))
-    metric[..., chosen] = correlations(X, y)[..., chosen]
-    return _optimized(X, y, metric, None, None, T)
+    r = correlations(X, y)
+    metric[..., chosen] = r[..., chosen]
+    return _optimized(X, y, r, metric, None, None, T)
 
 
 def group_p2o(X: ArrayLike, y: ArrayLike, groups: Sequence[Sequence[int]], *, T: ArrayLike) -> Floats:
@@ -140,11 +144,16 @@ def group_p2o(X: ArrayLike, y: ArrayLike, groups: Sequence[Sequence[int]], *, T:
     """
     X, y = check_prompts(X, y)
     d = X.shape[-1]
-    members = np.zeros((d, len(groups)))
-    for g, group in enumerate(groups):
-        members[np.asarray(group, dtype=np.intp), g] = 1.0
-    if sorted(j for group in groups for j in group) != list(range(d)):
-        raise ProblemError("groups", groups, f"a partition of the features 0 to {d - 1}")
+    expected = f"a partition of the features 0 to {d - 1}"
+    listed = [
+        [integer("groups", j, minimum=0, maximum=d - 1) for j in sequence("groups", group, expected)]
+        for group in sequence("groups", groups, expected)
+    ]
+    if sorted(j for group in listed for j in group) != list(range(d)):
+        raise ProblemError("groups", groups, expected)
+    members = np.zeros((d, len(listed)))
+    for g, group in enumerate(listed):
+        members[group, g] = 1.0
     mixing = correlations(X, y)[..., None] * members  # (..., d, H)
     times = Flow(T)
     found = spectral(X @ mixing, y)
@@ -166,7 +175,7 @@ def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
     ndarray, (..., J, d), or (..., d) if ``lam`` is one number
     """
     X, y = check_prompts(X, y)
-    penalties = np.atleast_1d(np.asarray(lam, dtype=np.float64))
+    penalties = np.atleast_1d(filters.as_numbers("lam", lam))
     if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
     found = spectral(X, y)
@@ -191,14 +200,17 @@ def oracle(X: ArrayLike, y: ArrayLike, S: ArrayLike) -> Floats:
         The features that have weight, of all prompts or of each.
     """
     X, y = check_prompts(X, y)
-    support: NDArray[np.intp] = np.asarray(S)
-    if (
-        support.dtype.kind not in "iu"
-        or support.size == 0
-        or not (0 <= support.min() <= support.max() < X.shape[-1])
-    ):
-        raise ProblemError("S", S, f"features of 0 to {X.shape[-1] - 1}")
-    support = np.broadcast_to(support, (*X.shape[:-2], support.shape[-1]))
+    expected = f"different features of 0 to {X.shape[-1] - 1}, of all prompts or of each"
+    try:
+        given = np.asarray(S)
+        if given.dtype.kind not in "iu" or given.ndim == 0 or given.size == 0:
+            raise ValueError
+        support: NDArray[np.intp] = np.broadcast_to(given, (*X.shape[:-2], given.shape[-1]))
+    except ValueError:
+        raise ProblemError("S", S, expected) from None
+    repeated = (np.diff(np.sort(support, axis=-1), axis=-1) == 0).any()
+    if support.min() < 0 or support.max() >= X.shape[-1] or repeated:
+        raise ProblemError("S", S, expected)
     inner = ols(np.take_along_axis(X, support[..., None, :], axis=-1), y)
     beta = np.zeros((*X.shape[:-2], X.shape[-1]))
     np.put_along_axis(beta, support, inner, axis=-1)
@@ -230,7 +242,7 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
         needed = "the package 'scikit-learn' (pip install 'spectral-icl[sparse]')"
         raise ProblemError("lasso", None, needed) from None
     X, y = check_prompts(X, y)
-    penalties = np.atleast_1d(np.asarray(lam, dtype=np.float64))
+    penalties = np.atleast_1d(filters.as_numbers("lam", lam))
     if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
     order = np.argsort(-penalties)  # each starts where the one before ended
@@ -244,11 +256,21 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
 
 def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """Prompts as float arrays, (..., n, d) and (..., n)."""
-    features = np.asarray(X)
-    if features.ndim < 2 or min(features.shape[-2:]) < 1:
+    features = _checked("X", X, None)
+    if features.ndim < 2 or 0 in features.shape:
         raise ProblemError("X", f"shape {features.shape}", "an array of shape (..., n, d)")
-    checked = array("X", features, features.shape)
-    return checked, array("y", y, checked.shape[:-1])
+    return features, _checked("y", y, features.shape[:-1])
+
+
+def _checked(argument: str, value: ArrayLike, shape: tuple[int, ...] | None) -> Floats:
+    """``value`` as finite floats; not a copy, since batches of prompts are large."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float64 and value.shape == (shape or value.shape):
+        whole = np.ascontiguousarray(value)
+        flat = whole.reshape(-1)
+        if np.isfinite(np.dot(flat, flat)):  # one pass, and all that is needed if nothing is wrong
+            return whole
+    found = filters.as_numbers(argument, value)
+    return array(argument, found, found.shape if shape is None else shape)
 
 
 def _one(found: Floats, asked: ArrayLike | None) -> Floats:
@@ -257,7 +279,13 @@ def _one(found: Floats, asked: ArrayLike | None) -> Floats:
 
 
 def _optimized(
-    X: Floats, y: Floats, metric: Floats | None, eta: ArrayLike | None, t: int | None, T: ArrayLike | None
+    X: Floats,
+    y: Floats,
+    r: Floats,
+    metric: Floats | None,
+    eta: ArrayLike | None,
+    t: int | None,
+    T: ArrayLike | None,
 ) -> Floats:
     if T is not None:
         if eta is not None or t is not None:
@@ -270,7 +298,7 @@ def _optimized(
             "T" if eta is None and t is None else "eta" if eta is None else "t", None, "a value"
         )
     steps = integer("t", t, minimum=0, maximum=10**6)
-    size = np.asarray(eta, dtype=np.float64)
+    size = filters.as_numbers("eta", eta)
     if not ((size > 0.0) & (size <= LARGEST)).all():
         raise ProblemError("eta", eta, f"steps > 0 and <= {LARGEST:g}")
     try:
@@ -279,35 +307,46 @@ def _optimized(
         raise ProblemError(
             "eta", f"shape {size.shape}", f"a number, or one for each of {X.shape[:-2]}"
         ) from None
-    return _descended(X, y, metric, size, steps)
+    return _descended(X, y, r, metric, size, steps)
 
 
-def _descended(X: Floats, y: Floats, metric: Floats | None, eta: Floats, t: int) -> Floats:
-    """Iterates 0 to t of gradient descent, (..., t + 1, d)."""
+def _descended(X: Floats, y: Floats, r: Floats, metric: Floats | None, eta: Floats, t: int) -> Floats:
+    """Iterates 0 to t of gradient descent, (..., t + 1, d), with r = X'y/n."""
     *batch, n, d = X.shape
-    X, y = np.ascontiguousarray(X).reshape(-1, n, d), y.reshape(-1, n)
+    X, y = X.reshape(-1, n, d), y.reshape(-1, n)
     eta = np.ascontiguousarray(eta).reshape(-1)
     squared = np.ones((len(X), d)) if metric is None else metric.reshape(-1, d) ** 2
-    _check_stable(X, squared, eta)
-    if d <= n:
-        gram = np.swapaxes(X, -1, -2) @ X / n
-        path = kernels.gram_descent(gram, correlations(X, y), squared, eta, t)
-    else:
-        path = kernels.descent(X, y, squared, eta, t)
+    with one_thread():
+        if d <= n:
+            gram = np.swapaxes(X, -1, -2) @ X / n
+            _check_stable(gram, squared, eta)
+            path = kernels.gram_descent(gram, r.reshape(-1, d), squared, eta, t)
+        else:
+            trace = (np.einsum("bnd,bnd->bd", X, X) * squared).sum(axis=1) / n
+            doubtful = eta * trace > _STABLE
+            F = X[doubtful] * np.sqrt(squared[doubtful])[:, None]
+            _check_stable(F @ np.swapaxes(F, -1, -2) / n, None, eta[doubtful])
+            path = kernels.descent(X, y, squared, eta, t)
     found: Floats = path.reshape(*batch, t + 1, d)
     return found
 
 
-def _check_stable(X: Floats, squared: Floats, eta: Floats) -> None:
-    """Raise if a step (B,) is past stability with the squared metric (B, d)."""
-    n, d = X.shape[1:]
-    trace = (np.einsum("bnd,bnd->bd", X, X) * squared).sum(axis=1) / n
-    doubtful = eta * trace > _STABLE  # the trace, an upper bound of the largest eigenvalue, clears most
+def _check_stable(gram: Floats, squared: Floats | None, eta: Floats) -> None:
+    """Raise if a step (B,) is past stability for M = gram (B, p, p), or for it in a squared metric (B, p).
+
+    The Frobenius norm, an upper bound of the largest eigenvalue, clears most prompts.
+    """
+    square = gram**2
+    if squared is not None:
+        square *= squared[:, :, None] * squared[:, None]
+    doubtful = eta * np.sqrt(square.sum(axis=(1, 2))) > _STABLE
     if not doubtful.any():
         return
-    F, step = X[doubtful] * np.sqrt(squared[doubtful])[:, None], eta[doubtful]
-    Ft = np.swapaxes(F, -1, -2)
-    top = np.linalg.eigvalsh((Ft @ F if d <= n else F @ Ft) / n)[:, -1]
+    inner, step = gram[doubtful], eta[doubtful]
+    if squared is not None:
+        root = np.sqrt(squared[doubtful])
+        inner = inner * root[:, :, None] * root[:, None]
+    top = np.linalg.eigvalsh(inner)[:, -1]
     worst = int(np.argmax(step * top))
     if step[worst] * top[worst] > _STABLE * (1.0 + 1e-12):
         limit = f"a step of at most {_STABLE / top[worst]:.6g}, the edge of stability of a prompt"

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.sparse.problem import PRIORS, SparseProblem, check_sizes
-from spectral_icl.validation import Floats, ProblemError, array, choice, integer, number
+from spectral_icl.validation import Floats, ProblemError, array, choice, integer, number, sequence
+
+_ROUNDING = 1e-10
 
 Random = np.random.Generator | int | None  # what `numpy.random.default_rng` takes
 
@@ -80,8 +82,8 @@ def sample_prompts(
     root = covariance_root(Sigma, d)
     generator = np.random.default_rng(rng)
     w = sample_weights(count, d, s, v, weights, generator, support)
-    features = coloured(generator.standard_normal((count, n + 1, d)), root)
-    X, xq = features[:, :n], features[:, n]
+    X = coloured(generator.standard_normal((count, n, d)), root)
+    xq = coloured(generator.standard_normal((count, d)), root)
     y = np.matmul(X, w[:, :, None])[:, :, 0]
     if sigma2 > 0.0:
         y += np.sqrt(sigma2) * generator.standard_normal((count, n))
@@ -98,9 +100,12 @@ def sample_weights(
     if support is None:
         chosen = np.argpartition(generator.random((B, d)), s - 1, axis=1)[:, :s]
     else:
-        if len(set(support)) != s or not all(0 <= j < d for j in support):
-            raise ProblemError("support", support, f"{s} different features of 0 to {d - 1}")
-        chosen = np.broadcast_to(np.asarray(support, dtype=np.intp), (B, s))
+        expected = f"{s} different features of 0 to {d - 1}"
+        places = list(support) if isinstance(support, range) else sequence("support", support, expected)
+        listed = [integer("support", j, minimum=0, maximum=d - 1) for j in places]
+        if len(listed) != s or len(set(listed)) != s:
+            raise ProblemError("support", support, expected)
+        chosen = np.broadcast_to(np.array(listed, dtype=np.intp), (B, s))
     if weights == "pm":
         nonzero = size * (2.0 * generator.integers(0, 2, (B, s)) - 1.0)
     else:
@@ -134,8 +139,10 @@ def covariance(Sigma: ArrayLike | None, d: int) -> Floats | None:
     checked = array("Sigma", Sigma, (d,) if flat else (d, d))
     if flat and not (checked > 0.0).all():
         raise ProblemError("Sigma", float(checked.min()), "positive variances")
-    if not flat and not np.allclose(checked, checked.T, rtol=1e-10, atol=0.0):
-        raise ProblemError("Sigma", float(np.abs(checked - checked.T).max()), "a symmetric matrix")
+    if not flat:
+        if np.abs(checked - checked.T).max() > _ROUNDING * np.abs(checked).max():
+            raise ProblemError("Sigma", float(np.abs(checked - checked.T).max()), "a symmetric matrix")
+        checked = 0.5 * (checked + checked.T)
     return checked
 
 

@@ -56,6 +56,10 @@ def scaling_exponent(
     sizes = [integer(f"values[{k}]", x, minimum=1, maximum=10**7) for k, x in enumerate(values)]
     if len(set(sizes)) < 2:
         raise ProblemError("values", values, "at least two different values")
+    if axis == "d" and part == "p2o_off" and min(sizes) <= problem.s:
+        raise ProblemError("values", values, f"numbers above s = {problem.s}: others have no such features")
+    if axis == "s" and part == "p2o_off" and max(sizes) >= problem.d:
+        raise ProblemError("values", values, f"numbers below d = {problem.d}: others have no such features")
     points = []
     for k, size in enumerate(sizes):
         at = replace(problem, **{axis: size})  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ class Grid:
         level = np.sqrt(max(p.noise, 1e-6 * p.v) * np.log(max(p.d, 2)) / p.n)
         return cls(
             p2o=scale * np.geomspace(0.01, 1e4, 73) if times is None else Flow(times).T,
-            gd=np.geomspace(0.05, 400.0, 61),
+            gd=np.geomspace(0.05, 4e4, 91),
             ridge=ratio * np.geomspace(0.05, 20.0, 25),
             lasso=level * np.geomspace(0.15, 4.0, 24),
             steps=np.array([1, 2, 4, 8, 16, 32], dtype=np.int64),

@@ -64,8 +64,9 @@ def best(problem: SparseProblem, grid: Grid, curve: Risk) -> Mapping[str, Best]:
     found = {"p2o": Best(float(curve.mean[k]), float(curve.se[k]), float(grid.p2o[k]))}
     if p.isotropic:
         flow = risk.gd_risk(p.d, p.n, p.v, p.noise, T=grid.gd)
-        k = int(np.argmin(flow))
-        found["gd"] = Best(float(flow[k]), tuned=float(grid.gd[k]))
+        if not np.isnan(flow).any():
+            k = int(np.argmin(flow))
+            found["gd"] = Best(float(flow[k]), tuned=float(grid.gd[k]))
         ridge = risk.ridge_opt_risk(p.d, p.n, p.v, p.noise)
         found["ridge"] = Best(ridge.risk, tuned=ridge.lam)
     if p.isotropic or p.n > p.d + 1:  # exact for every covariance
