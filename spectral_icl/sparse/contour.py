@@ -14,7 +14,7 @@ Complex = NDArray[np.complex128]
 
 _SPAN = 16.0  # longest over shortest time of flows that share a contour
 _DIGITS = 17.0  # of an error exp(-17) of z f(z) on a contour's worst filter, mostly far less
-_STEP_NODES, _PER_STEP = 64, 18
+_STEP_NODES, _PER_STEP = 64, 15  # the latter for an error exp(-15)
 
 
 class Contour(NamedTuple):
