@@ -4,4 +4,4 @@ Run from the root of the repository: ``python -m validation [NAME ...] [--quick 
 here and nowhere else; the shipped package imports nothing of this.
 """
 
-NAMES = ("gradient", "recorded", "gap", "escape", "random_starts", "edge", "adam")
+NAMES = ("gradient", "recorded", "gap", "escape", "random_starts", "edge", "adam", "sparse")

@@ -21,7 +21,7 @@ from validation import NAMES
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
-    "--quick/--full", "quick", default=True, help="Minutes' worth of evidence (default), or half an hour's."
+    "--quick/--full", "quick", default=True, help="Minutes' worth of evidence (default), or an hour's."
 )
 @click.option("--device", default="cpu", help="Where to train: cpu (default), cuda, cuda:1 ...")
 @click.option(
