@@ -15,7 +15,7 @@ from spectral_icl.sparse.evidence import Evidence
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.verdict import Check, Verdict
 
-PROMPTS = 150
+PROMPTS = 100
 
 
 @pytest.fixture(scope="module")

@@ -175,9 +175,7 @@ def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
     ndarray, (..., J, d), or (..., d) if ``lam`` is one number
     """
     X, y = check_prompts(X, y)
-    penalties = np.atleast_1d(filters.as_numbers("lam", lam))
-    if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
-        raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
+    penalties = _penalties(lam)
     found = spectral(X, y)
     return _one(found.apply(filters.ridge(penalties, found.eigenvalues)), lam)
 
@@ -242,9 +240,7 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
         needed = "the package 'scikit-learn' (pip install 'spectral-icl[sparse]')"
         raise ProblemError("lasso", None, needed) from None
     X, y = check_prompts(X, y)
-    penalties = np.atleast_1d(filters.as_numbers("lam", lam))
-    if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
-        raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
+    penalties = _penalties(lam)
     order = np.argsort(-penalties)  # each starts where the one before ended
     flat = X.reshape(-1, *X.shape[-2:])
     found = np.empty((len(flat), penalties.size, X.shape[-1]))
@@ -252,6 +248,13 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
         _, path, _ = lasso_path(one, labels, alphas=penalties[order], max_iter=10_000)
         found[b, order] = path.T
     return _one(found.reshape(*X.shape[:-2], penalties.size, X.shape[-1]), lam)
+
+
+def _penalties(lam: ArrayLike) -> Floats:
+    penalties = np.atleast_1d(filters.as_numbers("lam", lam))
+    if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
+        raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
+    return penalties
 
 
 def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
