@@ -56,9 +56,11 @@ def test_families_follow_the_closed_forms() -> None:
 
 def test_more_pairs_and_fewer_weights_help() -> None:
     by_n = landscape.family(PROBLEM, "n").risks["p2o"]
-    by_s = landscape.family(PROBLEM, "s").risks["p2o"]
+    by_s = landscape.family(PROBLEM, "s")
     assert (np.diff(by_n) < 0.0).all()
-    assert (np.diff(by_s) > 0.0).all()
+    assert (np.diff(by_s.risks["p2o"][by_s.x <= 10]) > 0.0).all()
+    # with dense weights the flow does best at its end, which is least squares
+    assert by_s.risks["p2o"][-1] == pytest.approx(by_s.risks["ols"][-1], rel=0.05)
 
 
 def test_the_phase_has_both_sides() -> None:

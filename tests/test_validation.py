@@ -346,7 +346,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, law: Law, rule: object, save_every: float
 ) -> None:
     """Whether it is stopped between two steps or, as by Ctrl-C, in the middle of one."""
-    monkeypatch.setattr("validation.train._SAVE_EVERY", save_every)
+    monkeypatch.setattr("validation.checkpoint._SAVE_EVERY", save_every)
     schedule = Schedule(0.02, 25, 8, 5, seed=3, keep=True)
     whole = train(factored(law), PROBLEM, law, schedule, rule)
     for stop in (7, 6):

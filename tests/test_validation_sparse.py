@@ -302,7 +302,7 @@ def assert_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> None:
 def test_an_interrupted_run_continues_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_every: float
 ) -> None:
-    monkeypatch.setattr(sparse_training, "_SAVE_EVERY", save_every)
+    monkeypatch.setattr("validation.checkpoint._SAVE_EVERY", save_every)
     whole = train(CONFIG)
     folder = tmp_path / "runs"
     for stop in (4, 5):

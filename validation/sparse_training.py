@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,17 +11,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from spectral_icl.files import replacing
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.validation import ProblemError, integer, number
+from validation.checkpoint import Checkpoint, digest
 from validation.linear_attention import LinearTransformer, Mask
 from validation.probes import squared_errors, trimmed
 from validation.sparse_prompts import SparsePrompts, draw
 from validation.train import Track
 
 _FORMAT = 1  # of checkpoints; those of another are not continued
-_DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, AttributeError, ImportError, pickle.UnpicklingError)
-_SAVE_EVERY = 10.0  # seconds between checkpoints
 
 _BETAS = (0.9, 0.98)
 _CLIP = 0.5  # largest norm of a gradient
@@ -143,9 +139,10 @@ def train(
     seen = watched(config.problem, like.device, like.dtype)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = _Checkpoint.of(config, model, head_mask, label, folder)
-    history = checkpoint.load(model, optimiser, generator)
-    began, last = time.perf_counter() - history.seconds, time.perf_counter()
+    key = _key(config, model, head_mask)
+    checkpoint = Checkpoint(folder, label, key, model, optimiser, generator)
+    history = checkpoint.load(History)
+    began = time.perf_counter() - history.seconds
     between_steps = True
     try:
         for step in track(range(history.done, config.steps), label):
@@ -164,12 +161,10 @@ def train(
             history.loss.append(float(loss.detach()))
             history.seconds = time.perf_counter() - began
             between_steps = True
-            if time.perf_counter() - last > _SAVE_EVERY:
-                checkpoint.save(model, optimiser, generator, history)
-                last = time.perf_counter()
+            checkpoint.save_if_due(history)
     finally:
         if between_steps:  # half a step could not be continued; the last checkpoint can
-            checkpoint.save(model, optimiser, generator, history)
+            checkpoint.save(history)
     history.step.append(config.steps)
     history.risk.append(trimmed(squared_errors(model, seen, head_mask))[0])
     return model, history
@@ -198,59 +193,11 @@ def warm_start(
     return model
 
 
-@dataclass(frozen=True)
-class _Checkpoint:
-    """The file of one run, if it is to have one."""
-
-    path: Path | None
-    key: str
-
-    @classmethod
-    def of(
-        cls,
-        config: Config,
-        model: LinearTransformer,
-        head_mask: Mask | None,
-        label: str,
-        folder: Path | None,
-    ) -> _Checkpoint:
-        """Named by what makes two runs the same run."""
-        kind = (model.embed.dtype, model.embed.device.type, type(model).__name__)
-        masks = [] if head_mask is None else [mask.tolist() for mask in head_mask]
-        setting = (_FORMAT, torch.__version__, config, kind, masks)
-        digest = hashlib.sha256(repr(setting).encode())
-        for name, values in model.state_dict().items():
-            digest.update(f"{name}{tuple(values.shape)}".encode() + values.cpu().numpy().tobytes())
-        key = digest.hexdigest()
-        return cls(None if folder is None else folder / f"{label}-{key[:12]}.pt", key)
-
-    def save(
-        self,
-        model: LinearTransformer,
-        optimiser: torch.optim.Optimizer,
-        generator: torch.Generator,
-        history: History,
-    ) -> None:
-        """Write everything that the run needs to continue; an older file is replaced once this is whole."""
-        if self.path is not None:
-            state = (model.state_dict(), optimiser.state_dict(), generator.get_state(), vars(history))
-            with replacing(self.path) as part:
-                torch.save((self.key, state), part)
-
-    def load(
-        self, model: LinearTransformer, optimiser: torch.optim.Optimizer, generator: torch.Generator
-    ) -> History:
-        """Put everything where it was, and return what was recorded: nothing, if nothing was saved."""
-        if self.path is None or not self.path.exists():
-            return History()
-        try:
-            key, state = torch.load(self.path, map_location="cpu", weights_only=False)
-        except _DAMAGE:
-            return History()  # the run starts again
-        if key != self.key:
-            return History()
-        weights, moments, noise, recorded = state
-        model.load_state_dict(weights)
-        optimiser.load_state_dict(moments)
-        generator.set_state(noise)
-        return History(**recorded)
+def _key(config: Config, model: LinearTransformer, head_mask: Mask | None) -> str:
+    """What makes two runs the same run."""
+    kind = (model.embed.dtype, model.embed.device.type, type(model).__name__)
+    masks = [] if head_mask is None else [mask.tolist() for mask in head_mask]
+    setting = (_FORMAT, torch.__version__, config, kind, masks)
+    # a given model need not have the heads of the configuration: its shapes count too
+    shaped = ((f"{name}{tuple(values.shape)}", values) for name, values in model.state_dict().items())
+    return digest(setting, shaped)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,9 +11,9 @@ import numpy as np
 import torch
 
 from spectral_icl import Problem
-from spectral_icl.files import replacing
 from spectral_icl.reduced import State
 from spectral_icl.validation import Floats
+from validation.checkpoint import Checkpoint, digest
 from validation.full_model import Attention, FactoredAttention, task_loss
 from validation.prompts import Law
 from validation.spectrum import imbalance, spectral, stray
@@ -24,8 +22,6 @@ Track = Callable[[Iterable[int], str], Iterable[int]]
 Rule = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
 _FORMAT = 2  # of checkpoints; those of another are not continued
-_DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, AttributeError, ImportError)
-_SAVE_EVERY = 10.0  # seconds between checkpoints
 
 
 @dataclass(frozen=True)
@@ -122,10 +118,10 @@ def train(
     """
     optimiser = (rule or (lambda weights: torch.optim.SGD(weights, lr=schedule.rate)))(model.parameters())
     generator = law.generator(schedule.seed)
-    key = _digest(model, problem, law, schedule, optimiser)
-    checkpoint = _Checkpoint(None if folder is None else folder / f"{label}-{key[:12]}.pt", key)
-    progress = checkpoint.load(model, optimiser, generator)
-    began, last = time.perf_counter() - progress.seconds, time.perf_counter()
+    key = _key(model, problem, law, schedule, optimiser)
+    checkpoint = Checkpoint(folder, label, key, model, optimiser, generator)
+    progress = checkpoint.load(_Progress)
+    began = time.perf_counter() - progress.seconds
     between_steps = True
     try:
         for step in track(range(progress.done, schedule.steps), label):
@@ -139,12 +135,10 @@ def train(
             progress.losses.append(by_task.detach().double().cpu().numpy())
             progress.seconds = time.perf_counter() - began
             between_steps = True
-            if time.perf_counter() - last > _SAVE_EVERY:
-                checkpoint.save(model, optimiser, generator, progress)
-                last = time.perf_counter()
+            checkpoint.save_if_due(progress)
     finally:
         if between_steps:  # half a step could not be continued; the last checkpoint can
-            checkpoint.save(model, optimiser, generator, progress)
+            checkpoint.save(progress)
     progress.record(model, problem, schedule.keep)
     return progress.run(schedule.rate)
 
@@ -194,52 +188,10 @@ class _Progress:
         )
 
 
-@dataclass(frozen=True)
-class _Checkpoint:
-    """The file of one run, if it is to have one."""
-
-    path: Path | None
-    key: str
-
-    def save(
-        self,
-        model: Attention,
-        optimiser: torch.optim.Optimizer,
-        generator: torch.Generator,
-        progress: _Progress,
-    ) -> None:
-        """Write everything that the run needs to continue; an older file is replaced once this is whole."""
-        if self.path is not None:
-            state = (model.state_dict(), optimiser.state_dict(), generator.get_state(), vars(progress))
-            with replacing(self.path) as part:
-                torch.save((self.key, state), part)
-
-    def load(
-        self, model: Attention, optimiser: torch.optim.Optimizer, generator: torch.Generator
-    ) -> _Progress:
-        """Put everything where it was, and return what was recorded: nothing, if nothing was saved."""
-        if self.path is None or not self.path.exists():
-            return _Progress()
-        try:
-            key, state = torch.load(self.path, map_location="cpu", weights_only=False)
-        except (*_DAMAGE, pickle.UnpicklingError):
-            return _Progress()  # the run starts again
-        if key != self.key:
-            return _Progress()
-        weights, moments, noise, recorded = state
-        model.load_state_dict(weights)
-        optimiser.load_state_dict(moments)
-        generator.set_state(noise)
-        return _Progress(**recorded)
-
-
-def _digest(
+def _key(
     model: Attention, problem: Problem, law: Law, schedule: Schedule, optimiser: torch.optim.Optimizer
 ) -> str:
     """What makes two runs the same run."""
     kind = (type(model).__name__, getattr(model, "key_scale", None), law.root.dtype, law.root.device.type)
     setting = (_FORMAT, torch.__version__, problem.digest(), schedule, optimiser, kind)
-    digest = hashlib.sha256(repr(setting).encode())
-    for name, values in model.state_dict().items():
-        digest.update(name.encode() + values.cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return digest(setting, model.state_dict().items())

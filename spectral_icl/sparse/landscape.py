@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spectral_icl.ensemble import available_cores
 from spectral_icl.sparse import theory
+from spectral_icl.sparse.blas import one_thread
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.simulation import Grid
 from spectral_icl.validation import Floats, ProblemError, choice
@@ -69,7 +72,7 @@ def family(problem: SparseProblem, axis: str, seed: int = 0) -> Family:
     choice("axis", axis, AXES)
     _check(problem)
     x = _values(problem, axis)
-    rows = [_best(_with(problem, axis, value), _DRAWS, seed) for value in x.tolist()]
+    rows = list(_bests([_with(problem, axis, value) for value in x.tolist()], _DRAWS, seed))
     risks = {name: np.array([row[name].risk for row in rows]) for name in theory.METHODS}
     return Family(axis, x, risks)
 
@@ -80,14 +83,13 @@ def phase(problem: SparseProblem, seed: int = 0, advance: Callable[[int], object
     p = problem
     n = _whole(max(4.0, p.n / _SPAN["n"]), p.n * _SPAN["n"], _COLUMNS)
     s = _whole(1.0, p.d, _ROWS)
-    ratio = np.empty((s.size, n.size))
-    for i, row in enumerate(s.tolist()):
-        for j, column in enumerate(n.tolist()):
-            found = _best(replace(p, n=int(column), s=int(row)), _FEW, seed)
-            ratio[i, j] = found["p2o"].risk / found["ridge"].risk
+    ratio = []
+    points = [replace(p, n=int(column), s=int(row)) for row in s.tolist() for column in n.tolist()]
+    for found in _bests(points, _FEW, seed):
+        ratio.append(found["p2o"].risk / found["ridge"].risk)
         if advance is not None:
-            advance(n.size)
-    return Phase(n, s, ratio)
+            advance(1)
+    return Phase(n, s, np.reshape(ratio, (s.size, n.size)))
 
 
 def _check(problem: SparseProblem) -> None:
@@ -97,9 +99,15 @@ def _check(problem: SparseProblem) -> None:
         raise ProblemError("problem", problem, "noise > 0: without it nothing needs to be tuned")
 
 
-def _best(problem: SparseProblem, draws: int, seed: int) -> Mapping[str, theory.Best]:
-    grid = Grid.of(problem)
-    return theory.best(problem, grid, theory.p2o_curve(problem, grid.p2o, draws, seed))
+def _bests(problems: Sequence[SparseProblem], draws: int, seed: int) -> Iterator[Mapping[str, theory.Best]]:
+    """The theory of problems, several at a time."""
+
+    def best(problem: SparseProblem) -> Mapping[str, theory.Best]:
+        grid = Grid.of(problem)
+        return theory.best(problem, grid, theory.p2o_curve(problem, grid.p2o, draws, seed))
+
+    with one_thread(), ThreadPoolExecutor(available_cores()) as pool:
+        yield from pool.map(best, problems)
 
 
 def _with(problem: SparseProblem, axis: str, value: float) -> SparseProblem:
