@@ -35,6 +35,17 @@ def ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def bracketed(mean: float, se: float) -> str:
+    """A number and its standard error in units of the last digit, 0.2983(28)."""
+    digits = decimals(se)
+    return f"{mean:.{digits}f}({round(se * 10**digits)})"
+
+
+def decimals(se: float) -> int:
+    """How many show two figures of a standard error."""
+    return max(0, 1 - int(f"{se:.1e}".split("e")[1]))
+
+
 def headline(cases: list[dict[str, Any]]) -> str:
     """Every peer at three errors, on the first case."""
     rows = []
@@ -90,6 +101,54 @@ def throughput(found: dict[str, Any]) -> str:
     return table(head, rows, 1)
 
 
+def sparse_table(cases: list[dict[str, Any]]) -> str:
+    """Simulated risks and their theory on every problem."""
+    rows = []
+    for case in cases:
+        cells = [str(case[key]) for key in ("d", "s", "n")] + [f"{case['noise']:g}", case["label"]]
+        simulated, theory = case["p2o"]["simulated"], case["p2o"]["theory"]
+        cells.append(f"{bracketed(*simulated)} / {bracketed(*theory)}")
+        for name in ("unpaired", "paired"):
+            worst, se = case[name]["worst"]
+            cells.append(f"{100.0 * worst:+.1f} ({100.0 * se:.1f})")
+        for name in ("gd", "ridge", "ols", "oracle"):
+            if name not in case:
+                cells.append("-")
+                continue
+            mean, se = case[name]["simulated"]
+            cells.append(f"{bracketed(mean, se)} / {case[name]['theory']:.{decimals(se)}f}")
+        rows.append([*cells, "yes" if case["within"] else "no"])
+    off = ["unpaired: worst, %", "paired: worst, %"]
+    risks = ["gradient flow", "ridge", "least squares", "oracle"]
+    return table(["d", "s", "n", "noise", "", "P2O", *off, *risks, "within"], rows, 0)
+
+
+def sparse_theory(rows: list[dict[str, Any]]) -> str:
+    """Monte Carlos over the theory of sparse regression, at the best point and on a curve."""
+    names = {
+        "gd": "gradient flow",
+        "ridge": "ridge",
+        "p2o given r": "P2O given r",
+        "p2o given r, 64": "P2O given r, 64 at once",
+        "p2o": "P2O",
+    }
+    found: dict[tuple[int, int, str, str], list[str]] = {}
+    for row in rows:
+        for name, peer in row["against"].items():
+            cells = found.setdefault((row["d"], row["n"], row["what"], name), [])
+            cells += [f"{peer['samples']:.0f}", f"{float(format(peer['ratio'], '.2g')):g}"]
+    body = [[f"{d}", f"{n}", names[what], peer, *cells] for (d, n, what, peer), cells in found.items()]
+    columns = [f"{where}: {column}" for where in ("one", "curve") for column in ("samples", "ratio")]
+    return table(["d", "n", "theory", "Monte Carlo over", *columns], body, 4)
+
+
+def sparse_batched(rows: list[dict[str, Any]]) -> str:
+    """Times of others over those of batched preprocess-then-optimize."""
+    names = list(rows[0]["ratio"])
+    body = [[str(row["d"]), str(row["n"]), *(ratio(row["ratio"][name]) for name in names)] for row in rows]
+    return table(["d", "n", *names], body, 0)
+
+
 def main() -> None:
     """Replace the tables in place."""
     precision, tableaux = (
@@ -97,11 +156,17 @@ def main() -> None:
         for name in ("work_precision", "methods")
     )
     many = json.loads((RESULTS / "throughput.json").read_text("utf-8"))["methods"]
+    sparse, speed = (
+        json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("sparse_table", "sparse_speed")
+    )
     tables = {
         "headline": headline(precision),
         "sizes": sizes(precision),
         "methods": methods(tableaux),
         "throughput": throughput(many),
+        "sparse": sparse_table(sparse["cases"]),
+        "sparse-theory": sparse_theory(speed["theory"]),
+        "sparse-batched": sparse_batched(speed["batched"]),
     }
     text = README.read_text("utf-8")
     for name, content in tables.items():
