@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.sparse.blas import one_thread
 from spectral_icl.sparse.conditional import transformed
 from spectral_icl.sparse.contour import Complex, contours
+from spectral_icl.sparse.descent import STABLE
 from spectral_icl.sparse.filters import Filters, Flow, Steps
 from spectral_icl.sparse.problem import check_length
 from spectral_icl.sparse.prompts import Random, covariance, covariance_root, times
@@ -24,11 +25,10 @@ from spectral_icl.validation import Floats, ProblemError, array, integer, number
 
 _DAMPED, _NEWTON, _TOLERANCE = 6, 60, 1e-12
 _GAUSS = 24  # nodes that stand for the features without weight
-_CHUNK = 2**14  # complex entries of arrays over draws and features
-_ROOM = 1.3  # of a contour around the spectrum
-_STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
-_PAIRS = 2**19  # and of arrays over draws and pairs of nodes
 _RANK = 1e-13  # of the largest, below which nothing is left of a Krylov vector
+_ROOM = 1.3  # of a contour around the spectrum
+_CHUNK = 2**14  # entries of arrays over draws and features,
+_PAIRS = 2**19  # and over draws, nodes and either nodes or pairs of coupled features
 GROUPS = 8  # of draws, whose means tell the error
 
 
@@ -243,10 +243,11 @@ def _profile(r: Floats, y2: Floats, w: Floats, Sigma: Floats | None, s2: float, 
 
     tail, mass = r[:, p:] ** 2 * variance[:, p:], np.ones((m, d))
     b, c = turn(r**2), turn(seen)
-    if Sigma is None and d - p > _GAUSS:
+    if d - p > _GAUSS and np.ptp(variance[:, p:]) == 0.0:
         tail, masses = _gauss(tail)
         mass = np.concatenate([mass[:, :p], masses], axis=1)
-        b, c = np.concatenate([b[:, :p], tail], axis=1), np.pad(c[:, :p], ((0, 0), (0, _GAUSS)))
+        b = np.concatenate([b[:, :p], tail / variance[0, p]], axis=1)
+        c = np.pad(c[:, :p], ((0, 0), (0, _GAUSS)))
     return _Profile(
         mass=mass,
         gam=np.concatenate([np.maximum(values, 0.0), tail], axis=1),
@@ -293,7 +294,7 @@ def _risk(at: _Profile, n: int, filters: Filters, refined: int) -> Floats:
     found = np.repeat(at.null[:, None], filters(np.ones(1)).shape[-2], axis=1)
     for which, z, values in contours(filters, float(top), refined):
         both = np.concatenate([values, values.conj()], axis=-1)
-        size = max(1, _PAIRS // (2 * z.size**2))
+        size = max(1, _PAIRS // (z.size * max(2 * z.size, at.block.shape[1] ** 2)))
         for start in range(0, len(found), size):
             part = slice(start, start + size)
             first, second = _resolvents(_Profile(*(entry[part] for entry in at)), n, z)
@@ -301,7 +302,7 @@ def _risk(at: _Profile, n: int, filters: Filters, refined: int) -> Floats:
             quadratic = ((values @ second) * both).sum(axis=-1).real  # (m, J)
             found[part, which] += 2.0 * (2.0 * linear + quadratic)
     if isinstance(filters, Steps):
-        found[filters.eta * edge >= _STABLE] = np.nan
+        found[filters.eta * edge >= STABLE] = np.nan
     return found
 
 

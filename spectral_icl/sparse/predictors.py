@@ -11,12 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.sparse import filters, kernels
-from spectral_icl.sparse.blas import one_thread
+from spectral_icl.sparse import filters
+from spectral_icl.sparse.descent import descended
 from spectral_icl.sparse.filters import Filters, Flow, Spectrum
 from spectral_icl.validation import LARGEST, Floats, ProblemError, array, integer, number, sequence
-
-_STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
 
 
 class Spectral(NamedTuple):
@@ -297,9 +295,8 @@ def _optimized(
         found = spectral(X, y, metric)
         return _one(found.apply(flow(found.eigenvalues)), T)
     if eta is None or t is None:
-        raise ProblemError(
-            "T" if eta is None and t is None else "eta" if eta is None else "t", None, "a value"
-        )
+        missing = "t" if eta is not None else "T" if t is None else "eta"
+        raise ProblemError(missing, None, "a value: eta and t, or T")
     steps = integer("t", t, minimum=0, maximum=10**6)
     size = filters.as_numbers("eta", eta)
     if not ((size > 0.0) & (size <= LARGEST)).all():
@@ -307,50 +304,6 @@ def _optimized(
     try:
         size = np.broadcast_to(size, X.shape[:-2])
     except ValueError:
-        raise ProblemError(
-            "eta", f"shape {size.shape}", f"a number, or one for each of {X.shape[:-2]}"
-        ) from None
-    return _descended(X, y, r, metric, size, steps)
-
-
-def _descended(X: Floats, y: Floats, r: Floats, metric: Floats | None, eta: Floats, t: int) -> Floats:
-    """Iterates 0 to t of gradient descent, (..., t + 1, d), with r = X'y/n."""
-    *batch, n, d = X.shape
-    X, y = X.reshape(-1, n, d), y.reshape(-1, n)
-    eta = np.ascontiguousarray(eta).reshape(-1)
-    squared = np.ones((len(X), d)) if metric is None else metric.reshape(-1, d) ** 2
-    with one_thread():
-        if d <= n:
-            gram = np.swapaxes(X, -1, -2) @ X / n
-            _check_stable(gram, squared, eta)
-            path = kernels.gram_descent(gram, r.reshape(-1, d), squared, eta, t)
-        else:
-            trace = (np.einsum("bnd,bnd->bd", X, X) * squared).sum(axis=1) / n
-            doubtful = eta * trace > _STABLE
-            F = X[doubtful] * np.sqrt(squared[doubtful])[:, None]
-            _check_stable(F @ np.swapaxes(F, -1, -2) / n, None, eta[doubtful])
-            path = kernels.descent(X, y, squared, eta, t)
-    found: Floats = path.reshape(*batch, t + 1, d)
-    return found
-
-
-def _check_stable(gram: Floats, squared: Floats | None, eta: Floats) -> None:
-    """Raise if a step (B,) is past stability for M = gram (B, p, p), or for it in a squared metric (B, p).
-
-    The Frobenius norm, an upper bound of the largest eigenvalue, clears most prompts.
-    """
-    square = gram**2
-    if squared is not None:
-        square *= squared[:, :, None] * squared[:, None]
-    doubtful = eta * np.sqrt(square.sum(axis=(1, 2))) > _STABLE
-    if not doubtful.any():
-        return
-    inner, step = gram[doubtful], eta[doubtful]
-    if squared is not None:
-        root = np.sqrt(squared[doubtful])
-        inner = inner * root[:, :, None] * root[:, None]
-    top = np.linalg.eigvalsh(inner)[:, -1]
-    worst = int(np.argmax(step * top))
-    if step[worst] * top[worst] > _STABLE * (1.0 + 1e-12):
-        limit = f"a step of at most {_STABLE / top[worst]:.6g}, the edge of stability of a prompt"
-        raise ProblemError("eta", float(step[worst]), limit)
+        expected = f"a number, or one for each of {X.shape[:-2]}"
+        raise ProblemError("eta", f"shape {size.shape}", expected) from None
+    return descended(X, y, r, metric, size, steps)
