@@ -37,6 +37,12 @@ Claims:
   imbalance-conservation, convergence-to-limit, task-allocation,
   three-phases, optimality, single-vs-multi, head-budget, escape-rate,
   kernel-validity, length-generalisation, superposition.
+
+\b
+Claims about sparse regression:
+  ridge-domination, oracle-rate, advantage, sparsity, lasso, upper-bound,
+  exponents, memorisation, snr, correlated-design, low-variance-support,
+  no-beta-min, depth.
 """
 
 
@@ -394,6 +400,8 @@ def guarded(command: click.Command, name: str) -> None:
         _fail("interrupted", 130)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
+    except MemoryError:
+        _fail("out of memory", 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say nothing
         sys.exit(1)

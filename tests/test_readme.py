@@ -51,14 +51,14 @@ def test_the_sweep_runs_and_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_sparse_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(blocks("python")[2], "README.md", "exec"), {})
     best, _, given, error = capsys.readouterr().out.splitlines()
-    assert float(best) == pytest.approx(0.0344, abs=0.002)
+    assert float(best) == pytest.approx(0.0344, abs=0.004)  # whose standard error is 0.001
     assert len(given.strip("[]").split()) == 2
     assert float(error) < 1e-12
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "sparse").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_sparse_example_has_the_winner_that_it_names(path: Path) -> None:
-    found = compare(Study.read(path, ("study.prompts=40", "study.draws=16")))
+    found = compare(Study.read(path, ("study.prompts=100", "study.draws=16")))
     assert (found.simulated_advantage.mean < 1.0) == (path.stem == "wins")
     assert all(met for _, met in found.hypotheses) == (path.stem == "wins")
 

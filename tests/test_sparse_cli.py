@@ -129,8 +129,52 @@ def test_verify_json_of_the_suite() -> None:
     assert status == 0
     assert table["success"] is True
     (claim,) = table["claims"]
-    assert [check["verdict"] for check in claim["checks"]] == ["holds"] * 5 + ["not applicable"] * 3
-    assert all("FAILS without" in check["reason"] for check in claim["checks"][5:])
+    verdicts = [check["verdict"] for check in claim["checks"]]
+    assert verdicts == ["holds"] * 5 + ["not applicable"] + ["not applicable", "holds"] * 2
+    assert all("FAILS without" in claim["checks"][k]["reason"] for k in (5, 6, 8))
+    assert all("dense weights" in claim["checks"][k]["reason"] for k in (7, 9))
+
+
+def test_a_claim_about_families_is_not_measured_on_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.toml"
+    path.write_text("[sparse]\nd = 32\ns = 2\nn = 128\nnoise = 0.25\n")
+    status, out, _ = run("verify", str(path), "--claim", "exponents")
+    assert status == 0
+    assert "not measured: it is about families of problems" in out
+
+
+# hypotheses of a claim are met, or nothing is claimed: corners of what a file may say
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "d = 16\ns = 4\nn = 256\nnoise = 0.25",
+        "d = 64\ns = 16\nn = 256\nnoise = 0.25",
+        "d = 64\ns = 4\nn = 8\nnoise = 0.06",
+        "d = 64\ns = 4\nn = 128\nnoise = 1e4",
+        "d = 16\ns = 1\nn = 64\nnoise = 1e-4",
+        "d = 16\ns = 1\nn = 64\nnoise = 0.0",
+        "d = 16\ns = 16\nn = 16\nnoise = 0.001",
+        "d = 1\ns = 1\nn = 1\nnoise = 1.0",
+        "d = 32\ns = 2\nn = 64\nnoise = 0.25\nsupport_variance = 1e-5",
+        "d = 32\ns = 2\nn = 64\nnoise = 4.0\nweights = 'gauss'",
+    ],
+)
+def test_no_claim_fails_on_any_problem(tmp_path: Path, problem: str) -> None:
+    path = tmp_path / "sparse.toml"
+    path.write_text(f"[sparse]\n{problem}\n")
+    status, out, err = run("verify", str(path), "--prompts", "100")
+    assert (status, err) == (0, "")
+    assert " 0 fails," in out
+    assert "nan" not in out
+    status, out, err = run("sparse", str(path), "--json", *QUICK)
+    assert (status, err) == (0, "")
+    json.loads(out)
+
+
+def test_what_is_too_large_is_one_line() -> None:
+    for text in (["sparse.d=100000", "sparse.correlation=0.5"], ["sparse.d=100000", "sparse.n=10000000"]):
+        status, out, err = run("sparse", *(part for one in text for part in ("--set", one)))
+        assert (status, out, err.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize(

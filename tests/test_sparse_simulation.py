@@ -128,7 +128,7 @@ def test_batches_are_of_one_law(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(np.unique(cut.risks["ridge"][:, 0])) == 600
     for name in ("p2o", "ridge"):
         error = np.hypot(whole.se(name), cut.se(name))
-        assert (np.abs(whole.mean(name) - cut.mean(name)) < 4.5 * error).all()
+        assert (np.abs(whole.mean(name) - cut.mean(name)) <= 4.5 * error).all()
 
 
 def test_means_and_ratios_by_hand() -> None:
@@ -177,7 +177,7 @@ def test_simulation_agrees_with_theory() -> None:
         ("ols", ols_risk(16, 40, 2.0, 0.5)),
     ):
         off = np.abs(found.mean(name)[:35] - theory)
-        assert (off < 4 * found.se(name)[:35]).all()
+        assert (off < 4 * found.se(name)[:35] + 1e-12).all()
     assert found.best("ridge") == pytest.approx(12, abs=2)  # the middle one is the best
     assert found.grid.ridge[12] == pytest.approx(ridge_opt_risk(16, 40, 2.0, 0.5).lam, rel=1e-9)
 

@@ -27,6 +27,7 @@ from spectral_icl.sparse.heads import partial_risk as partial_risk
 from spectral_icl.sparse.predictors import gd as gd
 from spectral_icl.sparse.predictors import group_p2o as group_p2o
 from spectral_icl.sparse.predictors import lasso as lasso
+from spectral_icl.sparse.predictors import lasso_cd as lasso_cd
 from spectral_icl.sparse.predictors import ols as ols
 from spectral_icl.sparse.predictors import oracle as oracle
 from spectral_icl.sparse.predictors import p2o as p2o

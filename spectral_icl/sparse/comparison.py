@@ -25,6 +25,7 @@ LABELS = {
 }
 _TUNED = {"p2o": "T", "gd": "T", "ridge": "lambda", "lasso": "lambda"}
 _NAN = float("nan")
+_ROUNDING = 1e-12  # of the signal, below which a risk is none
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,15 @@ class Comparison:
     def advantage(self) -> Estimate:
         """Risk of P2O over that of ridge, both at their best, by theory; NaN if ridge has none, or is 0."""
         top, bottom = self.methods["p2o"], self.methods["ridge"]
-        if not bottom.theory > 0.0:  # no theory, or nothing to win against
+        if not bottom.theory > _ROUNDING * self.study.problem.signal:  # no theory, or nothing to win against
             return Estimate(_NAN, _NAN)
         return Estimate(top.theory / bottom.theory, top.theory_error / bottom.theory)
 
     @property
     def simulated_advantage(self) -> Estimate:
         """The same, simulated on the same prompts; NaN if nothing was simulated."""
-        if self.simulation is None:
+        negligible = _ROUNDING * self.study.problem.signal
+        if self.simulation is None or self.simulation.at_best("ridge").mean <= negligible:
             return Estimate(_NAN, _NAN)
         return self.simulation.ratio("p2o", "ridge")
 
@@ -111,13 +113,14 @@ def compare(study: Study, advance: Callable[[int], object] | None = None) -> Com
     simulation = simulate(problem, names, study.prompts, of_prompts, grid, advance) if study.prompts else None
     methods = {}
     for name in names:
-        found = known.get(name, theory.Best(_NAN, _NAN))
+        found = known.get(name, theory.Best(_NAN))
         simulated, tuned = Estimate(_NAN, _NAN), found.tuned
         if simulation is not None:
             simulated, axis = simulation.at_best(name), grid.axis(name)
             if np.isnan(tuned) and axis is not None:
                 tuned = float(axis[simulation.best(name)])
-        methods[name] = Method(name, found.risk, found.error, *simulated, tuned)
+        error = _NAN if np.isnan(found.risk) else found.error
+        methods[name] = Method(name, found.risk, error, *simulated, tuned)
     return Comparison(study, methods, advantage(problem), curve, grid, simulation)
 
 

@@ -14,6 +14,7 @@ from spectral_icl.sparse.simulation import USUAL, Estimate, Grid, Simulation, si
 from spectral_icl.validation import Floats
 
 _WIDE, _FEWEST = 8, 50  # times fewer prompts where d is far above n, and no fewer than
+_FEATURES = 2**25  # drawn at once
 _LAYERS = 3
 
 
@@ -71,7 +72,8 @@ class Evidence:
 
         Means are over prompts whose risk is clipped at that of predicting 0, since the tail is heavy.
         """
-        sample = draw(problem, self.prompts, np.random.default_rng(self.seed))
+        affordable = max(_FEWEST, _FEATURES // (problem.n * problem.d))
+        sample = draw(problem, min(self.prompts, affordable), np.random.default_rng(self.seed))
         scale = problem.s / problem.v
         best: list[Floats] = []
         for metric, sizes in (

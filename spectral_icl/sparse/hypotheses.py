@@ -7,10 +7,11 @@ from spectral_icl.sparse.problem import SparseProblem
 Hypotheses = list[tuple[str, bool]]
 
 SPARSE = 4  # features per nonzero weight,
+VERY = 16
 LENGTH = 12  # context pairs per nonzero weight,
-SNR = 0.25  # signal over noise
+SNR, QUIET = 0.25, 100.0  # signal over noise, at least and at most
 CORRELATION = 0.6
-VARIANCE = 0.3  # of features with weight
+VARIANCE = 0.3  # of features with weight, at least, others having 1
 
 
 def advantage(problem: SparseProblem) -> Hypotheses:
@@ -19,12 +20,24 @@ def advantage(problem: SparseProblem) -> Hypotheses:
     return [
         (f"sparse weights, d >= {SPARSE} s", p.d >= SPARSE * p.s),
         (f"prompts that show the support, n >= {LENGTH} s", p.n >= LENGTH * p.s),
-        (f"signal over noise >= {SNR:g}", p.signal >= SNR * p.noise),
+        (f"signal over noise from {SNR:g} to {QUIET:g}", SNR * p.noise <= p.signal <= QUIET * p.noise),
         (f"correlation at most {CORRELATION:g}", abs(p.correlation) <= CORRELATION),
-        (f"variance on the support at least {VARIANCE:g}", p.support_variance >= VARIANCE),
+        (f"variance on the support from {VARIANCE:g} to 1", VARIANCE <= p.support_variance <= 1.0),
     ]
 
 
-def sparse(problem: SparseProblem) -> Hypotheses:
-    """Of these, that there are enough features and pairs for every nonzero weight."""
-    return advantage(problem)[:2]
+def half(problem: SparseProblem) -> Hypotheses:
+    """The hypotheses of the claim that P2O has at most half the risk of ridge, and whether they are met."""
+    p = problem
+    return [
+        *advantage(p),
+        (f"very sparse weights, d >= {VERY} s", p.d >= VERY * p.s),
+        ("noise <= signal", p.noise <= p.signal),
+    ]
+
+
+def any_noise(problem: SparseProblem) -> Hypotheses:
+    """The hypotheses of `advantage` without a largest noise."""
+    p = problem
+    sparse, long, _, *design = advantage(p)
+    return [sparse, long, (f"noise at least 1/{QUIET:g} of the signal", QUIET * p.noise >= p.signal), *design]

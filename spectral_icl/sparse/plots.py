@@ -82,7 +82,7 @@ def along_time(found: Comparison, axes: Axes) -> None:
     times = {"p2o": grid.p2o * p.signal / p.s, "gd": grid.gd}
     axes.plot(times["p2o"], found.curve.mean, **LOOK["p2o"])
     if p.isotropic:
-        axes.plot(grid.gd, risk.gd_risk(p.d, p.n, p.v, p.noise, T=grid.gd), **LOOK["gd"])
+        axes.plot(grid.gd, risk.gd_risk(p.d, p.n, p.v, p.noise, T=grid.gd), **LOOK["gd"])  # NaN is a gap
     for name, t in times.items() if simulation is not None else ():
         assert simulation is not None
         bars = simulation.mean(name)[::_EVERY], simulation.se(name)[::_EVERY]
@@ -104,7 +104,8 @@ def along(found: Family, axes: Axes) -> None:
     for name, values in found.risks.items():
         good = np.isfinite(values)
         axes.plot(found.x[good], values[good], **LOOK[name])
-    top = float(np.nanmax(np.where(np.isfinite(found.risks["ridge"]), found.risks["ridge"], np.nan)))
+    shown = np.concatenate([found.risks["p2o"], found.risks["ridge"]])
+    top = float(shown[np.isfinite(shown)].max())
     low = min(float(found.risks["p2o"].min()), float(found.risks["oracle"].min()))
     axes.set(xscale="log", yscale="log", xlabel=_LABELS[found.axis], ylabel="best excess risk")
     axes.set_ylim(max(0.6 * low, top * 10.0**-_DECADES), 2.0 * top)
@@ -112,11 +113,11 @@ def along(found: Family, axes: Axes) -> None:
 
 def plane(found: Phase, axes: Axes) -> None:
     """The ratio to ridge over n and s, with the line where it is 1."""
-    largest = max(1.05, float(found.ratio.max()))
+    largest = max(1.05, float(np.nanmax(found.ratio)))
     norm = TwoSlopeNorm(1.0, 0.0, largest)
     mesh = axes.pcolormesh(found.n, found.s, found.ratio, norm=norm, cmap="RdBu_r", shading="nearest")
     mesh.set_rasterized(True)
-    if found.ratio.min() < 1.0 < found.ratio.max():
+    if np.nanmin(found.ratio) < 1.0 < np.nanmax(found.ratio):
         axes.contour(found.n, found.s, found.ratio, levels=[1.0], colors="black", linewidths=0.8)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, ticks=[0.0, 0.25, 0.5, 0.75, 1.0, round(largest, 1)])
     bar.set_label("P2O / ridge")

@@ -95,7 +95,10 @@ class SparsePoints(Kind[Study, Record]):
 
     def outcome(self, status: int) -> tuple[str, str]:
         """The one way to fail."""
-        return "unsolved", "the equations of the theory were not solved to their tolerance"
+        return (
+            "unsolved",
+            "the equations of the theory were not solved, or did not fit into memory",
+        )
 
 
 def _methods(lasso: bool) -> list[str]:
@@ -106,7 +109,7 @@ def _solved(study: Study) -> dict[str, float]:
     """The row of a point."""
     try:
         found = compare(study)
-    except ProblemError:  # of a study that is valid
+    except (ProblemError, MemoryError):  # of a study that is valid
         return {"status": UNSOLVED}
     return {**_row(found), "status": 0}
 

@@ -16,6 +16,8 @@ from spectral_icl.sparse.descent import descended
 from spectral_icl.sparse.filters import Filters, Flow, Spectrum
 from spectral_icl.validation import LARGEST, Floats, ProblemError, array, integer, number, sequence
 
+_RANK = 1e-12  # of the largest eigenvalue, below which one counts as zero
+
 
 class Spectral(NamedTuple):
     """The linear filters of a batch of prompts: beta = basis @ (f(eigenvalues) * coefficients).
@@ -248,6 +250,31 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
     return _one(found.reshape(*X.shape[:-2], penalties.size, X.shape[-1]), lam)
 
 
+def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
+    """The Lasso from X'X/n and X'y/n: the minimiser of beta' Shat beta/2 - r' beta + lam |beta|_1.
+
+    Parameters
+    ----------
+    Shat : array_like, (d, d)
+    r : array_like, (d,)
+        In the range of ``Shat``, as X'y/n is.
+    lam : float or array_like (J,)
+        Penalty, > 0.
+
+    Returns
+    -------
+    ndarray, (J, d), or (d,) if ``lam`` is one number
+    """
+    size = np.shape(Shat)[:1]
+    gram = array("Shat", Shat, (*size, *size))
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > _RANK * values[-1]
+    root = np.sqrt(values[kept])[:, None] * vectors[:, kept].T  # root' root = Shat
+    labels = (vectors[:, kept].T @ array("r", r, size)) / np.sqrt(values[kept])
+    pairs = np.sqrt(len(root))
+    return lasso(pairs * root, pairs * labels, lam)
+
+
 def _penalties(lam: ArrayLike) -> Floats:
     penalties = np.atleast_1d(filters.as_numbers("lam", lam))
     if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
@@ -268,7 +295,7 @@ def _checked(argument: str, value: ArrayLike, shape: tuple[int, ...] | None) -> 
     if isinstance(value, np.ndarray) and value.dtype == np.float64 and value.shape == (shape or value.shape):
         whole = np.ascontiguousarray(value)
         flat = whole.reshape(-1)
-        if np.isfinite(np.dot(flat, flat)):  # one pass, and all that is needed if nothing is wrong
+        if np.dot(flat, flat) <= LARGEST**2:  # one pass, and all that is needed if nothing is wrong
             return whole
     found = filters.as_numbers(argument, value)
     return array(argument, found, found.shape if shape is None else shape)

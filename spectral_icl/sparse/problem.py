@@ -12,6 +12,9 @@ from spectral_icl.validation import Floats, ProblemError, choice, integer, numbe
 
 PRIORS = ("pm", "gauss")
 MOST_FEATURES, MOST_PAIRS = 10**5, 10**7
+_LARGEST_PROMPT = 2 * 10**7
+_MOST_COUPLED = 1024  # features in a dense matrix of the theory
+_LOUDEST = 1e6  # noise, and signal or its inverse
 
 
 def check_sizes(d: object, s: object, n: object) -> tuple[int, int, int]:
@@ -78,12 +81,20 @@ class SparseProblem:
             "d": d,
             "s": s,
             "n": n,
-            "noise": number("noise", self.noise, minimum=0.0),
-            "signal": number("signal", self.signal, minimum=0.0, above=True),
+            "noise": number("noise", self.noise, minimum=0.0, maximum=_LOUDEST),
+            "signal": number("signal", self.signal, minimum=1.0 / _LOUDEST, maximum=_LOUDEST),
             "weights": choice("weights", self.weights, PRIORS),
             "correlation": number("correlation", self.correlation, minimum=-0.999, maximum=0.999),
-            "support_variance": number("support_variance", self.support_variance, minimum=0.0, above=True),
+            "support_variance": number(
+                "support_variance", self.support_variance, minimum=1.0 / _LOUDEST, maximum=_LOUDEST
+            ),
         }
+        if n * d > _LARGEST_PROMPT:
+            raise ProblemError("n", n, f"n d <= {_LARGEST_PROMPT:g}, for a prompt to fit into memory")
+        coupled = d if checked["correlation"] else s
+        if coupled > _MOST_COUPLED:
+            what = "d of correlated features" if checked["correlation"] else "s"
+            raise ProblemError("d" if checked["correlation"] else "s", coupled, f"{what} <= {_MOST_COUPLED}")
         if checked["correlation"] and checked["support_variance"] != 1.0:
             expected = "0 with a support_variance: one or the other"
             raise ProblemError("correlation", self.correlation, expected)

@@ -2,8 +2,9 @@
 
 Risks are E (prediction - <w, x_q>)^2, of the target without noise. ``v`` is |w|^2 and ``s2`` the variance of
 the label noise. Where a risk is called exact it is so for every d and n; others are exact expectations up to
-the Marchenko-Pastur functional that stands for the mean over eigenvalues (`spectrum.mp_functional`), which is
-within 1 %; they are NaN where it is not, for |n - d| < 2 with noise below a hundredth of the signal.
+the Marchenko-Pastur functional that stands for the mean over eigenvalues (`spectrum.mp_functional`), and
+mostly within 1 %. They are NaN where single eigenvalues at the lower edge decide: for nearly square designs
+with little noise or long flows, and for very few features or pairs.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.sparse.filters import Filters, Flow, Steps
+from spectral_icl.sparse.filters import Filters, Flow, Steps, as_numbers
 from spectral_icl.sparse.problem import check_sizes
 from spectral_icl.sparse.spectrum import mp_functional, upper_edge
 from spectral_icl.validation import LARGEST, Floats, ProblemError, number
 
-_SQUARE, _QUIET = 2, 0.01  # |n - d| and noise over signal, below both of which the functional is inaccurate
+_SPACINGS = 5.0  # of the least eigenvalues of a square design, over which a filter has to be smooth
 
 
 class Optimum(NamedTuple):
@@ -85,9 +86,9 @@ def gd_risk(
         values: Floats = (v / d) * (1.0 - z * f) ** 2 + (s2 / n) * z * f**2
         return values
 
-    found = mp_functional(at, d, n)
-    if _unresolved(d, n, v, s2):
-        found = np.full_like(found, np.nan)
+    times = optimizer.T if isinstance(optimizer, Flow) else optimizer.eta * optimizer.t
+    smooth = _resolved(d, n, 0.5 / np.maximum(times, 1e-300))
+    found = np.where(smooth, mp_functional(at, d, n), np.nan)
     return found[0] if one else found
 
 
@@ -99,7 +100,7 @@ def ridge_risk(d: int, n: int, v: float, s2: float, lam: ArrayLike) -> Floats:
     ndarray, of the shape of ``lam``
     """
     d, n, v, s2 = _checked(d, n, v, s2)
-    penalty = np.asarray(lam, dtype=np.float64)
+    penalty = as_numbers("lam", lam)
     if not ((penalty > 0.0) & (penalty <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
 
@@ -108,8 +109,7 @@ def ridge_risk(d: int, n: int, v: float, s2: float, lam: ArrayLike) -> Floats:
         values: Floats = (v / d) * (1.0 - z * f) ** 2 + (s2 / n) * z * f**2
         return values
 
-    found = mp_functional(at, d, n)
-    return np.full_like(found, np.nan) if _unresolved(d, n, v, s2) else found
+    return np.where(_resolved(d, n, penalty), mp_functional(at, d, n), np.nan)
 
 
 def ridge_opt_risk(d: int, n: int, v: float, s2: float) -> Optimum:
@@ -122,7 +122,7 @@ def ridge_opt_risk(d: int, n: int, v: float, s2: float) -> Optimum:
     lam = s2 * d / (n * v)
     if s2 == 0.0:  # what is left are the directions that the prompt does not show
         return Optimum(0.0, v * max(0.0, 1.0 - n / d))
-    if _unresolved(d, n, v, s2):
+    if not _resolved(d, n, lam):
         return Optimum(lam, float("nan"))
     return Optimum(lam, float(mp_functional(lambda z: (s2 / n) / (z + lam), d, n)))
 
@@ -177,9 +177,17 @@ def one_step_scale(d: int, n: int, v: float, s2: float) -> float:
     return 1.0 + (d + 1) / n + s2 * d / (n * v)
 
 
-def _unresolved(d: int, n: int, v: float, s2: float) -> bool:
-    """Whether the risk hangs on the smallest eigenvalue of a square design, which has a law of its own."""
-    return abs(n - d) < _SQUARE and s2 < _QUIET * v
+def _resolved(d: int, n: int, scale: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a function that varies over ``scale`` near 0 is blind to single eigenvalues at the lower edge.
+
+    These have a law of their own, which the functional does not know: it is inaccurate where the edge and the
+    scale together are below a few of the spacings, 1/min(d, n)^2 in a square design.
+    """
+    p, large = min(d, n), max(d, n)
+    stretch = max(1.0, d / n)
+    edge = stretch * (1.0 - np.sqrt(p / large)) ** 2
+    found: NDArray[np.bool_] = np.asarray(edge + np.asarray(scale) >= _SPACINGS * stretch / p**2)
+    return found
 
 
 def _checked(d: int, n: int, v: float, s2: float) -> tuple[int, int, float, float]:

@@ -15,7 +15,7 @@ from spectral_icl.sparse.equivalent import p2o_risk_given
 from spectral_icl.sparse.filters import Flow, Steps
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import Prompts, draw, excess_risk
-from spectral_icl.validation import Floats, choice, integer
+from spectral_icl.validation import LARGEST, Floats, choice, integer
 
 METHODS = (
     *("p2o", "gd", "ridge", "ols", "oracle", "lasso"),
@@ -24,6 +24,7 @@ METHODS = (
 USUAL = ("p2o", "gd", "ridge", "ols", "oracle")
 
 _BATCH = 2**22  # features drawn at a time
+_STEP = 1.2  # from one time of a grid to the next
 _RANK = 1e-12  # of the largest eigenvalue, below which one counts as zero
 
 
@@ -51,15 +52,20 @@ class Grid:
     def of(cls, problem: SparseProblem, times: ArrayLike | None = None) -> Grid:
         """A grid on which the best of each method is within a percent of its best; ``times`` for P2O.
 
-        The best ridge penalty of an isotropic design, which is known, is the middle one.
+        Times begin with 0, where the prediction is 0. The best ridge penalty of an isotropic design, which is
+        known, is the middle one.
         """
         p = problem
-        scale = p.s / p.signal
+        power = p.signal + p.noise
+        # rates of the features: what noise moves, at most, and what features with weight move at, at least
+        fast = p.signal / p.s * max(1.0, p.support_variance**2) + power / p.n
+        slow = p.signal / p.s * min(1.0, p.support_variance**2)
+        stretch = max(1.0, p.d / p.n) * max(1.0, p.support_variance)
         ratio = max(p.noise, 1e-12 * p.v) * p.d / (p.n * p.v)
         level = np.sqrt(max(p.noise, 1e-6 * p.v) * np.log(max(p.d, 2)) / p.n)
         return cls(
-            p2o=scale * np.geomspace(0.01, 1e4, 73) if times is None else Flow(times).T,
-            gd=np.geomspace(0.05, 4e4, 91),
+            p2o=_times(0.01 / fast, 1e4 / slow) if times is None else Flow(times).T,
+            gd=_times(0.02 / stretch, 4e4 / min(1.0, p.support_variance)),
             ridge=ratio * np.geomspace(0.05, 20.0, 25),
             lasso=level * np.geomspace(0.15, 4.0, 24),
             steps=np.array([1, 2, 4, 8, 16, 32], dtype=np.int64),
@@ -70,6 +76,13 @@ class Grid:
         name = method.split("_")[0] if not method.endswith("_steps") else "steps"
         found: Floats | None = getattr(self, name, None)
         return found
+
+
+def _times(first: float, last: float) -> Floats:
+    """0, and times in steps of a fifth."""
+    last = min(last, LARGEST)
+    count = int(np.ceil(np.log(last / first) / np.log(_STEP)))
+    return np.concatenate([[0.0], np.geomspace(first, last, count)])
 
 
 class Estimate(NamedTuple):
@@ -117,7 +130,8 @@ class Simulation:
     def ratio(self, method: str, other: str, at: int | None = None, below: int | None = None) -> Estimate:
         """Mean risk of a method over that of another, each at its best or at the given points of its grid.
 
-        The prompts are the same, so that much of the noise cancels; the error is the linearised ratio's.
+        The prompts are the same, so that much of the noise cancels; the error is the linearised ratio's. It
+        takes the points of the grids as given, which needs some twenty prompts or more.
         """
         top = self.risks[method][:, self.best(method) if at is None else at]
         bottom = self.risks[other][:, self.best(other) if below is None else below]
@@ -145,7 +159,7 @@ def simulate(
         features), "p2o_equivalent" is its deterministic equivalent given the same r and |y|^2. "lasso" needs
         scikit-learn, and takes long.
     prompts : int
-        At least 2.
+        2 to 10^6.
     seed : int
     grid : Grid, optional
         What the methods are tuned over.
@@ -163,7 +177,7 @@ def simulate(
     """
     for k, name in enumerate(methods):
         choice(f"methods[{k}]", name, METHODS)
-    count = integer("prompts", prompts, minimum=2, maximum=10**9)
+    count = integer("prompts", prompts, minimum=2, maximum=10**6)
     generator = np.random.default_rng(integer("seed", seed, minimum=0, maximum=2**63))
     used = Grid.of(problem) if grid is None else grid
     size = max(1, min(count, _BATCH // (problem.n * problem.d)))

@@ -14,6 +14,7 @@ from spectral_icl.validation import ProblemError, integer
 
 BUILT_IN: dict[str, Any] = {"sparse": {"d": 64, "s": 4, "n": 128, "noise": 0.25}}
 SECTIONS = ("sparse", "study")
+_FEWEST = 20  # prompts
 NUMBERS = ("prompts", "seed", "draws")  # of [study]
 
 
@@ -51,9 +52,9 @@ class Study:
     lasso: bool = False
 
     def __post_init__(self) -> None:
-        prompts = integer("study.prompts", self.prompts, minimum=0, maximum=10**8)
-        if prompts == 1:
-            raise ProblemError("study.prompts", prompts, "0, or at least 2 for an error bar")
+        prompts = integer("study.prompts", self.prompts, minimum=0, maximum=10**6)
+        if 0 < prompts < _FEWEST:
+            raise ProblemError("study.prompts", prompts, f"0, or at least {_FEWEST} for an error bar")
         seed = integer("study.seed", self.seed, minimum=0, maximum=2**63 - 1)
         draws = integer("study.draws", self.draws, minimum=2 * GROUPS, maximum=10**6)
         for name, value in (("prompts", prompts), ("seed", seed), ("draws", draws)):

@@ -14,6 +14,8 @@ from spectral_icl.sparse.prompts import Random, sample_weights
 from spectral_icl.sparse.simulation import Grid
 from spectral_icl.validation import Floats
 
+_NAN = float("nan")
+
 METHODS = ("p2o", "gd", "ridge", "ols", "oracle")
 
 
@@ -30,7 +32,7 @@ class Best(NamedTuple):
 
     risk: float
     error: float = 0.0
-    tuned: float = float("nan")
+    tuned: float = _NAN
 
 
 def p2o_curve(problem: SparseProblem, times: Floats, draws: int, rng: Random) -> Risk:
@@ -47,7 +49,7 @@ def p2o_curve(problem: SparseProblem, times: Floats, draws: int, rng: Random) ->
 
 
 def best(problem: SparseProblem, grid: Grid, curve: Risk) -> Mapping[str, Best]:
-    """The least risk of every method that has a theory on this problem.
+    """The least risk of every method, NaN where there is no theory of it on this problem.
 
     Those of gradient descent and ridge are for isotropic features, that of least squares with d > n too.
 
@@ -62,13 +64,15 @@ def best(problem: SparseProblem, grid: Grid, curve: Risk) -> Mapping[str, Best]:
     p = problem
     k = int(np.argmin(curve.mean))
     found = {"p2o": Best(float(curve.mean[k]), float(curve.se[k]), float(grid.p2o[k]))}
+    found |= {name: Best(_NAN) for name in ("gd", "ridge", "ols")}
     if p.isotropic:
         flow = risk.gd_risk(p.d, p.n, p.v, p.noise, T=grid.gd)
-        if not np.isnan(flow).any():
-            k = int(np.argmin(flow))
+        k = int(np.nanargmin(flow))
+        if not np.isnan(flow[k : k + 2]).any():  # else the best may be where there is no theory
             found["gd"] = Best(float(flow[k]), tuned=float(grid.gd[k]))
         ridge = risk.ridge_opt_risk(p.d, p.n, p.v, p.noise)
-        found["ridge"] = Best(ridge.risk, tuned=ridge.lam)
+        if not np.isnan(ridge.risk):
+            found["ridge"] = Best(ridge.risk, tuned=ridge.lam)
     if p.isotropic or p.n > p.d + 1:  # exact for every covariance
         found["ols"] = Best(risk.ols_risk(p.d, p.n, p.v, p.noise))
     found["oracle"] = Best(risk.oracle_risk(p.s, p.n, p.noise))

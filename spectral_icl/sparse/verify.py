@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from spectral_icl.report import plain, table
 from spectral_icl.sparse.claims import CLAIMS, Claim, Row
 from spectral_icl.sparse.evidence import Evidence
@@ -40,7 +42,7 @@ def check(
         See `names`; all by default.
     problem : SparseProblem, optional
         Where to check them, instead of at their documented places; claims about families of problems are
-        left out.
+        left out, or not measured if asked for.
     prompts : int
         To simulate for each problem, >= 100; up to 16 times as many where a claim is within three standard
         errors of its bound.
@@ -60,8 +62,8 @@ def check(
     for k, name in enumerate(chosen):
         choice(f"claims[{k}]", name, names())
     evidence = Evidence(
-        integer("prompts", prompts, minimum=100, maximum=10**8),
-        integer("seed", seed, minimum=0, maximum=2**63),
+        integer("prompts", prompts, minimum=100, maximum=10**5),
+        integer("seed", seed, minimum=0, maximum=2**62),
     )
 
     def found() -> Iterator[list[Check]]:
@@ -71,6 +73,8 @@ def check(
                 yield [one for place in claim.places for one in _checks(claim, place, evidence)]
             elif claim.anywhere:
                 yield list(_checks(claim, problem, evidence))
+            elif claims is not None:
+                yield [_unmeasured(claim, "it is about families of problems, at places of its own")]
 
     return found()
 
@@ -97,13 +101,19 @@ def _checks(claim: Claim, problem: SparseProblem, evidence: Evidence) -> Iterato
             rows = list(claim.test(evidence, problem))
         yield from (_check(claim, row) for row in rows)
     except UnmeasurableError as error:
-        nothing = (None, None, None, None)
-        verdict, reason = Verdict.NOT_APPLICABLE, f"not measured: {error}"
-        yield Check(claim.name, claim.statement, claim.reference, verdict, reason, *nothing, ())
+        yield _unmeasured(claim, str(error))
+
+
+def _unmeasured(claim: Claim, why: str) -> Check:
+    nothing = (None, None, None, None)
+    reason = f"not measured: {why}"
+    return Check(claim.name, claim.statement, claim.reference, Verdict.NOT_APPLICABLE, reason, *nothing, ())
 
 
 def _check(claim: Claim, row: Row) -> Check:
     unmet = row.unmet
+    if not np.isfinite(row.measured):
+        return _unmeasured(claim, f"{row.place}: {row.what} is no number")
     holds = row.least < row.measured < row.most
     reason = f"{row.place}: {row.what}"
     if unmet:
