@@ -55,12 +55,30 @@ def test_no_claim_fails_where_its_hypotheses_are_met(found: dict[str, list[Check
 def test_failures_without_a_hypothesis_are_shown(
     found: dict[str, list[Check]], claim: str, place: str
 ) -> None:
-    (one,) = [one for one in found[claim] if place in one.reason]
-    assert one.verdict is Verdict.NOT_APPLICABLE
+    there = [one for one in found[claim] if place in one.reason]
+    (one,) = [one for one in there if one.verdict is Verdict.NOT_APPLICABLE]
     assert "FAILS without: " in one.reason
     assert one.margin is not None
     assert one.margin < 0.0
     assert any(not met for _, met in one.hypotheses)
+
+
+@pytest.mark.parametrize(
+    ("claim", "place", "least"),
+    [
+        ("sparsity", "s = 64, n = 256: P2O / ridge, dense weights", 1.05),
+        ("sparsity", "d = 16, s = 16, n = 80: P2O / ridge, dense", 1.03),
+        ("correlated-design", "rho = 0.9: P2O / ridge, strongly", 1.02),
+        ("correlated-design", "rho = 0.97: P2O / ridge, strongly", 1.3),
+    ],
+)
+def test_where_ridge_wins_is_claimed(
+    found: dict[str, list[Check]], claim: str, place: str, least: float
+) -> None:
+    (one,) = [one for one in found[claim] if place in one.reason]
+    assert one.verdict is Verdict.HOLDS
+    assert one.measured is not None
+    assert one.measured > least
 
 
 # Values that were found by other programs, with how far a simulation of a few hundred prompts may be off.
@@ -109,7 +127,7 @@ def test_what_cannot_be_measured_says_why() -> None:
     ((one,),) = verify.check(["upper-bound"], problem, 100)
     assert one.verdict is Verdict.NOT_APPLICABLE
     assert one.measured is None
-    assert one.reason == "not measured: without noise the bound is 0"
+    assert one.reason == "not measured: without noise, or with one pair, the bound is 0"
     assert "n/a" in verify.as_text([one])
 
 
