@@ -172,7 +172,7 @@ def compared(case: Case, draws: int, seed: int) -> dict[str, Any]:
         "oracle": (risk.oracle_risk(p.s, p.n, p.noise), 0.0, EXACT_ERRORS),
     }
     if case.isotropic:
-        flow = float(risk.gd_risk(p.d, p.n, p.v, p.noise, T=found.grid.gd).min())
+        flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, T=found.grid.gd)))
         ridge = risk.ridge_opt_risk(p.d, p.n, p.v, p.noise).risk
         theory["gd"] = (flow, SPECTRAL_TOLERANCE, ERRORS)
         theory["ridge"] = (ridge, SPECTRAL_TOLERANCE, ERRORS)

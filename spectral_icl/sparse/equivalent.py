@@ -18,7 +18,7 @@ from spectral_icl.sparse.blas import one_thread
 from spectral_icl.sparse.conditional import transformed
 from spectral_icl.sparse.contour import Complex, contours
 from spectral_icl.sparse.descent import STABLE
-from spectral_icl.sparse.filters import Filters, Flow, Steps
+from spectral_icl.sparse.filters import Filters, Flow, Steps, as_numbers
 from spectral_icl.sparse.problem import check_length
 from spectral_icl.sparse.prompts import Random, covariance, covariance_root, times
 from spectral_icl.validation import Floats, ProblemError, array, integer, number
@@ -131,7 +131,9 @@ def p2o_risk_given(
     one = np.ndim(r) == 1
     read = np.atleast_2d(array("r", r, (None,) if one else (None, None)))
     m, d = read.shape
-    squares = array("y2", np.atleast_1d(np.asarray(y2, dtype=np.float64)), (m,))
+    if read.size == 0:
+        raise ProblemError("r", f"shape {read.shape}", "at least one feature")
+    squares = array("y2", np.atleast_1d(as_numbers("y2", y2)), (m,))
     if not (squares > 0.0).all():
         raise ProblemError("y2", y2, "numbers > 0")
     weights = array("w", w, (d,) if np.ndim(w) == 1 else (m, d))

@@ -9,7 +9,7 @@ import numpy as np
 
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.simulation import Estimate, Grid, simulate
-from spectral_icl.validation import ProblemError, choice, integer
+from spectral_icl.validation import ProblemError, choice, integer, number, sequence
 
 AXES = ("d", "s", "n")
 PARTS = ("p2o", "p2o_support", "p2o_off")
@@ -53,7 +53,13 @@ def scaling_exponent(
     """
     choice("axis", axis, AXES)
     choice("part", part, PARTS)
-    sizes = [integer(f"values[{k}]", x, minimum=1, maximum=10**7) for k, x in enumerate(values)]
+    number("time", time, minimum=0.0, above=True)
+    integer("prompts", prompts, minimum=2, maximum=10**6)
+    integer("seed", seed, minimum=0, maximum=2**62)
+    sizes = [
+        integer(f"values[{k}]", x, minimum=1, maximum=10**7)
+        for k, x in enumerate(sequence("values", values, "sizes"))
+    ]
     if len(set(sizes)) < 2:
         raise ProblemError("values", values, "at least two different values")
     if axis == "d" and part == "p2o_off" and min(sizes) <= problem.s:
