@@ -479,7 +479,7 @@ def thinned(path: Path) -> Plan:
     """An example with the first, the middle and the last value of every axis, few tasks, two replicates."""
     table = Plan.read(path).to_dict()
     if "study" in table:
-        table["study"] |= {"prompts": 10, "draws": 16}
+        table["study"] |= {"prompts": 20, "draws": 16}
     for axis in table["axis"]:
         if "replicates" in axis:
             axis["replicates"] = 2

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.sparse.simulation import Estimate, Grid, simulate
+from spectral_icl.sparse.simulation import Estimate, Grid, Simulation, simulate
 from spectral_icl.validation import ProblemError, choice, integer, number, sequence
 
 AXES = ("d", "s", "n")
@@ -70,10 +71,16 @@ def scaling_exponent(
     for k, size in enumerate(sizes):
         at = replace(problem, **{axis: size})  # type: ignore[arg-type]
         count = prompts if axis == "s" else prompts * max(sizes) // size
-        found = simulate(at, [part], count, seed + k, Grid.of(at, time * at.s / at.v))
+        found = _simulated(at, time * at.s / at.v, count, seed + k)
         points.append((size - at.s if axis == "d" and part == "p2o_off" else size, *found.at_best(part)))
     x, mean, error = np.array(points).T
     weight = mean / error
     design = np.column_stack([np.ones_like(x), np.log(x)]) * weight[:, None]
     solution, *_ = np.linalg.lstsq(design, np.log(mean) * weight)
     return Estimate(float(solution[1]), float(np.sqrt(np.linalg.inv(design.T @ design)[1, 1])))
+
+
+@lru_cache(maxsize=16)
+def _simulated(problem: SparseProblem, time: float, prompts: int, seed: int) -> Simulation:
+    """All parts on the same prompts: whoever asks for one often asks for another."""
+    return simulate(problem, PARTS, prompts, seed, Grid.of(problem, time))
