@@ -18,6 +18,7 @@ from spectral_icl.provenance import environment, package_version
 from spectral_icl.validation import ProblemError, choice
 
 if TYPE_CHECKING:
+    from spectral_icl.sparse.problem import SparseProblem
     from spectral_icl.verify import Case
 
 
@@ -136,25 +137,32 @@ def verify(
     Exit status: 0 no check failed, 1 one did, 2 bad input.
     """
     from spectral_icl import files, theorems, verify
-    from spectral_icl.experiment import Experiment, parsed
-    from spectral_icl.sparse.study import is_sparse
+    from spectral_icl.experiment import BUILT_IN, Experiment, tables
+    from spectral_icl.sparse.study import Study, is_sparse
 
     if page is not None:
         files.check_target("--report", page, files.PAGES)
-    if second or (file is not None and is_sparse(parsed(file))):
-        _verify_sparse(file, second, as_json, page, claims, prompts, seed, overrides)
-        return
-    if file is None and not overrides:
-        cases = verify.suite()
-    else:
+    named = file is not None or bool(overrides)
+    if second:
+        if named:
+            given = overrides[0] if file is None else str(file)
+            raise ProblemError("--sparse", given, "neither FILE nor --set beside it: it has its own places")
+        return _verify_sparse(None, as_json, page, claims, prompts, seed)
+    table = tables(file, overrides, BUILT_IN)
+    if is_sparse(table):
+        return _verify_sparse(Study.from_dict(table).problem, as_json, page, claims, prompts, seed)
+    if named:
         title = "built-in two-task example" if file is None else str(file)
-        cases = [verify.Case(title, "claims on this problem and start", Experiment.read(file, overrides))]
+        cases = [verify.Case(title, "claims on this problem and start", Experiment.from_dict(table))]
+    else:
+        cases = verify.suite()
     for name in claims:
         choice("--claim", name, theorems.names())
     results = []
     with _log_on_stderr(), _progress(cases, as_json or not sys.stdout.isatty()) as bar:
         for case in bar:
-            results.append(verify.verify(case, claims or None, 4000 if prompts is None else prompts, seed))
+            count = verify.PROMPTS if prompts is None else prompts
+            results.append(verify.verify(case, claims or None, count, seed))
             if not as_json:  # as they come, so that an interrupt loses none
                 click.echo(verify.as_text(results[-1]) + "\n")
     if page is not None:
@@ -172,28 +180,22 @@ def verify(
 
 
 def _verify_sparse(
-    file: Path | None,
-    suite: bool,
+    problem: SparseProblem | None,
     as_json: bool,
     page: Path | None,
     claims: tuple[str, ...],
     prompts: int | None,
     seed: int,
-    overrides: tuple[str, ...],
 ) -> None:
-    """`verify` for the claims about sparse regression: at their documented places, or on a file's problem."""
+    """`verify` for the claims about sparse regression: on a problem, or at their documented places."""
     from spectral_icl.sparse import verify
-    from spectral_icl.sparse.study import Study
 
-    if suite and (file is not None or overrides):
-        given = str(file) if file is not None else overrides[0]
-        raise ProblemError("--sparse", given, "neither FILE nor --set beside it: it has its own places")
     for name in claims:
         choice("--claim", name, verify.names())
-    problem = None if suite else Study.read(file, overrides).problem
     count = verify.PROMPTS if prompts is None else prompts
     found = []
-    with _counter("claims", len(claims or verify.names()), as_json or not sys.stdout.isatty()) as advance:
+    wanted = as_json or not sys.stdout.isatty()  # where no lines come between
+    with _counter("claims", len(claims or verify.names()), wanted) as advance:
         for checks in verify.check(claims or None, problem, count, seed):
             found.append(checks)
             if not as_json:  # as they come, so that an interrupt loses none
@@ -269,14 +271,13 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
     study = Study.read(file, overrides)
-    quiet = as_json or not sys.stdout.isatty()
-    with _log_on_stderr(), _counter("prompts", study.prompts, quiet) as advance:
+    with _log_on_stderr(), _counter("prompts", study.prompts) as advance:
         found = comparison.compare(study, advance)
     if plot is not None:
         from spectral_icl import plots
         from spectral_icl.sparse import plots as sparse_plots
 
-        with _counter("theory", sparse_plots.PANELS, quiet) as advance:
+        with _counter("theory", sparse_plots.PANELS) as advance:
             figure = sparse_plots.comparison_figure(found, advance)
         plots.save(figure, plot)
     if as_json:
@@ -422,9 +423,9 @@ def _progress(cases: list[Case], wanted: bool) -> AbstractContextManager[Iterabl
 
 
 @contextmanager
-def _counter(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], object] | None]:
-    """A bar that is told what is done, on a terminal; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
+def _counter(label: str, total: int, wanted: bool = True) -> Iterator[Callable[[int], object] | None]:
+    """A bar that is told what is done, on a terminal, if it is wanted there; nothing elsewhere."""
+    if not (wanted and sys.stderr.isatty()):
         yield None
         return
     with click.progressbar(length=total, label=label, file=sys.stderr) as bar:

@@ -225,10 +225,7 @@ class Experiment:
     @classmethod
     def read(cls, path: Path | None, overrides: tuple[str, ...] = ()) -> Experiment:
         """The experiment of a TOML file, or the built-in one, with ``section.key=value`` overrides."""
-        table = BUILT_IN if path is None else parsed(path)
-        for override in overrides:
-            table = overridden(table, override)
-        return cls.from_dict(table)
+        return cls.from_dict(tables(path, overrides, BUILT_IN))
 
     def solve(self) -> Solution:
         """Solve the flow.
@@ -255,6 +252,14 @@ def _heads(file: _File, problem: Problem) -> int:
     if isinstance(file.initial, ExplicitStart):
         return max(1, len(file.initial.omega))
     return problem.tasks
+
+
+def tables(path: Path | None, overrides: tuple[str, ...], built_in: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tables of a TOML file, or the built-in ones, with ``section.key=value`` overrides."""
+    table = built_in if path is None else parsed(path)
+    for override in overrides:
+        table = overridden(table, override)
+    return table
 
 
 def parsed(path: Path) -> dict[str, Any]:

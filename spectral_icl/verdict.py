@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -93,6 +93,12 @@ class Trial:
     needs: Hypotheses
     supposes: Hypotheses
     measure: Callable[[], Measured]
+
+
+def tally(checks: Iterable[Check]) -> dict[str, int]:
+    """How many checks ended with each verdict."""
+    verdicts = [check.verdict for check in checks]
+    return {verdict.value: verdicts.count(verdict) for verdict in Verdict}
 
 
 def agreement(measured: float, predicted: float, tolerance: float) -> float:

@@ -13,7 +13,9 @@ from spectral_icl.experiment import Experiment
 from spectral_icl.report import plain, table
 from spectral_icl.solution import Solution
 from spectral_icl.theorems import Check, Verdict
+from spectral_icl.verdict import tally
 
+PROMPTS = 4000  # to sample, unless a claim is not decided by them
 _MARKS = {Verdict.HOLDS: "holds", Verdict.FAILS: "FAILS", Verdict.NOT_APPLICABLE: "n/a"}
 
 
@@ -50,7 +52,9 @@ def suite() -> list[Case]:
     return cases
 
 
-def verify(case: Case, claims: Sequence[str] | None = None, prompts: int = 4000, seed: int = 0) -> Verified:
+def verify(
+    case: Case, claims: Sequence[str] | None = None, prompts: int = PROMPTS, seed: int = 0
+) -> Verified:
     """Check the claims on one case, its flow solved to rest whatever its ``[flow]`` says of the end."""
     experiment = case.experiment
     checks, flow = theorems.examine(
@@ -69,8 +73,7 @@ def verify(case: Case, claims: Sequence[str] | None = None, prompts: int = 4000,
 
 def count(results: Sequence[Verified]) -> dict[str, int]:
     """How many checks ended with each verdict."""
-    verdicts = [check.verdict for result in results for check in result.checks]
-    return {verdict.value: verdicts.count(verdict) for verdict in Verdict}
+    return tally(check for result in results for check in result.checks)
 
 
 def as_text(result: Verified) -> str:

@@ -118,7 +118,6 @@ def test_shapes() -> None:
     penalties = filters.ridge([0.5, 2.0], z + np.arange(5))
     assert penalties.shape == (3, 2, 2, 5)
     np.testing.assert_allclose(penalties[0, 0], 1 / (1 + np.arange(5) + np.array([[0.5], [2.0]])))
-    assert Flow([1.0, 4.0]).slowest == 0.5
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,17 @@ from scipy.linalg import expm
 
 import spectral_icl as si
 from spectral_icl.sparse import kernels, predictors
-from spectral_icl.sparse.predictors import gd, group_p2o, lasso, ols, oracle, p2o, partial_p2o, ridge
+from spectral_icl.sparse.predictors import (
+    gd,
+    group_p2o,
+    lasso,
+    lasso_cd,
+    ols,
+    oracle,
+    p2o,
+    partial_p2o,
+    ridge,
+)
 
 Array = NDArray[np.float64]
 
@@ -193,6 +203,17 @@ def test_lasso_is_optimal(n: int, d: int) -> None:
     assert 6 < kept < 6 * d  # neither all nor nothing
     np.testing.assert_allclose(lasso(X, y, 0.4), found[:, 1], atol=2e-3)
     assert not lasso(X, y, 1e3).any()
+
+
+def test_the_lasso_of_moments_is_that_of_prompts() -> None:
+    """Also of fewer pairs than features, where Shat is singular."""
+    pytest.importorskip("sklearn")
+    for n in (40, 5):
+        X, y = prompt(n, 8)
+        lam = np.array([0.3, 0.1, 0.03])
+        found = lasso_cd(X.T @ X / n, X.T @ y / n, lam)
+        np.testing.assert_allclose(found, lasso(X, y, lam), atol=2e-3)
+        assert (found != 0.0).any()
 
 
 def test_lasso_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:

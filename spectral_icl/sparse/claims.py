@@ -126,7 +126,7 @@ def _at(d: int = 64, s: int = 4, n: int = 128, noise: float = 0.25, **more: obje
 
 def _named(problem: SparseProblem, *names: str) -> str:
     """The parameters that a row is about."""
-    short = {"noise": "noise", "correlation": "rho", "support_variance": "variance"}
+    short = {"correlation": "rho", "support_variance": "variance"}
     return ", ".join(f"{short.get(name, name)} = {getattr(problem, name):g}" for name in names)
 
 
@@ -157,7 +157,8 @@ def _domination(e: Evidence, p: SparseProblem) -> Rows:
     flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, T=np.geomspace(1e-3, 1e4, 200))))
     ratio = Estimate(min(steps, flow) / best, 0.0)
     yield _above(place, ratio, 1.0, isotropic, "best GD / ridge by theory, 20 steps, 25 lengths, 200 times")
-    sampled = e.usual(p).ratio("gd", "ridge", below=e.middle)
+    found = e.usual(p)
+    sampled = found.ratio("gd", "ridge", below=found.grid.known)
     noisy = Estimate(sampled.mean + SIGMAS * sampled.se, sampled.se)
     yield _above(place, noisy, 1.0, isotropic, f"gradient flow / ridge, simulated, plus {SIGMAS:g} errors")
     bound = best / risk.spectral_lower_bound(p.d, p.n, p.v, p.noise)
@@ -386,9 +387,9 @@ def _depth(e: Evidence, p: SparseProblem) -> Rows:
         ("at most four nonzero weights", p.s <= 4),
         ("noise <= signal", p.noise <= p.signal),
     ]
-    deep = found.ratio("p2o_steps", "ridge", eight, e.middle)
+    deep = found.ratio("p2o_steps", "ridge", eight, found.grid.known)
     yield _below(place, deep, 1.0, supposes, "P2O after 8 steps / ridge")
-    shallow = found.ratio("p2o_steps", "ridge", two, e.middle)
+    shallow = found.ratio("p2o_steps", "ridge", two, found.grid.known)
     long = [*supposes, ("n >= 4 d", p.n >= 4 * p.d)]
     yield _above(place, shallow, 1.0, long, "P2O after 2 steps / ridge")
     fixed = e.fixed_steps(p)

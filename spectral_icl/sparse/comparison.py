@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,10 @@ from spectral_icl.report import NEVER, plain, table
 from spectral_icl.sparse import theory
 from spectral_icl.sparse.equivalent import Risk
 from spectral_icl.sparse.hypotheses import Hypotheses, advantage
+from spectral_icl.sparse.methods import LABELS
 from spectral_icl.sparse.simulation import USUAL, Estimate, Grid, Simulation, simulate
 from spectral_icl.sparse.study import Study
 
-LABELS = {
-    "p2o": "preprocess-then-optimize (P2O)",
-    "gd": "gradient flow",
-    "ridge": "ridge",
-    "ols": "least squares",
-    "oracle": "oracle (least squares on the support)",
-    "lasso": "Lasso",
-}
 _TUNED = {"p2o": "T", "gd": "T", "ridge": "lambda", "lasso": "lambda"}
 _NAN = float("nan")
 _ROUNDING = 1e-12  # of the signal, below which a risk is none
@@ -177,13 +170,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     made: dict[str, Any] = plain(
         {
             "methods": {
-                name: {
-                    "theory": method.theory,
-                    "theory_error": method.theory_error,
-                    "simulated": method.simulated,
-                    "se": method.se,
-                    "tuned": method.tuned,
-                }
+                name: {key: entry for key, entry in asdict(method).items() if key != "name"}
                 for name, method in found.methods.items()
             },
             "advantage": found.advantage._asdict(),

@@ -69,9 +69,10 @@ def sample_r(
 
 
 def transformed(uniform: Floats, w: Floats, Sigma: ArrayLike | None, s2: float, n: int) -> Read:
-    """R and |y|^2 from points (N, d + 2) of the unit cube, however these are made.
+    """The r and |y|^2 of points (N, 2 + d) of the unit cube, however these are made.
 
-    ``w`` is (d,) or (N, d).
+    The first two coordinates are for the noise and for |y|^2, the others for a feature each. ``w`` is (d,) or
+    (N, d).
     """
     from scipy.special import gammaincinv, ndtri  # slow to import
 

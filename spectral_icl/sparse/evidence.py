@@ -37,11 +37,6 @@ class Evidence:
         """The same with more prompts."""
         return Evidence(self.prompts * factor, self.seed)
 
-    @property
-    def middle(self) -> int:
-        """Where the best ridge penalty of isotropic features is on a grid."""
-        return len(Grid.of(SparseProblem(2, 1, 2, 1.0)).ridge) // 2
-
     def usual(self, problem: SparseProblem) -> Simulation:
         """The usual methods on a problem."""
         return self._simulated(problem, USUAL, self.prompts)
@@ -65,7 +60,8 @@ class Evidence:
 
     def over_ridge(self, problem: SparseProblem) -> Estimate:
         """P2O over ridge, at the best penalty: the known one for isotropic features, else the tuned one."""
-        return self.usual(problem).ratio("p2o", "ridge", below=self.middle if problem.isotropic else None)
+        found = self.usual(problem)
+        return found.ratio("p2o", "ridge", below=found.grid.known if problem.isotropic else None)
 
     def fixed_steps(self, problem: SparseProblem) -> Estimate:
         """P2O over gradient descent after three steps, each of the best size, one for all prompts.

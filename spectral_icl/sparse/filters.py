@@ -17,6 +17,7 @@ from spectral_icl.validation import LARGEST, Floats, ProblemError, integer, numb
 
 Spectrum = NDArray[Any]  # eigenvalues, or points of the complex plane
 
+RANK = 1e-12  # of the largest eigenvalue, below which one counts as 0
 _SMALL = 1e-6  # |a z| below which (1 - e^{-az})/z is its series
 
 
@@ -40,11 +41,6 @@ class Flow:
     def __call__(self, z: Spectrum) -> Spectrum:
         """The filters at ``z`` (..., K) as (..., J, K)."""
         return _exponential(self.T[:, None], np.asarray(z)[..., None, :])
-
-    @property
-    def slowest(self) -> float:
-        """2 over the longest time: how far left of 0 the filters stay bounded (by e^2 times that time)."""
-        return 2.0 / max(float(self.T.max()), 1e-300)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +93,12 @@ def as_numbers(argument: str, value: ArrayLike) -> Floats:
 def ridge(penalty: ArrayLike, z: Spectrum) -> Spectrum:
     """1/(z + penalty) for the penalties (J,) at ``z`` (..., K) as (..., J, K)."""
     return 1.0 / (np.asarray(z)[..., None, :] + np.asarray(penalty, dtype=np.float64)[:, None])
+
+
+def least_squares(z: Floats) -> Floats:
+    """1/z at the eigenvalues ``z`` (..., K), 0 where one counts as 0."""
+    kept = z > RANK * z.max(axis=-1, keepdims=True)
+    return np.where(kept, 1.0 / np.where(kept, z, 1.0), 0.0)
 
 
 def _exponential(time: NDArray[Any], z: Spectrum) -> Spectrum:

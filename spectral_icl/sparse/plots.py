@@ -12,24 +12,17 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from spectral_icl.labels import label
 from spectral_icl.plots import STYLE
 from spectral_icl.sparse import risk
 from spectral_icl.sparse.comparison import Comparison
 from spectral_icl.sparse.landscape import AXES, Family, Phase, family, phase
+from spectral_icl.sparse.methods import COLORS, SHORT
 
 _WIDTH = 6.75  # inches: a page's text width
+_LINES: dict[str, Any] = {"p2o": "-", "gd": (0, (4, 1.5)), "ridge": "-.", "ols": (0, (1, 1)), "oracle": "--"}
 LOOK: dict[str, dict[str, Any]] = {
-    "p2o": {"color": "C0", "ls": "-", "label": "P2O"},
-    "gd": {"color": "C1", "ls": (0, (4, 1.5)), "label": "gradient flow"},
-    "ridge": {"color": "C2", "ls": "-.", "label": "ridge"},
-    "ols": {"color": "0.6", "ls": (0, (1, 1)), "label": "least squares"},
-    "oracle": {"color": "black", "ls": "--", "label": "oracle"},
-}
-_LABELS = {
-    "n": "context pairs $n$",
-    "d": "features $d$",
-    "s": "nonzero weights $s$",
-    "noise": r"noise $\sigma^2$",
+    name: {"color": COLORS[name], "ls": line, "label": SHORT[name]} for name, line in _LINES.items()
 }
 PANELS = len(AXES) + 1  # that need theory of their own
 _AROUND = 20.0  # of the times, either side of the best, that are shown
@@ -107,7 +100,7 @@ def along(found: Family, axes: Axes) -> None:
     shown = np.concatenate([found.risks["p2o"], found.risks["ridge"]])
     top = float(shown[np.isfinite(shown)].max())
     low = min(float(found.risks["p2o"].min()), float(found.risks["oracle"].min()))
-    axes.set(xscale="log", yscale="log", xlabel=_LABELS[found.axis], ylabel="best excess risk")
+    axes.set(xscale="log", yscale="log", xlabel=label(f"sparse.{found.axis}"), ylabel="best excess risk")
     axes.set_ylim(max(0.6 * low, top * 10.0**-_DECADES), 2.0 * top)
 
 
@@ -121,7 +114,7 @@ def plane(found: Phase, axes: Axes) -> None:
         axes.contour(found.n, found.s, found.ratio, levels=[1.0], colors="black", linewidths=0.8)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, ticks=[0.0, 0.25, 0.5, 0.75, 1.0, round(largest, 1)])
     bar.set_label("P2O / ridge")
-    axes.set(xscale="log", yscale="log", xlabel=_LABELS["n"], ylabel=_LABELS["s"])
+    axes.set(xscale="log", yscale="log", xlabel=label("sparse.n"), ylabel=label("sparse.s"))
     axes.yaxis.set_major_locator(LogLocator(2.0, numticks=12))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(ticks := 2.0 ** np.arange(0, np.log2(found.s[-1]) + 1e-9, 2), [f"{x:g}" for x in ticks])

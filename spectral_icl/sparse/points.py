@@ -12,7 +12,8 @@ import numpy as np
 from spectral_icl.ensemble import available_cores
 from spectral_icl.kind import Kind, Record, Results, Variable
 from spectral_icl.sparse.blas import one_thread
-from spectral_icl.sparse.comparison import LABELS, Comparison, compare
+from spectral_icl.sparse.comparison import Comparison, compare
+from spectral_icl.sparse.methods import LABELS
 from spectral_icl.sparse.study import NUMBERS, SECTIONS, Study
 from spectral_icl.validation import ProblemError
 

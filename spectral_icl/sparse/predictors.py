@@ -16,8 +16,6 @@ from spectral_icl.sparse.descent import descended
 from spectral_icl.sparse.filters import Filters, Flow, Spectrum
 from spectral_icl.validation import LARGEST, Floats, ProblemError, array, integer, number, sequence
 
-_RANK = 1e-12  # of the largest eigenvalue, below which one counts as zero
-
 
 class Spectral(NamedTuple):
     """The linear filters of a batch of prompts: beta = basis @ (f(eigenvalues) * coefficients).
@@ -268,7 +266,7 @@ def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
     size = np.shape(Shat)[:1]
     gram = array("Shat", Shat, (*size, *size))
     values, vectors = np.linalg.eigh(gram)
-    kept = values > _RANK * values[-1]
+    kept = values > filters.RANK * values[-1]
     root = np.sqrt(values[kept])[:, None] * vectors[:, kept].T  # root' root = Shat
     labels = (vectors[:, kept].T @ array("r", r, size)) / np.sqrt(values[kept])
     pairs = np.sqrt(len(root))

@@ -8,6 +8,7 @@ import numpy as np
 
 from spectral_icl.plan import Plan
 from spectral_icl.quantities import Border, Quantity, Sweep
+from spectral_icl.sparse.methods import COLORS, SHORT
 from spectral_icl.sparse.points import METHODS, names
 from spectral_icl.validation import ProblemError, choice
 
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
 
 METHOD = "method"  # dimension of the quantity "risk"
 
-_SHORT = {
-    "p2o": "P2O",
-    "gd": "gradient flow",
-    "ridge": "ridge",
-    "ols": "least squares",
-    "oracle": "oracle",
-    "lasso": "Lasso",
-}
-_COLORS = {"p2o": "C0", "gd": "C1", "ridge": "C2", "ols": "0.6", "oracle": "black", "lasso": "C3"}
 _LABELS = {
     "risk": "excess risk",
     "advantage": "risk of P2O / risk of ridge",
@@ -43,7 +35,7 @@ class SparseSweep(Sweep):
             for k, risk in enumerate(names("risk"))
         }
         super().__init__(data.assign(stacked), plan)
-        self.entries = {METHOD: {_SHORT[method]: _COLORS[method] for method in methods}}
+        self.entries = {METHOD: {SHORT[method]: COLORS[method] for method in methods}}
         self._risks = ("risk", *methods)
 
     @property
@@ -66,7 +58,7 @@ class SparseSweep(Sweep):
         choice("quantity", name, self.names)
         if task is not None:
             raise ProblemError("task", task, "nothing for sparse problems, which have no tasks")
-        text = _LABELS.get(name) or (f"excess risk of {_SHORT[name]}" if name in _SHORT else name)
+        text = _LABELS.get(name) or (f"excess risk of {SHORT[name]}" if name in SHORT else name)
         if name != "advantage" and name not in self._risks:
             return Quantity(name, text, _finite(self.data[name]), self.trouble())
         border = _EQUAL if name == "advantage" else None

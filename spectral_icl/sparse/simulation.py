@@ -25,7 +25,7 @@ USUAL = ("p2o", "gd", "ridge", "ols", "oracle")
 
 _BATCH = 2**22  # features drawn at a time
 _STEP = 1.2  # from one time of a grid to the next
-_RANK = 1e-12  # of the largest eigenvalue, below which one counts as zero
+_PARTS = ("p2o_support", "p2o_off")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,11 @@ class Grid:
             lasso=level * np.geomspace(0.15, 4.0, 24),
             steps=np.array([1, 2, 4, 8, 16, 32], dtype=np.int64),
         )
+
+    @property
+    def known(self) -> int:
+        """Where the best ridge penalty of isotropic features is: in the middle."""
+        return len(self.ridge) // 2
 
     def axis(self, method: str) -> Floats | None:
         """What a method is tuned over; None if there is nothing to tune."""
@@ -207,14 +212,14 @@ def risks_on(
         r = predictors.correlations(X, y)
         spectral = predictors.spectral(X, y, r)
         flow = Flow(grid.p2o)
-        if wanted & {"p2o", "p2o_support", "p2o_off"}:
+        if wanted & {"p2o", *_PARTS}:
             beta = spectral.apply(flow(spectral.eigenvalues))
             found["p2o"] = excess_risk(beta, w, Sigma)
-            square = (beta - w) ** 2
-            weighted = square if Sigma is None else square * (Sigma if Sigma.ndim == 1 else np.diag(Sigma))
-            on = w != 0.0
-            found["p2o_support"] = (weighted * on).sum(axis=-1)
-            found["p2o_off"] = (weighted * ~on).sum(axis=-1)
+        if wanted & {*_PARTS}:
+            variance = 1.0 if Sigma is None else Sigma if Sigma.ndim == 1 else np.diag(Sigma)
+            weighted, on = (beta - w) ** 2 * variance, w != 0.0
+            for name, part in zip(_PARTS, (on, ~on), strict=True):
+                found[name] = (weighted * part).sum(axis=-1)
         if "p2o_steps" in wanted:
             found["p2o_steps"] = excess_risk(_steps(spectral, grid), w, Sigma)
         if "p2o_equivalent" in wanted:
@@ -238,8 +243,7 @@ def _spectral(spectral: predictors.Spectral, grid: Grid, wanted: set[str]) -> It
     if "ridge" in wanted:
         yield "ridge", spectral.apply(filters.ridge(grid.ridge, z))
     if "ols" in wanted:
-        kept = z > _RANK * z.max(axis=-1, keepdims=True)
-        yield "ols", spectral.apply(np.where(kept, 1.0 / np.where(kept, z, 1.0), 0.0)[:, None])
+        yield "ols", spectral.apply(filters.least_squares(z)[:, None])
 
 
 def _steps(spectral: predictors.Spectral, grid: Grid) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spectral_icl.experiment import SWEEP_KEYS, overridden, parsed
+from spectral_icl.experiment import SWEEP_KEYS, tables
 from spectral_icl.sparse.equivalent import GROUPS
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.validation import ProblemError, integer
@@ -98,10 +98,7 @@ class Study:
     @classmethod
     def read(cls, path: Path | None, overrides: tuple[str, ...] = ()) -> Study:
         """The study of a TOML file, or the built-in one, with ``section.key=value`` overrides."""
-        table = BUILT_IN if path is None else parsed(path)
-        for override in overrides:
-            table = overridden(table, override)
-        return cls.from_dict(table)
+        return cls.from_dict(tables(path, overrides, BUILT_IN))
 
     def to_dict(self) -> dict[str, Any]:
         """The tables, with defaults filled in; `from_dict` is its inverse."""

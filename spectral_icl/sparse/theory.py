@@ -11,12 +11,12 @@ from spectral_icl.sparse import risk
 from spectral_icl.sparse.equivalent import Risk, p2o_risk
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import Random, sample_weights
-from spectral_icl.sparse.simulation import Grid
+from spectral_icl.sparse.simulation import USUAL, Grid
 from spectral_icl.validation import Floats
 
 _NAN = float("nan")
 
-METHODS = ("p2o", "gd", "ridge", "ols", "oracle")
+METHODS = USUAL
 
 
 class Best(NamedTuple):

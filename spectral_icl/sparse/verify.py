@@ -13,7 +13,7 @@ from spectral_icl.sparse.claims import CLAIMS, Claim, Row
 from spectral_icl.sparse.evidence import Evidence
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.validation import choice, integer, sequence
-from spectral_icl.verdict import Check, UnmeasurableError, Verdict
+from spectral_icl.verdict import Check, UnmeasurableError, Verdict, tally
 from spectral_icl.verify import formatted
 
 PROMPTS = 400
@@ -145,8 +145,7 @@ def as_text(checks: Sequence[Check]) -> str:
 
 def count(found: Sequence[Sequence[Check]]) -> dict[str, int]:
     """How many checks ended with each verdict."""
-    verdicts = [one.verdict for checks in found for one in checks]
-    return {verdict.value: verdicts.count(verdict) for verdict in Verdict}
+    return tally(one for checks in found for one in checks)
 
 
 def as_json(found: Sequence[Sequence[Check]]) -> dict[str, Any]:
