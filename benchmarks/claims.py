@@ -15,7 +15,7 @@ import numpy as np
 
 import spectral_icl as si
 from benchmarks.record import RESULTS, machine_line, write
-from spectral_icl.theorems import Verdict, check
+from spectral_icl.theorems.examine import Verdict, check
 
 CLAIMS = ["convergence-to-limit", "task-allocation", "optimality"]
 

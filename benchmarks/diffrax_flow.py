@@ -19,7 +19,7 @@ import numpy as np
 import optimistix
 
 from benchmarks.rivals import Floats, Shape
-from spectral_icl.kernels import Chart, Model
+from spectral_icl.kernels.integrator import Chart, Model
 
 jax.config.update("jax_enable_x64", True)
 

@@ -1,8 +1,8 @@
-"""Floating-point operations of one Rodas5P step, counted from the algorithm in `spectral_icl.kernels`.
+"""Floating-point operations of one Rodas5P step, counted from the algorithm in `kernels.integrator`.
 
 An addition, a multiplication, a division and a square root are one operation each, a fused multiply-add two.
 Comparisons, selections, sign changes, loads and stores are none. Exponentials are counted apart; one is worth
-`EXP` operations, those of the polynomial and its argument reduction in `spectral_icl.lanes`. Counted is the
+`EXP` operations, those of the polynomial and its argument reduction in `kernels.lanes`. Counted is the
 scalar algorithm of one flow, whatever the compiled code does with blocks and lanes.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.tableau import RODAS5P
+from spectral_icl.kernels.tableaus import RODAS5P
 
 EXP = 31  # eleven fused multiply-adds of the polynomial, two of the reduction, five single operations
 

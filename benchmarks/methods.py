@@ -25,10 +25,10 @@ import numpy as np
 import spectral_icl as si
 from benchmarks import record
 from benchmarks.rivals import Floats, Shape
-from spectral_icl import kernels
-from spectral_icl.kernels import Chart, Model, Progress, Record, Tableau
-from spectral_icl.parametrization import Parametrization, to_dual
-from spectral_icl.tableau import DORMAND_PRINCE, RODAS5P
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Chart, Model, Progress, Record, Tableau
+from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
+from spectral_icl.multitask.parametrization import Parametrization, to_dual
 
 CASES = Path(__file__).parents[1] / "tests" / "data" / "flow_reference.json"
 TARGETS = (1e-6, 1e-8, 1e-10)

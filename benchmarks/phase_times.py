@@ -6,11 +6,11 @@ Emergence: random disjoint problems from `initial.dominant`, and from independen
 The steepest fall of every task's loss is compared with two predictions:
 
 - lone head: `predicted_emergence`, the divergence of the warm-up of the winning head alone, in closed form;
-- race: `spectral_icl.emergence.race`, with all heads and tasks, to the steepest fall.
+- race: `spectral_icl.multitask.flow.emergence.race`, with all heads and tasks, to the steepest fall.
 
 Where the winner leads in omega and in mu, the divergence is between T(n) and T(n S), with T the closed form
 and S = sum_k mu_k / mu_h at the start. "Slack" is T(n S) / T(n) - 1. "Size" says how far the start is from
-zero on the scale of the fall, see `spectral_icl.emergence.size_of_start`.
+zero on the scale of the fall, see `spectral_icl.multitask.flow.emergence.size_of_start`.
 
 Escape: `predicted_escape` on seven problems and ten starts over nine decades of the imbalance D, and on
 random problems, with the exit at the package's share of the winner's mu and at others. Rivals "wait" if none
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 import spectral_icl as si
 from benchmarks import record
-from spectral_icl import emergence, phases
+from spectral_icl.multitask.flow import emergence, phases
 
 Floats = NDArray[np.float64]
 

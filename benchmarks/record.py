@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spectral_icl.provenance import cpu
+from spectral_icl.io.provenance import cpu
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("spectral-icl", "numpy", "scipy", "numba")

@@ -10,8 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.integrate import odeint, solve_ivp
 
-from spectral_icl import kernels
-from spectral_icl.kernels import Chart, Model
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Chart, Model
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, int, int]  # heads, blocks, tasks

@@ -41,14 +41,16 @@ import numpy as np
 
 from benchmarks import record
 from benchmarks.throughput import pin
-from spectral_icl.sparse import kernels, predictors, risk
-from spectral_icl.sparse.conditional import sample_r, sample_shat
-from spectral_icl.sparse.equivalent import p2o_risk, p2o_risk_given
+from spectral_icl.io.checks import Floats
+from spectral_icl.kernels import sparse as kernels
+from spectral_icl.sparse import predictors
 from spectral_icl.sparse.filters import Flow
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import draw, excess_risk
+from spectral_icl.sparse.risk import isotropic as risk
+from spectral_icl.sparse.risk.equivalent import p2o_risk, p2o_risk_given
+from spectral_icl.sparse.risk.given_labels import sample_r, sample_shat
 from spectral_icl.sparse.simulation import Grid, simulate
-from spectral_icl.validation import Floats
 
 PROBLEMS = (SparseProblem(64, 4, 128, 0.25), SparseProblem(256, 4, 512, 0.25))
 POINTS = 41

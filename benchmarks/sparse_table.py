@@ -28,13 +28,13 @@ import numpy as np
 
 from benchmarks import record
 from benchmarks.tables import bracketed
-from spectral_icl.sparse import risk
-from spectral_icl.sparse.equivalent import Risk, p2o_risk
+from spectral_icl.io.checks import Floats
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import sample_prompts
+from spectral_icl.sparse.risk import isotropic as risk
+from spectral_icl.sparse.risk.best import p2o_curve
+from spectral_icl.sparse.risk.equivalent import Risk, p2o_risk
 from spectral_icl.sparse.simulation import USUAL, Grid, Simulation, risks_on, simulate
-from spectral_icl.sparse.theory import p2o_curve
-from spectral_icl.validation import Floats
 
 P2O_TOLERANCE, SPECTRAL_TOLERANCE = 0.03, 0.01
 ERRORS, EXACT_ERRORS = 3.0, 4.0  # standard errors allowed beside a tolerance, and without one

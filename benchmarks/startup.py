@@ -29,7 +29,7 @@ _IMPORTS = {
 # numba says nothing about a cache hit on its own: ask every compiled function after a flow.
 _HITS = """
 import spectral_icl as si
-from spectral_icl import kernels
+from spectral_icl.kernels import integrator as kernels
 p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
 sol = si.gradient_flow(p, *si.initial.paper(p, heads=2))
 sol.loss, sol.phases, sol.allocation

@@ -39,8 +39,8 @@ import spectral_icl as si
 from benchmarks import flops, record, rivals
 from benchmarks.rivals import Floats
 from benchmarks.work_precision import deviation
-from spectral_icl.ensemble import Ensemble, gradient_flow_ensemble
-from spectral_icl.parametrization import to_dual
+from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
+from spectral_icl.multitask.parametrization import to_dual
 
 HEADS = 4
 T_END = 2e5

@@ -29,9 +29,9 @@ from matplotlib.figure import Figure
 import spectral_icl as si
 from benchmarks import record, rivals
 from benchmarks.rivals import Callbacks, Floats
-from spectral_icl import kernels
-from spectral_icl.kernels import Chart
-from spectral_icl.parametrization import to_dual
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Chart
+from spectral_icl.multitask.parametrization import to_dual
 
 T_END = 2e5
 TARGETS = (1e-4, 1e-6, 1e-8)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spectral_icl.provenance import environment, package_version
-from spectral_icl.validation import ProblemError, choice
+from spectral_icl.io.checks import ProblemError, choice
+from spectral_icl.io.provenance import environment, package_version
 
 if TYPE_CHECKING:
     from spectral_icl.sparse.problem import SparseProblem
-    from spectral_icl.verify import Case
+    from spectral_icl.theorems.suite import Case
 
 
 _overrides = click.option(
@@ -70,9 +70,10 @@ def flow(
 
     Exit status: 0 solved, 1 the end was not reached, 2 bad input.
     """
-    from spectral_icl import files, report
-    from spectral_icl.experiment import Experiment
-    from spectral_icl.solution import IntegrationError
+    from spectral_icl.io import files
+    from spectral_icl.multitask import report
+    from spectral_icl.multitask.experiment import Experiment
+    from spectral_icl.multitask.flow.solution import IntegrationError
 
     if out is not None:
         files.check_target("--out", out, files.SUFFIXES)
@@ -89,7 +90,7 @@ def flow(
     if out is not None:
         solution.save(out)
     if plot is not None:
-        from spectral_icl import plots
+        from spectral_icl.figures import flow as plots
 
         plots.save(plots.flow_figure(solution), plot)
     if as_json:
@@ -136,9 +137,12 @@ def verify(
 
     Exit status: 0 no check failed, 1 one did, 2 bad input.
     """
-    from spectral_icl import files, theorems, verify
-    from spectral_icl.experiment import BUILT_IN, Experiment, tables
-    from spectral_icl.sparse.study import Study, is_sparse
+    from spectral_icl.io import files
+    from spectral_icl.io.toml import tables
+    from spectral_icl.multitask.experiment import BUILT_IN, Experiment
+    from spectral_icl.sparse.experiment import Study, is_sparse
+    from spectral_icl.theorems import examine as theorems
+    from spectral_icl.theorems import suite as verify
 
     if page is not None:
         files.check_target("--report", page, files.PAGES)
@@ -166,7 +170,7 @@ def verify(
             if not as_json:  # as they come, so that an interrupt loses none
                 click.echo(verify.as_text(results[-1]) + "\n")
     if page is not None:
-        from spectral_icl import html_report
+        from spectral_icl.figures import page as html_report
 
         html_report.save(results, page)
     if as_json:
@@ -188,7 +192,7 @@ def _verify_sparse(
     seed: int,
 ) -> None:
     """`verify` for the claims about sparse regression: on a problem, or at their documented places."""
-    from spectral_icl.sparse import verify
+    from spectral_icl.theorems.sparse import verify
 
     for name in claims:
         choice("--claim", name, verify.names())
@@ -203,7 +207,7 @@ def _verify_sparse(
             if advance is not None:
                 advance(1)
     if page is not None:
-        from spectral_icl import html_report
+        from spectral_icl.figures import page as html_report
 
         html_report.save_sparse(found, page)
     if as_json:
@@ -231,15 +235,17 @@ def optimal(
 
     Exit status: 0 done, 2 bad input.
     """
-    from spectral_icl import files, yardsticks
-    from spectral_icl.experiment import Experiment
+    from spectral_icl.io import files
+    from spectral_icl.multitask.experiment import Experiment
+    from spectral_icl.multitask.optimal import report as yardsticks
 
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
     problem = Experiment.read(file, overrides).problem
     found = yardsticks.collect(problem, heads)
     if plot is not None:
-        from spectral_icl import optimal_plots, plots
+        from spectral_icl.figures import flow as plots
+        from spectral_icl.figures import optimal as optimal_plots
 
         plots.save(optimal_plots.optimal_figure(problem), plot)
     if as_json:
@@ -264,9 +270,9 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
 
     Exit status: 0 done, 2 bad input.
     """
-    from spectral_icl import files
+    from spectral_icl.io import files
     from spectral_icl.sparse import comparison
-    from spectral_icl.sparse.study import Study
+    from spectral_icl.sparse.experiment import Study
 
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
@@ -274,8 +280,8 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     with _log_on_stderr(), _counter("prompts", study.prompts) as advance:
         found = comparison.compare(study, advance)
     if plot is not None:
-        from spectral_icl import plots
-        from spectral_icl.sparse import plots as sparse_plots
+        from spectral_icl.figures import flow as plots
+        from spectral_icl.figures import sparse as sparse_plots
 
         with _counter("theory", sparse_plots.PANELS) as advance:
             figure = sparse_plots.comparison_figure(found, advance)
@@ -316,8 +322,8 @@ def sweep(
 
     Exit status: 0 all points solved, 1 some failed or are left, 2 bad input, 130 interrupted.
     """
-    from spectral_icl import sweep as sweeps
-    from spectral_icl.plan import Plan
+    from spectral_icl.sweeps import run as sweeps
+    from spectral_icl.sweeps.plan import Plan
 
     engine, part = sweeps.choose(out, workers, shard, scheduler)
     plan = Plan.read(file, overrides)
@@ -361,10 +367,11 @@ def plot(
 
     Exit status: 0 done, 2 bad input.
     """
-    from spectral_icl import files
+    from spectral_icl.io import files
 
     files.check_target("--out", Path("figure.pdf") if out is None else out, files.FIGURES)
-    from spectral_icl import drawing, plots
+    from spectral_icl.figures import flow as plots
+    from spectral_icl.figures import stored as drawing
 
     drawn = drawing.draw(path, quantities, x, y, task, drawing.places(places))
     out = Path(f"{path.stem}-{'-'.join(drawn.shows)}.pdf") if out is None else out

@@ -6,7 +6,7 @@ modules also export the expressions that the tests hold the compiled kernels and
 Run ``python -m theory NAME`` from the repository root to read one as text and LaTeX.
 """
 
-NAMES = (
+_MULTITASK = (
     "loss",
     "gradient",
     "mirror_flow",
@@ -22,5 +22,6 @@ NAMES = (
     "race",
     "escape",
     "length_generalisation",
-    "sparse",
 )
+MODULES = {name: f"theory.multitask.{name}" for name in _MULTITASK} | {"sparse": "theory.sparse"}
+NAMES = tuple(MODULES)

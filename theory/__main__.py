@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from theory import NAMES
+from theory import MODULES, NAMES
 
 if TYPE_CHECKING:
     from theory.derivation import Derivation
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @cache
 def derivation(name: str) -> Derivation:
     """The proved derivation of that name."""
-    made: Derivation = import_module(f"theory.{name}").derive()
+    made: Derivation = import_module(MODULES[name]).derive()
     return made
 
 

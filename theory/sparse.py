@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
-from theory import bayes, gradient_step
 from theory.derivation import Derivation
+from theory.multitask import bayes, gradient_step
 from theory.symbols import L, d
 
 Head = tuple[sp.Matrix, sp.Matrix, sp.Matrix]

@@ -4,4 +4,8 @@ Run from the root of the repository: ``python -m validation [NAME ...] [--quick 
 here and nowhere else; the shipped package imports nothing of this.
 """
 
-NAMES = ("gradient", "recorded", "gap", "escape", "random_starts", "edge", "adam", "sparse")
+_MULTITASK = ("gradient", "recorded", "gap", "escape", "random_starts", "edge", "adam")
+MODULES = {name: f"validation.multitask.{name}" for name in _MULTITASK} | {
+    "sparse": "validation.sparse.trained"
+}
+NAMES = tuple(MODULES)

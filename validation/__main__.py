@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from spectral_icl.cli import guarded
-from spectral_icl.files import replacing
-from spectral_icl.provenance import cpu, environment
-from validation import NAMES
+from spectral_icl.io.files import replacing
+from spectral_icl.io.provenance import cpu, environment
+from validation import MODULES, NAMES
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,7 +54,7 @@ def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> 
     )
     failures = 0
     for name in names or NAMES:
-        module = import_module(f"validation.{name}")
+        module = import_module(MODULES[name])
         began = time.perf_counter()
         try:
             result = module.run(context)
@@ -93,7 +93,7 @@ def _device(name: str) -> Any:
 
 
 def _draw(module: Any, result: Any, path: Path) -> None:
-    from spectral_icl.plots import save
+    from spectral_icl.figures.flow import save
 
     save(module.figure(result), path)
 

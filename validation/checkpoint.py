@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from spectral_icl.files import replacing
+from spectral_icl.io.files import replacing
 
 _DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, AttributeError, ImportError, pickle.UnpicklingError)
 _SAVE_EVERY = 10.0  # seconds

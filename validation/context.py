@@ -12,11 +12,11 @@ import click
 import torch
 
 from spectral_icl import Problem
-from spectral_icl.reduced import State
-from validation.full_model import Attention, expected_task_loss
-from validation.prompts import Law
-from validation.spectrum import decomposable
-from validation.train import Rule, Run, Schedule, train
+from spectral_icl.multitask.loss import State
+from validation.multitask.full_model import Attention, expected_task_loss
+from validation.multitask.prompts import Law
+from validation.multitask.spectrum import decomposable
+from validation.multitask.train import Rule, Run, Schedule, train
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from spectral_icl.report import NEVER, plain, table
-from spectral_icl.verdict import Verdict
+from spectral_icl.io.text import NEVER, plain, table
+from spectral_icl.theorems.claim import Verdict
 
 SIGMAS = 4.0  # standard errors within which a sampled number agrees with a prediction
 LEAST_P = 1e-3  # p-value below which a distribution is not the one supposed

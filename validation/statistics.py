@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from spectral_icl.validation import Floats
+from spectral_icl.io.checks import Floats
 
 _FLIPS = 2000
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from spectral_icl.report import NEVER, plain, table
-from spectral_icl.sparse import theory
-from spectral_icl.sparse.equivalent import Risk
+from spectral_icl.io.text import NEVER, plain, table
+from spectral_icl.sparse.experiment import Study
 from spectral_icl.sparse.hypotheses import Hypotheses, advantage
 from spectral_icl.sparse.methods import LABELS
+from spectral_icl.sparse.risk import best as theory
+from spectral_icl.sparse.risk.equivalent import Risk
 from spectral_icl.sparse.simulation import USUAL, Estimate, Grid, Simulation, simulate
-from spectral_icl.sparse.study import Study
 
 _TUNED = {"p2o": "T", "gd": "T", "ridge": "lambda", "lasso": "lambda"}
 _NAN = float("nan")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.sparse import kernels
-from spectral_icl.sparse.blas import one_thread
-from spectral_icl.validation import Floats, ProblemError
+from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.kernels import sparse as kernels
+from spectral_icl.kernels.threads import one_thread
 
 STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
 

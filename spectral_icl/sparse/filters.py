@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.validation import LARGEST, Floats, ProblemError, integer, number
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, integer, number
 
 Spectrum = NDArray[Any]  # eigenvalues, or points of the complex plane
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spectral_icl.ensemble import available_cores
-from spectral_icl.sparse import theory
-from spectral_icl.sparse.blas import one_thread
+from spectral_icl.io.checks import Floats, ProblemError, choice
+from spectral_icl.kernels.threads import available_cores, one_thread
 from spectral_icl.sparse.problem import SparseProblem
+from spectral_icl.sparse.risk import best as theory
 from spectral_icl.sparse.simulation import Grid
-from spectral_icl.validation import Floats, ProblemError, choice
 
 AXES = ("n", "d", "s", "noise")
 

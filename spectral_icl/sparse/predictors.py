@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer, number, sequence
 from spectral_icl.sparse import filters
 from spectral_icl.sparse.descent import descended
 from spectral_icl.sparse.filters import Filters, Flow, Spectrum
-from spectral_icl.validation import LARGEST, Floats, ProblemError, array, integer, number, sequence
 
 
 class Spectral(NamedTuple):

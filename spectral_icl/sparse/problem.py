@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spectral_icl.validation import Floats, ProblemError, choice, integer, number
+from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number
 
 PRIORS = ("pm", "gauss")
 MOST_FEATURES, MOST_PAIRS = 10**5, 10**7

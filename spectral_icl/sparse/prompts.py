@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from spectral_icl.io.checks import Floats, ProblemError, array, choice, integer, number, sequence
 from spectral_icl.sparse.problem import PRIORS, SparseProblem, check_sizes
-from spectral_icl.validation import Floats, ProblemError, array, choice, integer, number, sequence
 
 _ROUNDING = 1e-10
 

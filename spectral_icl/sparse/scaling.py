@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from spectral_icl.io.checks import ProblemError, choice, integer, number, sequence
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.simulation import Estimate, Grid, Simulation, simulate
-from spectral_icl.validation import ProblemError, choice, integer, number, sequence
 
 AXES = ("d", "s", "n")
 PARTS = ("p2o", "p2o_support", "p2o_off")

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spectral_icl.io.checks import LARGEST, Floats, choice, integer
+from spectral_icl.kernels.threads import one_thread
 from spectral_icl.sparse import filters, predictors
-from spectral_icl.sparse.blas import one_thread
-from spectral_icl.sparse.equivalent import p2o_risk_given
 from spectral_icl.sparse.filters import Flow, Steps
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import Prompts, draw, excess_risk
-from spectral_icl.validation import LARGEST, Floats, choice, integer
+from spectral_icl.sparse.risk.equivalent import p2o_risk_given
 
 METHODS = (
     *("p2o", "gd", "ridge", "ols", "oracle", "lasso"),

@@ -1,0 +1,1 @@
+"""Pictures: the one room that knows matplotlib."""

@@ -1,0 +1,193 @@
+"""Figures of a solved flow. Every panel is a function of a solution and an axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from spectral_icl.io.checks import Floats
+from spectral_icl.io.files import FIGURES, check_target, replacing
+from spectral_icl.multitask.flow.solution import Solution
+from spectral_icl.multitask.loss import task_loss
+from spectral_icl.multitask.report import benchmarks
+
+STYLE = Path(__file__).parents[1] / "paper.mplstyle"  # `matplotlib.style.use("spectral_icl.paper")` elsewhere
+
+_WIDTH = 6.75  # inches: a page's text width
+_MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
+_MOST_LABELLED = 8  # heads and tasks with an entry in the legend
+_MOST_NUMBERED = 4  # tasks whose entries of the heat map have room for a number
+_LOG_FROM = 5.0  # a run this many times longer than its warm-up is shown in log time
+_DASHES = ("-", (0, (4, 1.5)), (0, (2, 1.5)), (0, (4, 1, 1, 1)))  # equal tasks lie on top of each other
+# Tasks have a cycle of their own (Tol's muted colours): a task's colour is not that of a head.
+_TASKS = ("#cc6677", "#332288", "#117733", "#ddcc77", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499")
+_SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
+_BENCHMARKS: dict[str, Any] = {"single_head": (0, (1, 1)), "head_per_task": "--", "lower_bound": "-."}
+
+
+def flow_figure(solution: Solution) -> Figure:
+    """The whole story of a flow on one page.
+
+    Top: loss and task losses against time, the phases shaded, the benchmarks as lines, and the final
+    head-by-task map. Below, for every task (the first six): omega of every head on the task's blocks, and mu.
+    """
+    with style.context(STYLE):
+        columns = min(solution.problem.tasks, _MOST_TASKS)
+        figure = Figure(figsize=(_WIDTH, 5.4))
+        top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(1.05, 1.25)))
+        loss_axes, map_axes = top.subplots(1, 2, width_ratios=(3.2, 1))
+        loss(solution, loss_axes)
+        allocation_map(solution, map_axes)
+        grid = bottom.subplots(2, columns, sharex=True, sharey="row", squeeze=False)
+        for task in range(columns):
+            omega(solution, task, grid[0, task])
+            mu(solution, task, grid[1, task])
+            grid[0, task].set_title(f"task {task}")
+        grid[0, 0].set_ylabel(r"KQ value $\omega$")
+        grid[1, 0].set_ylabel(r"OV value $\mu$")
+        bottom.supxlabel("gradient-flow time $t$", size=matplotlib.rcParams["axes.labelsize"])
+        handles, labels = grid[1, 0].get_legend_handles_labels()
+        bottom.legend(handles, labels, loc="outside right upper")
+        if not solution.success:
+            figure.suptitle(f"unfinished ({solution.outcome.name.lower().replace('_', ' ')})")
+        return figure
+
+
+def loss(solution: Solution, axes: Axes) -> None:
+    """Loss and task losses against time, with the phases shaded and the benchmarks as lines."""
+    times = _times(solution)
+    dense = task_loss(solution.problem, *solution(times), solution.options.kernel)
+    (total,) = axes.plot(
+        times, dense.sum(axis=1), color="black", label="loss", zorder=3, marker=_marker(times)
+    )
+    lines = [total]
+    if solution.problem.tasks > 1:
+        for task in range(solution.problem.tasks):
+            named = task < _MOST_LABELLED
+            label = f"task {task}" if named else None
+            look: dict[str, Any] = {"color": _TASKS[task % len(_TASKS)], "ls": _DASHES[task % len(_DASHES)]}
+            (line,) = axes.plot(times, dense[:, task], lw=0.9, label=label, **look)
+            lines += [line] if named else []
+    for key, bound in benchmarks(solution.problem).items():
+        line = axes.axhline(bound.loss, color="0.35", lw=0.8, ls=_BENCHMARKS[key], label=bound.name)
+        lines.append(line)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    _time_axis(solution, axes)
+    axes.set_xlabel("gradient-flow time $t$")
+    axes.set_ylabel("loss (query noise included)")
+    shades = shade_phases(solution, axes)
+    axes.legend(handles=[*lines, *shades], loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def shade_phases(solution: Solution, axes: Axes) -> list[Patch]:
+    """Shade the phases behind the curves and return the patches for a legend."""
+    phases = solution.phases
+    end = solution.trajectory.t[-1]
+    spans = {
+        "warm-up": phases.warm_up,
+        "emergence": phases.emergence,
+        "convergence": phases.convergence,
+        "escape": (phases.convergence[1], end),
+    }
+    patches = []
+    for name, (start, stop) in spans.items():
+        if np.isfinite(start) and stop > start:
+            axes.axvspan(start, stop, color=_SHADES[name], lw=0, zorder=-1)
+            patches.append(Patch(color=_SHADES[name], label=name))
+    return patches
+
+
+def omega(solution: Solution, task: int, axes: Axes) -> None:
+    """KQ values of every head on the blocks that carry the task's signal, a kind of dashes for each."""
+    times = _times(solution)
+    values = solution(times).omega
+    for k, block in enumerate(np.flatnonzero(np.asarray(solution.problem.signal)[task])):
+        _per_head(axes, times, values[:, :, block], _DASHES[k % len(_DASHES)])
+    _time_axis(solution, axes)
+
+
+def mu(solution: Solution, task: int, axes: Axes) -> None:
+    """OV values of every head on the task."""
+    times = _times(solution)
+    _per_head(axes, times, solution(times).mu[:, :, task])
+    _time_axis(solution, axes)
+
+
+def allocation_map(solution: Solution, axes: Axes) -> None:
+    """The final head-by-task map of mu: which head serves which task, and with which sign."""
+    values = solution.final.mu
+    bound = float(np.abs(values).max()) or 1.0
+    image = axes.imshow(values, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
+    heads, tasks = values.shape
+    axes.set_xticks(range(0, tasks, -(-tasks // _MOST_LABELLED)))
+    axes.set_yticks(range(0, heads, -(-heads // _MOST_LABELLED)))
+    if heads <= _MOST_LABELLED and tasks <= _MOST_NUMBERED:
+        for (head, task), value in np.ndenumerate(values):
+            color = "white" if abs(value) > 0.6 * bound else "black"
+            text = f"{value:.2f}".replace("-0.00", "0.00")
+            axes.text(task, head, text, ha="center", va="center", size=6, color=color)
+    axes.set_xlabel("task")
+    axes.set_ylabel("head")
+    axes.set_title(r"final OV value $\mu$")
+    axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PDF, PNG or SVG; the file appears only once it is whole."""
+    target = Path(path)
+    check_target("path", target, FIGURES)
+    with style.context(STYLE), replacing(target) as part:
+        figure.savefig(part)
+
+
+def _per_head(axes: Axes, times: Floats, values: Floats, dashes: Any = "-") -> None:
+    heads = values.shape[1]
+    map_ = matplotlib.colormaps["viridis"]
+    cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    known = {line.get_label() for line in axes.get_lines()}
+    for head in range(heads):
+        color = cycle[head] if heads <= len(cycle) else map_(head / (heads - 1))
+        label = f"head {head}" if heads <= _MOST_LABELLED or head in (0, heads - 1) else None
+        label = None if label in known else label
+        axes.plot(times, values[:, head], color=color, ls=dashes, marker=_marker(times), label=label)
+
+
+def _marker(times: Floats) -> str:
+    """A flow without a step is a point, not a line."""
+    return "." if times.size == 1 else ""
+
+
+def _time_range(solution: Solution) -> tuple[Callable[..., Floats], float, float]:
+    end = float(solution.trajectory.t[-1])
+    onset = solution.phases.warm_up[1]
+    if end > _LOG_FROM * onset > 0.0:
+        return np.geomspace, onset / 20.0, end
+    return np.linspace, 0.0, end
+
+
+def _times(solution: Solution) -> Floats:
+    """The integrator's steps, refined, with an even grid added where they are sparse on paper."""
+    spaced, start, end = _time_range(solution)
+    times = np.union1d(solution.trajectory.refined(4), np.clip(spaced(start, end, 400), 0.0, end))
+    return times[times >= start]
+
+
+def _time_axis(solution: Solution, axes: Axes) -> None:
+    spaced, start, end = _time_range(solution)
+    if spaced is np.geomspace:
+        axes.set_xscale("log")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.set_xlim(start, end if end > start else start + 1.0)

@@ -1,0 +1,126 @@
+"""Figures of the benchmarks: against the context length, against the dimension, and over the lower bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spectral_icl.figures.flow import STYLE
+from spectral_icl.io.checks import Floats
+from spectral_icl.multitask.optimal import benchmarks as optimal
+from spectral_icl.multitask.problem import Problem
+
+_WIDTH = 6.75  # inches: a page's text width
+_DENSE, _SEARCHED, _SPARSE = 41, 13, 7  # points of a closed form, of a searched benchmark, of an optimum
+_SPAN = 30.0  # the figure's range of context lengths and sizes, either side of the problem's own
+_LOOK: dict[str, dict[str, Any]] = {
+    "best single head": {"color": "C1", "ls": (0, (1, 1))},
+    "head-per-task limit": {"color": "C0", "ls": "-"},
+    "lower bound": {"color": "black", "ls": "-."},
+    "one gradient step": {"color": "C2", "ls": (0, (4, 1.5))},
+    "Bayes risk (ridge)": {"color": "C3", "ls": "-"},
+}
+_HEADS = ("C4", "C5", "0.5")  # colours of the numerical optima
+
+
+def optimal_figure(problem: Problem) -> Figure:
+    """The benchmarks of a problem, without query noise.
+
+    Left: against the context length. Middle: against the size of the blocks, their signal kept. Right: over
+    the lower bound against L / (phi d), where the head-per-task limit's ratio rises to e. Lines are closed
+    forms (searched where tasks overlap), markers the numerical optimum with H heads.
+    """
+    count = _SEARCHED if problem.home is None else _DENSE
+    with style.context(STYLE):
+        figure = Figure(figsize=(_WIDTH, 3.1))
+        axes = figure.subplots(1, 3)
+        losses(_lengths(problem, count), axes[0])
+        axes[0].set_xlabel("context length $L$")
+        axes[0].set_ylabel("loss without query noise")
+        losses(_sizes(problem, count), axes[1])
+        axes[1].set_xlabel("dimension $d$")
+        ratios(problem, count, axes[2])
+        for panel, own in zip(axes, (problem.context_length, problem.dimension, _gain(problem)), strict=True):
+            panel.axvline(own, color="0.8", lw=0.6, zorder=-1)  # where the problem itself is
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        return figure
+
+
+Family = tuple[Floats, list[Problem]]
+
+
+def _lengths(problem: Problem, count: int) -> Family:
+    """The problem at other context lengths."""
+    own = problem.context_length
+    lengths = np.unique(np.round(np.geomspace(max(1.0, own / _SPAN), own * _SPAN, count)))
+    return lengths, [replace(problem, context_length=float(length)) for length in lengths]
+
+
+def _sizes(problem: Problem, count: int) -> Family:
+    """The problem with all its blocks larger or smaller by a factor, against the dimension."""
+    sizes = np.asarray(problem.block_sizes)
+    factors = np.geomspace(1.0 / min(_SPAN, sizes.min()), _SPAN, count)
+    scaled = np.unique(np.maximum(1, np.round(sizes * factors[:, None])).astype(int), axis=0)
+    return scaled.sum(axis=1), [replace(problem, block_sizes=tuple(row)) for row in scaled.tolist()]
+
+
+def losses(family: Family, axes: Axes) -> None:
+    """Every benchmark along a family of problems."""
+    x, problems = family
+    for benchmark in (
+        optimal.single_head,
+        optimal.head_per_task,
+        optimal.lower_bound,
+        optimal.gradient_step,
+        optimal.bayes,
+    ):
+        if benchmark is optimal.bayes and not all(p.context_length.is_integer() for p in problems):
+            continue  # a prompt has a whole number of pairs
+        found = [benchmark(p) for p in problems]
+        name = found[0].name
+        axes.plot(
+            x,
+            [optimal.excess(p, b.loss) for p, b in zip(problems, found, strict=True)],
+            label=name,
+            **_LOOK[name],
+        )
+    chosen = np.unique(np.linspace(0, len(problems) - 1, _SPARSE).astype(int))
+    for color, heads in zip(_HEADS, range(2, problems[0].tasks + 2), strict=False):
+        best = [optimal.excess(problems[k], optimal.minimise(problems[k], heads).infimum) for k in chosen]
+        label = f"best of {heads} heads (numerical)"
+        axes.plot(x[chosen], best, color=color, ls="none", marker="o", ms=3, mfc="none", label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+def ratios(problem: Problem, count: int, axes: Axes) -> None:
+    """Loss of one head and of a head per task over the lower bound, against the mean L / (phi d)."""
+    own = problem.context_length / _gain(problem)
+    lengths = np.maximum(1.0, np.geomspace(0.1, 1e4, count) * own)
+    problems = [replace(problem, context_length=float(length)) for length in np.unique(lengths)]
+    x = [_gain(p) for p in problems]
+    bound = np.array([optimal.excess(p, optimal.lower_bound(p).loss) for p in problems])
+    for benchmark in (optimal.single_head, optimal.head_per_task):
+        found = [benchmark(p) for p in problems]
+        excess = np.array([optimal.excess(p, b.loss) for p, b in zip(problems, found, strict=True)])
+        axes.plot(x, excess / bound, **_LOOK[found[0].name])
+    axes.axhline(np.e, color="0.6", lw=0.8)
+    axes.annotate("$e$", (x[0], np.e), textcoords="offset points", xytext=(2, 2), color="0.4")
+    axes.set_xscale("log")
+    axes.set_xlabel(r"$L / (\phi d)$")
+    axes.set_ylabel("loss / lower bound")
+    axes.set_ylim(bottom=0.95)
+
+
+def _gain(problem: Problem) -> float:
+    """L / (phi d), over the tasks' mean phi d."""
+    noise = np.asarray(problem.noise)
+    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    owned = (np.asarray(problem.signal) > 0.0) @ sizes
+    return problem.context_length / float((problem.variance / (problem.variance - noise) * owned).mean())

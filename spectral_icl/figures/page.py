@@ -1,0 +1,115 @@
+"""A verification as one HTML page with its figures inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from matplotlib import style
+from matplotlib.figure import Figure
+
+from spectral_icl.figures import flow as plots
+from spectral_icl.figures import optimal as optimal_plots
+from spectral_icl.io.files import PAGES, check_target, replacing
+from spectral_icl.io.provenance import environment
+from spectral_icl.theorems.claim import Check
+from spectral_icl.theorems.examine import Verdict
+from spectral_icl.theorems.multitask.claims import CLAIMS
+from spectral_icl.theorems.sparse import verify as sparse_verify
+from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE_CLAIMS
+from spectral_icl.theorems.suite import Verified, count, formatted
+
+_CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.NOT_APPLICABLE: "na"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """Checks that belong together, with what to know of them and the figure beside them, if there is one."""
+
+    name: str
+    about: str
+    checks: Sequence[Check]
+    problem: str = ""
+    figure: Figure | None = None
+
+
+def page(results: Sequence[Verified]) -> str:
+    """The page: what the claims are, the checks of every case, its flow, and the first case's benchmarks."""
+    sections = [
+        Section(
+            result.case.name,
+            result.case.about,
+            result.checks,
+            str(result.case.experiment.problem),
+            plots.flow_figure(result.flow),
+        )
+        for result in results
+    ]
+    first = results[0].case
+    benchmarks = optimal_plots.optimal_figure(first.experiment.problem)
+    cases = "1 case" if len(results) == 1 else f"{len(results)} cases"
+    return _rendered(cases, sections, CLAIMS.values(), count(results), [(first.name, benchmarks)])
+
+
+def sparse_page(found: Sequence[Sequence[Check]]) -> str:
+    """The page of the claims about sparse regression, a table for each."""
+    sections = [Section(checks[0].claim, checks[0].statement, checks) for checks in found]
+    claims = "1 claim" if len(found) == 1 else f"{len(found)} claims"
+    return _rendered(claims, sections, SPARSE_CLAIMS.values(), sparse_verify.count(found), [])
+
+
+def _rendered(
+    what: str,
+    sections: Sequence[Section],
+    claims: Iterable[Any],
+    counts: Mapping[str, int],
+    benchmarks: Sequence[tuple[str, Figure]],
+) -> str:
+    from jinja2 import Environment  # optional
+
+    template = resources.files("spectral_icl.figures").joinpath("verification.html").read_text("utf-8")
+    named = {check.claim for section in sections for check in section.checks}
+    text: str = (
+        Environment(autoescape=True)
+        .from_string(template)
+        .render(
+            what=what,
+            sections=[(one, "" if one.figure is None else _encoded(one.figure)) for one in sections],
+            claims=[claim for claim in claims if claim.name in named],
+            counts=counts,
+            formatted=formatted,
+            classes=_CLASSES,
+            benchmarks=[(name, _encoded(figure)) for name, figure in benchmarks],
+            environment=environment(),
+        )
+    )
+    return text
+
+
+def save(results: Sequence[Verified], path: Path) -> None:
+    """Write the page; the file appears only once it is whole."""
+    _write(page(results), path)
+
+
+def save_sparse(found: Sequence[Sequence[Check]], path: Path) -> None:
+    """Write the page of the claims about sparse regression."""
+    _write(sparse_page(found), path)
+
+
+def _write(text: str, path: Path) -> None:
+    check_target("path", path, PAGES)
+    with replacing(path) as part:
+        part.write_text(text, "utf-8")
+
+
+def _encoded(figure: Figure) -> str:
+    """A figure as SVG in base64, small because it has lines only."""
+    stream = io.BytesIO()
+    with style.context(plots.STYLE):
+        figure.savefig(stream, format="svg")
+    return base64.b64encode(stream.getvalue()).decode("ascii")

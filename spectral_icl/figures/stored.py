@@ -1,0 +1,105 @@
+"""The figure of a file: of a sweep's store, or of a saved flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from spectral_icl.figures import flow as plots
+from spectral_icl.figures import sweep as sweep_plots
+from spectral_icl.io.checks import ProblemError
+from spectral_icl.multitask.flow.solution import Solution
+from spectral_icl.sweeps.grid import open_sweep
+from spectral_icl.sweeps.results import sweep_of
+from spectral_icl.sweeps.store import is_sweep
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure and what it is of.
+
+    Attributes
+    ----------
+    path : Path
+        The file that it was made of.
+    figure : Figure
+    shows : tuple of str
+        Quantities of its panels, or "flow".
+    points : int
+        Points of the sweep; 1 for a flow.
+    left_out : dict of str to int
+        How many of them are not good, by reason.
+    """
+
+    path: Path
+    figure: Figure
+    shows: tuple[str, ...]
+    points: int = 1
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def draw(
+    path: Path,
+    quantities: Sequence[str] = (),
+    x: str | None = None,
+    y: str | None = None,
+    task: int | None = None,
+    at: Mapping[str, float] | None = None,
+) -> Drawing:
+    """Draw what is in ``path``; the other arguments are those of `sweep_figure`, and for sweeps only.
+
+    Raises
+    ------
+    ProblemError
+        There is no sweep and no flow in ``path``, or it has not what is asked for.
+    """
+    if not path.exists():
+        raise ProblemError("path", str(path), "an existing store of a sweep, or a saved flow")
+    if not is_sweep(path):
+        options = {"quantity": quantities, "x": x, "y": y, "task": task, "at": at}
+        for name, value in options.items():
+            if value not in (None, (), [], {}):
+                raise ProblemError(name, value, "nothing for a flow, which is not a sweep")
+        return Drawing(path, plots.flow_figure(Solution.load(path)), ("flow",))
+    sweep = sweep_of(open_sweep(path))
+    shows = tuple(quantities) or tuple(sweep.suitable(task))
+    figure = sweep_plots.sweep_figure(sweep, shows, x=x, y=y, task=task, at=at)
+    return Drawing(path, figure, shows, sweep.plan.size, sweep_plots.summary(sweep))
+
+
+def places(given: Iterable[str]) -> dict[str, float]:
+    """``PATH=VALUE`` entries of the command line as a mapping."""
+    found = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            separator = ""
+        if not separator:
+            raise ProblemError("--at", text, "PATH=VALUE with a number")
+    return found
+
+
+def as_json(drawing: Drawing) -> dict[str, Any]:
+    """What was drawn as a JSON object."""
+    return {
+        "path": str(drawing.path),
+        "shows": list(drawing.shows),
+        "points": drawing.points,
+        "left_out": drawing.left_out,
+    }
+
+
+def as_text(drawing: Drawing) -> str:
+    """What was drawn in lines for people."""
+    shows = ", ".join(drawing.shows)
+    if drawing.shows == ("flow",):
+        return f"{drawing.path}: {shows}"
+    lines = [f"{drawing.path}: {shows} of {drawing.points} points"]
+    lines += [f"  left out  {n}, {reason}" for reason, n in drawing.left_out.items()]
+    return "\n".join(lines)

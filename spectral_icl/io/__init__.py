@@ -1,0 +1,1 @@
+"""What crosses the border of the package: arguments, files, tables, provenance, progress."""

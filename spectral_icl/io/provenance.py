@@ -1,0 +1,97 @@
+"""What a saved result says about where it came from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from spectral_icl.io.checks import ProblemError
+
+PACKAGES = ("numpy", "scipy", "numba")
+_GIT_SECONDS = 10  # a network folder may make git wait; the answer is not worth more
+
+
+def package_version() -> str:
+    """Version of the installed package."""
+    return installed("spectral-icl") or "0+unknown"
+
+
+def installed(package: str) -> str | None:
+    """Version of a package, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def environment() -> dict[str, str]:
+    """Versions, platform and time: the block that goes into every saved file and into bug reports."""
+    return {**_machine(), "created": _now().isoformat(timespec="seconds")}
+
+
+def _now() -> datetime:
+    """The time, or the one that SOURCE_DATE_EPOCH gives to builds that must be reproducible."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    if fixed is None:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(fixed), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ProblemError("SOURCE_DATE_EPOCH", fixed, "whole seconds since 1970") from None
+
+
+@cache
+def _machine() -> dict[str, str]:
+    """What does not change while the process lives (and takes longer to find out than a flow to solve)."""
+    return {
+        "spectral-icl": package_version(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "cpu": cpu(),
+    }
+
+
+def cpu() -> str:
+    """Name of the processor, or the architecture where the system does not tell it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@cache
+def source() -> dict[str, str | bool] | None:
+    """Commit of the git tree that this package is run from, and whether the package differs from it.
+
+    None if it is not run from one: an installed copy may lie inside the tree of something else.
+    """
+    here = Path(__file__).absolute()
+    if _git("ls-files", "--error-unmatch", here.name) is None:
+        return None
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return None
+    return {"commit": commit, "dirty": changes != ""}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).absolute().parent,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

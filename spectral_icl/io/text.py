@@ -1,0 +1,43 @@
+"""Results in words and as plain objects: what every report is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+NEVER = "-"  # in the place of a time that does not come
+
+
+class Report(Protocol):
+    """A result that a command prints."""
+
+    def to_text(self) -> str:
+        """Lines for people, without a newline at the end."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain objects for JSON, without NaN or infinity (null instead)."""
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table with columns of even width, indented."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """The value made of JSON's types: arrays as lists, null for what is not finite."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, (bool, np.bool_)) or value is None or isinstance(value, str):
+        return bool(value) if isinstance(value, np.bool_) else value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Everything compiled: the one room that knows numba."""

@@ -1,0 +1,1 @@
+"""The gradient flow: solved, measured and explained."""

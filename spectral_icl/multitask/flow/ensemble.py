@@ -1,0 +1,394 @@
+"""Many gradient flows in one compiled call, several at a time in the lanes of vector instructions."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from types import UnionType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Chart, Ends, Limits, Model, Recording
+from spectral_icl.kernels.lanes import WIDTH
+from spectral_icl.kernels.tableaus import RODAS5P
+from spectral_icl.kernels.threads import available_cores
+from spectral_icl.multitask.flow.phases import THRESHOLDS, attainable, nothing_found
+from spectral_icl.multitask.flow.saturation import LIMIT
+from spectral_icl.multitask.flow.solution import Outcome
+from spectral_icl.multitask.flow.solve import LONGEST, LOOSEST, MOST_STEPS, SHORTEST, TIGHTEST, check_times
+from spectral_icl.multitask.loss import MOST_ENTRIES, State, depth
+from spectral_icl.multitask.parametrization import Balanced, Parametrization, to_dual, twins
+from spectral_icl.multitask.problem import Problem
+
+# Flows per lane and compiled call: enough that lanes stand empty for little of it, few enough to share among
+# threads and to notice an interrupt.
+_LEAST, _MOST = 4, 64
+_END = f"a number >= {SHORTEST:g} and <= {LONGEST:g}, or infinity with stationary"
+_RTOL = f"a number >= {TIGHTEST:g} and <= {LOOSEST:g}"
+
+_log = logging.getLogger("spectral_icl")
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """P flows of one shape (H, B, I), solved together.
+
+    What was not asked for is None.
+
+    Attributes
+    ----------
+    outcome : ndarray of int, (P,)
+        `Outcome` of every member. One that failed has the results of the time that it reached.
+    t : ndarray, (P,)
+        Time reached.
+    omega, mu : ndarray, (P, H, B) and (P, H, I)
+        State at ``t``.
+    task_loss : ndarray, (P, I)
+        Loss of every task at ``t``, query noise included.
+    saturation : ndarray, (P,)
+        Largest logit variance of any head, at any step, over log L: `Saturation.ratio`, which looks between
+        the steps too. Above 0.5 the large-L kernel is wrong (see `valid`); infinite if it overflowed.
+    steps, rejected : ndarray of int, (P,)
+        Steps taken and refused.
+    loss_curve : ndarray, (P, T), or None
+        Loss at ``t_eval``; NaN past ``t`` unless the flow had come to rest.
+    emergence, onset, settled : ndarray, (P, I), or None
+        When each task's loss fell steepest, began to fall and reached its plateau, as in
+        `spectral_icl.multitask.flow.phases.Emergence`; NaN if not before the end.
+    allocation : ndarray of int, (P, I), or None
+        Head that seized each task; -1 for a task that has not emerged.
+    share : ndarray, (P, I), or None
+        That head's share of the learned map.
+    escape : ndarray, (P, I), or None
+        When a rival left the plateau of each task on the other side, as in `phases.Escape`; NaN
+        if not before the end.
+    rival : ndarray of int, (P, I), or None
+        The head that did; -1 if none.
+    """
+
+    outcome: NDArray[np.int64]
+    t: Floats
+    omega: Floats
+    mu: Floats
+    task_loss: Floats
+    saturation: Floats
+    steps: NDArray[np.int64]
+    rejected: NDArray[np.int64]
+    loss_curve: Floats | None = None
+    emergence: Floats | None = None
+    onset: Floats | None = None
+    settled: Floats | None = None
+    allocation: NDArray[np.int64] | None = None
+    share: Floats | None = None
+    escape: Floats | None = None
+    rival: NDArray[np.int64] | None = None
+
+    @cached_property
+    def loss(self) -> Floats:
+        """Loss at `t`, (P,): the sum of `task_loss`."""
+        total: Floats = self.task_loss.sum(axis=1)
+        return total
+
+    @property
+    def success(self) -> NDArray[np.bool_]:
+        """Which members were solved to their end or to rest, (P,)."""
+        return np.isin(self.outcome, (Outcome.REACHED_END, Outcome.STATIONARY))
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Which members stayed where the large-L kernel describes softmax attention, (P,)."""
+        return self.saturation <= LIMIT
+
+    def __len__(self) -> int:
+        return self.outcome.size
+
+    def __repr__(self) -> str:
+        counts = {outcome.name: int((self.outcome == outcome).sum()) for outcome in Outcome}
+        ends = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        heads, blocks = self.omega.shape[1:]
+        shape = f"H = {heads}, B = {blocks}, I = {self.mu.shape[2]}"
+        return f"<Ensemble of {len(self)} flows, {shape}: {ends or 'empty'}>"
+
+
+def gradient_flow_ensemble(
+    problems: Problem | Sequence[Problem],
+    omega0: ArrayLike,
+    mu0: ArrayLike,
+    *,
+    parametrization: Parametrization | Sequence[Parametrization] = Balanced(),
+    t_end: ArrayLike = 200.0,
+    t_eval: ArrayLike | None = None,
+    rtol: ArrayLike = 1e-8,
+    kernel: str = "large-L",
+    stationary: ArrayLike | None = None,
+    max_steps: ArrayLike = 100_000,
+    phases: bool = False,
+    threads: int | None = None,
+) -> Ensemble:
+    """Gradient flows of many problems of one shape, from many starts.
+
+    The flow of `gradient_flow`, in the same dual coordinates and by the same Rosenbrock method (Rodas5P,
+    Steinebach 2023), which is used throughout here: members advance side by side in the lanes of vector
+    registers, each with its own steps. So the result of a member depends neither on the others nor on the
+    number of threads, to the last bit.
+
+    Parameters
+    ----------
+    problems : Problem or sequence of P Problems
+        All with the same numbers of blocks and tasks.
+    omega0 : array_like, (P, H, B) or (H, B)
+        KQ values at time 0. One start stands for all members, and so does one of any other argument.
+    mu0 : array_like, (P, H, I) or (H, I)
+        OV values at time 0.
+    parametrization : Balanced, Factored or Merged, or a sequence of P of them
+    t_end : float or array_like, (P,)
+        Length of the flows; may be infinite where ``stationary`` is given.
+    t_eval : array_like, (T,), optional
+        Increasing times >= 0 at which the loss is recorded, the same for all members.
+    rtol, stationary, max_steps : float or array_like, (P,)
+        As in `gradient_flow`; a ``stationary`` of 0, NaN or None is none.
+    kernel : {"large-L"}
+    phases : bool
+        Whether to record emergence, allocation and escape.
+    threads : int, optional
+        Number of threads; all cores by default.
+
+    Returns
+    -------
+    Ensemble
+        With an outcome for every member: a member that cannot be solved raises nothing.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+
+    Examples
+    --------
+    >>> import spectral_icl as si
+    >>> p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
+    >>> starts = [si.initial.random(p, heads=3, seed=seed, positive=True) for seed in range(100)]
+    >>> found = si.gradient_flow_ensemble(p, *zip(*starts), t_end=1e4, phases=True)
+    >>> found
+    <Ensemble of 100 flows, H = 3, B = 2, I = 2: 100 REACHED_END>
+    """
+    problems = _members("problems", problems, Problem, "a Problem")
+    flavours = _members("parametrization", parametrization, Parametrization, "Balanced, Factored or Merged")
+    starts = _starts(problems, omega0, mu0)
+    limits = {
+        "t_end": _each("t_end", t_end),
+        "rtol": _each("rtol", rtol),
+        "stationary": _each("stationary", 0.0 if stationary is None else stationary),
+        "max_steps": _each("max_steps", max_steps),
+    }
+    sizes = {
+        "problems": len(problems),
+        "parametrization": len(flavours),
+        "omega0 and mu0": len(starts.omega),
+        **{name: values.size for name, values in limits.items()},
+    }
+    count = max(sizes.values(), key=lambda n: (n != 1, n))
+    for name, size in sizes.items():
+        if size not in (1, count):
+            raise ProblemError(name, f"{size} of them", f"1 or {count}, the number of members")
+    ends_at = _limits(limits, count)
+    times = np.empty(0) if t_eval is None else check_times(t_eval, math.inf)
+    threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
+
+    shape = (starts.omega.shape[1], problems[0].blocks, problems[0].tasks)
+    models = _stacked(problems, kernel, count)
+    charts, x = _charts(problems, flavours, starts, count)
+    twin = twins(charts, x, shape)
+    tied = (twin != np.arange(x.shape[1])).any(axis=1)
+    ends = Ends(np.full(count, -1), np.zeros(count), x, np.zeros((count, 2), dtype=np.int64), np.ones(count))
+    most = np.array([attainable(problem) for problem in problems]) if phases else np.empty((0, shape[2]))
+    recording = Recording(
+        attainable=np.broadcast_to(most, (count, shape[2])).copy() if phases else most,
+        thresholds=THRESHOLDS,
+        found=nothing_found(count if phases else 0, shape[2]),
+        times=times,
+        curve=np.full((count, times.size), np.nan),
+    )
+
+    share = WIDTH * min(_MOST, max(_LEAST, count // (8 * threads * WIDTH)))
+
+    def run(first: int) -> None:
+        stop = min(first + share, count)
+        kernels.integrate_many(
+            models, charts, twin, tied, RODAS5P, shape, ends_at, first, stop, ends, recording
+        )
+
+    with kernels.on_compilation(_announce):
+        if threads == 1 or count <= share:
+            for first in range(0, count, share):
+                run(first)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(run, range(0, count, share)))
+    return _result(shape, models, charts, ends, recording, phases)
+
+
+def _announce() -> None:
+    _log.info("compiling the ensemble kernels for this machine (once, up to a minute) ...")
+
+
+def _members(name: str, value: object, kind: type | UnionType, expected: str) -> list[Any]:
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) or not value:
+        raise ProblemError(name, value, f"{expected}, or a sequence of them")
+    for k, member in enumerate(value):
+        if not isinstance(member, kind):
+            raise ProblemError(f"{name}[{k}]", member, expected)
+    return list(value)
+
+
+def _starts(problems: Sequence[Problem], omega0: ArrayLike, mu0: ArrayLike) -> State:
+    """The starts, (M, H, B) and (M, H, I) with M members or one."""
+    blocks, tasks = problems[0].blocks, problems[0].tasks
+    for k, problem in enumerate(problems):
+        if (problem.blocks, problem.tasks) != (blocks, tasks):
+            found = f"{problem.blocks} blocks and {problem.tasks} tasks"
+            raise ProblemError(f"problems[{k}]", found, f"{blocks} blocks and {tasks} tasks, as before it")
+    arrays = []
+    for name, value, width in (("omega0", omega0, blocks), ("mu0", mu0, tasks)):
+        alone = depth(value) == 2
+        checked = array(name, value, (None, width) if alone else (None, None, width))
+        arrays.append(checked[None] if alone else checked)
+    omega, mu = arrays
+    heads = omega.shape[1]
+    if len(omega) == 0 or len(mu) == 0:
+        raise ProblemError("omega0" if len(omega) == 0 else "mu0", "no start", "at least one start")
+    if heads == 0 or mu.shape[1] != heads:
+        raise ProblemError(
+            "mu0", f"{mu.shape[1]} heads", f"as many heads as omega0, which has {heads}, and >= 1"
+        )
+    if heads * (blocks + tasks) > MOST_ENTRIES:
+        raise ProblemError("omega0", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES}")
+    members = max(len(omega), len(mu), key=lambda n: (n != 1, n))
+    for name, values in (("omega0", omega), ("mu0", mu)):
+        if len(values) not in (1, members):
+            raise ProblemError(name, f"{len(values)} starts", f"1 or {members} starts")
+    return State(
+        np.broadcast_to(omega, (members, *omega.shape[1:])), np.broadcast_to(mu, (members, *mu.shape[1:]))
+    )
+
+
+def _each(name: str, value: ArrayLike) -> Floats:
+    """The values of a numeric argument, (M,) with M members or one."""
+    try:
+        values = np.atleast_1d(np.asarray(value))
+    except (TypeError, ValueError, OverflowError):
+        raise ProblemError(name, value, "a number, or one for each member") from None
+    if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
+        raise ProblemError(name, value, "a number, or one for each member")
+    return values.astype(np.float64)
+
+
+def _limits(values: dict[str, Floats], count: int) -> Limits:
+    """What `gradient_flow` checks of a flow, for every member."""
+    t_end, rtol, rest, most = (np.broadcast_to(each, count).copy() for each in values.values())
+    rest[np.isnan(rest)] = 0.0
+    endless = np.isinf(t_end) & (t_end > 0.0) & (rest > 0.0)
+    shared = {name for name, each in values.items() if each.size == 1}
+
+    def check(name: str, each: Floats, good: NDArray[np.bool_], expected: str) -> None:
+        if not good.all():
+            k = int(np.flatnonzero(~good)[0])
+            raise ProblemError(name if name in shared else f"{name}[{k}]", float(each[k]), expected)
+
+    check("t_end", t_end, endless | ((t_end >= SHORTEST) & (t_end <= LONGEST)), _END)
+    check("rtol", rtol, (rtol >= TIGHTEST) & (rtol <= LOOSEST), _RTOL)
+    check("stationary", rest, (rest >= 0.0) & (rest <= LARGEST), f"a number >= 0 and <= {LARGEST:g}")
+    whole = (most >= 1) & (most <= MOST_STEPS) & (most == np.floor(most))
+    check("max_steps", most, whole, "a whole number >= 1")
+    return Limits(t_end, rtol, rest, most.astype(np.int64))
+
+
+def _stacked(problems: Sequence[Problem], kernel: str, count: int) -> Model:
+    """The packed problems, every array with a first axis of members."""
+    one_by_one = [problem.model(kernel) for problem in problems]
+    packed: Any = (np.array([getattr(model, name) for model in one_by_one]) for name in Model._fields[1:])
+    each: Any = (np.broadcast_to(values, (count, *values.shape[1:])).copy() for values in packed)
+    return Model(one_by_one[0].kernel, *each)
+
+
+def _charts(
+    problems: Sequence[Problem], flavours: Sequence[Parametrization], starts: State, count: int
+) -> tuple[Chart, Floats]:
+    """The charts and the dual coordinates of all members; those that share a problem are done together."""
+    if len(problems) == len(flavours) == 1:
+        members = {(0, 0): np.arange(count)}
+    else:
+        same: dict[tuple[int, Parametrization], list[int]] = {}
+        for k in range(count):
+            problem = id(problems[k % len(problems)])  # hashing it would take longer than a chart of its own
+            same.setdefault((problem, flavours[k % len(flavours)]), []).append(k)
+        members = {(k[0] % len(problems), k[0] % len(flavours)): np.array(k) for k in same.values()}
+    omega = np.broadcast_to(starts.omega, (count, *starts.omega.shape[1:]))
+    mu = np.broadcast_to(starts.mu, (count, *starts.mu.shape[1:]))
+    size = omega[0].size + mu[0].size
+    x = np.empty((count, size))
+    whole = Chart(np.empty((count, size), dtype=np.int64), *(np.empty((count, size)) for _ in range(3)))
+    for (problem, flavour), rows in members.items():
+        at = State(omega[rows], mu[rows])
+        chart = flavours[flavour].chart(problems[problem], at)
+        x[rows] = to_dual(chart, at)
+        for values, part in zip(whole, chart, strict=True):
+            values[rows] = part
+    return whole, x
+
+
+def _result(
+    shape: tuple[int, int, int],
+    models: Model,
+    charts: Chart,
+    ends: Ends,
+    recording: Recording,
+    phases: bool,
+) -> Ensemble:
+    heads, blocks, tasks = shape
+    count = ends.t.size
+    theta = np.empty_like(ends.x)
+    kernels.to_primal_all(charts, ends.x, theta)
+    # contiguous for any number of members: the kernel for views is another one, and rounds differently
+    omega = np.ascontiguousarray(theta[:, : heads * blocks]).reshape(count, heads, blocks)
+    mu = np.ascontiguousarray(theta[:, heads * blocks :]).reshape(count, heads, tasks)
+    losses = np.empty((count, tasks))
+    kernels.task_losses_all(models, omega, mu, losses)
+    length = -np.log(models.inverse_length)
+    logits = np.log(ends.logits)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        saturation = np.where(length > 0.0, logits / length, np.where(logits > 0.0, np.inf, 0.0))
+    found = recording.found
+    measured = {}
+    if phases:
+        measured = {
+            "emergence": found.time,
+            "onset": found.onset,
+            "settled": found.settled,
+            "allocation": found.head,
+            "share": found.share,
+            "escape": found.escape,
+            "rival": found.rival,
+        }
+    return Ensemble(
+        outcome=ends.outcome,
+        t=ends.t,
+        omega=omega,
+        mu=mu,
+        task_loss=losses,
+        saturation=saturation,
+        steps=ends.steps[:, 0],
+        rejected=ends.steps[:, 1],
+        loss_curve=recording.curve if recording.times.size else None,
+        **measured,
+    )

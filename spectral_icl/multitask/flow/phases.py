@@ -1,0 +1,294 @@
+"""The phases of a solved flow: measured on its trajectory, beside the theory's prediction where there is one.
+
+Warm-up lasts until the first task's loss starts to fall, emergence until the last task has reached its
+plateau, convergence from there on. Where signs may change the plateau is a saddle and is left again: escape.
+Definitions follow Chen, Sheen, Wang and Yang (2024); every threshold is a constant of this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spectral_icl.io.checks import Floats
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import HYPERBOLIC, LINEAR, Emerged, Thresholds
+from spectral_icl.multitask.flow.emergence import Forecast, predicted_emergence, race
+from spectral_icl.multitask.flow.trajectory import Trajectory
+from spectral_icl.multitask.loss import State, gradient
+from spectral_icl.multitask.optimal.benchmarks import head_per_task, lower_bound
+from spectral_icl.multitask.problem import Problem
+
+ONSET = 0.05  # share of a task's whole fall that ends its warm-up
+SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reached its plateau
+LULL = 0.1  # the same, if the rate then rises again: a plateau left before it was reached
+LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
+BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
+# |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
+EXIT = 0.2
+THRESHOLDS = Thresholds(ONSET, SETTLED, LULL, LEARNED, EXIT)
+_MERGED = "the flow of merged weights has no warm-up theory"
+_TOGETHER = 1e-6  # relative difference of times within which equal tasks escape together
+
+
+@dataclass(frozen=True)
+class Emergence:
+    """How one task was learned.
+
+    Attributes
+    ----------
+    task : int
+    head : int or None
+        The head with the largest share of the task on its plateau; None if the task did not emerge.
+    share : float
+        That head's share of the learned map: 1 if it holds all of it, above 1 if others work against it.
+    onset, time, settled : float
+        When the task's loss had covered 5 % of its whole fall, fell steepest from then on, and had reached
+        its plateau; NaN if the task did not emerge before the end (``onset`` is there if it had begun to).
+    plateau : float
+        Task loss at ``settled``.
+    predicted_time : float or None
+        T of `predicted_emergence` for the predicted head; None where the theory does not apply. `forecast`
+        is closer.
+    predicted_head : int or None
+    remark : str
+        Why there is no prediction, if there is none.
+    """
+
+    task: int
+    head: int | None
+    share: float
+    onset: float
+    time: float
+    settled: float
+    plateau: float
+    predicted_time: float | None
+    predicted_head: int | None
+    remark: str
+
+
+@dataclass(frozen=True)
+class Escape:
+    """How a task left its plateau because a rival head changed sign.
+
+    Attributes
+    ----------
+    task, head : int
+        The head is the rival whose mu reached a fifth of the winner's, with the opposite sign.
+    time : float
+        When it did; NaN if not before the end.
+    predicted_time : float or None
+        See `predicted_escape`; None where the theory does not apply: to all but the soonest escape, since it
+        moves the weights that the later ones start from.
+    """
+
+    task: int
+    head: int
+    time: float
+    predicted_time: float | None
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Phases of one flow. Intervals are (start, end) in units of the flow's time; NaN if not reached.
+
+    Attributes
+    ----------
+    warm_up, emergence, convergence : tuple of float
+        ``convergence`` is NaN also if the plateau was left before it was reached.
+    tasks : tuple of Emergence
+        One per task. A task on several blocks may fall more than once; its emergence is the steepest fall.
+    escapes : tuple of Escape
+        One per task with a possible or observed escape; empty where every sign is conserved.
+    """
+
+    warm_up: tuple[float, float]
+    emergence: tuple[float, float]
+    convergence: tuple[float, float]
+    tasks: tuple[Emergence, ...]
+    escapes: tuple[Escape, ...]
+
+
+def shares(problem: Problem, omega: Floats, mu: Floats) -> Floats:
+    """Share of each head in the map learned for each task, (..., H, I).
+
+    The share of head h in task i is sum_b A_ib kappa_b omega_hb mu_hi over its sum over heads.
+    """
+    pull = np.einsum("ib,...hb->...hi", np.asarray(problem.signal) * np.asarray(problem.covariance), omega)
+    held: Floats = pull * mu
+    total: Floats = held.sum(axis=-2, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.divide(held, total)
+
+
+def forecast(trajectory: Trajectory, key_scale: float) -> tuple[Forecast, ...]:
+    """The emergence of every task as `emergence.race` predicts it from the start alone."""
+    start = trajectory(trajectory.t[0])
+    if (trajectory.chart.kind == LINEAR).any():
+        return tuple(Forecast(task, None, None, _MERGED) for task in range(trajectory.problem.tasks))
+    found = []
+    for task in race(trajectory.problem, start, key_scale):
+        remark = "" if task.head is None else _unbalanced(trajectory, start, task.head, task.task)
+        found.append(Forecast(task.task, None, None, remark) if remark else task)
+    return tuple(found)
+
+
+def predicted_escape(problem: Problem, at: State, half: float, task: int, winner: int, rival: int) -> float:
+    """Time from emergence to escape of a task through a rival head, for disjoint tasks.
+
+    On the plateau the dual coordinate z of the rival, mu = half sinh z with half = D / 2, moves away from the
+    winner's sign at the constant rate 2 g, g = dloss/dmu_rival at (the winner at its limit, mu_rival = 0). So
+
+        T_esc - T_em = [asinh(2 mu / D) + asinh(2 |mu_exit| / D)] / (2 g)
+
+    with mu counted positive on the winner's side; infinite for D = 0. ``at`` is the state at emergence.
+    """
+    assert problem.home is not None
+    block = problem.home[task]
+    limit = head_per_task(problem).weights
+    assert limit is not None
+    side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
+    omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)
+    omega[winner, block] = side * limit.omega[task, block]
+    mu[winner, task] = side * limit.mu[task, task]
+    omega[rival, block] = at.omega[rival, block]
+    rate = 2.0 * side * gradient(problem, omega, mu).mu[rival, task]
+    if half == 0.0 or rate <= 0.0:
+        return float("inf")
+    path = np.arcsinh(side * at.mu[rival, task] / half)
+    path += np.arcsinh(EXIT * limit.mu[task, task] / half)
+    return float(path / rate)
+
+
+def measure(trajectory: Trajectory, key_scale: float) -> Phases:
+    """The phases of a trajectory."""
+    problem = trajectory.problem
+    found = _found(trajectory)
+    tasks = []
+    for i in range(problem.tasks):
+        predicted, winner, remark = _prediction(trajectory, key_scale, i)
+        emergence = Emergence(
+            task=i,
+            head=None if found.head[i] < 0 else int(found.head[i]),
+            share=float(found.share[i]),
+            onset=float(found.onset[i]),
+            time=float(found.time[i]),
+            settled=float(found.settled[i]),
+            plateau=float(found.plateau[i]),
+            predicted_time=predicted,
+            predicted_head=winner,
+            remark=remark,
+        )
+        tasks.append(emergence)
+    reached = [e for e in tasks if e.head is not None]
+    end = float(trajectory.t[-1])
+    onset = min((e.onset for e in tasks if np.isfinite(e.onset)), default=np.nan)
+    settled = max((e.settled for e in reached), default=np.nan)
+    if len(reached) < len(tasks):
+        settled = np.nan
+    escapes = tuple(e for task in reached if (e := _escape(trajectory, task, found)) is not None)
+    soonest = min((e.predicted_time for e in escapes if e.predicted_time is not None), default=np.inf)
+    escapes = tuple(
+        replace(e, predicted_time=None) if (e.predicted_time or 0.0) > soonest * (1.0 + _TOGETHER) else e
+        for e in escapes
+    )
+    left = min((e.time for e in escapes if np.isfinite(e.time)), default=end)
+    return Phases(
+        warm_up=(float(trajectory.t[0]), onset if np.isfinite(onset) else end),
+        emergence=(onset, settled),
+        convergence=(settled, left) if left > settled else (np.nan, np.nan),
+        tasks=tuple(tasks),
+        escapes=escapes,
+    )
+
+
+def attainable(problem: Problem) -> Floats:
+    """The most by which attention can reduce the loss of each task from that of zero weights, (I,)."""
+    most: Floats = problem.variance - lower_bound(problem).task_loss  # s_i is the loss of zero weights
+    return most
+
+
+def nothing_found(*shape: int) -> Emerged:
+    """Room for what `spectral_icl.kernels.integrator.measure_phases` finds, as if it had found nothing."""
+    heads, numbers = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
+    return Emerged(
+        *(heads.copy() if name in ("head", "rival") else numbers.copy() for name in Emerged._fields)
+    )
+
+
+def _found(trajectory: Trajectory) -> Emerged:
+    problem = trajectory.problem
+    found = nothing_found(problem.tasks)
+    kernels.measure_phases(
+        problem.model(trajectory.kernel),
+        trajectory.chart,
+        (trajectory.heads, problem.blocks, problem.tasks),
+        trajectory.t,
+        trajectory.x,
+        trajectory.dense,
+        attainable(problem),
+        THRESHOLDS,
+        found,
+    )
+    return found
+
+
+def _prediction(trajectory: Trajectory, key_scale: float, task: int) -> tuple[float | None, int | None, str]:
+    """`predicted_emergence`, if the weights are balanced or nearly so at the start."""
+    start = trajectory(trajectory.t[0])
+    if (trajectory.chart.kind == LINEAR).any():
+        return None, None, _MERGED
+    predicted, winner, remark = predicted_emergence(trajectory.problem, start, key_scale, task)
+    if winner is None:
+        return None, None, remark
+    remark = _unbalanced(trajectory, start, winner, task)
+    return (None, None, remark) if remark else (predicted, winner, "")
+
+
+def _unbalanced(trajectory: Trajectory, start: State, winner: int, task: int) -> str:
+    """Why the theory of balanced weights is not that of a task's winner, if it is not."""
+    problem, chart = trajectory.problem, trajectory.chart
+    assert problem.home is not None
+    block = problem.home[task]
+    entries = [winner * problem.blocks + block, _mu_entry(trajectory, winner, task)]
+    for entry, value in zip(entries, (start.omega[winner, block], start.mu[winner, task]), strict=True):
+        if chart.kind[entry] == HYPERBOLIC and chart.scale[entry] > BALANCED * abs(value):
+            return "the imbalance is not small against the start"
+    return ""
+
+
+def _mu_entry(trajectory: Trajectory, head: int, task: int) -> int:
+    """Index of mu_hi in the flat state."""
+    problem = trajectory.problem
+    return trajectory.heads * problem.blocks + head * problem.tasks + task
+
+
+def _escape(trajectory: Trajectory, emerged: Emergence, found: Emerged) -> Escape | None:
+    """The first rival of the task's winner to leave on the other side, or the one predicted to."""
+    task = emerged.task
+    forecast = _forecast(trajectory, emerged)
+    if found.rival[task] >= 0:
+        rival = int(found.rival[task])
+        return Escape(task, rival, float(found.escape[task]), forecast.get(rival))
+    if not forecast:
+        return None
+    rival = min(forecast, key=lambda r: forecast[r])
+    return Escape(task, rival, float("nan"), forecast[rival])
+
+
+def _forecast(trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
+    """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
+    task, winner = emerged.task, emerged.head
+    problem, chart = trajectory.problem, trajectory.chart
+    if problem.home is None or winner is None or not np.isfinite(emerged.time):
+        return {}
+    at = trajectory(emerged.time)
+    forecast = {}
+    for rival in range(trajectory.heads):
+        entry = _mu_entry(trajectory, rival, task)
+        if rival != winner and chart.kind[entry] == HYPERBOLIC:
+            wait = predicted_escape(problem, at, chart.scale[entry], task, winner, rival)
+            if np.isfinite(wait) and wait > 0.0:
+                forecast[rival] = emerged.time + wait
+    return forecast

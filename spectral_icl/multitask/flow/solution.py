@@ -1,0 +1,414 @@
+"""The result of a gradient flow: immutable, self-describing, saved and loaded whole."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Chart
+from spectral_icl.multitask.flow import phases, saturation
+from spectral_icl.multitask.flow.emergence import Forecast
+from spectral_icl.multitask.flow.trajectory import Trajectory
+from spectral_icl.multitask.loss import State, loss, task_loss
+from spectral_icl.multitask.parametrization import (
+    Balanced,
+    Factored,
+    Merged,
+    Parametrization,
+    key_scale_of,
+)
+from spectral_icl.multitask.problem import Problem
+
+if TYPE_CHECKING:
+    import xarray
+
+PARAMETRIZATIONS: dict[str, type[Parametrization]] = {cls.name: cls for cls in (Balanced, Factored, Merged)}
+_FORMAT = "spectral-icl flow 1"
+
+
+class Outcome(IntEnum):
+    """How an integration ended. The text says what to try."""
+
+    REACHED_END = kernels.REACHED_END
+    STATIONARY = kernels.STATIONARY
+    STEP_LIMIT = kernels.STEP_LIMIT
+    STEP_UNDERFLOW = kernels.STEP_UNDERFLOW
+    OVERFLOW = kernels.OVERFLOW
+    NON_FINITE = kernels.NON_FINITE
+
+    @property
+    def success(self) -> bool:
+        """Whether the flow was solved to its end or to rest."""
+        return self in (Outcome.REACHED_END, Outcome.STATIONARY)
+
+    @property
+    def advice(self) -> str:
+        """What happened and what to try."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Outcome.REACHED_END: "reached the end",
+    Outcome.STATIONARY: "came to rest; later times repeat the final state",
+    Outcome.STEP_LIMIT: "ran out of steps: loosen rtol (rounding limits it at very long times), "
+    "raise max_steps or shorten t_end",
+    Outcome.STEP_UNDERFLOW: "the step shrank to rounding: loosen rtol (1e-12 is about the tightest)",
+    Outcome.OVERFLOW: "exp overflowed: the logits sum_b d_b kappa_b^2 omega_hb omega_kb are past 700; "
+    "start from a smaller omega",
+    Outcome.NON_FINITE: "the state became non-finite: start from smaller omega and mu",
+}
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Work of an integration: steps taken and refused, and evaluations of the compiled kernels."""
+
+    steps: int
+    rejected: int
+    field_evaluations: int
+    hessian_evaluations: int
+    factorisations: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the integrator was called: the arguments of `spectral_icl.gradient_flow`."""
+
+    t_end: float
+    rtol: float
+    kernel: str
+    stationary: float | None
+    max_steps: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution:
+    """A solved gradient flow.
+
+    Attributes
+    ----------
+    problem : Problem
+    parametrization : Balanced, Factored or Merged
+    t : ndarray, (T,)
+        ``t_eval`` if it was given, else the times of the accepted steps.
+    trajectory : Trajectory
+        The dense curve behind `__call__`.
+    outcome : Outcome
+    stats : Stats
+    options : Options
+        t_end, rtol, kernel, stationary and max_steps of the call.
+    environment : mapping of str to str
+        Versions, platform and time of the run.
+    tied_heads : tuple of tuples of int
+        Groups of heads that start equal. The flow keeps them equal, and so does the solution.
+    """
+
+    problem: Problem
+    parametrization: Parametrization
+    t: Floats
+    trajectory: Trajectory
+    outcome: Outcome
+    stats: Stats
+    options: Options
+    environment: Mapping[str, str]
+    tied_heads: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        self.t.setflags(write=False)
+        object.__setattr__(self, "environment", MappingProxyType(dict(self.environment)))
+
+    def __reduce__(self) -> tuple[type[Solution], tuple[object, ...]]:
+        """Pickle through the constructor; a mapping proxy cannot be pickled itself."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Solution, (*(values | {"environment": dict(self.environment)}).values(),)
+
+    def __call__(self, t: ArrayLike) -> State:
+        """Dense output: omega (..., H, B) and mu (..., H, I) at times ``t`` of any shape in the interval."""
+        return self.trajectory(t)
+
+    @cached_property
+    def _states(self) -> State:
+        states = self.trajectory(self.t)
+        for values in states:
+            values.setflags(write=False)
+        return states
+
+    @property
+    def omega(self) -> Floats:
+        """KQ values at `t`, (T, H, B)."""
+        return self._states.omega
+
+    @property
+    def mu(self) -> Floats:
+        """OV values at `t`, (T, H, I)."""
+        return self._states.mu
+
+    @property
+    def heads(self) -> int:
+        """Number of heads H."""
+        return self.trajectory.heads
+
+    @property
+    def key_scale(self) -> float:
+        """The key scale c of the flow (1 for merged weights)."""
+        if isinstance(self.parametrization, Merged):
+            return 1.0
+        return key_scale_of(self.problem, self.parametrization.key_scale)
+
+    @cached_property
+    def task_loss(self) -> Floats:
+        """Loss of every task at `t`, (T, I), query noise included."""
+        losses = task_loss(self.problem, *self._states, self.options.kernel)
+        losses.setflags(write=False)
+        return losses
+
+    @cached_property
+    def loss(self) -> Floats:
+        """Loss at `t`, (T,): the sum of `task_loss`."""
+        total: Floats = self.task_loss.sum(axis=1)
+        total.setflags(write=False)
+        return total
+
+    @cached_property
+    def final(self) -> State:
+        """The state that the flow reached, whatever times `t` reports: omega (H, B) and mu (H, I)."""
+        return self.trajectory(self.trajectory.t[-1])
+
+    @cached_property
+    def final_task_loss(self) -> Floats:
+        """Loss of every task at `final`, (I,)."""
+        return task_loss(self.problem, *self.final, self.options.kernel)
+
+    @property
+    def final_loss(self) -> float:
+        """Loss at `final`."""
+        return float(self.final_task_loss.sum())
+
+    @cached_property
+    def phases(self) -> phases.Phases:
+        """Warm-up, emergence, convergence and escape, measured, beside the predicted times."""
+        return phases.measure(self.trajectory, self.key_scale)
+
+    @cached_property
+    def forecast(self) -> tuple[Forecast, ...]:
+        """The emergence of every task, predicted from the start: its time and head, or why there is none."""
+        return phases.forecast(self.trajectory, self.key_scale)
+
+    @property
+    def allocation(self) -> tuple[int | None, ...]:
+        """Head that seized each task; None for a task that has not emerged."""
+        return tuple(task.head for task in self.phases.tasks)
+
+    @property
+    def shares(self) -> Floats:
+        """Share of each head in the map learned for each task at the end, (H, I).
+
+        Shares of a task sum to 1; a head that works against the others has a negative one. NaN where
+        nothing is learned at all.
+        """
+        return phases.shares(self.problem, *self.final)
+
+    @cached_property
+    def saturation(self) -> saturation.Saturation:
+        """Whether, when and by how much the flow left the large-L kernel's range."""
+        return saturation.measure(self.trajectory)
+
+    @property
+    def success(self) -> bool:
+        """Whether the flow was solved to its end or to rest."""
+        return self.outcome.success
+
+    @property
+    def message(self) -> str:
+        """How the integration ended, what to try if it failed, and whether the kernel was valid."""
+        parts = [f"{self.outcome.advice} at t = {self.trajectory.t[-1]:.6g} after {self.stats.steps} steps"]
+        if not self.saturation.valid:
+            parts.append(str(self.saturation))
+        for group in self.tied_heads:
+            heads = ", ".join(map(str, group))
+            parts.append(f"heads {heads} start equal and stay so (perturb the start to break the tie)")
+        return "; ".join(parts)
+
+    def __repr__(self) -> str:
+        return "\n".join(["<Solution>", *(f"  {key:15} {value}" for key, value in self._facts())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for key, value in self._facts()
+        )
+        return f"<table><caption>spectral-icl Solution</caption>{rows}</table>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        p = self.problem
+        start = loss(p, *self.trajectory(0.0), self.options.kernel)
+        heads = ", ".join(f"task {i}: {_head(h)}" for i, h in enumerate(self.allocation))
+        size = f"{p.tasks} tasks, {p.blocks} blocks, d = {p.dimension}, L = {p.context_length:g}"
+        kind = f"{self.heads} heads, {self.parametrization.name}, {self.options.kernel} kernel"
+        return [
+            ("problem", size),
+            ("model", kind),
+            ("time", f"0 to {self.trajectory.t[-1]:g}, reported at {self.t.size} times"),
+            ("loss", f"{start:.6g} -> {self.final_loss:.6g}"),
+            ("allocation", heads),
+            ("outcome", self.message),
+        ]
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The flow as an `xarray.Dataset` over (time, head, block, task).
+
+        Everything is dimensionless. The attribute ``provenance`` is one JSON string with the problem, the
+        parametrization, the options, the outcome, the package versions and the platform. The ``node_*``
+        variables hold the continuous extension, so that a loaded solution is evaluated like this one.
+        """
+        import xarray  # optional, and slow to import
+
+        curve = self.trajectory
+        chart = {f"chart_{key}": (("state",), values) for key, values in curve.chart._asdict().items()}
+        data = xarray.Dataset(
+            {
+                "omega": (("time", "head", "block"), self.omega),
+                "mu": (("time", "head", "task"), self.mu),
+                "task_loss": (("time", "task"), self.task_loss),
+                "loss": (("time",), self.loss),
+                "node_time": (("node",), curve.t),
+                "node_state": (("node", "state"), curve.x),
+                "node_bend": (("step", "order", "state"), curve.dense),
+                **chart,
+            },
+            coords={
+                "time": self.t,
+                "head": np.arange(self.heads),
+                "block": np.arange(self.problem.blocks),
+                "task": np.arange(self.problem.tasks),
+            },
+        )
+        for name, label in _LABELS.items():
+            data[name].attrs.update(long_name=label, units="1")
+        options = asdict(self.options)
+        if np.isinf(self.options.t_end):
+            options["t_end"] = None  # JSON knows no infinity
+        data.attrs["provenance"] = json.dumps(
+            {
+                "format": _FORMAT,
+                "problem": self.problem.to_dict(),
+                "digest": self.problem.digest(),
+                "parametrization": {
+                    "name": self.parametrization.name,
+                    **asdict(self.parametrization),
+                },
+                "heads": self.heads,
+                "options": options,
+                "outcome": self.outcome.name,
+                "message": self.message,
+                "stats": asdict(self.stats),
+                "tied_heads": self.tied_heads,
+                "environment": dict(self.environment),
+            },
+            allow_nan=False,
+        )
+        return data
+
+    @classmethod
+    def from_xarray(cls, data: xarray.Dataset) -> Solution:
+        """The inverse of `to_xarray`.
+
+        Raises
+        ------
+        ProblemError
+            If the dataset is not a whole flow.
+        """
+        try:
+            record = json.loads(data.attrs["provenance"])
+            known = record["format"] == _FORMAT
+        except (KeyError, TypeError, ValueError):
+            known = False
+        if not known:
+            raise ProblemError("data", data.attrs.get("provenance"), f"a dataset of format {_FORMAT!r}")
+        try:
+            return cls._rebuilt(data, record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProblemError("data", error, "a flow with nothing missing or damaged") from None
+
+    @classmethod
+    def _rebuilt(cls, data: xarray.Dataset, record: Mapping[str, Any]) -> Solution:
+        if "time" not in data.coords:  # xarray would count 0, 1, 2, ...
+            raise KeyError("time")
+        parametrization = dict(record["parametrization"])
+        problem = Problem.from_dict(record["problem"])
+        outcome = Outcome[record["outcome"]]
+        chart = Chart(*(np.array(data[f"chart_{key}"].values) for key in Chart._fields))
+        options = Options(**record["options"])
+        return cls(
+            problem=problem,
+            parametrization=PARAMETRIZATIONS[parametrization.pop("name")](**parametrization),
+            t=np.array(data.coords["time"].values),
+            trajectory=Trajectory(
+                problem=problem,
+                chart=chart,
+                heads=record["heads"],
+                t=np.array(data["node_time"].values),
+                x=np.array(data["node_state"].values),
+                dense=np.array(data["node_bend"].values),
+                rests=outcome is Outcome.STATIONARY,
+                kernel=options.kernel,
+            ),
+            outcome=outcome,
+            stats=Stats(**record["stats"]),
+            options=replace(options, t_end=np.inf) if options.t_end is None else options,
+            environment=record["environment"],
+            tied_heads=tuple(map(tuple, record["tied_heads"])),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the flow as NetCDF (``.nc``) or Zarr (``.zarr``); the file appears only once it is whole."""
+        from spectral_icl.io import files
+
+        files.write(self.to_xarray(), Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Solution:
+        """Read a flow that `save` wrote."""
+        from spectral_icl.io import files
+
+        return cls.from_xarray(files.read(Path(path)))
+
+
+_LABELS = {
+    "omega": r"KQ value $\omega$",
+    "mu": r"OV value $\mu$",
+    "task_loss": "task loss",
+    "loss": "loss",
+    "time": "gradient-flow time",
+}
+
+
+def _head(head: int | None) -> str:
+    return "not emerged" if head is None else f"head {head}"
+
+
+class IntegrationError(RuntimeError):
+    """An integration that did not reach its end.
+
+    Attributes
+    ----------
+    solution : Solution or None
+        The part that was solved.
+    """
+
+    def __init__(self, message: str, solution: Solution | None = None) -> None:
+        super().__init__(message)
+        self.solution = solution

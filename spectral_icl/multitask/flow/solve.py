@@ -1,0 +1,199 @@
+"""Solve the gradient flow: the only caller of the compiled integrator."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl.io.checks import Floats, ProblemError, array, integer, number
+from spectral_icl.io.provenance import environment
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Progress, Record
+from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
+from spectral_icl.multitask.flow.solution import IntegrationError, Options, Outcome, Solution, Stats
+from spectral_icl.multitask.flow.trajectory import Trajectory
+from spectral_icl.multitask.loss import state
+from spectral_icl.multitask.parametrization import Balanced, Parametrization, tied_heads, to_dual, twins
+from spectral_icl.multitask.problem import Problem
+
+# Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
+_CAPACITY, _LARGEST_BUFFER = 512, 200_000
+
+# Bounds of the options of a flow, here and wherever else they are given: t_end, rtol, max_steps.
+SHORTEST, LONGEST = 1e-200, 1e100
+TIGHTEST, LOOSEST = 1e-13, 0.1
+MOST_STEPS = 10**9
+
+_log = logging.getLogger("spectral_icl")
+
+
+def gradient_flow(
+    problem: Problem,
+    omega0: ArrayLike,
+    mu0: ArrayLike,
+    *,
+    parametrization: Parametrization = Balanced(),
+    t_end: float = 200.0,
+    t_eval: ArrayLike | None = None,
+    rtol: float = 1e-8,
+    kernel: str = "large-L",
+    stationary: float | None = None,
+    max_steps: int = 100_000,
+) -> Solution:
+    """Gradient flow of multi-head softmax attention in the spectral domain.
+
+    The flow dtheta/dt = -dloss/dtheta of the trained weights, closed in omega and mu (Chen, Sheen, Wang and
+    Yang 2024), is solved in the dual coordinates of its mirror-flow form. While accuracy limits the step,
+    which is so until the first emergence, the method is the explicit one of Dormand and Prince (1980); where
+    stability would limit it, an L-stable Rosenbrock method with the exact Jacobian (Rodas5P, Steinebach
+    2023). Both have order 5.
+
+    Parameters
+    ----------
+    problem : Problem
+    omega0 : array_like, (H, B)
+        KQ values at time 0, one per head and block.
+    mu0 : array_like, (H, I)
+        OV values at time 0, one per head and task.
+    parametrization : Balanced, Factored or Merged
+        How omega and mu are made of trained weights.
+    t_end : float
+        Length of the flow, between 1e-200 and 1e100. May be infinite if ``stationary`` is given.
+    t_eval : array_like, optional
+        Increasing times in [0, t_end] at which the solution is reported; default, the integrator's steps.
+    rtol : float
+        Tolerance of one step, between 1e-13 and 0.1: on the relative error of every omega and mu (of their
+        logarithms beyond e^-4), however small; with `Merged`, relative to 0.01 or the start's largest entry
+        if smaller. Errors of the solution are a few times this, more where the flow passes close to a saddle.
+    kernel : {"large-L"}
+        Loss kernel. The exact finite-length kernel does not exist yet, and asking for it is an error.
+    stationary : float, optional
+        Stop once the flow has come to rest to this accuracy: every |dtheta/dt|, and every rate of a dual
+        coordinate that could still grow, is below it (first-order optimality).
+    max_steps : int
+        Limit on accepted and refused steps together.
+
+    Returns
+    -------
+    Solution
+        With ``t``, ``omega``, ``mu``, ``loss`` and dense output. ``message`` says whether the flow left the
+        range of the large-L kernel.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+    IntegrationError
+        The end was not reached; the exception carries the part that was solved.
+
+    Examples
+    --------
+    >>> import spectral_icl as si
+    >>> p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
+    >>> sol = si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=200.)
+    >>> sol.allocation
+    (0, 1)
+    """
+    if not isinstance(problem, Problem):
+        raise ProblemError("problem", problem, "a Problem")
+    if not isinstance(parametrization, Parametrization):
+        raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
+    start = state(problem, omega0, mu0)
+    model = problem.model(kernel)
+    t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
+    times = None if t_eval is None else check_times(t_eval, t_end)
+
+    chart = parametrization.chart(problem, start)
+    for values in chart:
+        values.setflags(write=False)
+    heads = start.omega.shape[0]
+    shape = (heads, problem.blocks, problem.tasks)
+    x = to_dual(chart, start)
+    twin = twins(chart, x, shape)
+    run = (model, chart, twin, DORMAND_PRINCE, RODAS5P, shape, t_end, rtol, stationary or 0.0, max_steps)
+    outcome, nodes, count = _integrate(run, x)
+    trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
+    if times is None:
+        times = trajectory.t
+    elif not outcome.success:
+        times = times[times <= trajectory.t[-1]]
+    solution = Solution(
+        problem=problem,
+        parametrization=parametrization,
+        t=times,
+        trajectory=trajectory,
+        outcome=outcome,
+        stats=Stats(*count),
+        tied_heads=tied_heads(twin, shape),
+        options=Options(t_end, rtol, kernel, stationary, max_steps),
+        environment=environment(),
+    )
+    if not outcome.success:
+        reached = f"stopped at t = {trajectory.t[-1]:.6g} of {t_end:g}"
+        raise IntegrationError(f"{reached}: {outcome.advice}", solution)
+    return solution
+
+
+def _integrate(run: tuple[object, ...], x: Floats) -> tuple[Outcome, Record, list[int]]:
+    """The outcome, all nodes with their dense coefficients, and the counts, from the start ``x``."""
+    progress = Progress(
+        real=np.array([0.0, 0.0, 1.0]),
+        mode=np.array([kernels.EXPLICIT, 0]),
+        count=np.zeros(5, dtype=np.int64),
+    )
+    pieces: list[Record] = []
+    capacity = max(1, min(_CAPACITY, _LARGEST_BUFFER // x.size))
+    status = kernels.BUFFER_FULL
+    with kernels.on_compilation(_announce):
+        while status == kernels.BUFFER_FULL:
+            record = Record(
+                np.empty(capacity + 1),
+                np.empty((capacity + 1, x.size)),
+                np.empty((capacity, RODAS5P.dense.shape[0], x.size)),
+            )
+            record.x[0] = x
+            status, steps = kernels.integrate(*run, progress, record)
+            pieces.append(Record(record.t[: steps + 1], record.x[: steps + 1], record.dense[:steps]))
+            x = record.x[steps]
+    nodes = Record(
+        _join([piece.t for piece in pieces]),
+        _join([piece.x for piece in pieces]),
+        np.concatenate([piece.dense for piece in pieces]),
+    )
+    return Outcome(status), nodes, progress.count.tolist()
+
+
+def _announce() -> None:
+    _log.info("compiling the kernels for this machine (once, some twenty seconds) ...")
+
+
+def check_options(
+    t_end: float, rtol: float, stationary: float | None, max_steps: int
+) -> tuple[float, float, float | None, int]:
+    """The options of a flow as numbers within their bounds."""
+    if stationary is not None:
+        stationary = number("stationary", stationary, minimum=0.0, above=True)
+    if stationary is None or t_end != math.inf:
+        t_end = number("t_end", t_end, minimum=0.0, maximum=LONGEST, above=True)
+        t_end = number("t_end", t_end, minimum=SHORTEST, maximum=LONGEST)
+    rtol = number("rtol", rtol, minimum=TIGHTEST, maximum=LOOSEST)
+    return t_end, rtol, stationary, integer("max_steps", max_steps, minimum=1, maximum=MOST_STEPS)
+
+
+def check_times(t_eval: ArrayLike, t_end: float) -> Floats:
+    """``t_eval`` as increasing times in [0, t_end]."""
+    times = array("t_eval", t_eval, (None,))
+    if times.size == 0 or (np.diff(times) <= 0.0).any():
+        raise ProblemError("t_eval", times.tolist(), "increasing times, at least one")
+    if times[0] < 0.0 or times[-1] > t_end:
+        outside = times[0] if times[0] < 0.0 else times[-1]
+        raise ProblemError("t_eval", float(outside), f"times in [0, {t_end:g}]")
+    return times
+
+
+def _join(pieces: list[Floats]) -> Floats:
+    """Concatenate pieces whose first row repeats the last row of the piece before."""
+    return np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])

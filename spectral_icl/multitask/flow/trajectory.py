@@ -1,0 +1,87 @@
+"""A solved curve t -> (omega, mu): nodes, and the integrator's own continuous extension between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Chart
+from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The curve of one gradient flow, with dense evaluation.
+
+    Attributes
+    ----------
+    problem : Problem
+    chart : Chart
+        Dual coordinates of the flat state.
+    heads : int
+    t : ndarray, (n + 1,)
+        Times of the accepted steps.
+    x : ndarray, (n + 1, N)
+        Dual coordinates there.
+    dense : ndarray, (n, K, N)
+        Coefficients of the continuous extension on each step; its error is of the method's order.
+    rests : bool
+        Whether the flow came to rest at the last node, so that later times repeat it.
+    kernel : str
+        Loss kernel that the flow descends.
+    """
+
+    problem: Problem
+    chart: Chart
+    heads: int
+    t: Floats
+    x: Floats
+    dense: Floats
+    rests: bool = False
+    kernel: str = "large-L"
+
+    def __post_init__(self) -> None:
+        for values in (self.t, self.x, self.dense, *self.chart):
+            values.setflags(write=False)
+
+    def __reduce__(self) -> tuple[type[Trajectory], tuple[object, ...]]:
+        """Pickle through the constructor, which makes the arrays read-only again."""
+        return Trajectory, tuple(getattr(self, f.name) for f in fields(self))
+
+    def __call__(self, t: ArrayLike) -> State:
+        """Evaluate omega (..., H, B) and mu (..., H, I) at times ``t`` of any shape.
+
+        Raises
+        ------
+        ProblemError
+            If a time lies outside the solved interval.
+        """
+        first, last = self.t[0], self.t[-1]
+        try:
+            times = np.asarray(t).astype(np.float64, casting="same_kind")
+        except (TypeError, ValueError):
+            raise ProblemError("t", t, f"times in [{first:g}, {last:g}]") from None
+        outside = ~((times >= first) & ((times <= last) | (self.rests & ~np.isnan(times))))
+        if outside.any():
+            raise ProblemError("t", float(times[outside].flat[0]), f"times in [{first:g}, {last:g}]")
+        flat = np.minimum(times.ravel(), last)
+        theta = np.empty((flat.size, self.x.shape[1]))
+        kernels.evaluate(self.chart, self.t, self.x, self.dense, flat, theta)
+        split = self.heads * self.problem.blocks
+        return State(
+            theta[:, :split].reshape(*times.shape, self.heads, self.problem.blocks),
+            theta[:, split:].reshape(*times.shape, self.heads, self.problem.tasks),
+        )
+
+    def refined(self, points: int) -> Floats:
+        """Times that split every step into ``points`` equal parts, the nodes included."""
+        if self.t.size == 1:
+            return np.array(self.t)
+        fractions = np.arange(points) / points
+        inner = self.t[:-1, None] + np.diff(self.t)[:, None] * fractions
+        return np.append(inner.ravel(), self.t[-1])

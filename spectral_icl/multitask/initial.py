@@ -1,0 +1,99 @@
+"""Named starts of the gradient flow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spectral_icl.io.checks import ProblemError, integer, number
+from spectral_icl.multitask.loss import State, check_heads
+from spectral_icl.multitask.parametrization import key_scale_of
+from spectral_icl.multitask.problem import Problem
+
+
+def paper(
+    problem: Problem,
+    heads: int,
+    qk: float = 0.1,
+    ov_low: float = 0.1,
+    ov_high: float = 0.2,
+    key_scale: float | None = None,
+) -> State:
+    """The start of the authors' code: q = k = qk; v = o = ov_high for head h on task h, else ov_low.
+
+    Parameters
+    ----------
+    problem : Problem
+    heads : int
+        H >= 1. Heads beyond the tasks, and tasks beyond the heads, are ov_low throughout.
+    qk, ov_low, ov_high : float
+        Weights, so omega = c qk^2 and mu = ov^2.
+    key_scale : float, optional
+        c; (d + I)^(-1/2) if None. Give the one of the parametrization.
+
+    Returns
+    -------
+    State
+        omega (H, B), mu (H, I).
+    """
+    heads = check_heads(problem, heads)
+    c = key_scale_of(problem, key_scale)
+    omega = np.full((heads, problem.blocks), c * number("qk", qk) ** 2)
+    mu = np.full((heads, problem.tasks), number("ov_low", ov_low) ** 2)
+    np.fill_diagonal(mu, number("ov_high", ov_high) ** 2)
+    return State(omega, mu)
+
+
+def dominant(
+    problem: Problem,
+    heads: int,
+    scale: float = 0.01,
+    margin: float = 0.5,
+    seed: int | None = None,
+) -> State:
+    """A small positive start in which every task has its own dominant head.
+
+    The dominant head of a task has omega = ``scale`` on the task's blocks and mu = ``scale`` times
+    1 + ``margin``; every other entry is ``scale`` times a factor: 1 without a seed, uniform on [1/2, 1] with
+    one. So for every task one head leads in mu by the margin and trails in no omega, and the leaders are
+    distinct: the hypothesis of the task-allocation theorem of Chen, Sheen, Wang and Yang (2024).
+
+    Parameters
+    ----------
+    problem : Problem
+    heads : int
+        H >= I, so that the leaders can be distinct.
+    scale : float
+        Size of the start, > 0.
+    margin : float
+        Relative lead, > 0.
+    seed : int, optional
+        Also permutes which head leads which task; without it head i leads task i.
+    """
+    heads = check_heads(problem, heads)
+    if heads < problem.tasks:
+        raise ProblemError("heads", heads, f">= {problem.tasks} heads, one for each task to lead")
+    scale = number("scale", scale, minimum=0.0, above=True)
+    margin = number("margin", margin, minimum=0.0, above=True)
+    leaders = np.arange(problem.tasks)
+    omega = np.full((heads, problem.blocks), scale)
+    mu = np.full((heads, problem.tasks), scale)
+    if seed is not None:
+        rng = np.random.default_rng(integer("seed", seed, minimum=0, maximum=2**63))
+        leaders = rng.permutation(heads)[: problem.tasks]
+        omega *= rng.uniform(0.5, 1.0, omega.shape)
+        mu *= rng.uniform(0.5, 1.0, mu.shape)
+    power = np.asarray(problem.signal)
+    for task, leader in enumerate(leaders):
+        omega[leader, power[task] > 0.0] = scale
+        mu[leader, task] = scale * (1.0 + margin)
+    return State(omega, mu)
+
+
+def random(problem: Problem, heads: int, scale: float = 0.01, seed: int = 0, positive: bool = False) -> State:
+    """Independent N(0, ``scale``^2) entries, or their absolute values if ``positive``."""
+    heads = check_heads(problem, heads)
+    scale = number("scale", scale, minimum=0.0, above=True)
+    rng = np.random.default_rng(integer("seed", seed, minimum=0, maximum=2**63))
+    omega = rng.normal(0.0, scale, (heads, problem.blocks))
+    mu = rng.normal(0.0, scale, (heads, problem.tasks))
+    return State(abs(omega), abs(mu)) if positive else State(omega, mu)

@@ -1,0 +1,141 @@
+"""The reduced system: loss, gradient and Hessian of decomposable attention on arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl.io.checks import Floats, ProblemError, array, integer
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.integrator import Model, Overlaps
+from spectral_icl.multitask.problem import Problem
+
+MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
+
+
+class State(NamedTuple):
+    """Semi-singular values of decomposable attention.
+
+    ``omega`` (H, B) are the entries of the KQ circuits, ``mu`` (H, I) those of the OV circuits.
+    """
+
+    omega: Floats
+    mu: Floats
+
+
+def state(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
+    """``omega`` and ``mu`` as checked float64 arrays that fit the problem and each other."""
+    omega = array("omega", omega, (None, problem.blocks))
+    mu = array("mu", mu, (None, problem.tasks))
+    heads = omega.shape[0]
+    if heads == 0 or mu.shape[0] != heads:
+        raise ProblemError(
+            "mu", f"{mu.shape[0]} heads", f"as many heads as omega, which has {heads}, and >= 1"
+        )
+    if heads * (problem.blocks + problem.tasks) > MOST_ENTRIES:
+        raise ProblemError("omega", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES}")
+    return State(omega, mu)
+
+
+def check_heads(problem: Problem, heads: int) -> int:
+    """``heads`` if a state with that many fits in memory; `ProblemError` otherwise."""
+    most = MOST_ENTRIES // (problem.blocks + problem.tasks)
+    return integer("heads", heads, minimum=1, maximum=max(1, most))
+
+
+def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> Floats:
+    """Population loss of every task, query noise included.
+
+        loss_i = sum_b A_ib R_ib^2 + (s_i / L) sum_hk mu_hi mu_ki E_hk + sigma_i^2,
+        E_hk = exp(sum_b d_b kappa_b^2 omega_hb omega_kb),  R_ib = 1 - sum_h mu_hi kappa_b omega_hb.
+
+    Parameters
+    ----------
+    problem : Problem
+    omega : array_like, (..., H, B)
+    mu : array_like, (..., H, I)
+    kernel : {"large-L"}
+
+    Returns
+    -------
+    ndarray, (..., I)
+        In the units of the label variance.
+
+    Raises
+    ------
+    ProblemError
+        If a shape does not fit or an entry is not finite.
+    """
+    leading = (None,) * (depth(omega) - 2)
+    omega = array("omega", omega, (*leading, None, problem.blocks))
+    mu = array("mu", mu, (*omega.shape[:-1], problem.tasks))
+    heads = omega.shape[-2]
+    if heads == 0:
+        raise ProblemError("omega", "0 heads", ">= 1 heads")
+    many = State(omega.reshape(-1, heads, problem.blocks), mu.reshape(-1, heads, problem.tasks))
+    out = np.empty((many.omega.shape[0], problem.tasks))
+    kernels.task_losses(problem.model(kernel), *many, out)
+    return out.reshape(*omega.shape[:-2], problem.tasks)
+
+
+def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> float | Floats:
+    """Population loss: the sum of `task_loss` over tasks (no factor 1/2).
+
+    Returns a float for one state and an array for (..., H, B) stacks of states.
+    """
+    total = task_loss(problem, omega, mu, kernel).sum(axis=-1)
+    return float(total) if total.ndim == 0 else total
+
+
+def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> State:
+    """Gradient of `loss` with respect to the block values.
+
+    Parameters
+    ----------
+    problem : Problem
+    omega : array_like, (H, B)
+    mu : array_like, (H, I)
+    kernel : {"large-L"}
+
+    Returns
+    -------
+    State
+        dloss/domega (H, B) and dloss/dmu (H, I). The gradient with respect to one coordinate's
+        KQ entry is dloss/domega_hb / d_b.
+
+    Raises
+    ------
+    ProblemError
+        If a shape does not fit or an entry is not finite.
+    """
+    at = state(problem, omega, mu)
+    return _gradient_and_work(problem.model(kernel), at)[0]
+
+
+def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> Floats:
+    """Hessian of `loss`, (N, N) with N = H (B + I): first omega, then mu, both head-major."""
+    at = state(problem, omega, mu)
+    model = problem.model(kernel)
+    _, work = _gradient_and_work(model, at)
+    size = at.omega.size + at.mu.size
+    upper = np.zeros((size, size))
+    kernels.hessian(model, at.omega, at.mu, work, upper)
+    return np.triu(upper) + np.triu(upper, 1).T
+
+
+def depth(values: ArrayLike) -> int:
+    """Number of dimensions, 2 for what is no array at all (so that the complaint is about the state)."""
+    try:
+        return max(2, np.ndim(values))
+    except ValueError:
+        return 2
+
+
+def _gradient_and_work(model: Model, at: State) -> tuple[State, Overlaps]:
+    heads, blocks = at.omega.shape
+    work = Overlaps.empty(heads, blocks, at.mu.shape[1])
+    slope = State(np.empty_like(at.omega), np.empty_like(at.mu))
+    kernels.gradient(model, at.omega, at.mu, slope.omega, slope.mu, work)
+    return slope, work

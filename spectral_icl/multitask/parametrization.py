@@ -1,0 +1,210 @@
+"""How the semi-singular values are made of trained weights, and the dual coordinates that follow.
+
+With omega = c k q and mu = o v the gradient flow of (k, q, o, v) conserves |k^2 - q^2| and |v^2 - o^2|
+and closes in (omega, mu) as a mirror flow. Its dual coordinates x obey dx/dt = -speed * dloss/dtheta with a
+constant speed, which is what the integrator solves. Charts are made for one state or for many at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spectral_icl.io.checks import Floats, ProblemError, array, number
+from spectral_icl.kernels.integrator import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
+from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.problem import Problem
+
+IntArray = NDArray[np.int64]
+
+
+_TINY = 1e-200  # imbalances below this, other than 0, would overflow the dual coordinates
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """k^2 = q^2 and v^2 = o^2 for every coordinate, the setting of Chen, Sheen, Wang and Yang (2024).
+
+    omega' = -2 c |omega| G and mu' = -2 |mu| dloss/dmu with G_hb = dloss/domega_hb / d_b. Every sign is
+    conserved, and an entry that starts at zero stays there.
+
+    Parameters
+    ----------
+    key_scale : float, optional
+        Factor c > 0 in front of the logits; (d + I)^(-1/2) if None, as in the authors' code.
+    """
+
+    name: ClassVar[str] = "balanced"
+    key_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_key_scale(self.key_scale)
+
+    def chart(self, problem: Problem, at: State) -> Chart:
+        """The dual coordinates omega = sign e^x, mu = sign e^z around a start."""
+        return _hypentropy_chart(problem, at, self.key_scale, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Factored:
+    """k^2 and q^2 (v^2 and o^2) differ by a conserved imbalance, and signs may change.
+
+    omega' = -c (c^2 D^2 + 4 omega^2)^(1/2) G and mu' = -(D^2 + 4 mu^2)^(1/2) dloss/dmu: the mirror flow of
+    the hypentropy potential. Where an imbalance is zero the entry is `Balanced`.
+
+    Parameters
+    ----------
+    imbalance_omega : float or array_like, (H, B)
+        D = |k^2 - q^2| >= 0 of every head and block, before key_scale.
+    imbalance_mu : float or array_like, (H, I)
+        D = |v^2 - o^2| >= 0 of every head and task.
+    key_scale : float, optional
+        As in `Balanced`.
+    """
+
+    name: ClassVar[str] = "factored"
+    imbalance_omega: float | tuple[tuple[float, ...], ...]
+    imbalance_mu: float | tuple[tuple[float, ...], ...]
+    key_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_key_scale(self.key_scale)
+        for argument in ("imbalance_omega", "imbalance_mu"):
+            value = getattr(self, argument)
+            frozen: float | tuple[tuple[float, ...], ...]
+            if np.isscalar(value) or value is None:
+                frozen = number(argument, value, minimum=0.0)
+            else:
+                frozen = tuple(map(tuple, array(argument, value, (None, None), minimum=0.0).tolist()))
+            positive = [x for x in np.ravel(frozen) if x > 0.0]
+            if positive and min(positive) < _TINY:
+                raise ProblemError(argument, float(min(positive)), f"0 or a number >= {_TINY:g}")
+            object.__setattr__(self, argument, frozen)
+
+    def chart(self, problem: Problem, at: State) -> Chart:
+        """The dual coordinates omega = (c D / 2) sinh x, mu = (D / 2) sinh z."""
+        return _hypentropy_chart(problem, at, self.key_scale, self.imbalance_omega, self.imbalance_mu)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """W = c K^T Q and U = O V are trained directly: omega' = -G, mu' = -dloss/dmu."""
+
+    name: ClassVar[str] = "merged"
+
+    def chart(self, problem: Problem, at: State) -> Chart:
+        """The state itself."""
+        theta = flat(at)
+        largest = np.abs(theta).max(axis=-1, keepdims=True)
+        return Chart(
+            kind=np.full(theta.shape, LINEAR, dtype=np.int64),
+            # a small start grows exponentially, so that its relative error is what counts
+            scale=np.broadcast_to(
+                np.where(largest > 0.0, np.minimum(0.01, largest), 0.01), theta.shape
+            ).copy(),
+            speed=_speed(problem, at, 1.0, 1.0),
+            sign=np.ones(theta.shape),
+        )
+
+
+Parametrization = Balanced | Factored | Merged
+
+
+def key_scale_of(problem: Problem, key_scale: float | None) -> float:
+    """The key scale c, (d + I)^(-1/2) unless given."""
+    _check_key_scale(key_scale)
+    return (problem.dimension + problem.tasks) ** -0.5 if key_scale is None else key_scale
+
+
+def twins(chart: Chart, x: Floats, shape: tuple[int, int, int]) -> IntArray:
+    """The entry that each flat entry equals for ever, (..., N).
+
+    Heads with the same start and the same chart are interchangeable, so the flow keeps them equal.
+    """
+    heads, blocks, tasks = shape
+    entries = np.stack([x, *chart], axis=-1)
+    rows = np.concatenate(
+        [
+            entries[..., : heads * blocks, :].reshape(*x.shape[:-1], heads, -1),
+            entries[..., heads * blocks :, :].reshape(*x.shape[:-1], heads, -1),
+        ],
+        axis=-1,
+    )
+    leader = np.broadcast_to(np.arange(heads), rows.shape[:-1]).copy()
+    for h in range(1, heads):  # pair by pair: all pairs of many flows at once would not fit in memory
+        for k in range(h - 1, -1, -1):
+            leader[..., h] = np.where((rows[..., h, :] == rows[..., k, :]).all(axis=-1), k, leader[..., h])
+    leader = leader[..., None]
+    by_omega = leader * blocks + np.arange(blocks)
+    by_mu = heads * blocks + leader * tasks + np.arange(tasks)
+    pieces = [part.reshape(*x.shape[:-1], -1) for part in (by_omega, by_mu)]
+    return np.concatenate(pieces, axis=-1).astype(np.int64)
+
+
+def tied_heads(twin: IntArray, shape: tuple[int, int, int]) -> tuple[tuple[int, ...], ...]:
+    """Groups of heads that are equal for ever, from the `twins` of one flow."""
+    heads, blocks, _ = shape
+    first = (twin[: heads * blocks : blocks] // blocks).tolist()
+    groups = (tuple(h for h in range(heads) if first[h] == k) for k in sorted(set(first)))
+    return tuple(group for group in groups if len(group) > 1)
+
+
+def flat(at: State) -> Floats:
+    """Omega, then mu, both head-major, (..., N)."""
+    lead = at.omega.shape[:-2]
+    return np.concatenate([at.omega.reshape(*lead, -1), at.mu.reshape(*lead, -1)], axis=-1)
+
+
+def to_dual(chart: Chart, at: State) -> Floats:
+    """The dual coordinates x (..., N) of states: the inverse of `integrator.to_primal`."""
+    theta = flat(at)
+    x = theta.copy()
+    exponential = chart.kind == EXPONENTIAL
+    moving = exponential & (theta != 0.0)
+    x[moving] = np.log(np.abs(theta[moving]))
+    hyperbolic = chart.kind == HYPERBOLIC
+    x[hyperbolic] = np.arcsinh(theta[hyperbolic] / chart.scale[hyperbolic])
+    return x
+
+
+def _check_key_scale(key_scale: float | None) -> None:
+    if key_scale is not None:
+        number("key_scale", key_scale, minimum=0.0, above=True)
+
+
+def _speed(problem: Problem, at: State, omega_speed: float, mu_speed: float) -> Floats:
+    per_block = omega_speed / np.array(problem.block_sizes, dtype=np.float64)
+    return flat(State(np.broadcast_to(per_block, at.omega.shape), np.full(at.mu.shape, mu_speed)))
+
+
+def _hypentropy_chart(
+    problem: Problem,
+    at: State,
+    key_scale: float | None,
+    imbalance_omega: ArrayLike,
+    imbalance_mu: ArrayLike,
+) -> Chart:
+    c = key_scale_of(problem, key_scale)
+    halves = []
+    for argument, imbalance, values, unit in (
+        ("imbalance_omega", imbalance_omega, at.omega, 0.5 * c),
+        ("imbalance_mu", imbalance_mu, at.mu, 0.5),
+    ):
+        if np.shape(imbalance) not in ((), values.shape[-2:]):
+            wanted = f"a number or shape {values.shape[-2:]}"
+            raise ProblemError(argument, f"shape {np.shape(imbalance)}", wanted)
+        halves.append(np.broadcast_to(unit * np.asarray(imbalance), values.shape))
+    half = flat(State(*halves))
+    theta = flat(at)
+    exponential = half == 0.0
+    scale = np.where(exponential, np.sign(theta), half)
+    speed = _speed(problem, at, 2.0 * c, 2.0)
+    return Chart(
+        kind=np.where(exponential, EXPONENTIAL, HYPERBOLIC).astype(np.int64),
+        scale=scale,
+        speed=np.where(exponential & (theta == 0.0), 0.0, speed),
+        sign=np.where(exponential & (theta != 0.0), np.sign(theta), 1.0),
+    )

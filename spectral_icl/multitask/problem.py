@@ -1,0 +1,230 @@
+"""The in-context regression problem in block-spectral form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number, numbers, sequence
+from spectral_icl.kernels.integrator import LARGE_L, Model
+
+KERNELS = {"large-L": LARGE_L}
+
+_SHORTHANDS = {"tasks", "snr"}  # keys of a table, not arguments of the class
+_MOST_TASKS = 10_000  # more would fill memory before a state of that many is refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Multi-task linear regression in context, with the covariates grouped into B spectral blocks.
+
+    A prompt has ``context_length`` pairs and a query. Covariates are N(0, diag(kappa)); the
+    coordinates of block b share the eigenvalue kappa_b. Task i has a fresh mean-zero coefficient vector
+    g_i per prompt and y = g_i . x + eps, eps ~ N(0, sigma_i^2).
+
+    Parameters
+    ----------
+    block_sizes : sequence of int, (B,)
+        Number of coordinates d_b of each block.
+    signal : sequence of sequences of float, (I, B)
+        Signal power A_ib = E[(g_i . x)_b^2] = d_b kappa_b Var(g_ij) of task i in block b, >= 0.
+    noise : sequence of float, (I,), or float
+        Variance sigma_i^2 of the label noise, >= 0. One number stands for all tasks.
+    context_length : float
+        L >= 1. The large-L kernel is a smooth function of it, so it need not be whole.
+    covariance : sequence of float, (B,), or float
+        Eigenvalue kappa_b > 0 of the covariates in each block; 1 by default.
+
+    Raises
+    ------
+    ProblemError
+        Naming the argument, the value and what was expected.
+
+    Notes
+    -----
+    Chen, Sheen, Wang and Yang (2024), section 2; disjoint tasks are B = I with a diagonal ``signal``.
+    Several tasks with signal in one block overlap (He, Pan, Chen and Yang 2025).
+
+    Examples
+    --------
+    >>> p = Problem(block_sizes=(10, 10), signal=((10., 0.), (0., 10.)), noise=0.09, context_length=100)
+    >>> p == Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
+    True
+    """
+
+    block_sizes: tuple[int, ...]
+    signal: tuple[tuple[float, ...], ...]
+    noise: tuple[float, ...]
+    context_length: float
+    covariance: tuple[float, ...] = 1.0  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        sizes = tuple(
+            integer(f"block_sizes[{b}]", n, minimum=1, maximum=10**9)
+            for b, n in enumerate(sequence("block_sizes", self.block_sizes, "whole numbers"))
+        )
+        rows = sequence("signal", self.signal, "one row of block powers per task")
+        signal = tuple(
+            numbers(f"signal[{i}]", self._row(i, row), size=len(sizes), minimum=0.0)
+            for i, row in enumerate(rows)
+        )
+        for i, powers in enumerate(signal):
+            if sum(powers) == 0.0:
+                raise ProblemError(f"signal[{i}]", powers, "a positive power in some block")
+        covariance = numbers("covariance", self.covariance, size=len(sizes), minimum=0.0)
+        for b, kappa in enumerate(covariance):
+            number(f"covariance[{b}]", kappa, minimum=0.0, above=True)
+        noise = numbers("noise", self.noise, size=len(signal), minimum=0.0)
+        length = number("context_length", self.context_length, minimum=1.0)
+        # Lists and scalars are welcome as arguments; the fields are tuples, so that a Problem is hashable.
+        object.__setattr__(self, "block_sizes", sizes)
+        object.__setattr__(self, "signal", signal)
+        object.__setattr__(self, "noise", noise)
+        object.__setattr__(self, "context_length", length)
+        object.__setattr__(self, "covariance", covariance)
+
+    @staticmethod
+    def _row(i: int, row: object) -> Sequence[object]:
+        return sequence(f"signal[{i}]", row, "a row of block powers")
+
+    @classmethod
+    def multitask(
+        cls,
+        *,
+        task_sizes: Sequence[int],
+        signal: float | Sequence[float],
+        noise: float | Sequence[float],
+        context_length: float,
+        covariance: float | Sequence[float] = 1.0,
+    ) -> Problem:
+        """Disjoint tasks: task i owns block i, of ``task_sizes[i]`` coordinates and power ``signal[i]``.
+
+        The setting of Chen, Sheen, Wang and Yang (2024); ``signal[i]`` is lambda_i d_i / d there.
+        """
+        sizes = sequence("task_sizes", task_sizes, "whole numbers")
+        for i, size in enumerate(sizes):
+            integer(f"task_sizes[{i}]", size, minimum=1, maximum=10**9)
+        powers = numbers("signal", signal, size=len(sizes), minimum=0.0)
+        return cls(
+            block_sizes=tuple(sizes),  # type: ignore[arg-type]
+            signal=tuple(map(tuple, np.diag(powers).tolist())),
+            noise=noise,  # type: ignore[arg-type]
+            context_length=context_length,
+            covariance=covariance,  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Problem:
+        """The problem of a mapping with the fields of `Problem`, or of `multitask` if it has task_sizes.
+
+        With ``task_sizes`` two more keys are understood, which a sweep can vary. ``tasks = n`` with one whole
+        number for ``task_sizes`` stands for n tasks of that size. ``snr`` (a number or one per task, > 0) in
+        place of ``noise`` sets sigma_i^2 = A_ii / snr_i, the signal-to-noise ratio of Chen, Sheen, Wang and
+        Yang (2024).
+        """
+        disjoint = "task_sizes" in table
+        allowed = {f.name for f in fields(cls)}
+        if disjoint:
+            allowed = allowed - {"block_sizes"} | {"task_sizes"}
+        for key in table:
+            if key in _SHORTHANDS and not disjoint:
+                raise ProblemError(key, table[key], "nothing without task_sizes")
+            if key not in allowed | _SHORTHANDS:
+                raise ProblemError(str(key), table[key], f"one of the keys {sorted(allowed)}")
+        entries = _written_out(table) if disjoint else table
+        for key in sorted(allowed - {"covariance"}):
+            if key not in entries:
+                raise ProblemError(key, None, "a value")
+        return cls.multitask(**entries) if disjoint else cls(**entries)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain Python objects; `from_dict` is its inverse."""
+        return asdict(self)
+
+    def digest(self) -> str:
+        """SHA-256 of the problem's fields, in hexadecimal: equal problems, equal digests."""
+        text = json.dumps({"format": 1, **self.to_dict()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks B."""
+        return len(self.block_sizes)
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks I."""
+        return len(self.signal)
+
+    @property
+    def dimension(self) -> int:
+        """Number of covariates d = sum_b d_b."""
+        return sum(self.block_sizes)
+
+    @cached_property
+    def variance(self) -> Floats:
+        """Label variance s_i = sum_b A_ib + sigma_i^2 of each task, (I,)."""
+        power: Floats = np.asarray(self.signal).sum(axis=1)
+        total: Floats = np.add(power, self.noise)
+        total.setflags(write=False)
+        return total
+
+    @cached_property
+    def home(self) -> tuple[int, ...] | None:
+        """The block that each task owns if the tasks are disjoint (one block each, unshared), else None."""
+        power = np.asarray(self.signal) > 0.0
+        if (power.sum(axis=1) != 1).any() or (power.sum(axis=0) > 1).any():
+            return None
+        return tuple(int(b) for b in power.argmax(axis=1))
+
+    def model(self, kernel: str = "large-L") -> Model:
+        """The packed arrays that the compiled kernels take."""
+        check_kernel(kernel)
+        kappa = np.array(self.covariance)
+        return Model(
+            kernel=KERNELS[kernel],
+            kappa=kappa,
+            weight=np.array(self.block_sizes, dtype=np.float64) * kappa**2,
+            signal=np.array(self.signal),
+            variance=np.array(self.variance),
+            noise=np.array(self.noise),
+            inverse_length=1.0 / self.context_length,
+        )
+
+
+def check_kernel(kernel: str) -> None:
+    """Raise unless ``kernel`` is the name of a loss kernel."""
+    if kernel == "exact":
+        raise ProblemError("kernel", kernel, "'large-L' (no exact finite-length kernel yet)")
+    choice("kernel", kernel, tuple(KERNELS))
+
+
+def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `Problem.multitask` that a table with ``tasks`` or ``snr`` stands for."""
+    entries = dict(table)
+    if "tasks" in entries:
+        count, size = entries.pop("tasks"), entries["task_sizes"]
+        if not isinstance(size, Real):
+            raise ProblemError("tasks", count, "nothing unless task_sizes is one whole number")
+        count = integer("tasks", count, minimum=1, maximum=_MOST_TASKS)
+        entries["task_sizes"] = [integer("task_sizes", size, minimum=1, maximum=10**9)] * count
+    if "snr" in entries:
+        ratio = entries.pop("snr")
+        if "noise" in entries:
+            raise ProblemError("snr", ratio, "nothing beside noise, which it replaces")
+        if "signal" not in entries:
+            raise ProblemError("signal", None, "a value")
+        count = len(sequence("task_sizes", entries["task_sizes"], "whole numbers"))
+        powers = numbers("signal", entries["signal"], size=count, minimum=0.0)
+        ratios = numbers("snr", ratio, size=count)
+        for i, value in enumerate(ratios):
+            number("snr" if isinstance(ratio, Real) else f"snr[{i}]", value, minimum=0.0, above=True)
+        entries["noise"] = [power / value for power, value in zip(powers, ratios, strict=True)]
+    return entries

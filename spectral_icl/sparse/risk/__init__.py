@@ -1,0 +1,1 @@
+"""Risks of predictors of sparse regression, in theory."""

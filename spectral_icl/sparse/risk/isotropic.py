@@ -1,0 +1,195 @@
+"""Expected excess risks of everything but preprocess-then-optimize, for an isotropic design.
+
+Risks are E (prediction - <w, x_q>)^2, of the target without noise. ``v`` is |w|^2 and ``s2`` the variance of
+the label noise. Where a risk is called exact it is so for every d and n; others are exact expectations up to
+the Marchenko-Pastur functional that stands for the mean over eigenvalues (`spectrum.mp_functional`), and
+mostly within 1 %. They are NaN where single eigenvalues at the lower edge decide: for nearly square designs
+with little noise or long flows, and for very few features or pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, number
+from spectral_icl.sparse.filters import Filters, Flow, Steps, as_numbers
+from spectral_icl.sparse.problem import check_sizes
+from spectral_icl.sparse.risk.spectrum import mp_functional, upper_edge
+
+_SPACINGS = 5.0  # of the least eigenvalues of a square design, over which a filter has to be smooth
+
+
+class Optimum(NamedTuple):
+    """The best ridge penalty and its risk."""
+
+    lam: float
+    risk: float
+
+
+def gd_risk(
+    d: int,
+    n: int,
+    v: float,
+    s2: float,
+    eta: float | None = None,
+    t: int | Sequence[int] | NDArray[np.int64] | None = None,
+    *,
+    T: ArrayLike | None = None,
+) -> Floats:
+    """Risk of gradient descent from 0 on a prompt's least squares, or of the flow.
+
+    Over an eigenvalue l of Shat it is (v/d) (1 - l f(l))^2 + (s2/n) l f(l)^2 with the filter f of t steps or
+    of time T, summed over the d eigenvalues.
+
+    Parameters
+    ----------
+    d, n : int
+    v, s2 : float
+        |w|^2 and the noise variance.
+    eta : float, optional
+        Step, below 2 over the upper edge of the spectrum.
+    t : int or sequence of int, optional
+        Steps; with ``eta``.
+    T : float or array_like (J,), optional
+        Time or times of the flow; alone.
+
+    Returns
+    -------
+    ndarray, (J,), or () if t or T is one number
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed, or ``eta`` is past stability.
+    """
+    d, n, v, s2 = _checked(d, n, v, s2)
+    if (T is None) == (eta is None) or (eta is None) != (t is None):
+        raise ProblemError("T", T, "eta and t, or T alone")
+    optimizer: Filters
+    if T is not None:
+        optimizer, one = Flow(T), np.ndim(T) == 0
+    else:
+        assert eta is not None
+        assert t is not None
+        optimizer, one = Steps(eta, t), np.ndim(t) == 0
+        limit = 2.0 / upper_edge(d, n)
+        if optimizer.eta >= limit:
+            expected = f"a step below {limit:.6g}, the edge of stability 2/(1 + sqrt(d/n))^2"
+            raise ProblemError("eta", eta, expected)
+
+    def at(z: Floats) -> Floats:
+        f = optimizer(z)
+        values: Floats = (v / d) * (1.0 - z * f) ** 2 + (s2 / n) * z * f**2
+        return values
+
+    times = optimizer.T if isinstance(optimizer, Flow) else optimizer.eta * optimizer.t
+    smooth = _resolved(d, n, 0.5 / np.maximum(times, 1e-300))
+    found = np.where(smooth, mp_functional(at, d, n), np.nan)
+    return found[0] if one else found
+
+
+def ridge_risk(d: int, n: int, v: float, s2: float, lam: ArrayLike) -> Floats:
+    """Risk of ridge regression, |y - X beta|^2/n + lam |beta|^2, for penalties ``lam`` > 0.
+
+    Returns
+    -------
+    ndarray, of the shape of ``lam``
+    """
+    d, n, v, s2 = _checked(d, n, v, s2)
+    penalty = as_numbers("lam", lam)
+    if not ((penalty > 0.0) & (penalty <= LARGEST)).all():
+        raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
+
+    def at(z: Floats) -> Floats:
+        f = 1.0 / (z + penalty[..., None])
+        values: Floats = (v / d) * (1.0 - z * f) ** 2 + (s2 / n) * z * f**2
+        return values
+
+    return np.where(_resolved(d, n, penalty), mp_functional(at, d, n), np.nan)
+
+
+def ridge_opt_risk(d: int, n: int, v: float, s2: float) -> Optimum:
+    """The best ridge penalty s2 d/(n v), exact for every d and n, and its risk.
+
+    No spectral filter has a smaller risk, gradient descent of any step and length included: at this penalty
+    the risk is the least at each eigenvalue by itself.
+    """
+    d, n, v, s2 = _checked(d, n, v, s2)
+    lam = s2 * d / (n * v)
+    if s2 == 0.0:  # what is left are the directions that the prompt does not show
+        return Optimum(0.0, v * max(0.0, 1.0 - n / d))
+    if not _resolved(d, n, lam):
+        return Optimum(lam, float("nan"))
+    return Optimum(lam, float(mp_functional(lambda z: (s2 / n) / (z + lam), d, n)))
+
+
+def ridge_opt_limit(g: float, v: float, s2: float) -> float:
+    """The risk at the best penalty for d, n to infinity, d/n = g: Marchenko and Pastur's, in closed form."""
+    ratio = number("g", g, minimum=0.0, above=True)
+    lam = s2 * ratio / v
+    root = np.sqrt((1.0 - ratio + lam) ** 2 + 4.0 * ratio * lam)
+    # of the difference root - (1 - g + lam), without its cancellation
+    edge = 1.0 - ratio + lam
+    gap = 4.0 * ratio * lam / (root + edge) if edge > 0.0 else root - edge
+    return float(v / (2.0 * ratio) * gap)
+
+
+def spectral_lower_bound(d: int, n: int, v: float, s2: float) -> float:
+    """What no spectral filter goes below, ridge and gradient descent included: exact for every d and n.
+
+    The larger of s2 d v/(n v + s2 d), by Jensen's inequality from the best ridge risk, and v (1 - n/d), the
+    weight in directions that the prompt does not show.
+    """
+    d, n, v, s2 = _checked(d, n, v, s2)
+    return max(s2 * d * v / (n * v + s2 * d), v * max(0.0, 1.0 - n / d))
+
+
+def ols_risk(d: int, n: int, v: float, s2: float) -> float:
+    """Risk of least squares, of smallest norm if d > n; exact, and infinite for |n - d| <= 1."""
+    d, n, v, s2 = _checked(d, n, v, s2)
+    if n > d + 1:
+        return s2 * d / (n - d - 1)
+    if n < d - 1:
+        return v * (1.0 - n / d) + s2 * n / (d - n - 1)
+    return float("inf")
+
+
+def oracle_risk(s: int, n: int, s2: float) -> float:
+    """Risk of least squares on the true support, s2 s/(n - s - 1); exact, and infinite for n <= s + 1."""
+    _, s, n = check_sizes(s, s, n)
+    s2 = number("s2", s2, minimum=0.0)
+    return s2 * s / (n - s - 1) if n > s + 1 else float("inf")
+
+
+def one_step_risk(d: int, n: int, v: float, s2: float) -> float:
+    """Risk v (1 - 1/a) of one gradient step of the best size 1/a, a = 1 + (d + 1)/n + s2 d/(n v); exact."""
+    d, n, v, s2 = _checked(d, n, v, s2)
+    return v * (1.0 - 1.0 / one_step_scale(d, n, v, s2))
+
+
+def one_step_scale(d: int, n: int, v: float, s2: float) -> float:
+    """The a of `one_step_risk`: one over the best single step."""
+    d, n, v, s2 = _checked(d, n, v, s2)
+    return 1.0 + (d + 1) / n + s2 * d / (n * v)
+
+
+def _resolved(d: int, n: int, scale: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a function that varies over ``scale`` near 0 is blind to single eigenvalues at the lower edge.
+
+    These have a law of their own, which the functional does not know: it is inaccurate where the edge and the
+    scale together are below a few of the spacings, 1/min(d, n)^2 in a square design.
+    """
+    p, large = min(d, n), max(d, n)
+    stretch = max(1.0, d / n)
+    edge = stretch * (1.0 - np.sqrt(p / large)) ** 2
+    found: NDArray[np.bool_] = np.asarray(edge + np.asarray(scale) >= _SPACINGS * stretch / p**2)
+    return found
+
+
+def _checked(d: int, n: int, v: float, s2: float) -> tuple[int, int, float, float]:
+    d, _, n = check_sizes(d, 1, n)
+    return d, n, number("v", v, minimum=0.0, above=True), number("s2", s2, minimum=0.0)

@@ -1,0 +1,1 @@
+"""Multi-head linear attention: layers, constructed and counted head by head."""

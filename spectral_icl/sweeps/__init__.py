@@ -1,0 +1,1 @@
+"""Phase diagrams: many points, one store."""

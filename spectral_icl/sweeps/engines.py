@@ -1,0 +1,253 @@
+"""Who runs the batches of a sweep: this process, or the workers of a dask cluster."""
+
+# parts of distributed are not annotated
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import signal
+import socket
+from asyncio import CancelledError
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from logging import CRITICAL, getLogger
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from spectral_icl.io.checks import ProblemError
+from spectral_icl.kernels.threads import available_cores
+from spectral_icl.sweeps.batches import Tally, run_batch
+from spectral_icl.sweeps.store import Store
+
+if TYPE_CHECKING:
+    from distributed import Client, Worker
+
+logger = getLogger(__name__)
+
+WINDOW = 4  # batches that are with the scheduler, per thread of its workers: a queue that hides its delays
+_PATIENCE = 10  # seconds to wait for a scheduler, the first time and when the connection breaks
+_THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_GONE = "the scheduler is gone"
+
+
+class Job(NamedTuple):
+    """A batch to solve, or with ``retry`` its failed points."""
+
+    batch: int
+    retry: bool = False
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A batch that could not be run, and why."""
+
+    batch: int
+    reason: str
+
+
+class EngineError(Exception):
+    """The engine cannot go on; batches that are written stay so."""
+
+
+Stopped = Callable[[], bool]
+Results = Generator[Tally | Lost]
+
+
+class Engine(Protocol):
+    """Runs jobs in any order until there are none left or ``stopped()``."""
+
+    def __call__(self, store: Store, jobs: Sequence[Job], stopped: Stopped, /) -> Results:
+        """Yield what became of each batch, as it is done."""
+
+
+def in_process(store: Store, jobs: Sequence[Job], stopped: Stopped) -> Results:
+    """One batch after another, each on all cores."""
+    for job in jobs:
+        if stopped():
+            return
+        yield run_batch(str(store.path.absolute()), store.made["digest"], *job, threads=available_cores())
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes of this machine, each with one thread."""
+
+    count: int
+
+    def __call__(self, store: Store, jobs: Sequence[Job], stopped: Stopped, /) -> Results:
+        """Start them, and stop them at the end."""
+        from distributed import Client, LocalCluster
+
+        with _quiet():
+            with _interrupts_blocked():
+                cluster = LocalCluster(
+                    n_workers=min(self.count, max(1, len(jobs))),
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address="127.0.0.1:0",  # None would take port 8787, and complain if it is taken
+                    scheduler_kwargs={"dashboard": False},
+                    silence_logs=CRITICAL,
+                    env=dict.fromkeys(_THREADS, "1"),
+                )
+            with cluster, Client(cluster, set_as_default=False) as client:
+                yield from _submit(client, store, jobs, stopped)
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """The workers of a dask.distributed scheduler that somebody has started; they must see the store."""
+
+    address: str
+
+    def __post_init__(self) -> None:
+        from distributed.comm.addressing import get_address_host_port
+
+        try:
+            get_address_host_port(self.address)
+        except ValueError as error:
+            raise ProblemError("--scheduler", self.address, f"an address ({error})") from None
+
+    def __call__(self, store: Store, jobs: Sequence[Job], stopped: Stopped, /) -> Results:
+        """Connect, and leave it running."""
+        from distributed import Client
+
+        with _quiet():
+            try:
+                client = Client(self.address, timeout=_PATIENCE, set_as_default=False)
+            except OSError:
+                raise EngineError(f"no scheduler answers at {self.address}") from None
+            with client:
+                with _scheduler_needed(client):
+                    _inspect(client, store)
+                yield from _submit(client, store, jobs, stopped)
+
+
+def _submit(client: Client, store: Store, jobs: Sequence[Job], stopped: Stopped) -> Results:
+    """One task per batch, and never more of them with the scheduler than keep its workers busy."""
+    from distributed import KilledWorker, as_completed
+
+    target = str(store.path.absolute()), store.made["digest"]
+    left = iter(jobs)
+    given: dict[object, Job] = {}  # the job of every task that the scheduler has
+    queue = as_completed(loop=client.loop)
+    finishing = False
+    while True:
+        with _scheduler_needed(client):
+            if stopped() and not finishing:
+                finishing, left = True, iter(())
+                started = _started(client)
+                waiting = [task for task in queue.futures if task.key not in started]
+                for task in waiting:
+                    given.pop(task.key, None)
+                client.cancel(waiting)
+            room = 0 if finishing else WINDOW * max(1, sum(client.nthreads().values())) - len(given)
+            for job in islice(left, max(0, room)):
+                task = client.submit(_task, *target, job, pure=False)
+                given[task.key] = job
+                queue.add(task)
+        if not given:
+            return
+        task = next(queue)
+        if task.key not in given:
+            continue  # taken back above
+        job = given.pop(task.key)
+        with _scheduler_needed(client):
+            if task.cancelled():
+                raise EngineError(_GONE)
+            error = task.exception()  # of the worker, while one that is raised here is of the connection
+            found = task.result() if error is None else None
+        if found is not None:
+            yield found
+        elif isinstance(error, KilledWorker):
+            yield Lost(job.batch, f"{error.allowed_failures + 1} workers ended while they ran it")
+        elif error is not None:
+            raise error
+
+
+def _task(path: str, digest: str, job: Job) -> Tally:
+    """A job in a worker."""
+    with _told_in_words():
+        return run_batch(path, digest, *job)
+
+
+def _inspect(client: Client, store: Store) -> None:
+    """Tell what workers there are, and which of them may not compute the same bits as others."""
+    found = client.run(_differences, str(store.path.absolute()))
+    logger.info("the scheduler has %d workers", len(found))
+    for worker, different in found.items():
+        if different:
+            logger.warning("the worker %s is not like what made the store: %s", worker, different)
+
+
+def _differences(path: str) -> str:
+    with _told_in_words():
+        return Store.open(Path(path)).differences()
+
+
+@contextmanager
+def _told_in_words() -> Iterator[None]:
+    """What is wrong with the store in a worker, as an exception that can be sent back."""
+    try:
+        yield
+    except ProblemError as error:
+        raise EngineError(f"the worker on {socket.gethostname()} cannot use the store: {error}") from None
+
+
+def _started(client: Client) -> set[str]:
+    """Tasks that a worker is running now: those that wait behind them can still be taken back."""
+
+    def executing(dask_worker: Worker) -> list[str]:
+        return [str(task.key) for task in dask_worker.state.executing]
+
+    return {key for keys in client.run(executing).values() for key in keys}
+
+
+@contextmanager
+def _scheduler_needed(client: Client) -> Iterator[None]:
+    """Put the errors of a connection that breaks into words."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except (Exception, CancelledError) as error:
+        if client.status == "running" and not isinstance(error, (OSError, CancelledError)):
+            raise
+        raise EngineError(_GONE) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep distributed's log off the terminal: what matters in it is reported in our words."""
+    import distributed  # noqa: F401  (it sets up its log when it is imported)
+
+    handlers = {
+        handler for name in ("distributed", "distributed.client") for handler in getLogger(name).handlers
+    }
+    levels = {handler: handler.level for handler in handlers}
+    for handler in handlers:
+        handler.setLevel(CRITICAL)
+    try:
+        yield
+    finally:
+        for handler, level in levels.items():
+            handler.setLevel(level)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start threads that Ctrl-C does not reach, nor the processes that they start, now or to replace one.
+
+    A terminal sends it to all processes of the command; workers should finish their batches.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which would unblock them when it is started in passing
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,129 @@
+"""Sparse problems as the points of a sweep: the risk of every method, by theory and simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from spectral_icl.io.checks import ProblemError
+from spectral_icl.kernels.threads import available_cores, one_thread
+from spectral_icl.sparse.comparison import Comparison, compare
+from spectral_icl.sparse.experiment import NUMBERS, SECTIONS, Study
+from spectral_icl.sparse.methods import LABELS
+from spectral_icl.sweeps.points import Kind, Record, Results, Variable
+
+METHODS = tuple(LABELS)
+UNSOLVED = 3  # status of a point whose theory was not found
+
+_PROBLEM = ("d", "s", "n", "noise", "snr", "signal", "correlation", "support_variance")
+_OTHERS = {
+    "p2o_error": "standard error of the theory's p2o",
+    "p2o_time": "time of the flow at which P2O is best",
+    "advantage": "risk of P2O over that of ridge, each at its best, by theory",
+    "advantage_mc": "risk of P2O over that of ridge, each at its best, simulated on the same prompts",
+    "advantage_se": "standard error of advantage_mc",
+}
+
+
+def names(method: str) -> tuple[str, str, str]:
+    """What the risk of a method is called: by theory, simulated, and the standard error of that."""
+    return method, f"{method}_mc", f"{method}_se"
+
+
+class SparsePoints(Kind[Study, Record]):
+    """Points that are sparse regression problems."""
+
+    name = "sparse problems"
+    sections = SECTIONS
+    subject = "sparse"
+    seed = ("study", "seed")
+    replicated = "study.seed"
+    reserved = frozenset({"method", *_OTHERS, *(name for method in METHODS for name in names(method))})
+    headline = "p2o"
+    least = 8  # each takes about a second, and a batch is shared by the cores
+
+    def fields(self, section: str, base: Mapping[str, Any]) -> set[str]:
+        """The keys of a section that are numbers."""
+        return set({"sparse": _PROBLEM, "study": NUMBERS}.get(section, ()))
+
+    def point(self, table: Mapping[str, Any], like: Study | None = None) -> Study:
+        """The study of a file; another one does not help."""
+        return Study.from_dict(table)
+
+    def settled(self, table: Mapping[str, Any], point: Study) -> dict[str, Any]:
+        """The tables of a study, defaults filled in; a ratio of signal to noise stays one."""
+        filled = point.to_dict()
+        if "snr" in table["sparse"]:
+            del filled["sparse"]["noise"]
+            filled["sparse"]["snr"] = table["sparse"]["snr"]
+        return filled
+
+    def record(self, given: object) -> Record:
+        """Nothing to choose."""
+        if given != {}:
+            raise ProblemError("record", given, "nothing beside [sparse]: all risks are stored")
+        return Record()
+
+    def extents(self, first: Study, base: Mapping[str, Any], largest: Mapping[str, float]) -> dict[str, int]:
+        """None: all results are numbers."""
+        return {}
+
+    def variables(self, record: Record, base: Mapping[str, Any]) -> dict[str, Variable]:
+        """Risks, by theory and simulated, with errors. What has no theory or is not simulated is NaN."""
+        texts = dict(_OTHERS)
+        for method in _methods(base["study"]["lasso"]):
+            by_theory, simulated, error = names(method)
+            texts[by_theory] = f"risk of {LABELS[method]} at its best, by theory"
+            texts[simulated] = f"risk of {LABELS[method]} at its best, simulated"
+            texts[error] = f"standard error of {simulated}"
+        return {name: Variable(("point",), "float64", np.nan, text) for name, text in texts.items()}
+
+    def solve(
+        self, found: Results, members: Sequence[tuple[int, Study]], record: Record, threads: int | None
+    ) -> None:
+        """Compare the methods of points, several points at a time."""
+        if any(study.lasso for _, study in members) and find_spec("sklearn") is None:
+            raise ProblemError("study.lasso", True, "the package 'scikit-learn' to be installed")
+        with one_thread(), ThreadPoolExecutor(threads or available_cores()) as pool:
+            for (row, _), values in zip(members, pool.map(_solved, (s for _, s in members)), strict=True):
+                for name, value in values.items():
+                    found[name][row] = value
+
+    def outcome(self, status: int) -> tuple[str, str]:
+        """The one way to fail."""
+        return (
+            "unsolved",
+            "the equations of the theory were not solved, or did not fit into memory",
+        )
+
+
+def _methods(lasso: bool) -> list[str]:
+    return [method for method in METHODS if lasso or method != "lasso"]
+
+
+def _solved(study: Study) -> dict[str, float]:
+    """The row of a point."""
+    try:
+        found = compare(study)
+    except (ProblemError, MemoryError):  # of a study that is valid
+        return {"status": UNSOLVED}
+    return {**_row(found), "status": 0}
+
+
+def _row(found: Comparison) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for name, method in found.methods.items():
+        row |= dict(zip(names(name), (method.theory, method.simulated, method.se), strict=True))
+    by_theory, simulated = found.advantage, found.simulated_advantage
+    p2o = found.methods["p2o"]
+    return row | {
+        "p2o_error": p2o.theory_error,
+        "p2o_time": p2o.tuned,
+        "advantage": by_theory.mean,
+        "advantage_mc": simulated.mean,
+        "advantage_se": simulated.se,
+    }

@@ -1,0 +1,418 @@
+"""The claims of the theory as predicates, in the order in which the theory makes them.
+
+Each is a function from `Evidence` to a `Trial`: what it needs, what it supposes, and how it is measured. The
+registry `CLAIMS` has them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spectral_icl.io.checks import LARGEST, Floats
+from spectral_icl.multitask import softmax
+from spectral_icl.multitask.flow.emergence import size_of_start
+from spectral_icl.multitask.flow.phases import BALANCED, Escape
+from spectral_icl.multitask.loss import State, loss
+from spectral_icl.multitask.optimal.benchmarks import gain, head_budget, minimise, rank, single_head
+from spectral_icl.multitask.parametrization import Factored
+from spectral_icl.multitask.problem import Problem
+from spectral_icl.theorems.claim import Hypotheses, Measured, Trial, UnmeasurableError, agreement
+from spectral_icl.theorems.multitask.evidence import Evidence, excess
+
+RESOLVED = 1e-5  # what the end of a flow resolves of a loss, and of a ratio of losses
+ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
+RISE = 10.0  # relative rise of the loss that the integration may cause, over rtol
+PATH = 1e4  # agreement of the flow with that of k, q, o and v through the steepest fall, over rtol
+LIMIT = 1e-6  # relative distance of the loss from the limit
+EMERGENCE = 0.05  # relative error of the predicted emergence time,
+START = 0.05  # for starts up to this size
+ESCAPE = 0.10  # relative error of the predicted escape time,
+RIVAL, CROWD = 0.03, 4  # for rivals with kappa sqrt(d) omega up to this, among so many heads
+BUDGET = 1e-3  # relative distance of attainable losses from the bound
+INFIMUM = 1e-6  # relative error of an infimum found numerically
+KERNEL = 0.15  # relative error of the large-L kernel's loss
+SHARED = 0.01  # share of a task's power in a block that counts as having the block
+LENGTHS = 4.0  # test length over training length
+SIGMAS = 3.0  # standard errors that a sampled claim may be off
+FALSE_ALARM = 1e-6  # chance that sampled zeros look like something else
+
+CSWY = "Chen, Sheen, Wang and Yang (2024)"
+HPCY = "He, Pan, Chen and Yang (2025)"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim: its name, its words, where it is from, and how it is put to the test."""
+
+    name: str
+    statement: str
+    reference: str
+    test: Callable[[Evidence], Trial]
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def _claim(name: str, statement: str, reference: str) -> Callable[..., Callable[[Evidence], Trial]]:
+    def register(test: Callable[[Evidence], Trial]) -> Callable[[Evidence], Trial]:
+        CLAIMS[name] = Claim(name, statement, reference, test)
+        return test
+
+    return register
+
+
+@_claim(
+    "decomposability-preserved",
+    "At decomposable weights the full model's gradient is decomposable: every off-diagonal entry vanishes.",
+    CSWY,
+)
+def _decomposability(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        # While a task is learned the gradient is large, so that entries that should vanish are seen if not.
+        times = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
+        at = e.flow(min(times)) if times else e.flow.final
+        prompts = softmax.affordable(e.problem, e.prompts)
+        by_kq, by_ov = softmax.gradient(e.problem, *softmax.decomposable(e.problem, at), prompts, e.seed)
+        scores = np.concatenate([_off_diagonal(sample) for sample in (by_kq, by_ov)])
+        from scipy.special import ndtri  # slow to import, and only needed here
+
+        most = float(-ndtri(0.5 * FALSE_ALARM / scores.size))
+        worst = float(np.abs(scores).max())
+        detail = f"largest |z| of {scores.size} entries, rms {_rms(scores):.2f}, {prompts} prompts"
+        return Measured(worst, most, 1.0 - worst / most, 0.0, detail)
+
+    entries = e.heads * (e.problem.dimension**2 + e.problem.tasks**2)
+    few = entries <= 10**6 and max(e.problem.dimension, e.problem.tasks) > 1
+    entries_too = ("matrices have off-diagonal entries, at most a million", few)
+    return Trial([_sampled(e), entries_too, e.learns], [], measure)
+
+
+@_claim("monotone-loss", "The loss never increases along the flow.", "gradient flow")
+def _monotone(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        losses = np.asarray(loss(e.problem, *e.flow(e.flow.trajectory.refined(4)), e.kernel))
+        rise = float((np.diff(losses) / losses[:-1]).max(initial=0.0))
+        return Measured(
+            rise, 0.0, 1.0 - rise / (RISE * e.rtol), 0.0, "largest relative rise between two times"
+        )
+
+    return Trial([e.learns], [], measure)
+
+
+@_claim("sign-conservation", "Balanced weights keep the sign of every omega and mu.", f"{CSWY}; mirror flow")
+def _signs(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        flips = e.factors.flips if e.trained_factors[1] else 0
+        for start, path in zip(e.start, e.flow(e.flow.trajectory.refined(4)), strict=True):
+            # an entry that reaches 0 from elsewhere has underflowed, not crossed
+            crossed = (path * np.sign(start) < 0.0) | ((start == 0.0) & (path != 0.0))
+            flips += int(crossed.any(axis=0).sum())
+        detail = "entries that changed sign, in the flow or in k, q, o, v integrated apart"
+        return Measured(flips, 0.0, 1.0 if flips == 0 else -flips, 0.0, detail)
+
+    return Trial([], [e.balanced], measure)
+
+
+@_claim(
+    "imbalance-conservation",
+    "k^2 - q^2 and v^2 - o^2 are conserved, so that the flow closes in omega = c k q and mu = o v.",
+    "mirror flow of the factored weights",
+)
+def _imbalance(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        found = e.factors
+        bar = PATH * e.rtol
+        detail = f"relative drift {found.drift:.1e}, distance of paths {found.distance:.1e}, below {bar:g}"
+        worst = max(found.drift, found.distance)
+        return Measured(worst, 0.0, 1.0 - worst / bar, 0.0, detail)
+
+    return Trial([e.trained_factors], [], measure)
+
+
+@_claim(
+    "convergence-to-limit",
+    "From a small dominated start the balanced flow converges to the head-per-task limit.",
+    f"{CSWY}, convergence",
+)
+def _convergence(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        final, limit = e.flow.final_loss, e.limit.loss
+        if not limit > RESOLVED * float(e.problem.variance.sum()):
+            raise UnmeasurableError("the limit's loss is too small for the flow's tolerance of rest")
+        detail = f"loss at rest against the limit's, within {LIMIT:g}"
+        return Measured(final, limit, agreement(final, limit, LIMIT), 0.0, detail)
+
+    return Trial([e.disjoint, e.enough_heads], [*e.theorem, e.rests], measure)
+
+
+@_claim(
+    "task-allocation",
+    "Every task is seized by one head, the one that dominates it at the start.",
+    f"{CSWY}, task allocation",
+)
+def _allocation(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        # where the flow rests: the winner of a close race may not be known yet on the plateau
+        held = e.flow.shares
+        emerged = [task.head is not None for task in e.flow.phases.tasks]
+        allocation = tuple(int(held[:, i].argmax()) if emerged[i] else None for i in range(e.problem.tasks))
+        heads = e.leaders
+        predicted = [task.predicted_head for task in e.flow.phases.tasks]
+        right = sum(
+            head is not None and head == leader and expected in (None, head)
+            for head, leader, expected in zip(allocation, heads, predicted, strict=True)
+        )
+        detail = f"tasks whose winner is as predicted: heads {_listed(allocation)}, dominant {_listed(heads)}"
+        wrong = e.problem.tasks - right
+        return Measured(right, e.problem.tasks, 1.0 if wrong == 0 else -wrong, 0.0, detail)
+
+    return Trial([e.disjoint], [e.enough_heads, *e.theorem, e.rests], measure)
+
+
+@_claim(
+    "three-phases",
+    "Warm-up, emergence and convergence follow each other, and every task emerges at the predicted time.",
+    f"{CSWY}; emergence time of the warm-up race",
+)
+def _phases(e: Evidence) -> Trial:
+    phases, forecast = e.flow.phases, e.flow.forecast
+    predicted = [task.time for task in forecast if task.time is not None]
+
+    def measure() -> Measured:
+        pairs = [(_seen(e, task.time), time) for task, time in zip(phases.tasks, predicted, strict=True)]
+        worst = min(range(len(pairs)), key=lambda k: agreement(*pairs[k], EMERGENCE))
+        margin = agreement(*pairs[worst], EMERGENCE)
+        detail = f"emergence time of task {worst}, the worst predicted, within {EMERGENCE:.0%}"
+        if any(task.head is None for task in phases.tasks):
+            margin, detail = -np.inf, f"not every task has emerged by t = {e.end:g}"
+        elif not phases.warm_up[1] <= phases.emergence[1] <= phases.convergence[1]:
+            margin, detail = -np.inf, "the phases are out of order"
+        return Measured(*pairs[worst], margin, 0.0, detail)
+
+    needs = [e.disjoint, ("every emergence is predicted", len(predicted) == e.problem.tasks)]
+    size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint[1] else np.inf
+    small = (f"the start is small, of size at most {START:g}", size <= START)
+    return Trial(needs, [e.balanced, e.dominated, small, e.long_enough(max(predicted, default=0.0))], measure)
+
+
+@_claim(
+    "optimality",
+    "The limit's loss is above the lower bound on all decomposable attention by less than a factor e.",
+    f"{CSWY}, optimality; the bound by Schur's product theorem",
+)
+def _optimality(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        ratio = excess(e.flow.final_task_loss, e.problem) / excess(e.bound.task_loss, e.problem)
+        task = int(ratio.argmax())
+        assert e.problem.home is not None
+        worth = float(gain(e.problem)[task, e.problem.home[task]])  # L / (phi d)
+        predicted = (1.0 + worth) / (1.0 + worth / np.e)
+        if not np.e - predicted > RESOLVED:
+            raise UnmeasurableError("the ratio is e, to the accuracy of the flow")
+        margin = float(min(ratio.min() - 1.0, np.e - ratio.max())) / (np.e - 1.0)
+        return Measured(float(ratio[task]), predicted, margin, 0.0, "worst task, loss over bound, in (1, e)")
+
+    return Trial([e.disjoint, e.enough_heads], [*e.theorem, e.rests], measure)
+
+
+@_claim(
+    "single-vs-multi",
+    "With two tasks or more, a head for each is strictly better than the best single head.",
+    f"{CSWY}, separation",
+)
+def _separation(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        single = single_head(e.problem)
+        multi, one = (float(excess(b.task_loss, e.problem).sum()) for b in (e.limit, single))
+        if not abs(one - multi) > ROUNDING * single.loss:
+            raise UnmeasurableError("the two losses agree to rounding")
+        return Measured(
+            multi,
+            one,
+            1.0 - float(np.divide(multi, one)),
+            0.0,
+            "loss of a head per task, below that of one head",
+        )
+
+    several = ("there are two tasks or more", e.problem.tasks > 1)
+    return Trial([several], [e.disjoint], measure)
+
+
+@_claim(
+    "head-budget",
+    "H > I heads reach the lower bound, as an infimum; H <= I reach X_i = d_i / p_i, sum_i p_i = H - 1.",
+    f"{HPCY} for one task; derived for several",
+)
+def _budget(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        best, bound = e.best, e.bound.loss
+        if best.infimum == bound:
+            margin = agreement(best.loss, bound, BUDGET) if best.loss >= bound else -np.inf
+            detail = f"loss of {e.heads} heads against the lower bound, within {BUDGET:g}"
+            return Measured(best.loss, bound, margin, 0.0, detail)
+        if e.heads == 1:
+            predicted, detail = single_head(e.problem).loss, "numerical optimum against the best single head"
+        else:
+            predicted = head_budget(e.problem, e.heads).loss
+            detail = f"numerical infimum of {e.heads} heads against that of small heads"
+        return Measured(best.infimum, predicted, agreement(best.infimum, predicted, INFIMUM), 0.0, detail)
+
+    return Trial([], [e.disjoint], measure)
+
+
+@_claim(
+    "escape-rate",
+    "With an imbalance the limit is a saddle: a losing head changes sign and the plateau is left, on time.",
+    "derived from the mirror flow",
+)
+def _escape(e: Evidence) -> Trial:
+    escapes = [escape for escape in e.flow.phases.escapes if escape.predicted_time is not None]
+    predicted = min((float(escape.predicted_time or 0.0) for escape in escapes), default=0.0)
+
+    def measure() -> Measured:
+        first = min(escapes, key=lambda escape: _seen(e, escape.time))
+        time = _seen(e, first.time)
+        margin = agreement(time, predicted, ESCAPE)
+        detail = f"escape time of task {first.task} through head {first.head}, within {ESCAPE:.0%}"
+        if not np.isfinite(first.time):
+            margin, detail = -np.inf, f"the plateau is not left by t = {e.end:g}"
+        return Measured(time, predicted, margin, 0.0, detail)
+
+    imbalance = np.asarray(e.parametrization.imbalance_mu if isinstance(e.parametrization, Factored) else 0.0)
+    needs = [e.disjoint, ("the imbalance is positive", bool(imbalance.min() > 0.0))]
+    needs.append(("an escape is predicted", bool(escapes)))
+    small = bool(imbalance.max() <= 2.0 * BALANCED * np.abs(e.start.mu).max())
+    supposes = [e.dominated, ("the imbalance is small against the start", small), e.long_enough(predicted)]
+    if escapes and e.disjoint[1]:
+        supposes += _quiet_rivals(e, escapes, float(imbalance.max()))
+    supposes.append((f"there are at most {CROWD} heads", e.heads <= CROWD))
+    return Trial(needs, supposes, measure)
+
+
+def _seen(e: Evidence, time: float) -> float:
+    """The time, or the flow's end if it was not seen until then."""
+    return time if np.isfinite(time) else e.end
+
+
+def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> Hypotheses:
+    """Whether the rivals of the escaping tasks are small and still on the winner's side at the emergence."""
+    assert e.problem.home is not None
+    largest, waiting = 0.0, True
+    for escape in escapes:
+        emerged = e.flow.phases.tasks[escape.task]
+        assert emerged.head is not None
+        block = e.problem.home[escape.task]
+        unit = e.problem.covariance[block] * e.problem.block_sizes[block] ** 0.5
+        at = e.flow(emerged.time)
+        largest = max(largest, unit * abs(float(at.omega[escape.head, block])))
+        side = np.sign(at.mu[emerged.head, escape.task]) * at.mu[:, escape.task]
+        waiting = waiting and bool((side > imbalance).all())
+    return [
+        (f"the rival's kappa sqrt(d) omega is at most {RIVAL:g}", largest <= RIVAL),
+        ("no rival has changed sign before the emergence", waiting),
+    ]
+
+
+@_claim(
+    "kernel-validity",
+    f"The large-L loss is that of softmax attention within {KERNEL:.0%}, along the whole flow.",
+    "softmax of sampled prompts",
+)
+def _kernel(e: Evidence) -> Trial:
+    def measure() -> Measured:
+        states = [e.start, e.flow(e.flow.saturation.worst_at), e.flow.final]
+        return _compared(e.problem, states, e)
+
+    return Trial([_sampled(e)], [], measure)
+
+
+@_claim(
+    "length-generalisation",
+    f"At {LENGTHS:g} times their length, trained weights have the loss with L replaced, within {KERNEL:.0%}.",
+    CSWY,
+)
+def _length(e: Evidence) -> Trial:
+    tested = replace(e.problem, context_length=min(round(LENGTHS * e.problem.context_length), LARGEST))
+
+    def measure() -> Measured:
+        return _compared(tested, [e.flow.final], e)
+
+    valid = ("the flow stays in the kernel's range", e.flow.saturation.valid)
+    return Trial([_sampled(e, LENGTHS), e.learns], [valid], measure)
+
+
+@_claim(
+    "superposition",
+    "Tasks that share a block gain from one head more than tasks, H = I + 1, in the full model.",
+    HPCY,
+)
+def _superposition(e: Evidence) -> Trial:
+    tasks = e.problem.tasks
+
+    def measure() -> Measured:
+        few, more = (minimise(e.problem, heads, e.kernel, e.seed) for heads in (tasks, tasks + 1))
+        assert few.weights is not None
+        assert more.weights is not None
+        prompts = softmax.affordable(e.problem, e.prompts)
+        drawn = softmax.losses(e.problem, [few.weights, more.weights], prompts, e.seed)
+        gap, error = float(drawn.mean[0] - drawn.mean[1]), float(drawn.gap_error[0, 1])
+        detail = f"loss of {tasks} heads less that of {tasks + 1}, {prompts} prompts, above {SIGMAS:g} errors"
+        margin = 1.0 - SIGMAS * error / gap if gap > 0.0 else -np.inf
+        return Measured(gap, few.loss - more.loss, margin, error, detail)
+
+    signal = np.asarray(e.problem.signal)
+    shared = (signal >= SHARED * signal.sum(axis=1, keepdims=True)).sum(axis=0).max() > 1
+    needs = [_sampled(e), (f"tasks share a block, with {SHARED:.0%} of their power or more", bool(shared))]
+    needs.append(("the tasks' best maps are linearly independent", rank(e.problem) == tasks))
+    return Trial(needs, [], measure)
+
+
+def _compared(problem: Problem, states: list[State], e: Evidence) -> Measured:
+    """Sampled losses against the kernel's, the worst of the states, with more prompts until it is decided.
+
+    The verdict is the mean's. If the tolerance is still within the error bar in the end, there is none.
+    """
+    reduced = np.array([loss(problem, *state, e.kernel) for state in states])
+    for prompts in dict.fromkeys(softmax.affordable(problem, more * e.prompts) for more in (1, 4, 16)):
+        drawn = softmax.losses(problem, states, prompts, e.seed)
+        off, bar = np.abs(reduced - drawn.mean) / drawn.mean, drawn.error / drawn.mean
+        if (np.abs(off - KERNEL) > SIGMAS * bar).all():
+            break
+    else:
+        worst = int((off + SIGMAS * bar).argmax())
+        raise UnmeasurableError(
+            f"{off[worst]:.1%} +- {bar[worst]:.1%} off against {KERNEL:.0%}, undecided with {prompts} prompts"
+        )
+    worst = int(off.argmax())
+    drawn_from = f"{prompts} prompts of {problem.context_length:g} pairs"
+    detail = f"sampled and reduced loss, within {KERNEL:.0%}; {drawn_from}"
+    margin = float(1.0 - off[worst] / KERNEL)
+    return Measured(
+        float(drawn.mean[worst]), float(reduced[worst]), margin, float(drawn.error[worst]), detail
+    )
+
+
+def _sampled(e: Evidence, longer: float = 1.0) -> tuple[str, bool]:
+    """Whether prompts can be drawn."""
+    size = round(longer * e.problem.context_length) * e.problem.dimension
+    text = f"a prompt has at most {softmax.LARGEST_PROMPT:g} covariates to sample"
+    return text, size <= softmax.LARGEST_PROMPT
+
+
+def _off_diagonal(sample: softmax.Sample) -> Floats:
+    """z-scores of the off-diagonal entries of matrices (H, n, n)."""
+    outside = ~np.eye(sample.mean.shape[1], dtype=bool)
+    mean, error = sample.mean[:, outside].ravel(), sample.error[:, outside].ravel()
+    scores: Floats = mean[error > 0.0] / error[error > 0.0]
+    return scores
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
+def _listed(heads: tuple[int | None, ...]) -> str:
+    return ", ".join("-" if head is None else str(head) for head in heads)

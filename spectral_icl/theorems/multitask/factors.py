@@ -1,0 +1,115 @@
+"""The trained factors k, q, o and v, integrated as they are, beside the flow of their products.
+
+An independent check of the mirror flow: nothing here knows of dual coordinates or conserved imbalances.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spectral_icl.io.checks import Floats
+from spectral_icl.multitask.flow.solution import Solution
+from spectral_icl.multitask.loss import gradient
+from spectral_icl.multitask.parametrization import Balanced, Factored, Merged
+from spectral_icl.theorems.claim import UnmeasurableError
+
+_FAINT = 1e-10  # below which the sign of a balanced weight is lost to the integration's error
+_LONGEST = 1e6  # time over which an explicit integration is tried
+_MOST_CALLS = 100_000  # of the field
+_POINTS = 50  # at which the two paths are compared
+
+
+class Comparison(NamedTuple):
+    """The factors' own flow beside that of omega and mu.
+
+    Attributes
+    ----------
+    drift : float
+        Largest change of an imbalance, relative.
+    distance : float
+        Largest distance of c k q from omega and of o v from mu, relative.
+    flips : int
+        Products c k q and o v that changed sign.
+    """
+
+    drift: float
+    distance: float
+    flips: int
+
+
+def compare(flow: Solution, kernel: str) -> Comparison:
+    """Integrate k, q, o and v through the first emergence."""
+    from scipy.integrate import solve_ivp  # slow to import, and only needed here
+
+    assert not isinstance(flow.parametrization, Merged)
+    problem, c = flow.problem, flow.key_scale
+    omega0, mu0 = flow(0.0)
+    start = np.concatenate(
+        [*_split(omega0 / c, _imbalance(flow, "omega")), *_split(mu0, _imbalance(flow, "mu"))]
+    )
+    if not start.any():
+        raise UnmeasurableError("all weights are zero")
+    places = np.cumsum([omega0.size, omega0.size, mu0.size])
+    calls = iter(range(_MOST_CALLS))
+
+    def field(_: float, y: Floats) -> Floats:
+        if next(calls, None) is None:
+            raise UnmeasurableError("k, q, o and v are too stiff to be integrated explicitly")
+        k, q, v, o = np.split(y, places)
+        slope = gradient(problem, (c * k * q).reshape(omega0.shape), (o * v).reshape(mu0.shape), kernel)
+        by_omega = (slope.omega / np.asarray(problem.block_sizes)).ravel()
+        by_mu = slope.mu.ravel()
+        return np.concatenate([-c * q * by_omega, -c * k * by_omega, -o * by_mu, -v * by_mu])
+
+    end = _comparable_until(flow)
+    times = np.linspace(0.0, end, _POINTS)
+    found = solve_ivp(field, (0.0, end), start, method="DOP853", rtol=1e-10, atol=1e-13, t_eval=times)
+    if not found.success:
+        raise UnmeasurableError("k, q, o and v could not be integrated")
+    k, q, v, o = np.split(found.y, places)
+    distance, flips = 0.0, 0
+    for path, product in zip(flow(times), (c * k * q, o * v), strict=True):
+        reduced = path.reshape(times.size, -1).T
+        distance = max(distance, float(np.abs(reduced - product).max() / np.abs(reduced).max()))
+        flips += int((product * np.sign(product[:, :1]) < 0.0).any(axis=1).sum())
+    return Comparison(max(_drift(k, q), _drift(v, o)), distance, flips)
+
+
+def _imbalance(flow: Solution, circuit: str) -> Floats:
+    """k^2 - q^2 ("omega") or v^2 - o^2 ("mu") of the parametrization."""
+    weights = flow.parametrization
+    return np.asarray(getattr(weights, f"imbalance_{circuit}") if isinstance(weights, Factored) else 0.0)
+
+
+def _split(product: Floats, imbalance: Floats) -> tuple[Floats, Floats]:
+    """Two flat factors with the given product and difference of squares, the first the larger."""
+    larger = np.sqrt(0.5 * (imbalance + np.sqrt(imbalance**2 + 4.0 * product**2)))
+    smaller = np.divide(product, larger, out=np.zeros_like(product), where=larger > 0.0)
+    return np.broadcast_to(larger, product.shape).ravel(), smaller.ravel()
+
+
+def _drift(one: Floats, other: Floats) -> float:
+    """Largest change of the difference of squares along (N, T) paths, over the largest sum of squares."""
+    imbalance = one**2 - other**2
+    return float(np.abs(imbalance - imbalance[:, :1]).max() / (one**2 + other**2).max())
+
+
+def _comparable_until(flow: Solution) -> float:
+    """Past the first emergence, unless a balanced weight fades before.
+
+    Signs of products are only kept to an absolute error: a faded weight takes the wrong one and escapes.
+    """
+    emerged = [task.time for task in flow.phases.tasks if np.isfinite(task.time)]
+    end = min(1.2 * min(emerged, default=np.inf), float(flow.t[-1]), _LONGEST)
+    if isinstance(flow.parametrization, Balanced):
+        times = np.linspace(0.0, end, 400)
+        faint = np.zeros(times.size, dtype=bool)
+        for path in flow(times):
+            faint |= ((np.abs(path) < _FAINT) & (path[0] != 0.0)).any(axis=(1, 2))
+        if faint.any():
+            end = float(times[max(0, int(faint.argmax()) - 1)])
+    if end == 0.0:
+        raise UnmeasurableError("weights are too small for k, q, o and v to be integrated")
+    return end

@@ -1,0 +1,107 @@
+"""Figures of sparse problems show the numbers that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from spectral_icl.figures import sparse as plots
+from spectral_icl.io.checks import ProblemError
+from spectral_icl.sparse import landscape
+from spectral_icl.sparse.comparison import Comparison, compare
+from spectral_icl.sparse.experiment import Study
+from spectral_icl.sparse.problem import SparseProblem
+from spectral_icl.sparse.risk import isotropic as risk
+
+PROBLEM = SparseProblem(16, 2, 60, 0.25)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landscape, "_DRAWS", 32)
+    monkeypatch.setattr(landscape, "_FEW", 16)
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    return compare(Study(PROBLEM, prompts=60, draws=16))
+
+
+def test_the_curve_along_time_is_that_of_the_theory(found: Comparison) -> None:
+    axes = Figure().subplots()
+    plots.along_time(found, axes)
+    p2o, gd, *levels = axes.lines
+    np.testing.assert_allclose(p2o.get_ydata(), found.curve.mean)
+    np.testing.assert_allclose(p2o.get_xdata(), found.grid.p2o / 2.0)  # in units of s/v
+    np.testing.assert_allclose(gd.get_ydata(), risk.gd_risk(16, 60, 1.0, 0.25, T=found.grid.gd))
+    heights = {float(np.asarray(line.get_ydata())[0]) for line in levels}
+    assert {found.methods[name].theory for name in ("ridge", "ols", "oracle")} <= heights
+    low, high = axes.get_ylim()
+    assert low < found.methods["oracle"].theory
+    assert high > 1.0
+
+
+def test_families_follow_the_closed_forms() -> None:
+    for axis in landscape.AXES:
+        family = landscape.family(PROBLEM, axis)
+        assert (np.diff(family.x) > 0.0).all()
+        for x, ridge in zip(family.x.tolist(), family.risks["ridge"].tolist(), strict=True):
+            at = replace(PROBLEM, **{axis: x if axis == "noise" else int(x)})
+            assert ridge == pytest.approx(risk.ridge_opt_risk(at.d, at.n, 1.0, at.noise).risk, nan_ok=True)
+        axes = Figure().subplots()
+        plots.along(family, axes)
+        assert len(axes.lines) == 5
+
+
+def test_more_pairs_and_fewer_weights_help() -> None:
+    by_n = landscape.family(PROBLEM, "n").risks["p2o"]
+    by_s = landscape.family(PROBLEM, "s")
+    assert (np.diff(by_n) < 0.0).all()
+    assert (np.diff(by_s.risks["p2o"][by_s.x <= 10]) > 0.0).all()
+    # with dense weights the flow does best at its end, which is least squares
+    assert by_s.risks["p2o"][-1] == pytest.approx(by_s.risks["ols"][-1], rel=0.05)
+
+
+def test_the_phase_has_both_sides() -> None:
+    told: list[int] = []
+    phase = landscape.phase(PROBLEM, advance=told.append)
+    assert phase.ratio.shape == (phase.s.size, phase.n.size)
+    assert sum(told) == phase.ratio.size
+    assert phase.ratio[0, -1] < 0.2  # one weight, many pairs
+    assert phase.ratio[-1].max() > 1.0  # dense weights
+    axes = Figure().subplots()
+    plots.plane(phase, axes)
+    np.testing.assert_allclose(np.asarray(axes.collections[0].get_array()).ravel(), phase.ratio.ravel())
+
+
+def test_panels_survive_what_has_no_theory() -> None:
+    """A square design: no risk of ridge is known for little noise, and that of least squares is infinite."""
+    square = replace(PROBLEM, n=16, noise=1e-3)
+    plots.comparison_figure(compare(Study(square, prompts=20, draws=16)))
+
+
+def test_all_panels(found: Comparison) -> None:
+    told: list[int] = []
+    figure = plots.comparison_figure(found, told.append)
+    assert len(figure.axes) == 7  # six panels and a colour bar
+    assert len(told) == plots.PANELS
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        look["label"] for look in plots.LOOK.values()
+    ]
+
+
+def test_without_theory_of_ridge_there_is_one_panel() -> None:
+    study = Study(replace(PROBLEM, correlation=0.5), prompts=20, draws=16)
+    figure = plots.comparison_figure(compare(study))
+    assert len(figure.axes) == 1
+
+
+def test_landscapes_are_of_isotropic_problems_with_noise() -> None:
+    for problem in (replace(PROBLEM, correlation=0.5), replace(PROBLEM, noise=0.0)):
+        with pytest.raises(ProblemError, match=r"^problem: expected "):
+            landscape.family(problem, "n")
+    with pytest.raises(ProblemError, match=r"^axis: expected one of 'n', 'd', 's', 'noise'"):
+        landscape.family(PROBLEM, "q")

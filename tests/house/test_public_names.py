@@ -1,0 +1,240 @@
+"""The names, signatures and attributes that other programs rely on: a change here is a change for them."""
+
+import inspect
+import types
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spectral_icl as si
+
+NAMES = {
+    "Balanced",
+    "Ensemble",
+    "Factored",
+    "IntegrationError",
+    "Merged",
+    "Outcome",
+    "Problem",
+    "ProblemError",
+    "Solution",
+    "State",
+    "gradient",
+    "gradient_flow",
+    "gradient_flow_ensemble",
+    "hessian",
+    "loss",
+    "open_sweep",
+    "task_loss",
+}
+MODULES = {"initial", "optimal", "theorems"}
+
+# Parameters in order; "*" stands before those that must be named, "=" after those with a default.
+SIGNATURES = {
+    "Problem": "* block_sizes signal noise context_length covariance=",
+    "Problem.multitask": "* task_sizes signal noise context_length covariance=",
+    "Problem.from_dict": "table",
+    "Problem.to_dict": "self",
+    "Problem.digest": "self",
+    "loss": "problem omega mu kernel=",
+    "task_loss": "problem omega mu kernel=",
+    "gradient": "problem omega mu kernel=",
+    "hessian": "problem omega mu kernel=",
+    "gradient_flow": "problem omega0 mu0"
+    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps=",
+    "gradient_flow_ensemble": "problems omega0 mu0"
+    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= phases= threads=",
+    "open_sweep": "path",
+    "Balanced": "key_scale=",
+    "Factored": "imbalance_omega imbalance_mu key_scale=",
+    "Merged": "",
+    "initial.paper": "problem heads qk= ov_low= ov_high= key_scale=",
+    "initial.dominant": "problem heads scale= margin= seed=",
+    "initial.random": "problem heads scale= seed= positive=",
+    "optimal.single_head": "problem",
+    "optimal.head_per_task": "problem",
+    "optimal.lower_bound": "problem",
+    "optimal.head_budget": "problem heads",
+    "optimal.plateau": "problem",
+    "optimal.gradient_step": "problem",
+    "optimal.bayes": "problem",
+    "optimal.length_generalisation": "problem context_length omega= mu=",
+    "optimal.minimise": "problem heads kernel= seed=",
+    "optimal.effective_dimension": "problem benchmark",
+    "theorems.check": "problem omega0 mu0 * parametrization= claims= t_end= rtol= kernel= prompts= seed=",
+    "theorems.names": "",
+    "Solution.__call__": "self t",
+    "Solution.save": "self path",
+    "Solution.load": "path",
+    "Solution.to_xarray": "self",
+    "Solution.from_xarray": "data",
+}
+
+DEFAULTS = {
+    "Problem": {"covariance": 1.0},
+    "gradient_flow": {
+        "parametrization": si.Balanced(key_scale=None),
+        "t_end": 200.0,
+        "t_eval": None,
+        "rtol": 1e-8,
+        "kernel": "large-L",
+        "stationary": None,
+        "max_steps": 100_000,
+    },
+    "Balanced": {"key_scale": None},
+    "Factored": {"key_scale": None},
+    "initial.paper": {"qk": 0.1, "ov_low": 0.1, "ov_high": 0.2, "key_scale": None},
+    "initial.dominant": {"scale": 0.01, "margin": 0.5, "seed": None},
+    "initial.random": {"scale": 0.01, "seed": 0, "positive": False},
+    "optimal.length_generalisation": {"omega": None, "mu": None},
+    "optimal.minimise": {"kernel": "large-L", "seed": 0},
+    "theorems.check": {
+        "parametrization": si.Balanced(key_scale=None),
+        "claims": None,
+        "t_end": None,
+        "rtol": 1e-8,
+        "kernel": "large-L",
+        "prompts": 4000,
+        "seed": 0,
+    },
+}
+
+SOLUTION = {
+    "allocation",
+    "environment",
+    "from_xarray",
+    "heads",
+    "key_scale",
+    "final",
+    "final_loss",
+    "final_task_loss",
+    "forecast",
+    "load",
+    "loss",
+    "message",
+    "mu",
+    "omega",
+    "options",
+    "outcome",
+    "parametrization",
+    "phases",
+    "problem",
+    "saturation",
+    "save",
+    "shares",
+    "stats",
+    "success",
+    "t",
+    "task_loss",
+    "tied_heads",
+    "to_xarray",
+    "trajectory",
+}
+
+
+def find(path: str) -> Any:
+    """The object of a dotted path below the package."""
+    found: Any = si
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def test_public_names_are_frozen() -> None:
+    public = {name for name in dir(si) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(getattr(si, name), types.ModuleType)}
+    assert public - modules == NAMES
+    assert modules >= MODULES
+    for name in modules:
+        assert getattr(si, name).__name__.startswith("spectral_icl."), "a name of another package leaked"
+
+
+def test_version_is_a_release() -> None:
+    assert si.__version__.split(".")[0].isdigit()
+
+
+@pytest.mark.parametrize("path", SIGNATURES)
+def test_signature(path: str) -> None:
+    spelled = []
+    for parameter in inspect.signature(find(path)).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in spelled:
+            spelled.append("*")
+        spelled.append(parameter.name + "=" * (parameter.default is not parameter.empty))
+    assert " ".join(spelled) == SIGNATURES[path]
+
+
+@pytest.mark.parametrize("path", DEFAULTS)
+def test_defaults(path: str) -> None:
+    parameters = inspect.signature(find(path)).parameters
+    assert {k: p.default for k, p in parameters.items() if p.default is not p.empty} == DEFAULTS[path]
+
+
+def test_solution_has_what_was_promised() -> None:
+    declared = {f.name for f in fields(si.Solution)}
+    assert {name for name in {*dir(si.Solution), *declared} if not name.startswith("_")} == SOLUTION
+
+
+def test_errors_are_of_the_promised_kind() -> None:
+    assert issubclass(si.ProblemError, ValueError)
+    assert issubclass(si.IntegrationError, RuntimeError)
+    assert si.IntegrationError("unfinished").solution is None
+    error = si.ProblemError("noise", -1, "a number >= 0")
+    assert (error.argument, error.value, error.expected) == ("noise", -1, "a number >= 0")
+    assert str(error) == "noise: expected a number >= 0, got -1"
+
+
+def test_promised_calls_and_shapes() -> None:
+    """The example of the public interface, line by line."""
+    p = si.Problem(
+        block_sizes=(10, 10),
+        signal=((10.0, 0.0), (0.0, 10.0)),
+        noise=(0.09, 0.09),
+        context_length=100,
+        covariance=(1.0, 1.0),
+    )
+    assert p == si.Problem.multitask(task_sizes=(10, 10), signal=(10.0, 10.0), noise=0.09, context_length=100)
+    starts = (
+        si.initial.dominant(p, heads=3, scale=0.01, margin=0.5, seed=0),
+        si.initial.paper(p, heads=3, qk=0.1, ov_low=0.1, ov_high=0.2),
+        si.initial.random(p, heads=3),
+    )
+    for start in starts:
+        assert isinstance(start, si.State)
+        assert start.omega.shape == (3, p.blocks)
+        assert start.mu.shape == (3, p.tasks)
+        assert isinstance(si.loss(p, *start), float)
+        slope = si.gradient(p, *start)
+        assert slope[0].shape == (3, p.blocks)
+        assert slope[1].shape == (3, p.tasks)
+    omega0, mu0 = starts[1]
+    t_eval = [0.0, 1.0, 5.0, 7.5]
+    sol = si.gradient_flow(
+        p,
+        omega0,
+        mu0,
+        parametrization=si.Balanced(key_scale=0.2),
+        t_end=7.5,
+        t_eval=t_eval,
+        rtol=1e-8,
+        kernel="large-L",
+    )
+    assert sol.t.tolist() == t_eval
+    assert sol.omega.shape == (4, 3, p.blocks)
+    assert sol.mu.shape == (4, 3, p.tasks)
+    assert sol.loss.shape == (4,)
+    assert sol.loss[-1] == si.loss(p, sol.omega[-1], sol.mu[-1])
+    omega, mu = sol(2.5)
+    assert omega.shape == omega0.shape
+    assert mu.shape == mu0.shape
+    assert sol(np.linspace(0.0, 7.5, 6).reshape(2, 3)).mu.shape == (2, 3, 3, p.tasks)
+    assert len(sol.allocation) == p.tasks
+    assert "at t = 7.5" in sol.message
+    assert sol.phases.warm_up[0] == 0.0
+    assert si.Balanced(key_scale=None) == si.Balanced()
+    default = si.gradient_flow(p, omega0, mu0, t_end=1.0)
+    assert default.key_scale == (p.dimension + p.tasks) ** -0.5
+    for bound in (si.optimal.single_head(p), si.optimal.head_per_task(p), si.optimal.lower_bound(p)):
+        assert bound.task_loss.shape == (p.tasks,)
+        assert bound.loss == pytest.approx(bound.task_loss.sum())

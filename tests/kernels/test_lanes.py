@@ -1,0 +1,165 @@
+"""The vector number type: what it computes in each lane is what floats compute."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import njit
+
+import spectral_icl as si
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels import lanes
+from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, fused, pick, put, where
+
+NAMES = (
+    "sum",
+    "difference",
+    "product",
+    "quotient",
+    "negative",
+    "size",
+    "root",
+    "fused",
+    "chosen",
+    "both",
+    "mixed",
+)
+
+
+@njit(error_model="numpy")
+def _arithmetic(first, second, out):  # type: ignore[no-untyped-def]
+    a, b, o = as_lanes(first)[0], as_lanes(second)[0], as_lanes(out)
+    o[0] = a + b
+    o[1] = a - b
+    o[2] = a * b
+    o[3] = a / b
+    o[4] = -a
+    o[5] = abs(a)
+    o[6] = np.sqrt(abs(a))
+    o[7] = fused(a, b, 2.0)
+    o[8] = where(a < b, a, b)
+    o[9] = where((a >= 0.0) & ~(b <= 1.0), 1.0, 0.0)
+    total = 1.0  # becomes lanes at the first addition
+    total += 2 * a
+    total -= b
+    total *= 0.5
+    total /= 3
+    o[10] = total
+
+
+def test_arithmetic() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 1, WIDTH))
+    out = np.empty((len(NAMES), WIDTH))
+    _arithmetic(a, b, out)
+    a, b = a[0], b[0]
+    expected = [a + b, a - b, a * b, a / b, -a, abs(a), np.sqrt(abs(a)), a * b + 2.0, np.minimum(a, b)]
+    expected += [(a >= 0) & (b > 1), (1 + 2 * a - b) / 6]
+    for name, found, right in zip(NAMES, out, expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=4e-16, atol=4e-16, err_msg=name)
+
+
+@njit(error_model="numpy")
+def _move(values, lane, number):  # type: ignore[no-untyped-def]
+    v = as_lanes(values)
+    before = pick(v[0], lane)
+    v[0] = put(v[0], lane, number)
+    v[1] = everywhere(number)
+    return before
+
+
+@pytest.mark.parametrize("lane", [0, 1, WIDTH - 1])
+def test_single_lanes(lane: int) -> None:
+    values = np.arange(2.0 * WIDTH).reshape(2, WIDTH)
+    assert _move(values, lane, -5.0) == lane
+    expected = np.arange(1.0 * WIDTH)
+    expected[lane] = -5.0
+    np.testing.assert_array_equal(values, [expected, np.full(WIDTH, -5.0)])
+
+
+@njit(error_model="numpy", fastmath=kernels._ALGEBRA)
+def _functions(values, exponential, hyperbolic):  # type: ignore[no-untyped-def]
+    x, e, s = as_lanes(values), as_lanes(exponential), as_lanes(hyperbolic)
+    for n in range(x.size):
+        e[n] = np.exp(x[n])
+        s[n] = kernels._lanes_sinh(x[n])
+
+
+def test_exp_and_sinh() -> None:
+    """Against NumPy, everywhere and around zero, under the liberties that the kernels are compiled with."""
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.uniform(-708, 709, 4000 * WIDTH), rng.normal(size=4000 * WIDTH)])
+    x = x.reshape(-1, WIDTH)
+    e, s = np.empty_like(x), np.empty_like(x)
+    _functions(x, e, s)
+    np.testing.assert_allclose(e, np.exp(x), rtol=5e-16)
+    np.testing.assert_allclose(s, np.sinh(x), rtol=2e-15)
+
+
+def test_exp_and_sinh_at_the_ends() -> None:
+    x = np.resize([0.0, -0.0, 1e-300, np.inf, 710.0, -np.inf, -1e5, np.nan], (1, WIDTH))
+    e, s = np.empty_like(x), np.empty_like(x)
+    _functions(x, e, s)
+    small = np.exp(-708.0)
+    right = [1.0, 1.0, 1.0, np.inf, np.inf, small, small, np.nan]
+    np.testing.assert_allclose(e, np.resize(right, (1, WIDTH)), rtol=5e-16)
+    right = [0.0, 0.0, 1e-300, np.inf, np.inf, -np.inf, -np.inf, np.nan]
+    np.testing.assert_allclose(s, np.resize(right, (1, WIDTH)), rtol=2e-15)
+
+
+@njit(error_model="numpy")
+def _derivatives(packed, length, omega, mu, grad_omega, grad_mu, hess):  # type: ignore[no-untyped-def]
+    kappa, weight, signal, variance, noise = packed
+    model = kernels.Model(
+        kernels.LARGE_L,
+        as_lanes(kappa),
+        as_lanes(weight),
+        as_lanes(signal),
+        as_lanes(variance),
+        as_lanes(noise),
+        as_lanes(length)[0],
+    )
+    overlaps = kernels._lane_overlaps((omega.shape[0], omega.shape[1], mu.shape[1]))
+    kernels.gradient(model, as_lanes(omega), as_lanes(mu), as_lanes(grad_omega), as_lanes(grad_mu), overlaps)
+    kernels.hessian(model, as_lanes(omega), as_lanes(mu), overlaps, as_lanes(hess))
+
+
+def test_the_algebra_is_that_of_single_problems() -> None:
+    """A different overlapping problem in every lane: gradient and Hessian are each problem's own."""
+    rng = np.random.default_rng(2)
+    heads, blocks, tasks = 3, 4, 2
+    problems = [
+        si.Problem(
+            block_sizes=tuple(rng.integers(1, 20, blocks).tolist()),
+            signal=rng.lognormal(size=(tasks, blocks)),
+            noise=tuple(rng.random(tasks)),
+            context_length=rng.uniform(20, 500),
+            covariance=tuple(rng.uniform(0.5, 1.5, blocks)),
+        )
+        for _ in range(WIDTH)
+    ]
+    models = [p.model() for p in problems]
+    names = ("kappa", "weight", "signal", "variance", "noise", "inverse_length")
+    *packed, length = (np.stack([getattr(m, name) for m in models], axis=-1) for name in names)
+    omega, mu = rng.normal(0, 0.2, (heads, blocks, WIDTH)), rng.normal(size=(heads, tasks, WIDTH))
+    grad_omega, grad_mu = np.empty_like(omega), np.empty_like(mu)
+    size = heads * (blocks + tasks)
+    hess = np.empty((size, size, WIDTH))
+    _derivatives(tuple(packed), length[None], omega, mu, grad_omega, grad_mu, hess)
+    for lane, p in enumerate(problems):
+        slope = si.gradient(p, omega[..., lane], mu[..., lane])
+        curvature = si.hessian(p, omega[..., lane], mu[..., lane])
+        np.testing.assert_allclose(grad_omega[..., lane], slope.omega, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(grad_mu[..., lane], slope.mu, rtol=1e-12, atol=1e-12)
+        found = np.triu(hess[..., lane])
+        np.testing.assert_allclose(found, np.triu(curvature), rtol=1e-11, atol=1e-11 * abs(curvature).max())
+
+
+def test_caches_follow_the_vector_type() -> None:
+    """Only a change of kernels.py renews numba's cache, so that file must change with lanes.py."""
+    source = Path(lanes.__file__).read_bytes()
+    digest = hashlib.sha256(source).hexdigest()[:16]
+    assert digest == kernels.LANES_DIGEST, "lanes.py was edited: put its digest into kernels.py"

@@ -1,0 +1,234 @@
+"""The integrator: its order, its dense output, its outcomes, and an independent integrator beside it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from cases import CASES
+from scipy.integrate import solve_ivp
+
+import spectral_icl as si
+from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
+from spectral_icl.multitask.flow import solve as flow_module
+from spectral_icl.multitask.flow.solution import Outcome
+from spectral_icl.multitask.flow.trajectory import Trajectory
+from spectral_icl.multitask.parametrization import to_dual
+
+
+def overlapping() -> si.Problem:
+    """Overlap, anisotropy, unequal noise: nothing that a symmetry could simplify."""
+    return si.Problem(
+        block_sizes=(4, 7, 3),
+        signal=((1.0, 0.4, 0.0), (0.0, 0.7, 0.9)),
+        noise=(0.1, 0.3),
+        context_length=150,
+        covariance=(1.0, 0.6, 1.7),
+    )
+
+
+@pytest.mark.parametrize(
+    "parametrization", [si.Balanced(), si.Factored(0.02, 1e-3), si.Merged()], ids=lambda p: p.name
+)
+def test_agrees_with_scipy_on_a_general_problem(parametrization: si.Balanced) -> None:
+    p = overlapping()
+    start = si.initial.random(p, heads=3, scale=0.1, seed=1)
+    chart = parametrization.chart(p, start)
+    shape, size = (3, p.blocks, p.tasks), chart.kind.size
+    work = kernels.Overlaps.empty(*shape)
+    theta, grad = np.empty(size), np.empty(size)
+
+    def field(_: float, x: np.ndarray) -> np.ndarray:
+        out = np.empty(size)
+        kernels.field(p.model(), chart, shape, x, theta, grad, work, out)
+        return out
+
+    times = np.linspace(0.0, 60.0, 13)
+    x0 = to_dual(chart, start)
+    other = solve_ivp(field, (0.0, 60.0), x0, "Radau", times, rtol=1e-10, atol=1e-11)
+    expected = np.empty((times.size, size))
+    for n in range(times.size):
+        kernels.to_primal(chart, np.ascontiguousarray(other.y[:, n]), expected[n])
+    sol = si.gradient_flow(p, *start, parametrization=parametrization, t_end=60.0, t_eval=times, rtol=1e-10)
+    found = np.concatenate([sol.omega.reshape(13, -1), sol.mu.reshape(13, -1)], axis=1)
+    np.testing.assert_allclose(found, expected, atol=3e-8)
+
+
+def test_dense_output_is_as_accurate_as_the_steps() -> None:
+    """Error at mid-steps and at nodes, both against a much tighter run, over five decades of rtol."""
+    case = CASES["paper_two_tasks_balanced"]
+    exact = case.solve(t_end=30.0, t_eval=None, rtol=1e-12)
+    ratios, nodes = [], []
+    for rtol in (1e-4, 1e-6, 1e-8, 1e-9):
+        sol = case.solve(t_end=30.0, t_eval=None, rtol=rtol)
+        middle = 0.5 * (sol.t[1:] + sol.t[:-1])
+        errors = [
+            max(abs(a - b).max() for a, b in zip(sol(t), exact(t), strict=True)) for t in (sol.t, middle)
+        ]
+        nodes.append(errors[0])
+        ratios.append(errors[1] / errors[0])
+    assert max(ratios) < 1.5
+    assert nodes[-1] < 1e-3 * nodes[0]
+
+
+@pytest.mark.parametrize("stiff", [0, 1])
+def test_order_five_in_the_step(stiff: int) -> None:
+    """Halving every step divides the error by 2^5, at the nodes and between them, for both methods."""
+    case = CASES["superposition_overlap_merged"]
+    exact = case.solve(t_end=4.0, t_eval=None, rtol=1e-13)
+    probes = np.linspace(0.05, 3.95, 41)
+    errors = []
+    for steps in (40, 80, 160):
+        curve = _fixed_steps(case, 4.0, steps, stiff)
+        errors.append(max(abs(a - b).max() for a, b in zip(curve(probes), exact(probes), strict=True)))
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (orders > 4.6).all(), orders
+
+
+def _fixed_steps(case, t_end: float, steps: int, stiff: int) -> Trajectory:  # type: ignore[no-untyped-def]
+    """A run in which every step has the same size: a tolerance that accepts all, one step a call."""
+    p = case.problem
+    chart = case.parametrization.chart(p, si.State(case.omega0, case.mu0))
+    x = to_dual(chart, si.State(case.omega0, case.mu0))
+    heads = len(case.omega0)
+    width = t_end / steps
+    t, xs, dense = [0.0], [x], []
+    for n in range(steps):
+        progress = kernels.Progress(
+            np.array([t[-1], 1.001 * width, 1.0]), np.array([stiff, 0]), np.zeros(5, dtype=np.int64)
+        )
+        record = kernels.Record(np.empty(2), np.empty((2, x.size)), np.empty((1, 3, x.size)))
+        record.x[0] = xs[-1]
+        shape = (heads, p.blocks, p.tasks)
+        end = (n + 1) * width
+        status, accepted = kernels.integrate(
+            p.model(),
+            chart,
+            np.arange(x.size),
+            DORMAND_PRINCE,
+            RODAS5P,
+            shape,
+            end,
+            1e3,
+            0.0,
+            10,
+            progress,
+            record,
+        )
+        assert (status, accepted) == (kernels.REACHED_END, 1)
+        t.append(end)
+        xs.append(record.x[1].copy())
+        dense.append(record.dense[0].copy())
+    return Trajectory(p, chart, heads, np.array(t), np.array(xs), np.array(dense))
+
+
+def test_the_method_follows_the_stiffness(two_tasks: si.Problem) -> None:
+    """No Jacobian is factored during the warm-up, and the long convergence is stiff."""
+    start = si.initial.paper(two_tasks, heads=2)
+    warm_up = si.gradient_flow(two_tasks, *start, t_end=15.0).stats
+    assert warm_up.steps > 10
+    assert warm_up.factorisations == 0
+    whole = si.gradient_flow(two_tasks, *start, t_end=1e5).stats
+    assert 0 < whole.factorisations < whole.steps < 400
+
+
+def test_a_run_does_not_depend_on_the_buffer_size(
+    two_tasks: si.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel hands control back every so many steps; where it does must not show."""
+    start = si.initial.paper(two_tasks, heads=2)
+    whole = si.gradient_flow(two_tasks, *start, t_end=60.0)
+    monkeypatch.setattr(flow_module, "_CAPACITY", 7)
+    pieces = si.gradient_flow(two_tasks, *start, t_end=60.0)
+    np.testing.assert_array_equal(whole.t, pieces.t)
+    np.testing.assert_array_equal(whole.mu, pieces.mu)
+    assert whole.stats.steps == pieces.stats.steps
+
+
+def test_t_eval_is_honoured_exactly(two_tasks: si.Problem) -> None:
+    start = si.initial.paper(two_tasks, heads=3)
+    times = [0.0, 1e-9, 21.0, 22.0]
+    sol = si.gradient_flow(two_tasks, *start, t_end=22.0, t_eval=times)
+    np.testing.assert_array_equal(sol.t, times)
+    np.testing.assert_allclose(sol.omega[0], start.omega, rtol=1e-15)
+    np.testing.assert_array_equal(sol(22.0).mu, sol.mu[-1])
+    assert sol(np.full((2, 3), 5.0)).omega.shape == (2, 3, 3, 2)
+    for outside in (-1e-9, 22.1, math.nan):
+        with pytest.raises(si.ProblemError, match="t: expected times in"):
+            sol(outside)
+
+
+def test_stationarity_stop_is_first_order_optimality(two_tasks: si.Problem) -> None:
+    start = si.initial.paper(two_tasks, heads=2)
+    sol = si.gradient_flow(two_tasks, *start, t_end=math.inf, stationary=1e-9)
+    assert sol.outcome is Outcome.STATIONARY
+    end = sol.trajectory.t[-1]
+    slope = si.gradient(two_tasks, *sol(end))
+    speeds = (2.0 * sol.key_scale / 10.0, 2.0)
+    for values, force, speed in zip(sol(end), slope, speeds, strict=True):
+        assert speed * abs(values * force).max() <= 1e-9  # at rest, or at zero ...
+        assert speed * (np.sign(values) * force).min() >= -1e-9  # ... where the force holds it
+    np.testing.assert_array_equal(sol(10 * end).mu, sol(end).mu)
+    long = si.gradient_flow(two_tasks, *start, t_end=1e6)
+    assert sol.loss[-1] == pytest.approx(long.loss[-1], abs=1e-6)
+
+
+def test_a_saddle_is_not_rest(two_tasks: si.Problem) -> None:
+    """On the plateau before the escape theta hardly moves, but its dual coordinates do."""
+    start = si.initial.paper(two_tasks, heads=2)
+    sol = si.gradient_flow(
+        two_tasks, *start, parametrization=si.Factored(1e-12, 1e-12), t_end=2000.0, stationary=1e-4
+    )
+    assert sol.trajectory.t[-1] > 100.0
+    assert sol.mu[-1].min() < -1.0
+
+
+def test_zero_entries_rest_in_the_balanced_flow(two_tasks: si.Problem) -> None:
+    omega, mu = np.full((2, 2), 0.01), np.array([[0.02, 0.0], [0.0, 0.02]])
+    sol = si.gradient_flow(two_tasks, omega, mu, t_end=100.0)
+    assert (sol.mu[:, [0, 1], [1, 0]] == 0.0).all()
+    assert sol.allocation == (0, 1)
+    nothing = si.gradient_flow(two_tasks, 0 * omega, 0 * mu, t_end=5.0)
+    assert nothing.stats.steps <= 2
+    np.testing.assert_array_equal(nothing.loss, nothing.loss[0])
+
+
+def failure(**arguments: object) -> si.IntegrationError:
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
+    start = arguments.pop("start", si.initial.paper(p, heads=2))
+    with pytest.raises(si.IntegrationError) as caught:
+        si.gradient_flow(p, *start, **arguments)  # type: ignore[misc,arg-type]
+    assert caught.value.solution is not None
+    return caught.value
+
+
+def test_step_limit_carries_the_partial_solution() -> None:
+    error = failure(max_steps=40, t_eval=np.linspace(0.0, 200.0, 101))
+    sol = error.solution
+    assert sol is not None
+    assert sol.outcome is Outcome.STEP_LIMIT
+    assert 0.0 < sol.t[-1] <= sol.trajectory.t[-1] < 200.0
+    assert "max_steps" in str(error)
+    assert not sol.success
+
+
+@pytest.mark.parametrize("size", [5.0, 1e3, 1e12])
+def test_overflow_of_the_exponential_is_an_outcome(size: float) -> None:
+    start = (np.full((2, 2), size), np.full((2, 2), 0.1))
+    for parametrization in (si.Balanced(), si.Merged(), si.Factored(0.1, 0.1)):
+        if size == 5.0:  # exp(500) is finite, and the flow recovers from it
+            continue
+        error = failure(start=start, parametrization=parametrization)
+        assert error.solution is not None
+        assert error.solution.outcome is Outcome.OVERFLOW
+        assert "smaller omega" in str(error)
+
+
+def test_repr_tells_the_story(two_tasks: si.Problem) -> None:
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2))
+    for text in (repr(sol), sol._repr_html_()):
+        assert "2 tasks" in text
+        assert "task 1: head 1" in text
+        assert "reached the end" in text

@@ -1,0 +1,415 @@
+"""The store of a sweep: its layout, who may write to it, and what becomes of damage."""
+
+import errno
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import stores
+import xarray
+import zarr
+
+import spectral_icl as si
+from spectral_icl.io import provenance
+from spectral_icl.sweeps import solving as points
+from spectral_icl.sweeps import store
+from spectral_icl.sweeps.batches import run_batch
+from spectral_icl.sweeps.grid import open_sweep
+from spectral_icl.sweeps.plan import Plan
+from spectral_icl.sweeps.store import Store
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store, not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    path = folder / "run.zarr"
+    made = Store.attach(path, stores.plan(folder))
+    for batch in range(made.plan.batches):
+        run_batch(str(path), made.plan.digest(), batch)
+    return path
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A finished store to damage."""
+    return shutil.copytree(finished, tmp_path / "run.zarr")
+
+
+def test_every_batch_is_one_chunk_of_every_variable(finished: Path) -> None:
+    made = Store.open(finished)
+    assert (made.plan.size, made.plan.batches) == (stores.SIZE, stores.BATCHES)
+    extent = {"point": 24, "task": 2, "head": 2, "block": 2, "time": 2}
+    expected = {**points.variables(made.plan), **store.variables(made.plan)}
+    assert list(made.arrays)[-1] == "status"
+    for name, variable in expected.items():
+        meta = json.loads((finished / name / "zarr.json").read_text())
+        assert meta["shape"] == [extent[d] for d in variable.dims], name
+        assert meta["chunk_grid"]["configuration"]["chunk_shape"] == [5, *meta["shape"][1:]], name
+        assert meta["dimension_names"] == list(variable.dims), name
+        assert meta["data_type"] == variable.dtype, name
+        assert [codec["name"] for codec in meta["codecs"]] == ["bytes", "zstd", "crc32c"], name
+        assert meta["attributes"]["units"] == "1"
+        assert meta["attributes"]["long_name"]
+        assert meta["fill_value"] == ("NaN" if variable.dtype == "float64" else -1), name
+        chunks = [path for path in (finished / name / "c").rglob("*") if path.is_file()]
+        assert len(chunks) == stores.BATCHES, name
+    assert {path.name for path in finished.iterdir()} == {*expected, "time", "zarr.json"}
+
+
+def test_what_is_stored_is_what_was_solved(finished: Path) -> None:
+    made = Store.open(finished)
+    expected = {**points.solve(made.plan, 0, 24), **made.plan.coordinates(0, 24)}
+    found = stores.values(made)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name, strict=True)
+    assert (found["status"] == 0).all()
+    assert np.isnan(found["escape"]).all()  # chunks of nothing but fill values are there all the same
+    for batch in range(stores.BATCHES):
+        for name, value in made.read(batch).items():
+            np.testing.assert_array_equal(value, expected[name][batch * 5 : batch * 5 + 5], strict=True)
+
+
+def test_an_empty_store_is_pending_and_no_larger_for_more_points(tmp_path: Path) -> None:
+    counts = []
+    for name, replicates in (("small", 4), ("large", 10**7)):
+        plan = Plan.from_dict(
+            stores.plan(tmp_path).to_dict() | {"axis": [{"path": "initial.seed", "replicates": replicates}]}
+        )
+        made = Store.attach(tmp_path / f"{name}.zarr", plan)
+        assert made.is_pending(0)
+        assert made.is_pending(plan.batches - 1)
+        files = stores.tree(made.path)
+        counts.append(len(files))
+        assert sum(map(len, files.values())) < 50_000
+    assert counts[0] == counts[1]
+    late = Store.open(tmp_path / "large.zarr")
+    late.write(late.plan.batches - 1, points.solve(late.plan, 10**7 - 5, 10**7))
+    assert not late.is_damaged(late.plan.batches - 1)
+    assert late.arrays["replicate"][-1] == 10**7 - 1
+    assert (late.arrays["status"][-10:-5] == -1).all()
+
+
+def test_xarray_opens_it_with_coordinates(finished: Path) -> None:
+    data = xarray.open_zarr(finished, consolidated=False)
+    names = {"problem.context_length", "initial.scale", "problem.noise", "replicate", "seed", "time"}
+    assert set(data.coords) == names
+    assert data.sizes == {"point": 24, "task": 2, "head": 2, "block": 2, "time": 2}
+    assert data.loss.attrs["units"] == data["initial.scale"].attrs["units"] == "1"
+    np.testing.assert_array_equal(data["problem.context_length"][::8], [50, 100, 500])
+    np.testing.assert_array_equal(data.time, [0.1, 0.4])
+    assert data.seed.dtype == np.int64
+    assert len(set(data.seed.values.tolist())) == 24
+
+
+def test_grid_is_what_unstacking_gives(finished: Path) -> None:
+    grid = open_sweep(finished)
+    flat = xarray.open_zarr(finished, consolidated=False).load()
+    key = ["problem.context_length", "initial.scale", "replicate"]
+    unstacked = flat.set_index(point=key).unstack("point")
+    assert {name: grid.sizes[name] for name in stores.SHAPE} == stores.SHAPE
+    for name in set(flat) | {"seed"}:
+        inner = flat[name].dims[1:]
+        expected = unstacked[name].transpose(*key, *inner).values
+        assert grid[name].dims == (*stores.SHAPE, *inner), name
+        np.testing.assert_array_equal(grid[name].values, expected, err_msg=name)
+    assert grid["start"].values.tolist() == [0, 1]
+    assert grid["initial.scale"].dims == grid["problem.noise"].dims == ("start",)
+    assert grid["problem.noise"].values.tolist() == [0.05, 0.5]
+    one = grid.sel({"problem.context_length": 100, "start": 1, "replicate": 2})
+    point = Store.open(finished).plan.experiment(8 + 4 + 2)
+    assert float(one.loss) == pytest.approx(point.solve().loss[-1], rel=1e-6)
+    assert point.problem.noise == (0.5, 0.5)
+
+
+def test_grid_of_an_unfinished_store_says_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "run.zarr"
+    made = Store.attach(path, stores.plan(tmp_path))
+    run_batch(str(path), made.plan.digest(), 1)
+    grid = open_sweep(str(path))
+    status = grid.status.values.ravel()
+    assert (status[5:10] == 0).all()
+    assert (np.delete(status, range(5, 10)) == -1).all()
+    assert np.isfinite(grid.loss.values.ravel()).sum() == 5
+    assert [made.is_pending(batch) for batch in range(5)] == [True, False, True, True, True]
+
+
+# --- who may write ---------------------------------------------------------------------------------------
+
+
+def refused(path: Path, plan: Plan, word: str) -> None:
+    """Attaching is an error of one line with ``word``, and changes nothing."""
+    before = stores.tree(path.parent)
+    with pytest.raises(si.ProblemError, match=word) as caught:
+        Store.attach(path, plan)
+    assert caught.value.argument == "--out"
+    assert str(path)[:20] in str(caught.value)
+    assert stores.tree(path.parent) == before
+
+
+def test_store_of_another_plan_is_refused(copied: Path, tmp_path: Path) -> None:
+    plan = stores.plan(tmp_path)
+    assert Store.attach(copied, plan).made["digest"] == plan.digest()
+    refused(copied, stores.plan(tmp_path, stores.TEXT.replace("seed = 7", "seed = 8")), "another plan")
+
+
+def test_anything_else_is_refused(tmp_path: Path) -> None:
+    plan = stores.plan(tmp_path)
+    file, empty, folder, flow, group = (tmp_path / n for n in ("a.txt", "b", "c", "d.zarr", "e.zarr"))
+    file.write_text("text")
+    empty.mkdir()
+    folder.mkdir()
+    (folder / "notes").write_text("text")
+    p = si.Problem.multitask(task_sizes=(4, 4), signal=10.0, noise=0.09, context_length=100)
+    si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=1.0).save(flow)
+    zarr.create_group(group, attributes={"provenance": "made by hand"})
+    for path in (file, empty, folder, flow, group):
+        refused(path, plan, "not a folder" if path == file else "something else")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    refused(tmp_path / "link", plan, "not a folder")
+
+
+def test_store_of_a_later_format_is_refused(copied: Path, tmp_path: Path) -> None:
+    group = zarr.open_group(copied, mode="r+")
+    made = json.loads(group.attrs["provenance"])
+    group.attrs["provenance"] = json.dumps({**made, "version": 2})
+    refused(copied, stores.plan(tmp_path), "version 1")
+
+
+def test_store_without_one_of_its_arrays_is_refused(copied: Path) -> None:
+    shutil.rmtree(copied / "loss")
+    with pytest.raises(si.ProblemError, match=r"whole store.*loss"):
+        Store.open(copied).arrays  # noqa: B018
+
+
+def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    plan = stores.plan(tmp_path)
+    refused(tmp_path / "absent" / "run.zarr", plan, "no such file")
+    with pytest.raises(si.ProblemError, match="can be written"):
+        Store.attach(Path("/proc/run.zarr"), plan)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_store_that_cannot_be_written_is_refused(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(code, os.strerror(code))
+
+    plan = stores.plan(tmp_path)
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    refused(copied, plan, os.strerror(code).lower())
+    monkeypatch.setattr(tempfile, "mkdtemp", fail)
+    refused(tmp_path / "new.zarr", plan, os.strerror(code).lower())
+
+
+def test_of_many_that_start_at_once_one_makes_the_store(tmp_path: Path) -> None:
+    plan = stores.plan(tmp_path)
+    path = tmp_path / "run.zarr"
+    barrier, made = threading.Barrier(8), []
+
+    def attach() -> None:
+        barrier.wait()
+        made.append(Store.attach(path, plan))
+
+    threads = [threading.Thread(target=attach) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["run.zarr", "sweep.toml"]
+    made[0].write(0, points.solve(plan, 0, 5))
+    assert all(not entry.is_pending(0) for entry in made)
+
+
+def test_a_failure_while_it_is_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = stores.plan(tmp_path)
+    declare = store._declare
+
+    def fail(path: Path, plan: Plan) -> NoReturn:
+        declare(path, plan)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store, "_declare", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        Store.attach(tmp_path / "run.zarr", plan)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["sweep.toml"]
+
+
+def test_store_that_was_replaced_is_not_taken_for_the_old_one(copied: Path, tmp_path: Path) -> None:
+    """A worker may live longer than a store."""
+    old = Store.open(copied).plan.digest()
+    run_batch(str(copied), old, 0)
+    shutil.rmtree(copied)
+    plan = stores.plan(tmp_path, stores.TEXT.replace("seed = 7", "seed = 8"))
+    made = Store.attach(copied, plan)
+    run_batch(str(copied), plan.digest(), 0)
+    expected = points.solve(plan, 0, 5)["loss"]
+    np.testing.assert_array_equal(made.read(0, ["loss"])["loss"], expected)
+    with pytest.raises(si.ProblemError, match="plan that is being solved"):
+        run_batch(str(copied), old, 1)
+    assert made.is_pending(1)
+
+
+# --- damage ------------------------------------------------------------------------------------------------
+
+DAMAGE = {
+    "cut short": lambda chunk: os.truncate(chunk, chunk.stat().st_size - 1),
+    "emptied": lambda chunk: os.truncate(chunk, 0),
+    "zeros": lambda chunk: chunk.write_bytes(bytes(chunk.stat().st_size)),
+    "four zeros": lambda chunk: chunk.write_bytes(bytes(4)),
+    "one bit": lambda chunk: chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:]),
+    "gone": lambda chunk: chunk.unlink(),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", ["loss", "omega", "problem.noise", "status"])
+@pytest.mark.parametrize("batch", [0, 4])
+def test_damage_is_found_and_repaired(copied: Path, finished: Path, name: str, how: str, batch: int) -> None:
+    made = Store.open(copied)
+    chunk = copied.joinpath(name, "c", str(batch), *(["0", "0"] if name == "omega" else []))
+    DAMAGE[how](chunk)
+    assert [b for b in range(5) if made.is_damaged(b)] == [batch]
+    assert made.is_pending(batch) == ((name, how) == ("status", "gone"))
+    if not made.is_pending(batch):
+        with pytest.raises(si.ProblemError, match=f"batch {batch} is damaged"):
+            open_sweep(copied)
+    run_batch(str(copied), made.plan.digest(), batch)
+    assert stores.differing(copied, finished) == []
+
+
+def test_partial_files_go_unless_somebody_is_writing(copied: Path, finished: Path) -> None:
+    partial = copied / "loss" / "c" / "0.0123456789abcdef0123456789abcdef.partial"
+    partial.write_bytes(b"half")
+    made = Store.open(copied)
+    with store._shared_lock(copied):
+        made.remove_partial_files()
+        assert partial.exists()
+    made.remove_partial_files()
+    assert stores.differing(copied, finished) == []
+
+
+def test_files_are_removed_only_where_locks_work(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> NoReturn:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    partial = copied / "loss" / "c" / "0.0123456789abcdef0123456789abcdef.partial"
+    partial.write_bytes(b"half")
+    made = Store.open(copied)
+    values = made.read(2)
+    monkeypatch.setattr(fcntl, "flock", fail)
+    made.remove_partial_files()
+    assert partial.exists()
+    made.write(2, values)  # writing needs no lock
+    monkeypatch.setattr(store, "fcntl", None)  # Windows
+    made.remove_partial_files()
+    made.write(2, values)
+    assert partial.exists()
+
+
+# --- where it came from ------------------------------------------------------------------------------------
+
+
+def test_provenance_is_one_json_string(finished: Path) -> None:
+    text = zarr.open_group(finished, mode="r").attrs["provenance"]
+    assert isinstance(text, str)
+    made = json.loads(text)
+    assert (made["format"], made["version"]) == ("spectral-icl sweep", 1)
+    plan = Plan.from_dict(made["plan"])
+    assert plan.digest() == made["digest"] == Store.open(finished).plan.digest()
+    facts = {
+        "spectral-icl",
+        "python",
+        "numpy",
+        "scipy",
+        "numba",
+        "zarr",
+        "xarray",
+        "platform",
+        "cpu",
+        "created",
+    }
+    assert set(made["environment"]) == facts
+    assert set(made) == {"format", "version", "plan", "digest", "environment", "source"}
+
+
+def test_what_differs_from_the_maker_is_named(copied: Path) -> None:
+    assert Store.open(copied).differences() == ""
+    group = zarr.open_group(copied, mode="r+")
+    made = json.loads(group.attrs["provenance"])
+    made["environment"] |= {"numpy": "2.0.0", "cpu": "abacus", "created": "long ago"}
+    made["source"] = {"commit": "0" * 40, "dirty": False}
+    group.attrs["provenance"] = json.dumps(made)
+    found = Store.open(copied).differences()
+    for part in (f"numpy {np.__version__} (was 2.0.0)", "(was abacus)", f"(was {'0' * 40} unchanged)"):
+        assert part in found
+    assert "created" not in found
+
+
+def test_time_of_a_reproducible_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert provenance.environment()["created"] == "2023-11-14T22:13:20+00:00"
+    for wrong in ("yesterday", "", "1e9", "9" * 30):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+        with pytest.raises(si.ProblemError, match="SOURCE_DATE_EPOCH"):
+            provenance.environment()
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    assert provenance.environment()["created"] > "2025"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_source_is_that_of_the_package_and_of_nothing_around_it(tmp_path: Path) -> None:
+    def git(*args: str) -> str:
+        names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        return subprocess.run(
+            ["git", *names, *args], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def source() -> Any:
+        spec = importlib.util.spec_from_file_location("twin", twin)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.source()
+
+    twin = tmp_path / "package" / "twin.py"
+    twin.parent.mkdir()
+    shutil.copy(provenance.__file__, twin)
+    (tmp_path / "other.txt").write_text("something else")
+    (tmp_path / ".gitignore").write_text("__pycache__\n")
+    git("init", "-q")
+    git("add", "other.txt", ".gitignore")
+    git("commit", "-q", "-m", "something else")
+    assert source() is None  # not tracked: this tree belongs to something else
+    git("add", "package")
+    git("commit", "-q", "-m", "package")
+    commit = git("rev-parse", "HEAD")
+    (tmp_path / "other.txt").write_text("changed")
+    assert source() == {"commit": commit, "dirty": False}
+    (twin.parent / "new.py").write_text("")
+    assert source() == {"commit": commit, "dirty": True}
+
+
+@pytest.mark.parametrize("content", ["{", "{}", None])
+def test_damaged_metadata_is_one_line(copied: Path, content: str | None) -> None:
+    meta = copied / "loss" / "zarr.json"
+    if content is None:  # of another size than the plan's
+        meta.write_text(meta.read_text().replace("24", "23"))
+    else:
+        meta.write_text(content)
+    with pytest.raises(si.ProblemError, match="'loss' is missing or damaged") as caught:
+        Store.open(copied).arrays  # noqa: B018
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,1 @@
+"""Checks of the reduced flow against full softmax attention."""

@@ -1,0 +1,268 @@
+"""Gradient descent with a finite step: the edge of stability that the Hessian's largest eigenvalue sets.
+
+At an optimum of sharpness lambda, the largest eigenvalue of the Hessian, a step eta multiplies the sharpest
+direction by 1 - eta lambda, which is stable up to the edge eta = 2 / lambda. The Hessian is that of the full
+model with all its matrix entries; the one of the reduced loss, a block to every coordinate, is held against
+it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib import style
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from spectral_icl import Problem
+from spectral_icl.figures.flow import STYLE
+from spectral_icl.multitask import initial
+from spectral_icl.multitask import loss as reduced
+from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.optimal import benchmarks as optimal
+from spectral_icl.multitask.parametrization import key_scale_of
+from validation.context import Context
+from validation.multitask.full_model import (
+    Attention,
+    FactoredAttention,
+    JointAttention,
+    MergedAttention,
+    expected_task_loss,
+    task_loss,
+)
+from validation.multitask.recorded import PLATEAU, PROBLEM, RATE, flow
+from validation.result import Result, at_least, at_most, noted, within
+
+TITLE = "gradient descent with a finite step: the edge of stability at 2 / lambda"
+
+_STEPS = (0.5, 0.95, 1.05, 1.5)  # over the edge
+_POWER, _CONVERGED = 200, 1e-5  # iterations towards the largest eigenvalue at most, and their relative change
+_SETS = 3  # of prompts
+_KICK, _KICKED = 1e-4, 6  # size of a displacement, and steps over which its growth is measured
+_MULTIPLIER, _SHARPNESS = 0.02, 0.1  # tolerances
+_VANISHING = 0.3  # multiplier at half the edge, where the linear one is zero
+_SETTLED, _UNSETTLED = 1e-6, 1e-3  # excess over the optimum's loss, relative
+_LONG = {"merged": 400, "factored": 100}  # length from which the large-L curvature is claimed to be right
+_DESCENT, _TAIL = 400, 50  # steps of a descent, and those at its end that are looked at
+
+
+class Objective:
+    """The full model's loss on a fixed set of prompts, averaged over their labels, and its derivatives."""
+
+    def __init__(
+        self, context: Context, problem: Problem, model: Attention, prompts: int, seed: int = 0
+    ) -> None:
+        self.model, self.law = model, context.law(problem, torch.float64)
+        self.weights = list(model.parameters())
+        self.draw(prompts, self.law.generator(seed))
+
+    def draw(self, prompts: int, generator: torch.Generator) -> None:
+        """Fix the prompts."""
+        self.inputs = self.law.inputs(prompts, generator)
+
+    def loss(self) -> Tensor:
+        """Summed over tasks."""
+        by_prompt = expected_task_loss(self.model.kq(), self.model.ov(), *self.inputs, self.law)
+        return by_prompt.sum(dim=1).mean()
+
+    def slope(self) -> tuple[float, list[Tensor]]:
+        """The loss, and its gradient by every weight."""
+        loss = self.loss()
+        return loss.item(), list(torch.autograd.grad(loss, self.weights))
+
+    def sharpness(self) -> tuple[float, list[Tensor]]:
+        """The Hessian's largest eigenvalue, by power iteration until it settles, and its direction."""
+        generator = self.law.generator(1)
+        vector = [torch.randn(w.shape, generator=generator, **self.law.like) for w in self.weights]
+        slopes = torch.autograd.grad(self.loss(), self.weights, create_graph=True)
+        value, before = 0.0, np.inf
+        for _ in range(_POWER):
+            size = torch.sqrt(_dot(vector, vector))
+            vector = [part / size for part in vector]
+            image = torch.autograd.grad(_dot(slopes, vector), self.weights, retain_graph=True)
+            value, before = float(_dot(image, vector)), value
+            if abs(value - before) < _CONVERGED * abs(value):
+                break
+            vector = list(image)
+        return value, vector
+
+    def move(self, direction: list[Tensor], amount: float) -> None:
+        """Add a multiple of a direction to the weights."""
+        with torch.no_grad():
+            for weight, part in zip(self.weights, direction, strict=True):
+                weight.add_(part, alpha=amount)
+
+    def minimise(self) -> None:
+        """Go to the nearest minimum."""
+        optimiser = torch.optim.LBFGS(
+            self.weights,
+            max_iter=500,
+            tolerance_grad=1e-11,
+            tolerance_change=0.0,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = self.loss()
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+
+
+class SampledObjective(Objective):
+    """The same with sampled labels, for a model that looks at them."""
+
+    def draw(self, prompts: int, generator: torch.Generator) -> None:
+        """Fix the prompts."""
+        self.prompts = self.law.draw(prompts, generator)
+
+    def loss(self) -> Tensor:
+        """Summed over tasks."""
+        return task_loss(self.model, self.prompts, self.law).sum()
+
+
+def run(context: Context) -> Result:
+    """Sharpness beside the reduced Hessian's, multipliers around the edge, and descent from a small start."""
+    result = Result("edge", TITLE)
+    for size, length, prompts in context.pick(
+        ((5, 40, 20_000), (20, 100, 4_000)),
+        ((5, 40, 50_000), (20, 100, 40_000), (10, 400, 20_000)),
+    ):
+        _sharpness(context, result, size, length, prompts)
+    _recorded(context, result)
+    _descent(context, result)
+    return result
+
+
+def _sharpness(context: Context, result: Result, size: int, length: int, prompts: int) -> None:
+    """The largest eigenvalue at the large-L optimum of one head."""
+    problem = Problem.multitask(task_sizes=(size,), signal=1.0, noise=0.1, context_length=length)
+    at = optimal.single_head(problem).weights
+    assert at is not None
+    told = dict(zip(("merged", "factored"), _reduced_sharpness(problem, at), strict=True))
+    law = context.law(problem, torch.float64)
+    models = {"merged": MergedAttention.diagonal, "factored": FactoredAttention.balanced}
+    for kind, build in models.items():
+        value, error = _sharpest(Objective, context, problem, build(problem, at, law), prompts)
+        name = f"largest eigenvalue, {kind} weights, d = {size}, L = {length}"
+        if length >= _LONG[kind]:
+            result.add(within(name, value, error, told[kind], _SHARPNESS))
+        else:
+            result.add(noted(name, value, error, told[kind]))
+
+
+def _sharpest(
+    kind: type[Objective], context: Context, problem: Problem, model: Attention, prompts: int
+) -> tuple[float, float]:
+    """Mean of the largest eigenvalue over sets of prompts, and its standard error.
+
+    Of a sampled Hessian it is too large, by less the more prompts there are to a weight.
+    """
+    values = [kind(context, problem, model, prompts, seed).sharpness()[0] for seed in range(_SETS)]
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(_SETS))
+
+
+def _reduced_sharpness(problem: Problem, at: State) -> tuple[float, float]:
+    """Largest eigenvalues of the reduced Hessian: by merged weights, and by balanced factors.
+
+    By the factors it is that of omega = c k q and mu = o v at k = q and o = v, where the gradient vanishes:
+    sharp are the directions in which the two factors of a product grow together.
+    """
+    sizes = np.asarray(problem.block_sizes)
+    fine = Problem(
+        block_sizes=(1,) * problem.dimension,
+        signal=np.repeat(np.asarray(problem.signal) / sizes, sizes, axis=1).tolist(),
+        noise=problem.noise,
+        context_length=problem.context_length,
+        covariance=tuple(np.repeat(problem.covariance, sizes).tolist()),
+    )
+    omega = np.repeat(at.omega, sizes, axis=1)
+    hessian = reduced.hessian(fine, omega, at.mu)
+    scale = key_scale_of(problem, None)
+    stretch = np.sqrt(2.0 * np.abs(np.concatenate([scale * omega.ravel(), at.mu.ravel()])))
+    by_factors = stretch[:, None] * hessian * stretch
+    return float(np.linalg.eigvalsh(hessian)[-1]), float(np.linalg.eigvalsh(by_factors)[-1])
+
+
+def _recorded(context: Context, result: Result) -> None:
+    """How far the recorded runs' step was from the edge, on their plateau."""
+    at = flow()(PLATEAU)
+    _, sharp = _reduced_sharpness(PROBLEM, at)
+    model = FactoredAttention.balanced(PROBLEM, at, context.law(PROBLEM, torch.float64))
+    prompts = context.pick(4_000, 20_000)
+    value, error = _sharpest(Objective, context, PROBLEM, model, prompts)
+    result.add(within("largest eigenvalue, recorded case on the plateau", value, error, sharp, _SHARPNESS))
+    result.add(at_most("step over the edge, ours", RATE * value / 2.0, 1.0, RATE * error / 2.0))
+    value, error = _sharpest(SampledObjective, context, PROBLEM, JointAttention(model), prompts)
+    result.add(noted("largest eigenvalue, authors' embedding", value, error))
+    result.add(at_most("step over the edge, authors' embedding", RATE * value / 2.0, 1.0, RATE * error / 2.0))
+    result.notes.append("with the authors' embedding the sharpest directions are those that look at labels")
+
+
+def _descent(context: Context, result: Result) -> None:
+    """Descent on one set of prompts, d = 5 and L = 40, close to the optimum and from a small start."""
+    problem = Problem.multitask(task_sizes=(5,), signal=1.0, noise=0.1, context_length=40)
+    law = context.law(problem, torch.float64)
+    prompts = context.pick(5_000, 40_000)
+    best = optimal.single_head(problem).weights
+    assert best is not None
+    objective = Objective(context, problem, MergedAttention.diagonal(problem, best, law), prompts)
+    objective.minimise()
+    lowest = objective.loss().item()
+    value, direction = objective.sharpness()
+    result.add(noted("largest eigenvalue at the optimum of these prompts", value))
+    start = initial.paper(problem, heads=1, qk=0.5, ov_high=0.3)
+    for over in _STEPS:
+        step, name = over * 2.0 / value, f"step {over:g} of the edge"
+        grown, expected = _multiplier(objective, direction, step), abs(1.0 - 2.0 * over)
+        if expected > 0.0:
+            result.add(within(f"{name}: multiplier", grown, None, expected, _MULTIPLIER))
+        else:
+            result.add(at_most(f"{name}: multiplier", grown, _VANISHING))
+        fresh = Objective(context, problem, MergedAttention.diagonal(problem, start, law), prompts)
+        losses = np.array(_descend(context, fresh, step, f"descent, {name}")) / lowest - 1.0
+        excess = float(np.nan_to_num(losses[-_TAIL:].max(), nan=np.inf))
+        label = f"{name}: loss over the optimum's - 1, at worst"
+        result.add(at_most(label, excess, _SETTLED) if over < 1.0 else at_least(label, excess, _UNSETTLED))
+        result.curves[f"{over:g}"] = losses
+
+
+def _multiplier(objective: Objective, direction: list[Tensor], step: float) -> float:
+    """Growth per step of a small displacement from the optimum, where the objective is before and after."""
+    rest = [weight.detach().clone() for weight in objective.weights]
+    objective.move(direction, _KICK)
+    for _ in range(_KICKED):
+        objective.move(objective.slope()[1], -step)
+    offset = [weight.detach() - there for weight, there in zip(objective.weights, rest, strict=True)]
+    objective.move(offset, -1.0)
+    return float(abs(float(_dot(offset, direction)) / _KICK) ** (1.0 / _KICKED))
+
+
+def _descend(context: Context, objective: Objective, step: float, label: str) -> list[float]:
+    """Losses on the way down."""
+    losses = []
+    for _ in context.track(range(_DESCENT), label):
+        loss, slope = objective.slope()
+        losses.append(loss)
+        objective.move(slope, -step)
+    return losses
+
+
+def _dot(one: list[Tensor] | tuple[Tensor, ...], other: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    return torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum()
+
+
+def figure(result: Result) -> Figure:
+    """Loss over the optimum's against steps, below the edge and above."""
+    with style.context(STYLE):
+        drawn = Figure(figsize=(4.5, 2.6))
+        axes = drawn.subplots()
+        for over in reversed(_STEPS):
+            excess = np.maximum(result.curves[f"{over:g}"], 1e-12)
+            axes.plot(excess, lw=0.9, label=f"{over:g} of the edge")
+        axes.set(xlabel="step", ylabel="loss over the optimum's - 1", yscale="log", xlim=(0, _DESCENT))
+        axes.set_ylim(1e-10, 1e1)
+        drawn.legend(loc="outside upper center", ncols=4, columnspacing=1.0, handlelength=1.2)
+        return drawn

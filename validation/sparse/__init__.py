@@ -1,0 +1,1 @@
+"""Checks of sparse regression against trained linear attention."""
