@@ -1,7 +1,7 @@
 """A number type for compiled code: several float64 side by side, one for each of several problems.
 
 Arithmetic on it is written like arithmetic on floats and compiles to the machine's vector instructions, so
-that the algebra of `kernels.integrator` serves one problem and many of them alike. Every operation acts on
+that the algebra of `spectral_icl.kernels` serves one problem and many of them alike. Every operation acts on
 each lane by itself: what happens in a lane does not depend on the others.
 
 Arrays of lanes are views of float64 arrays whose last axis, of length `WIDTH`, counts the lanes.
@@ -24,6 +24,8 @@ from numba.core.typing import signature
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, overload, register_model
 from numba.np.arrayobj import make_array, populate_array
+
+from spectral_icl.kernels.compile import INLINED, inner
 
 # Two of the widest registers: enough work between the loops' own instructions, and no more than stay in them.
 WIDTH = 16 if get_host_cpu_features().get("avx512f") else 8
@@ -266,3 +268,35 @@ def put(typingctx: Any, value: Any, lane: Any, number: Any) -> Any:
         return builder.insert_element(value, number, lane)
 
     return signature(LANES, LANES, types.int64, types.float64), build
+
+
+@inner()
+def lane_array(size):
+    """Storage for ``size`` numbers in every lane, on whole cache lines; zeros."""
+    raw = np.zeros(size * WIDTH + 8)
+    offset = (-(raw.ctypes.data // 8)) % 8
+    return as_lanes(raw[offset : offset + size * WIDTH].reshape(size, WIDTH))
+
+
+def lanes_like(values: Any) -> Any:
+    """Storage for as many numbers in every lane as an array of numbers (n,) or (n, m) has; zeros."""
+    raise NotImplementedError("only compiled code has lanes")
+
+
+@overload(lanes_like, strict=False, jit_options=INLINED)
+def _lanes_like(values: Any) -> Any:
+    if values.ndim == 1:
+        return lambda values: lane_array(values.size)
+    return lambda values: lane_array(values.size).reshape(values.shape)
+
+
+def room(like: Any, size: int) -> Any:
+    """Storage for ``size`` numbers of the kind, plain or in lanes, that the array ``like`` holds."""
+    return np.empty(size)
+
+
+@overload(room, strict=False, jit_options=INLINED)
+def _room(like: Any, size: Any) -> Any:
+    if like.dtype is LANES:
+        return lambda like, size: lane_array(size)
+    return lambda like, size: np.empty(size)

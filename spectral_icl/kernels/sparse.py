@@ -1,14 +1,15 @@
 """The compiled kernels of gradient descent on many prompts, which are many problems too small for BLAS."""
 
+from __future__ import annotations
+
 import numpy as np
-from numba import njit
 
-# without the flags that make isfinite(nan) true
-_FAST = {"contract", "reassoc", "arcp", "nsz"}
+from spectral_icl.kernels.compile import ALGEBRA, entry
+from spectral_icl.kernels.model import Floats
 
 
-@njit(cache=True, fastmath=_FAST)
-def descent(X, y, metric, eta, t):
+@entry(fastmath=ALGEBRA)
+def descent(X: Floats, y: Floats, metric: Floats, eta: Floats, t: int) -> Floats:
     """Iterates of gradient descent with a diagonal metric on |y - X beta|^2/(2n), for every prompt.
 
     Residual and gradient are made in one pass over the pairs, four at a time, so that a step reads the prompt
@@ -64,8 +65,8 @@ def descent(X, y, metric, eta, t):
     return path
 
 
-@njit(cache=True, fastmath=_FAST)
-def gram_descent(gram, r, metric, eta, t):
+@entry(fastmath=ALGEBRA)
+def gram_descent(gram: Floats, r: Floats, metric: Floats, eta: Floats, t: int) -> Floats:
     """`descent` from the Gram matrices X'X/n (B, d, d) and r = X'y/n (B, d): cheaper steps if d <= n."""
     B, d = r.shape
     path = np.zeros((B, t + 1, d))

@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spectral_icl.kernels.integrator import Tableau
+from spectral_icl.kernels.model import Tableau
 
 _LAST = (
     -7.502846399306121,

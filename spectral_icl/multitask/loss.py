@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, array, integer
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Model, Overlaps
+from spectral_icl.kernels import law
+from spectral_icl.kernels.loss import task_losses
+from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.problem import Problem
 
 MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
@@ -45,7 +47,7 @@ def check_heads(problem: Problem, heads: int) -> int:
     return integer("heads", heads, minimum=1, maximum=max(1, most))
 
 
-def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> Floats:
+def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
     """Population loss of every task, query noise included.
 
         loss_i = sum_b A_ib R_ib^2 + (s_i / L) sum_hk mu_hi mu_ki E_hk + sigma_i^2,
@@ -76,11 +78,11 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "
         raise ProblemError("omega", "0 heads", ">= 1 heads")
     many = State(omega.reshape(-1, heads, problem.blocks), mu.reshape(-1, heads, problem.tasks))
     out = np.empty((many.omega.shape[0], problem.tasks))
-    kernels.task_losses(problem.model(kernel), *many, out)
+    task_losses(pack(problem, kernel), *many, out)
     return out.reshape(*omega.shape[:-2], problem.tasks)
 
 
-def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> float | Floats:
+def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> float | Floats:
     """Population loss: the sum of `task_loss` over tasks (no factor 1/2).
 
     Returns a float for one state and an array for (..., H, B) stacks of states.
@@ -89,7 +91,7 @@ def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large
     return float(total) if total.ndim == 0 else total
 
 
-def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> State:
+def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> State:
     """Gradient of `loss` with respect to the block values.
 
     Parameters
@@ -111,17 +113,17 @@ def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "l
         If a shape does not fit or an entry is not finite.
     """
     at = state(problem, omega, mu)
-    return _gradient_and_work(problem.model(kernel), at)[0]
+    return _gradient(pack(problem, kernel), at)[0]
 
 
-def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = "large-L") -> Floats:
+def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
     """Hessian of `loss`, (N, N) with N = H (B + I): first omega, then mu, both head-major."""
     at = state(problem, omega, mu)
-    model = problem.model(kernel)
-    _, work = _gradient_and_work(model, at)
     size = at.omega.size + at.mu.size
     upper = np.zeros((size, size))
-    kernels.hessian(model, at.omega, at.mu, work, upper)
+    model = pack(problem, kernel)
+    _, work = _gradient(model, at)
+    law.hessian(model, *at, work, upper)
     return np.triu(upper) + np.triu(upper, 1).T
 
 
@@ -133,9 +135,9 @@ def depth(values: ArrayLike) -> int:
         return 2
 
 
-def _gradient_and_work(model: Model, at: State) -> tuple[State, Overlaps]:
-    heads, blocks = at.omega.shape
-    work = Overlaps.empty(heads, blocks, at.mu.shape[1])
+def _gradient(model: Model, at: State) -> tuple[State, Any]:
+    """The gradient, and the work arrays from which the Hessian goes on."""
+    work = law.scratch(model, (*at.omega.shape, at.mu.shape[1]))
     slope = State(np.empty_like(at.omega), np.empty_like(at.mu))
-    kernels.gradient(model, at.omega, at.mu, slope.omega, slope.mu, work)
+    law.gradient(model, *at, *slope, work)
     return slope, work

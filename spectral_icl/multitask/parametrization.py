@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError, array, number
-from spectral_icl.kernels.integrator import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
+from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
 from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.problem import Problem
 
@@ -159,7 +159,7 @@ def flat(at: State) -> Floats:
 
 
 def to_dual(chart: Chart, at: State) -> Floats:
-    """The dual coordinates x (..., N) of states: the inverse of `integrator.to_primal`."""
+    """The dual coordinates x (..., N) of states: the inverse of `spectral_icl.kernels.charts.to_primal`."""
     theta = flat(at)
     x = theta.copy()
     exponential = chart.kind == EXPONENTIAL

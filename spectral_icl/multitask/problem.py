@@ -12,10 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number, numbers, sequence
-from spectral_icl.kernels.integrator import LARGE_L, Model
-
-KERNELS = {"large-L": LARGE_L}
+from spectral_icl.io.checks import Floats, ProblemError, integer, number, numbers, sequence
 
 _SHORTHANDS = {"tasks", "snr"}  # keys of a table, not arguments of the class
 _MOST_TASKS = 10_000  # more would fill memory before a state of that many is refused
@@ -183,27 +180,6 @@ class Problem:
         if (power.sum(axis=1) != 1).any() or (power.sum(axis=0) > 1).any():
             return None
         return tuple(int(b) for b in power.argmax(axis=1))
-
-    def model(self, kernel: str = "large-L") -> Model:
-        """The packed arrays that the compiled kernels take."""
-        check_kernel(kernel)
-        kappa = np.array(self.covariance)
-        return Model(
-            kernel=KERNELS[kernel],
-            kappa=kappa,
-            weight=np.array(self.block_sizes, dtype=np.float64) * kappa**2,
-            signal=np.array(self.signal),
-            variance=np.array(self.variance),
-            noise=np.array(self.noise),
-            inverse_length=1.0 / self.context_length,
-        )
-
-
-def check_kernel(kernel: str) -> None:
-    """Raise unless ``kernel`` is the name of a loss kernel."""
-    if kernel == "exact":
-        raise ProblemError("kernel", kernel, "'large-L' (no exact finite-length kernel yet)")
-    choice("kernel", kernel, tuple(KERNELS))
 
 
 def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import ProblemError, choice, integer, number, sequence
+from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.loss import State, state
 from spectral_icl.multitask.parametrization import Balanced, Parametrization
@@ -102,7 +103,7 @@ def examine(
     seed: int,
 ) -> tuple[list[Check], Solution]:
     """The checks of `check`, and the flow that they looked at."""
-    problem.model(kernel)
+    check_kernel(kernel)
     if not isinstance(parametrization, Parametrization):
         raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
     parametrization.chart(problem, start)

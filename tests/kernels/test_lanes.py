@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numba import njit
 
 import spectral_icl as si
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels import lanes
+from spectral_icl.kernels import law
+from spectral_icl.kernels.charts import lanes_sinh
+from spectral_icl.kernels.compile import ALGEBRA
 from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, fused, pick, put, where
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.multitask.context import pack
 
 NAMES = (
     "sum",
@@ -80,12 +80,12 @@ def test_single_lanes(lane: int) -> None:
     np.testing.assert_array_equal(values, [expected, np.full(WIDTH, -5.0)])
 
 
-@njit(error_model="numpy", fastmath=kernels._ALGEBRA)
+@njit(error_model="numpy", fastmath=set(ALGEBRA))
 def _functions(values, exponential, hyperbolic):  # type: ignore[no-untyped-def]
     x, e, s = as_lanes(values), as_lanes(exponential), as_lanes(hyperbolic)
     for n in range(x.size):
         e[n] = np.exp(x[n])
-        s[n] = kernels._lanes_sinh(x[n])
+        s[n] = lanes_sinh(x[n])
 
 
 def test_exp_and_sinh() -> None:
@@ -113,8 +113,7 @@ def test_exp_and_sinh_at_the_ends() -> None:
 @njit(error_model="numpy")
 def _derivatives(packed, length, omega, mu, grad_omega, grad_mu, hess):  # type: ignore[no-untyped-def]
     kappa, weight, signal, variance, noise = packed
-    model = kernels.Model(
-        kernels.LARGE_L,
+    model = LargeLength(
         as_lanes(kappa),
         as_lanes(weight),
         as_lanes(signal),
@@ -122,9 +121,9 @@ def _derivatives(packed, length, omega, mu, grad_omega, grad_mu, hess):  # type:
         as_lanes(noise),
         as_lanes(length)[0],
     )
-    overlaps = kernels._lane_overlaps((omega.shape[0], omega.shape[1], mu.shape[1]))
-    kernels.gradient(model, as_lanes(omega), as_lanes(mu), as_lanes(grad_omega), as_lanes(grad_mu), overlaps)
-    kernels.hessian(model, as_lanes(omega), as_lanes(mu), overlaps, as_lanes(hess))
+    work = law.scratch(model, (omega.shape[0], omega.shape[1], mu.shape[1]))
+    law.gradient(model, as_lanes(omega), as_lanes(mu), as_lanes(grad_omega), as_lanes(grad_mu), work)
+    law.hessian(model, as_lanes(omega), as_lanes(mu), work, as_lanes(hess))
 
 
 def test_the_algebra_is_that_of_single_problems() -> None:
@@ -141,7 +140,7 @@ def test_the_algebra_is_that_of_single_problems() -> None:
         )
         for _ in range(WIDTH)
     ]
-    models = [p.model() for p in problems]
+    models = [pack(p) for p in problems]
     names = ("kappa", "weight", "signal", "variance", "noise", "inverse_length")
     *packed, length = (np.stack([getattr(m, name) for m in models], axis=-1) for name in names)
     omega, mu = rng.normal(0, 0.2, (heads, blocks, WIDTH)), rng.normal(size=(heads, tasks, WIDTH))
@@ -156,10 +155,3 @@ def test_the_algebra_is_that_of_single_problems() -> None:
         np.testing.assert_allclose(grad_mu[..., lane], slope.mu, rtol=1e-12, atol=1e-12)
         found = np.triu(hess[..., lane])
         np.testing.assert_allclose(found, np.triu(curvature), rtol=1e-11, atol=1e-11 * abs(curvature).max())
-
-
-def test_caches_follow_the_vector_type() -> None:
-    """Only a change of kernels.py renews numba's cache, so that file must change with lanes.py."""
-    source = Path(lanes.__file__).read_bytes()
-    digest = hashlib.sha256(source).hexdigest()[:16]
-    assert digest == kernels.LANES_DIGEST, "lanes.py was edited: put its digest into kernels.py"

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from spectral_icl.kernels.integrator import Tableau
+from spectral_icl.kernels.model import Tableau
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 
 Tree = tuple  # a rooted tree is the sorted tuple of its root's subtrees

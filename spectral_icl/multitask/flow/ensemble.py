@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import UnionType
 from typing import Any
@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Chart, Ends, Limits, Model, Recording
+from spectral_icl.kernels.charts import to_primal_all
+from spectral_icl.kernels.compile import on_compilation
+from spectral_icl.kernels.ensemble import integrate_many
 from spectral_icl.kernels.lanes import WIDTH
+from spectral_icl.kernels.loss import task_losses_all
+from spectral_icl.kernels.model import Chart, Emerged, Ends, ManyLimits, Recording, Systems
 from spectral_icl.kernels.tableaus import RODAS5P
 from spectral_icl.kernels.threads import available_cores
-from spectral_icl.multitask.flow.phases import THRESHOLDS, attainable, nothing_found
-from spectral_icl.multitask.flow.saturation import LIMIT
+from spectral_icl.multitask.context import DEFAULT, pack_all
+from spectral_icl.multitask.flow.phases import THRESHOLDS, attainable
+from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
 from spectral_icl.multitask.flow.solution import Outcome
 from spectral_icl.multitask.flow.solve import LONGEST, LOOSEST, MOST_STEPS, SHORTEST, TIGHTEST, check_times
 from spectral_icl.multitask.loss import MOST_ENTRIES, State, depth
@@ -127,7 +131,7 @@ def gradient_flow_ensemble(
     t_end: ArrayLike = 200.0,
     t_eval: ArrayLike | None = None,
     rtol: ArrayLike = 1e-8,
-    kernel: str = "large-L",
+    kernel: str = DEFAULT,
     stationary: ArrayLike | None = None,
     max_steps: ArrayLike = 100_000,
     phases: bool = False,
@@ -204,16 +208,15 @@ def gradient_flow_ensemble(
     threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
 
     shape = (starts.omega.shape[1], problems[0].blocks, problems[0].tasks)
-    models = _stacked(problems, kernel, count)
     charts, x = _charts(problems, flavours, starts, count)
     twin = twins(charts, x, shape)
     tied = (twin != np.arange(x.shape[1])).any(axis=1)
+    systems = Systems(pack_all(problems, kernel, count), charts, twin, tied, shape)
     ends = Ends(np.full(count, -1), np.zeros(count), x, np.zeros((count, 2), dtype=np.int64), np.ones(count))
-    most = np.array([attainable(problem) for problem in problems]) if phases else np.empty((0, shape[2]))
     recording = Recording(
-        attainable=np.broadcast_to(most, (count, shape[2])).copy() if phases else most,
+        attainable=_attainable(problems, kernel, count) if phases else np.empty((0, shape[2])),
         thresholds=THRESHOLDS,
-        found=nothing_found(count if phases else 0, shape[2]),
+        found=Emerged.nothing(count if phases else 0, shape[2]),
         times=times,
         curve=np.full((count, times.size), np.nan),
     )
@@ -222,18 +225,16 @@ def gradient_flow_ensemble(
 
     def run(first: int) -> None:
         stop = min(first + share, count)
-        kernels.integrate_many(
-            models, charts, twin, tied, RODAS5P, shape, ends_at, first, stop, ends, recording
-        )
+        integrate_many(systems, RODAS5P, ends_at, first, stop, ends, recording)
 
-    with kernels.on_compilation(_announce):
+    with on_compilation(_announce):
         if threads == 1 or count <= share:
             for first in range(0, count, share):
                 run(first)
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run, range(0, count, share)))
-    return _result(shape, models, charts, ends, recording, phases)
+    return _result(systems, ends, recording, phases)
 
 
 def _announce() -> None:
@@ -293,7 +294,7 @@ def _each(name: str, value: ArrayLike) -> Floats:
     return values.astype(np.float64)
 
 
-def _limits(values: dict[str, Floats], count: int) -> Limits:
+def _limits(values: dict[str, Floats], count: int) -> ManyLimits:
     """What `gradient_flow` checks of a flow, for every member."""
     t_end, rtol, rest, most = (np.broadcast_to(each, count).copy() for each in values.values())
     rest[np.isnan(rest)] = 0.0
@@ -310,15 +311,7 @@ def _limits(values: dict[str, Floats], count: int) -> Limits:
     check("stationary", rest, (rest >= 0.0) & (rest <= LARGEST), f"a number >= 0 and <= {LARGEST:g}")
     whole = (most >= 1) & (most <= MOST_STEPS) & (most == np.floor(most))
     check("max_steps", most, whole, "a whole number >= 1")
-    return Limits(t_end, rtol, rest, most.astype(np.int64))
-
-
-def _stacked(problems: Sequence[Problem], kernel: str, count: int) -> Model:
-    """The packed problems, every array with a first axis of members."""
-    one_by_one = [problem.model(kernel) for problem in problems]
-    packed: Any = (np.array([getattr(model, name) for model in one_by_one]) for name in Model._fields[1:])
-    each: Any = (np.broadcast_to(values, (count, *values.shape[1:])).copy() for values in packed)
-    return Model(one_by_one[0].kernel, *each)
+    return ManyLimits(t_end, rtol, rest, most.astype(np.int64))
 
 
 def _charts(
@@ -347,48 +340,43 @@ def _charts(
     return whole, x
 
 
-def _result(
-    shape: tuple[int, int, int],
-    models: Model,
-    charts: Chart,
-    ends: Ends,
-    recording: Recording,
-    phases: bool,
-) -> Ensemble:
-    heads, blocks, tasks = shape
+def _attainable(problems: Sequence[Problem], kernel: str, count: int) -> Floats:
+    """`attainable` of every member, (P, I)."""
+    most = np.array([attainable(problem, kernel) for problem in problems])
+    return np.broadcast_to(most, (count, most.shape[1])).copy()
+
+
+def _result(systems: Systems, ends: Ends, recording: Recording, phases: bool) -> Ensemble:
+    heads, blocks, tasks = systems.shape
     count = ends.t.size
     theta = np.empty_like(ends.x)
-    kernels.to_primal_all(charts, ends.x, theta)
+    to_primal_all(systems.charts, ends.x, theta)
     # contiguous for any number of members: the kernel for views is another one, and rounds differently
     omega = np.ascontiguousarray(theta[:, : heads * blocks]).reshape(count, heads, blocks)
     mu = np.ascontiguousarray(theta[:, heads * blocks :]).reshape(count, heads, tasks)
     losses = np.empty((count, tasks))
-    kernels.task_losses_all(models, omega, mu, losses)
-    length = -np.log(models.inverse_length)
-    logits = np.log(ends.logits)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        saturation = np.where(length > 0.0, logits / length, np.where(logits > 0.0, np.inf, 0.0))
-    found = recording.found
-    measured = {}
-    if phases:
-        measured = {
-            "emergence": found.time,
-            "onset": found.onset,
-            "settled": found.settled,
-            "allocation": found.head,
-            "share": found.share,
-            "escape": found.escape,
-            "rival": found.rival,
-        }
-    return Ensemble(
+    task_losses_all(systems.models, omega, mu, losses)
+    made = Ensemble(
         outcome=ends.outcome,
         t=ends.t,
         omega=omega,
         mu=mu,
         task_loss=losses,
-        saturation=saturation,
+        saturation=saturation_of(systems.models, ends.tilt),
         steps=ends.steps[:, 0],
         rejected=ends.steps[:, 1],
         loss_curve=recording.curve if recording.times.size else None,
-        **measured,
+    )
+    if not phases:
+        return made
+    found = recording.found
+    return replace(
+        made,
+        emergence=found.time,
+        onset=found.onset,
+        settled=found.settled,
+        allocation=found.head,
+        share=found.share,
+        escape=found.escape,
+        rival=found.rival,
     )

@@ -8,12 +8,15 @@ Definitions follow Chen, Sheen, Wang and Yang (2024); every threshold is a const
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import singledispatch
 
 import numpy as np
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import HYPERBOLIC, LINEAR, Emerged, Thresholds
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Emerged, Model, Thresholds
+from spectral_icl.kernels.phases import measure_phases
+from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.flow.emergence import Forecast, predicted_emergence, race
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import State, gradient
@@ -203,31 +206,32 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     )
 
 
-def attainable(problem: Problem) -> Floats:
+def attainable(problem: Problem, kernel: str = DEFAULT) -> Floats:
     """The most by which attention can reduce the loss of each task from that of zero weights, (I,)."""
-    most: Floats = problem.variance - lower_bound(problem).task_loss  # s_i is the loss of zero weights
-    return most
+    most: Floats = problem.variance - _bound(pack(problem, kernel), problem)
+    return most  # s_i is the loss of zero weights, whatever the law
 
 
-def nothing_found(*shape: int) -> Emerged:
-    """Room for what `spectral_icl.kernels.integrator.measure_phases` finds, as if it had found nothing."""
-    heads, numbers = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
-    return Emerged(
-        *(heads.copy() if name in ("head", "rival") else numbers.copy() for name in Emerged._fields)
-    )
+@singledispatch
+def _bound(model: Model, problem: Problem) -> Floats:
+    """Lower bound on the loss of each task under the law of the model, (I,)."""
+    unknown(model, "a known lower bound")
+
+
+@_bound.register
+def _(model: LargeLength, problem: Problem) -> Floats:
+    return lower_bound(problem).task_loss
 
 
 def _found(trajectory: Trajectory) -> Emerged:
     problem = trajectory.problem
-    found = nothing_found(problem.tasks)
-    kernels.measure_phases(
-        problem.model(trajectory.kernel),
+    found = Emerged.nothing(problem.tasks)
+    measure_phases(
+        trajectory.model,
         trajectory.chart,
-        (trajectory.heads, problem.blocks, problem.tasks),
-        trajectory.t,
-        trajectory.x,
-        trajectory.dense,
-        attainable(problem),
+        trajectory.shape,
+        trajectory.nodes,
+        attainable(problem, trajectory.kernel),
         THRESHOLDS,
         found,
     )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 
+from spectral_icl.io.checks import Floats
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.context import unknown
 from spectral_icl.multitask.flow.trajectory import Trajectory
 
 # In units of log L. Below ACCURATE the noise term of the kernel, e^a / L, is within about 10 % of the
@@ -60,24 +65,15 @@ class Saturation:
 
 def measure(trajectory: Trajectory) -> Saturation:
     """The saturation of a trajectory, watched on a refinement of its steps."""
-    problem = trajectory.problem
-    weight = problem.model().weight
-    kappa2 = np.asarray(problem.covariance) ** 2
-    log_length = np.log(problem.context_length)
+    log_length = np.log(trajectory.problem.context_length)
     times = trajectory.refined(4)
-    square = trajectory(times).omega ** 2
-    variance = (square @ weight).max(axis=-1)
-    # The query's own fluctuations (finite block size) widen the logits: E over q of e^a.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        widened = np.where(2.0 * kappa2 * square < 1.0, square / (1.0 - 2.0 * kappa2 * square), np.inf)
-    with np.errstate(invalid="ignore"):
-        spread = np.where(weight * square > 0.0, weight * widened, 0.0).sum(axis=-1).max()
+    variance, spread = logits(trajectory.model, trajectory(times).omega)
     top = int(variance.argmax())
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
     if beyond.size:
         level = "invalid"
-    elif spread > ACCURATE * log_length:
+    elif spread.max() > ACCURATE * log_length:
         level = "approximate"
     else:
         level = "accurate"
@@ -88,3 +84,42 @@ def measure(trajectory: Trajectory) -> Saturation:
         worst_at=float(times[top]),
         ratio=worst / log_length if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
     )
+
+
+@singledispatch
+def logits(model: Model, omega: Floats) -> tuple[Floats, Floats]:
+    """Size of the logits of states ``omega`` (T, H, B), by which the range of the model's law is watched.
+
+    Returns
+    -------
+    variance : ndarray, (T,)
+        Largest of any head.
+    spread : ndarray, (T,)
+        Largest mean over the query, whose norm fluctuates.
+    """
+    unknown(model, "a known range")
+
+
+@logits.register
+def _(model: LargeLength, omega: Floats) -> tuple[Floats, Floats]:
+    kappa2, square = model.kappa**2, omega**2
+    variance: Floats = (square @ model.weight).max(axis=-1)
+    # The query's own fluctuations (finite block size) widen the logits: E over q of e^a.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        widened = np.where(2.0 * kappa2 * square < 1.0, square / (1.0 - 2.0 * kappa2 * square), np.inf)
+    with np.errstate(invalid="ignore"):
+        spread = np.where(model.weight * square > 0.0, model.weight * widened, 0.0).sum(axis=-1).max(axis=-1)
+    return variance, spread
+
+
+@singledispatch
+def saturation_of(models: Model, tilt: Floats) -> Floats:
+    """`Saturation.ratio` of P flows, (P,), from the largest E_hh that each of them met."""
+    unknown(models, "a known range")
+
+
+@saturation_of.register
+def _(models: LargeLength, tilt: Floats) -> Floats:
+    length, variance = -np.log(models.inverse_length), np.log(tilt)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(length > 0.0, variance / length, np.where(variance > 0.0, np.inf, 0.0))

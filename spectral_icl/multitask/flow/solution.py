@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Chart
+from spectral_icl.kernels import model as kernels
+from spectral_icl.kernels.model import Chart
 from spectral_icl.multitask.flow import phases, saturation
 from spectral_icl.multitask.flow.emergence import Forecast
 from spectral_icl.multitask.flow.trajectory import Trajectory

@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, array, integer, number
 from spectral_icl.io.provenance import environment
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Progress, Record
+from spectral_icl.kernels.compile import on_compilation
+from spectral_icl.kernels.integrator import integrate
+from spectral_icl.kernels.model import BUFFER_FULL, Limits, Methods, Nodes, Progress, System
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
+from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.flow.solution import IntegrationError, Options, Outcome, Solution, Stats
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import state
@@ -27,6 +29,8 @@ SHORTEST, LONGEST = 1e-200, 1e100
 TIGHTEST, LOOSEST = 1e-13, 0.1
 MOST_STEPS = 10**9
 
+_METHODS = Methods(DORMAND_PRINCE, RODAS5P)
+
 _log = logging.getLogger("spectral_icl")
 
 
@@ -39,7 +43,7 @@ def gradient_flow(
     t_end: float = 200.0,
     t_eval: ArrayLike | None = None,
     rtol: float = 1e-8,
-    kernel: str = "large-L",
+    kernel: str = DEFAULT,
     stationary: float | None = None,
     max_steps: int = 100_000,
 ) -> Solution:
@@ -102,7 +106,7 @@ def gradient_flow(
     if not isinstance(parametrization, Parametrization):
         raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
     start = state(problem, omega0, mu0)
-    model = problem.model(kernel)
+    model = pack(problem, kernel)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)
 
@@ -113,8 +117,8 @@ def gradient_flow(
     shape = (heads, problem.blocks, problem.tasks)
     x = to_dual(chart, start)
     twin = twins(chart, x, shape)
-    run = (model, chart, twin, DORMAND_PRINCE, RODAS5P, shape, t_end, rtol, stationary or 0.0, max_steps)
-    outcome, nodes, count = _integrate(run, x)
+    limits = Limits(t_end, rtol, stationary or 0.0, max_steps)
+    outcome, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
     trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
     if times is None:
         times = trajectory.t
@@ -137,33 +141,25 @@ def gradient_flow(
     return solution
 
 
-def _integrate(run: tuple[object, ...], x: Floats) -> tuple[Outcome, Record, list[int]]:
+def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Nodes, list[int]]:
     """The outcome, all nodes with their dense coefficients, and the counts, from the start ``x``."""
-    progress = Progress(
-        real=np.array([0.0, 0.0, 1.0]),
-        mode=np.array([kernels.EXPLICIT, 0]),
-        count=np.zeros(5, dtype=np.int64),
-    )
-    pieces: list[Record] = []
+    progress = Progress.begun()
+    pieces: list[Nodes] = []
     capacity = max(1, min(_CAPACITY, _LARGEST_BUFFER // x.size))
-    status = kernels.BUFFER_FULL
-    with kernels.on_compilation(_announce):
-        while status == kernels.BUFFER_FULL:
-            record = Record(
-                np.empty(capacity + 1),
-                np.empty((capacity + 1, x.size)),
-                np.empty((capacity, RODAS5P.dense.shape[0], x.size)),
-            )
-            record.x[0] = x
-            status, steps = kernels.integrate(*run, progress, record)
-            pieces.append(Record(record.t[: steps + 1], record.x[: steps + 1], record.dense[:steps]))
-            x = record.x[steps]
-    nodes = Record(
+    status = BUFFER_FULL
+    with on_compilation(_announce):
+        while status == BUFFER_FULL:
+            room = Nodes.room(capacity, RODAS5P.dense.shape[0], x.size)
+            room.x[0] = x
+            status, steps = integrate(system, _METHODS, limits, progress, room)
+            pieces.append(Nodes(room.t[: steps + 1], room.x[: steps + 1], room.dense[:steps]))
+            x = room.x[steps]
+    nodes = Nodes(
         _join([piece.t for piece in pieces]),
         _join([piece.x for piece in pieces]),
         np.concatenate([piece.dense for piece in pieces]),
     )
-    return Outcome(status), nodes, progress.count.tolist()
+    return Outcome(status), nodes, progress.counts.tolist()
 
 
 def _announce() -> None:

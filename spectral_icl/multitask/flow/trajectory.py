@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Chart
+from spectral_icl.kernels.integrator import evaluate
+from spectral_icl.kernels.model import Chart, Model, Nodes
+from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.problem import Problem
 
@@ -33,7 +34,7 @@ class Trajectory:
     rests : bool
         Whether the flow came to rest at the last node, so that later times repeat it.
     kernel : str
-        Loss kernel that the flow descends.
+        Name of the law of the context whose loss the flow descends.
     """
 
     problem: Problem
@@ -43,7 +44,7 @@ class Trajectory:
     x: Floats
     dense: Floats
     rests: bool = False
-    kernel: str = "large-L"
+    kernel: str = DEFAULT
 
     def __post_init__(self) -> None:
         for values in (self.t, self.x, self.dense, *self.chart):
@@ -71,12 +72,27 @@ class Trajectory:
             raise ProblemError("t", float(times[outside].flat[0]), f"times in [{first:g}, {last:g}]")
         flat = np.minimum(times.ravel(), last)
         theta = np.empty((flat.size, self.x.shape[1]))
-        kernels.evaluate(self.chart, self.t, self.x, self.dense, flat, theta)
+        evaluate(self.chart, self.nodes, flat, theta)
         split = self.heads * self.problem.blocks
         return State(
             theta[:, :split].reshape(*times.shape, self.heads, self.problem.blocks),
             theta[:, split:].reshape(*times.shape, self.heads, self.problem.tasks),
         )
+
+    @property
+    def nodes(self) -> Nodes:
+        """Times, states and coefficients as the compiled functions take them."""
+        return Nodes(self.t, self.x, self.dense)
+
+    @property
+    def model(self) -> Model:
+        """The problem, packed for the law of the flow."""
+        return pack(self.problem, self.kernel)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """H, B and I."""
+        return self.heads, self.problem.blocks, self.problem.tasks
 
     def refined(self, points: int) -> Floats:
         """Times that split every step into ``points`` equal parts, the nodes included."""

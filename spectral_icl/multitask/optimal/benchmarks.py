@@ -11,11 +11,15 @@ loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with phi_i = s_i / a_i:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, integer, number
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.loss import State, check_heads, state, task_loss
 from spectral_icl.multitask.optimal import ridge
 from spectral_icl.multitask.optimal.search import SPREAD, Attention, Found, Limit, frame, search, with_best_mu
@@ -264,7 +268,7 @@ def length_generalisation(
     return Benchmark(f"trained at L, tested at {length:g}", float(losses.sum()), losses, True, weights)
 
 
-def minimise(problem: Problem, heads: int, kernel: str = "large-L", seed: int = 0) -> Optimum:
+def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0) -> Optimum:
     """The best decomposable attention with H heads.
 
     mu is eliminated exactly, and omega searched from many starts, in two ways: over heads as they are, and
@@ -291,9 +295,18 @@ def minimise(problem: Problem, heads: int, kernel: str = "large-L", seed: int = 
     ProblemError
         An argument is malformed.
     """
-    problem.model(kernel)
     heads = check_heads(problem, heads)
-    seed = integer("seed", seed, minimum=0, maximum=2**63)
+    return _best(pack(problem, kernel), problem, heads, integer("seed", seed, minimum=0, maximum=2**63))
+
+
+@singledispatch
+def _best(model: Model, problem: Problem, heads: int, seed: int) -> Optimum:
+    """The optimum under the law of the model."""
+    unknown(model, "a search of its own")
+
+
+@_best.register
+def _(model: LargeLength, problem: Problem, heads: int, seed: int) -> Optimum:
     if heads > rank(problem):
         bound = lower_bound(problem).loss
         enough = rank(problem) + 1

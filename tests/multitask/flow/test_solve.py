@@ -10,12 +10,17 @@ from cases import CASES
 from scipy.integrate import solve_ivp
 
 import spectral_icl as si
-from spectral_icl.kernels import integrator as kernels
+from spectral_icl.kernels import law
+from spectral_icl.kernels.charts import to_primal
+from spectral_icl.kernels.integrator import integrate
+from spectral_icl.kernels.model import REACHED_END, Limits, Methods, Nodes, Progress, System
+from spectral_icl.kernels.steps import field as compiled_field
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
+from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.flow import solve as flow_module
 from spectral_icl.multitask.flow.solution import Outcome
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.parametrization import to_dual
+from spectral_icl.multitask.parametrization import to_dual, twins
 
 
 def overlapping() -> si.Problem:
@@ -37,20 +42,21 @@ def test_agrees_with_scipy_on_a_general_problem(parametrization: si.Balanced) ->
     start = si.initial.random(p, heads=3, scale=0.1, seed=1)
     chart = parametrization.chart(p, start)
     shape, size = (3, p.blocks, p.tasks), chart.kind.size
-    work = kernels.Overlaps.empty(*shape)
+    x0 = to_dual(chart, start)
+    system = System(pack(p), chart, twins(chart, x0, shape), shape)
+    work = law.scratch(system.model, shape)
     theta, grad = np.empty(size), np.empty(size)
 
     def field(_: float, x: np.ndarray) -> np.ndarray:
         out = np.empty(size)
-        kernels.field(p.model(), chart, shape, x, theta, grad, work, out)
+        compiled_field(system, x, theta, grad, work, out)
         return out
 
     times = np.linspace(0.0, 60.0, 13)
-    x0 = to_dual(chart, start)
     other = solve_ivp(field, (0.0, 60.0), x0, "Radau", times, rtol=1e-10, atol=1e-11)
     expected = np.empty((times.size, size))
     for n in range(times.size):
-        kernels.to_primal(chart, np.ascontiguousarray(other.y[:, n]), expected[n])
+        to_primal(chart, np.ascontiguousarray(other.y[:, n]), expected[n])
     sol = si.gradient_flow(p, *start, parametrization=parametrization, t_end=60.0, t_eval=times, rtol=1e-10)
     found = np.concatenate([sol.omega.reshape(13, -1), sol.mu.reshape(13, -1)], axis=1)
     np.testing.assert_allclose(found, expected, atol=3e-8)
@@ -93,34 +99,21 @@ def _fixed_steps(case, t_end: float, steps: int, stiff: int) -> Trajectory:  # t
     chart = case.parametrization.chart(p, si.State(case.omega0, case.mu0))
     x = to_dual(chart, si.State(case.omega0, case.mu0))
     heads = len(case.omega0)
+    system = System(pack(p), chart, np.arange(x.size), (heads, p.blocks, p.tasks))
+    methods = Methods(DORMAND_PRINCE, RODAS5P)
     width = t_end / steps
     t, xs, dense = [0.0], [x], []
     for n in range(steps):
-        progress = kernels.Progress(
-            np.array([t[-1], 1.001 * width, 1.0]), np.array([stiff, 0]), np.zeros(5, dtype=np.int64)
-        )
-        record = kernels.Record(np.empty(2), np.empty((2, x.size)), np.empty((1, 3, x.size)))
-        record.x[0] = xs[-1]
-        shape = (heads, p.blocks, p.tasks)
+        progress = Progress.begun(stiff)
+        progress.real[:] = t[-1], 1.001 * width, 1.0
+        nodes = Nodes.room(1, 3, x.size)
+        nodes.x[0] = xs[-1]
         end = (n + 1) * width
-        status, accepted = kernels.integrate(
-            p.model(),
-            chart,
-            np.arange(x.size),
-            DORMAND_PRINCE,
-            RODAS5P,
-            shape,
-            end,
-            1e3,
-            0.0,
-            10,
-            progress,
-            record,
-        )
-        assert (status, accepted) == (kernels.REACHED_END, 1)
+        limits = Limits(t_end=end, rtol=1e3, stationary=0.0, max_steps=10)
+        assert integrate(system, methods, limits, progress, nodes) == (REACHED_END, 1)
         t.append(end)
-        xs.append(record.x[1].copy())
-        dense.append(record.dense[0].copy())
+        xs.append(nodes.x[1].copy())
+        dense.append(nodes.dense[0].copy())
     return Trajectory(p, chart, heads, np.array(t), np.array(xs), np.array(dense))
 
 

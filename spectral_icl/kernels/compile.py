@@ -1,0 +1,102 @@
+"""How functions are compiled, and a cache on disk that is renewed when any file of this room changes.
+
+numba stamps the cache of a function with the one file that defines it, so that an edit of a callee elsewhere
+would leave its callers stale. But the key of a cached entry covers the variables that the function closes
+over, so a digest of all files of this room is made one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from hashlib import sha256
+from pathlib import Path
+from types import CellType, FunctionType
+from typing import Any, TypeVar
+
+from numba import njit
+from numba.core import event
+
+# The floating-point liberties of the algebra (reassociation, contraction). Step control and every test of
+# finiteness run with strict semantics, where NaN compares as NaN.
+ALGEBRA = frozenset({"contract", "reassoc", "arcp", "nsz"})
+
+# Inner functions are inlined by force. Otherwise a call may be resolved to another compilation of the callee
+# right after compiling than when loaded from the cache, and the results differ in their last bits.
+INLINED: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
+_UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+DIGEST = sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
+
+entries: list[Any] = []  # all of them
+_slow: list[object] = []  # those whose compilation takes so long that a person wants to know
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def entry(
+    *, fastmath: frozenset[str] = frozenset(), forceinline: bool = False, slow: bool = False
+) -> Callable[[F], F]:
+    """Decorator of a function that Python calls: compiled on its first call, and kept on disk.
+
+    Parameters
+    ----------
+    fastmath : frozenset of str
+        `ALGEBRA`, or nothing.
+    forceinline : bool
+        Whether other compiled functions inline it.
+    slow : bool
+        Whether `on_compilation` tells of it.
+    """
+
+    def decorate(function: F) -> F:
+        stamped = FunctionType(
+            function.__code__.replace(co_freevars=("digest",)),
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            (CellType(DIGEST),),  # nothing reads it
+        )
+        stamped.__doc__, stamped.__module__ = function.__doc__, function.__module__
+        stamped.__qualname__, stamped.__annotations__ = function.__qualname__, function.__annotations__
+        compiler = njit(
+            cache=True, error_model="numpy", nogil=True, forceinline=forceinline, fastmath=set(fastmath)
+        )
+        made: Any = compiler(stamped)
+        entries.append(made)
+        if slow:
+            _slow.append(made)
+        decorated: F = made
+        return decorated
+
+    return decorate
+
+
+def inner(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
+    """Decorator of a function that only compiled functions call; ``fastmath`` is `ALGEBRA`, or nothing."""
+
+    def decorate(function: F) -> F:
+        made: F = njit(**INLINED, **_UNWRAPPED, fastmath=set(fastmath))(function)
+        return made
+
+    return decorate
+
+
+class _Listener(event.Listener):
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self.announce = announce
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"] in _slow:
+            self.announce()
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def on_compilation(announce: Callable[[], None]) -> AbstractContextManager[Any]:
+    """A block that calls ``announce`` if a slow entry is compiled in it, not if the cache has it."""
+    listening: AbstractContextManager[Any] = event.install_listener("numba:compile", _Listener(announce))
+    return listening

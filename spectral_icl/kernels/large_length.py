@@ -1,0 +1,268 @@
+"""The law of a large context: the tilted exponential kernel of Chen, Sheen, Wang and Yang (2024).
+
+loss_i = sum_b A_ib R_ib^2 + (s_i / L) sum_hk mu_hi mu_ki E_hk + sigma_i^2,
+E_hk = exp(sum_b d_b kappa_b^2 omega_hb omega_kb),  R_ib = 1 - sum_h mu_hi kappa_b omega_hb.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spectral_icl.kernels import law
+from spectral_icl.kernels.compile import ALGEBRA, inner
+from spectral_icl.kernels.lanes import everywhere, lane_array, lanes_like, put, room, where
+from spectral_icl.kernels.law import serves
+from spectral_icl.kernels.model import Floats
+
+
+class LargeLength(NamedTuple):
+    """The packed problem of this law."""
+
+    kappa: Floats  # (B,) covariate eigenvalues
+    weight: Floats  # (B,) d_b kappa_b^2
+    signal: Floats  # (I, B)
+    variance: Floats  # (I,) s_i = sum_b A_ib + sigma_i^2
+    noise: Floats  # (I,)
+    inverse_length: float | Floats  # 1 / L; (P,) of P problems
+
+
+class Overlaps(NamedTuple):
+    """Work arrays of the gradient that the Hessian goes on from."""
+
+    exponential: Floats  # (H, H) E_hk = exp(sum_b d_b kappa_b^2 omega_hb omega_kb)
+    spread: Floats  # (H, H) E_hk sum_i s_i mu_hi mu_ki
+    pull: Floats  # (I, B) kappa_b A_ib R_ib, with R_ib = 1 - kappa_b sum_h mu_hi omega_hb
+    weighted: Floats  # (H, B) d_b kappa_b^2 omega_hb
+
+
+@serves(law.scratch, LargeLength)
+def _scratch(model, shape):
+    heads, blocks, tasks = shape
+    return Overlaps(
+        room(model.kappa, heads * heads).reshape(heads, heads),
+        room(model.kappa, heads * heads).reshape(heads, heads),
+        room(model.kappa, tasks * blocks).reshape(tasks, blocks),
+        room(model.kappa, heads * blocks).reshape(heads, blocks),
+    )
+
+
+@inner(fastmath=ALGEBRA)
+def _tilts(model, omega, weighted, exponential):
+    """Fill weighted_hb = d_b kappa_b^2 omega_hb and E_hk = exp(sum_b weighted_hb omega_kb)."""
+    heads, blocks = omega.shape
+    for h in range(heads):
+        for b in range(blocks):
+            weighted[h, b] = model.weight[b] * omega[h, b]
+        left = weighted[h]
+        for k in range(h + 1):
+            right = omega[k]
+            exponent = 0.0
+            for b in range(blocks):
+                exponent += left[b] * right[b]
+            value = np.exp(exponent)
+            exponential[h, k] = value
+            exponential[k, h] = value
+
+
+@serves(law.task_loss, LargeLength, fastmath=ALGEBRA)
+def _task_loss(model, omega, mu, work, out):
+    heads, blocks = omega.shape
+    exponential = work.exponential
+    _tilts(model, omega, work.weighted, exponential)
+    for i in range(mu.shape[1]):
+        bias = 0.0
+        for b in range(blocks):
+            fit = 0.0
+            for h in range(heads):
+                fit += mu[h, i] * omega[h, b]
+            residual = 1.0 - model.kappa[b] * fit
+            bias += model.signal[i, b] * residual * residual
+        spread = 0.0
+        for h in range(heads):
+            for k in range(heads):
+                spread += mu[h, i] * mu[k, i] * exponential[h, k]
+        out[i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
+
+
+@serves(law.gradient, LargeLength, fastmath=ALGEBRA, compiled=True)
+def _gradient(model, omega, mu, grad_omega, grad_mu, work):
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    exponential, spread, pull, weighted = work
+    _tilts(model, omega, weighted, exponential)
+    for i in range(tasks):
+        for b in range(blocks):
+            fit = 0.0
+            for h in range(heads):
+                fit += mu[h, i] * omega[h, b]
+            pull[i, b] = model.kappa[b] * model.signal[i, b] * (1.0 - model.kappa[b] * fit)
+    for h in range(heads):
+        left = mu[h]
+        for k in range(h + 1):
+            right = mu[k]
+            overlap = 0.0
+            for i in range(tasks):
+                overlap += model.variance[i] * left[i] * right[i]
+            value = exponential[h, k] * overlap
+            spread[h, k] = value
+            spread[k, h] = value
+    double = 2.0 * model.inverse_length
+    for h in range(heads):
+        spread_h, tilt_h, omega_h, mu_h = spread[h], exponential[h], omega[h], mu[h]
+        for b in range(blocks):
+            noise = 0.0
+            for k in range(heads):
+                noise += spread_h[k] * omega[k, b]
+            bias = 0.0
+            for i in range(tasks):
+                bias += pull[i, b] * mu_h[i]
+            grad_omega[h, b] = double * model.weight[b] * noise - 2.0 * bias
+        for i in range(tasks):
+            noise = 0.0
+            for k in range(heads):
+                noise += tilt_h[k] * mu[k, i]
+            bias = 0.0
+            pull_i = pull[i]
+            for b in range(blocks):
+                bias += pull_i[b] * omega_h[b]
+            grad_mu[h, i] = double * model.variance[i] * noise - 2.0 * bias
+
+
+@serves(law.hessian, LargeLength, fastmath=ALGEBRA, compiled=True)
+def _hessian(model, omega, mu, work, out):
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    exponential, spread, pull, weighted = work
+    first_mu = heads * blocks
+    double = 2.0 * model.inverse_length
+    for h in range(heads):
+        omega_h, mu_h, weighted_h, spread_h, tilt_h = omega[h], mu[h], weighted[h], spread[h], exponential[h]
+        for b in range(blocks):
+            row = out[h * blocks + b]
+            kappa2 = 2.0 * model.kappa[b] * model.kappa[b]
+            for k in range(h, heads):
+                noise = double * spread_h[k]
+                factor = noise * weighted[k, b]
+                at = k * blocks
+                for c in range(blocks):
+                    row[at + c] = factor * weighted_h[c]
+                mu_k = mu[k]
+                bias = 0.0
+                for i in range(tasks):
+                    bias += model.signal[i, b] * mu_h[i] * mu_k[i]
+                row[at + b] += noise * model.weight[b] + kappa2 * bias
+            # E_hk depends on omega_h through every k: what stays on the head's own diagonal block
+            for c in range(b, blocks):
+                noise = 0.0
+                for k in range(heads):
+                    noise += spread_h[k] * weighted[k, b] * weighted[k, c]
+                row[h * blocks + c] += double * noise
+            for k in range(heads):  # d2 loss / d omega_hb d mu_ki
+                noise = double * tilt_h[k] * weighted[k, b]
+                bias = kappa2 * omega[k, b]
+                at = first_mu + k * tasks
+                for i in range(tasks):
+                    row[at + i] = mu_h[i] * (bias * model.signal[i, b] + noise * model.variance[i])
+            for i in range(tasks):
+                noise = 0.0
+                for k in range(heads):
+                    noise += tilt_h[k] * mu[k, i] * omega[k, b]
+                row[first_mu + h * tasks + i] += (
+                    double * model.variance[i] * model.weight[b] * noise - 2.0 * pull[i, b]
+                )
+        for i in range(tasks):
+            row = out[first_mu + h * tasks + i]
+            signal_i = model.signal[i]
+            for k in range(h, heads):
+                omega_k = omega[k]
+                bias = 0.0
+                for b in range(blocks):
+                    bias += signal_i[b] * model.kappa[b] * model.kappa[b] * omega_h[b] * omega_k[b]
+                at = first_mu + k * tasks
+                for j in range(tasks):
+                    row[at + j] = 0.0
+                row[at + i] = 2.0 * bias + double * model.variance[i] * tilt_h[k]
+
+
+@serves(law.largest_tilt, LargeLength, fastmath=ALGEBRA)
+def _largest_tilt(model, work):
+    largest = work.exponential[0, 0]
+    for h in range(work.exponential.shape[0]):
+        tilt = work.exponential[h, h]
+        largest = where(tilt > largest, tilt, largest)
+    return largest
+
+
+@serves(law.adopt, LargeLength)
+def _adopt(model, mask, old, new):
+    heads, blocks = new.weighted.shape
+    for h in range(heads):
+        for k in range(heads):
+            old.exponential[h, k] = where(mask, new.exponential[h, k], old.exponential[h, k])
+            old.spread[h, k] = where(mask, new.spread[h, k], old.spread[h, k])
+        for b in range(blocks):
+            old.weighted[h, b] = where(mask, new.weighted[h, b], old.weighted[h, b])
+    for i in range(new.pull.shape[0]):
+        for b in range(blocks):
+            old.pull[i, b] = where(mask, new.pull[i, b], old.pull[i, b])
+
+
+@serves(law.pick_model, LargeLength)
+def _pick_model(models, p):
+    return LargeLength(
+        models.kappa[p],
+        models.weight[p],
+        models.signal[p],
+        models.variance[p],
+        models.noise[p],
+        models.inverse_length[p],
+    )
+
+
+@serves(law.lane_store, LargeLength)
+def _lane_store(models):
+    return LargeLength(
+        lanes_like(models.kappa[0]),
+        lanes_like(models.weight[0]),
+        lanes_like(models.signal[0]),
+        lanes_like(models.variance[0]),
+        lanes_like(models.noise[0]),
+        lane_array(1),
+    )
+
+
+@serves(law.load_model, LargeLength)
+def _load_model(store, lane, models, p):
+    for b in range(store.kappa.size):
+        store.kappa[b] = put(store.kappa[b], lane, models.kappa[p, b])
+        store.weight[b] = put(store.weight[b], lane, models.weight[p, b])
+        for i in range(store.variance.size):
+            store.signal[i, b] = put(store.signal[i, b], lane, models.signal[p, i, b])
+    for i in range(store.variance.size):
+        store.variance[i] = put(store.variance[i], lane, models.variance[p, i])
+        store.noise[i] = put(store.noise[i], lane, models.noise[p, i])
+    store.inverse_length[0] = put(store.inverse_length[0], lane, models.inverse_length[p])
+
+
+@serves(law.lane_model, LargeLength)
+def _lane_model(store):
+    return LargeLength(
+        store.kappa, store.weight, store.signal, store.variance, store.noise, store.inverse_length[0]
+    )
+
+
+@serves(law.everywhere_model, LargeLength)
+def _everywhere_model(model):
+    kappa, weight, signal = lanes_like(model.kappa), lanes_like(model.weight), lanes_like(model.signal)
+    variance, noise = lanes_like(model.variance), lanes_like(model.noise)
+    for b in range(kappa.size):
+        kappa[b] = model.kappa[b]
+        weight[b] = model.weight[b]
+        for i in range(variance.size):
+            signal[i, b] = model.signal[i, b]
+    for i in range(variance.size):
+        variance[i] = model.variance[i]
+        noise[i] = model.noise[i]
+    return LargeLength(kappa, weight, signal, variance, noise, everywhere(model.inverse_length))

@@ -1,0 +1,128 @@
+"""What a law of the context owes the integrators.
+
+A law says what the loss of a state is. Its problems are packed into a NamedTuple of its own, and the type of
+that container selects the law: each function here is dispatched by the type of its first argument, in Python
+and, once per law and without cost in the loops, when an integrator is compiled. So a law is a module with a
+container and these functions under `serves`; nothing else in this room knows which laws there are. The module
+belongs to this room: the caches on disk name the containers, and are renewed when the room changes.
+
+Arrays may hold numbers, or lanes of numbers (`spectral_icl.kernels.lanes`): what serves one serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any, NoReturn, TypeVar
+
+from numba.extending import overload
+
+from spectral_icl.kernels.compile import INLINED, entry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def serves(
+    generic: Any, container: type, *, fastmath: frozenset[str] = frozenset(), compiled: bool = False
+) -> Callable[[F], F]:
+    """Decorator of the function that is ``generic`` for models of the type ``container``.
+
+    Parameters
+    ----------
+    generic : callable
+        One of the functions below.
+    container : type
+        The NamedTuple of the law's packed problems.
+    fastmath : frozenset of str
+        `ALGEBRA`, or nothing.
+    compiled : bool
+        Whether it is compiled, and kept on disk, also where Python calls ``generic``.
+    """
+
+    def register(function: F) -> F:
+        options: dict[str, Any] = {"fastmath": set(fastmath)} if fastmath else {}
+
+        @overload(generic, strict=False, jit_options={**INLINED, **options})
+        def choose(*arguments: Any) -> F | None:
+            return function if getattr(arguments[0], "instance_class", None) is container else None
+
+        generic.register(container, entry(fastmath=fastmath)(function) if compiled else function)
+        return function
+
+    return register
+
+
+def _missing(model: object) -> NoReturn:
+    raise NotImplementedError(f"the law of {type(model).__name__} does not have this function")
+
+
+# The loss and its derivatives
+
+
+@singledispatch
+def scratch(model, shape):
+    """Work arrays of one state, that `gradient` fills and `hessian` goes on from: a NamedTuple of arrays."""
+    _missing(model)
+
+
+@singledispatch
+def task_loss(model, omega, mu, work, out):
+    """Fill the first I entries of ``out`` with the loss of every task, query noise included."""
+    _missing(model)
+
+
+@singledispatch
+def gradient(model, omega, mu, grad_omega, grad_mu, work):
+    """Fill the gradient of the loss, and ``work`` with what `hessian` shares with it."""
+    _missing(model)
+
+
+@singledispatch
+def hessian(model, omega, mu, work, out):
+    """Fill the upper triangle of the Hessian (N, N) from what `gradient` left in ``work``."""
+    _missing(model)
+
+
+@singledispatch
+def largest_tilt(model, work):
+    """The largest E_hh, e to the logit variance of a head, from what `gradient` left in ``work``."""
+    _missing(model)
+
+
+@singledispatch
+def adopt(model, mask, old, new):
+    """Copy the work arrays ``new`` to ``old`` in the lanes of the mask."""
+    _missing(model)
+
+
+# Models of several flows
+
+
+@singledispatch
+def pick_model(models, p):
+    """The model of flow ``p`` among P that are packed together."""
+    _missing(models)
+
+
+@singledispatch
+def lane_store(models):
+    """Arrays of lanes for the numbers of one model: what `load_model` fills and `lane_model` reads."""
+    _missing(models)
+
+
+@singledispatch
+def load_model(store, lane, models, p):
+    """Put the model of flow ``p`` into a lane of the arrays."""
+    _missing(store)
+
+
+@singledispatch
+def lane_model(store):
+    """The arrays as a model whose numbers are lanes."""
+    _missing(store)
+
+
+@singledispatch
+def everywhere_model(model):
+    """A model whose numbers are lanes, every one of which holds this model."""
+    _missing(model)

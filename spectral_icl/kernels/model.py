@@ -1,0 +1,175 @@
+"""What passes between Python and the compiled functions: constants and typed containers.
+
+Functions take float64 arrays and ints, fill buffers that the caller owns, return an int status where they can
+fail, never raise and never print. A state is one flat vector of ``H*B`` KQ entries (head-major) followed by
+``H*I`` OV entries (head-major): N = H (B + I) numbers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Shape: TypeAlias = tuple[int, int, int]  # H, B, I
+Model: TypeAlias = tuple[object, ...]  # the packed problem: a NamedTuple whose type is the law of the context
+
+EXPONENTIAL, HYPERBOLIC, LINEAR = 0, 1, 2  # Chart.kind: theta = s e^x, a sinh x, x
+
+EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: two that alternate, one to compare with
+
+# Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
+REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE = range(7)
+
+
+class Chart(NamedTuple):
+    """Dual coordinates, entry by entry: theta = map(x) and dx/dt = -speed * sign * dloss/dtheta.
+
+    Those of P flows have a first axis of P.
+    """
+
+    kind: Ints  # (N,) EXPONENTIAL, HYPERBOLIC or LINEAR
+    # (N,) sign (exponential), half the imbalance (hyperbolic), size below which errors are absolute (linear)
+    scale: Floats
+    speed: Floats  # (N,) >= 0; 0 freezes the entry
+    sign: Floats  # (N,) +1 or -1
+
+
+class Tableau(NamedTuple):
+    """A one-step method: Rosenbrock in the transformed variables, or explicit Runge-Kutta (gamma = 0).
+
+    The solution is the last stage's argument, plus its increment for a (stiffly accurate) Rosenbrock method.
+    """
+
+    gamma: float
+    order: int
+    a: Floats  # (stages, stages) stage arguments
+    c: Floats  # (stages, stages) couplings of the increments, Rosenbrock only
+    error: Floats  # (stages,) weights of the error estimate
+    dense: Floats  # (K, stages) coefficients of the continuous extension
+
+
+class System(NamedTuple):
+    """The flow that is solved: the law of the context, the dual coordinates, and which heads are equal."""
+
+    model: Model
+    chart: Chart
+    twin: Ints  # (N,) the entry that each one equals for ever: itself, or that of an equal head
+    shape: Shape
+
+
+class Methods(NamedTuple):
+    """The two methods that `integrate` alternates between."""
+
+    explicit: Tableau
+    implicit: Tableau
+
+
+class Limits(NamedTuple):
+    """Where a flow ends, how accurate it is, and when it is given up."""
+
+    t_end: float
+    rtol: float
+    stationary: float  # 0 for none
+    max_steps: int
+
+
+class Progress(NamedTuple):
+    """Where an integration stands, carried between calls of `integrate`."""
+
+    real: Floats  # (3,) t, step, previous error
+    mode: Ints  # (2,) kind of step, and for how many steps the other kind has looked better
+    counts: Ints  # (5,) accepted, rejected, field, Hessian, factorisation
+
+    @classmethod
+    def begun(cls, mode: int = EXPLICIT) -> Progress:
+        """That of a flow at time 0."""
+        return cls(np.array([0.0, 0.0, 1.0]), np.array([mode, 0]), np.zeros(5, dtype=np.int64))
+
+
+class Nodes(NamedTuple):
+    """Accepted steps: times and states of the nodes, and the continuous extension between them."""
+
+    t: Floats  # (n + 1,)
+    x: Floats  # (n + 1, N)
+    dense: Floats  # (n, K, N)
+
+    @classmethod
+    def room(cls, steps: int, orders: int, size: int) -> Nodes:
+        """Buffers for that many steps."""
+        return cls(np.empty(steps + 1), np.empty((steps + 1, size)), np.empty((steps, orders, size)))
+
+
+class Thresholds(NamedTuple):
+    """The constants of `spectral_icl.multitask.flow.phases` that its kernel needs."""
+
+    onset: float
+    settled: float
+    lull: float
+    learned: float
+    exit: float
+
+
+class Emerged(NamedTuple):
+    """What `measure_phases` found for each of I tasks: NaN, or head -1, where there is nothing.
+
+    Of P flows, (P, I).
+    """
+
+    head: Ints
+    share: Floats
+    onset: Floats
+    time: Floats
+    settled: Floats
+    plateau: Floats
+    rival: Ints
+    escape: Floats
+
+    @classmethod
+    def nothing(cls, *shape: int) -> Emerged:
+        """Room for what there is to find, filled as if nothing had been found."""
+        heads, numbers = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
+        each = (heads.copy() if name in ("head", "rival") else numbers.copy() for name in cls._fields)
+        return cls(*each)  # type: ignore[arg-type]
+
+
+class Systems(NamedTuple):
+    """P flows of one shape, as `System` has one."""
+
+    models: Model  # every array with a first axis of P
+    charts: Chart
+    twins: Ints  # (P, N)
+    tied: NDArray[np.bool_]  # (P,) whether a flow has twins at all
+    shape: Shape
+
+
+class ManyLimits(NamedTuple):
+    """`Limits` of P flows."""
+
+    t_end: Floats  # (P,)
+    rtol: Floats
+    stationary: Floats
+    max_steps: Ints
+
+
+class Ends(NamedTuple):
+    """Where each of P flows ended; ``x`` is filled with the starts by the caller."""
+
+    outcome: Ints  # (P,)
+    t: Floats  # (P,)
+    x: Floats  # (P, N)
+    steps: Ints  # (P, 2) accepted, refused
+    tilt: Floats  # (P,) largest E_hh, e to the logit variance, over heads and steps
+
+
+class Recording(NamedTuple):
+    """What `integrate_many` keeps of P flows beside their ends; what is not asked for is empty."""
+
+    attainable: Floats  # (P, I), as `measure_phases` takes it
+    thresholds: Thresholds
+    found: Emerged  # (P, I) each
+    times: Floats  # (T,)
+    curve: Floats  # (P, T) loss at the times; not touched past the end

@@ -1,0 +1,91 @@
+"""The laws of the context: what the loss is as a function of omega and mu, chosen by name, once.
+
+`pack` is the door. The model that it returns has a type of its own for every law, and that type selects the
+law wherever it matters: in the compiled functions (`spectral_icl.kernels.law`) and in what is known of a law
+in closed form, which is dispatched by the type too. Behind the door there are no names of laws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from spectral_icl.io.checks import ProblemError, choice
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.problem import Problem
+
+Packer = Callable[[Problem], Model]
+
+DEFAULT = "large-L"
+LAWS: dict[str, Packer] = {}
+
+
+def law(name: str) -> Callable[[Packer], Packer]:
+    """Decorator of the function that packs problems for the law of that name."""
+
+    def register(pack: Packer) -> Packer:
+        LAWS[name] = pack
+        return pack
+
+    return register
+
+
+@law(DEFAULT)
+def _large_length(problem: Problem) -> LargeLength:
+    """The law of Chen, Sheen, Wang and Yang (2024): L and d large."""
+    kappa = np.array(problem.covariance)
+    return LargeLength(
+        kappa=kappa,
+        weight=np.array(problem.block_sizes, dtype=np.float64) * kappa**2,
+        signal=np.array(problem.signal),
+        variance=np.array(problem.variance),
+        noise=np.array(problem.noise),
+        inverse_length=1.0 / problem.context_length,
+    )
+
+
+def check_kernel(kernel: str) -> str:
+    """``kernel`` if it is the name of a law.
+
+    Raises
+    ------
+    ProblemError
+        It is not.
+    """
+    if kernel == "exact" and kernel not in LAWS:
+        raise ProblemError("kernel", kernel, f"'{DEFAULT}' (no exact finite-length kernel yet)")
+    return choice("kernel", kernel, tuple(LAWS))
+
+
+def pack(problem: Problem, kernel: str = DEFAULT) -> Model:
+    """The problem as a model of the law named ``kernel``: the arrays that the compiled functions take.
+
+    Raises
+    ------
+    ProblemError
+        There is no such law.
+    """
+    return LAWS[check_kernel(kernel)](problem)
+
+
+def pack_all(problems: Sequence[Problem], kernel: str, count: int) -> Model:
+    """``count`` problems, or one that stands for all, as one model whose arrays have a first axis of them."""
+    one_by_one: Any = [pack(problem, kernel) for problem in problems]
+    stacked = (np.array(values) for values in zip(*one_by_one, strict=True))
+    each = (np.broadcast_to(values, (count, *values.shape[1:])).copy() for values in stacked)
+    made: Model = type(one_by_one[0])(*each)
+    return made
+
+
+def unknown(model: Model, what: str) -> NoReturn:
+    """Refuse what is not known of the law of a model.
+
+    Raises
+    ------
+    ProblemError
+        Always; ``what`` is not known.
+    """
+    raise ProblemError("kernel", type(model).__name__, f"a law of the context with {what}")

@@ -1,0 +1,97 @@
+"""The cache on disk: one place that asks for it, and renewed when any file of the room changes."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import spectral_icl
+from spectral_icl.kernels import compile as compiling
+from spectral_icl.kernels.loss import task_losses
+
+PACKAGE = Path(spectral_icl.__file__).parent
+ROOM = PACKAGE / "kernels"
+
+ENTRY = '''
+from {room}.compile import entry
+from {room}.inner import twice
+
+
+@entry()
+def doubled(x):
+    """Twice x, or what the other file makes of it."""
+    return twice(x)
+'''
+INNER = '''
+from {room}.compile import inner
+
+
+@inner()
+def twice(x):
+    """{factor} x."""
+    return {factor} * x
+'''
+CALL = """
+from {room}.entry import doubled
+value = doubled(3.0)
+print(value, sum(doubled.stats.cache_hits.values()), sum(doubled.stats.cache_misses.values()))
+"""
+
+
+def call(folder: Path) -> tuple[float, int, int]:
+    """Value, hits and misses of a fresh process that calls the entry of a room."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+    command = [sys.executable, "-c", CALL.format(room="room")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    value, hits, misses = done.stdout.split()
+    return float(value), int(hits), int(misses)
+
+
+def test_an_edit_of_any_file_renews_the_cache(tmp_path: Path) -> None:
+    """A callee in another file is edited: its caller, whose own file did not change, is compiled again."""
+    room = tmp_path / "room"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    shutil.copy(ROOM / "compile.py", room)
+    (room / "entry.py").write_text(ENTRY.format(room="room"))
+    (room / "inner.py").write_text(INNER.format(room="room", factor=2))
+    assert call(tmp_path) == (6.0, 0, 1)
+    assert call(tmp_path) == (6.0, 1, 0)
+    (room / "inner.py").write_text(INNER.format(room="room", factor=5))
+    assert call(tmp_path) == (15.0, 0, 1)
+    assert call(tmp_path) == (15.0, 1, 0)
+
+
+def test_only_one_file_asks_for_a_cache() -> None:
+    """Any other ``cache=True`` would be stamped with its own file alone."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            asks = isinstance(node, ast.keyword) and node.arg == "cache"
+            assert not asks or path == ROOM / "compile.py", path
+
+
+def test_every_entry_closes_over_the_digest() -> None:
+    (cell,) = task_losses.py_func.__closure__
+    assert cell.cell_contents == compiling.DIGEST
+
+
+def test_entries_can_be_pickled_and_keep_their_docstring() -> None:
+    assert pickle.loads(pickle.dumps(task_losses)) is task_losses
+    assert "loss of every task" in task_losses.__doc__
+
+
+def test_no_compiled_function_has_a_comprehension_beside_assignments_to_items_of_attributes() -> None:
+    """Numba drops ``f.x[n] = ...``, for a local f, from a function in which it expands a comprehension."""
+    for path in sorted(ROOM.glob("*.py")):
+        for function in (
+            n for n in ast.parse(path.read_text("utf-8")).body if isinstance(n, ast.FunctionDef)
+        ):
+            inside = list(ast.walk(function))
+            if any(isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.Lambda)) for node in inside):
+                stored = [n for n in inside if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
+                assert not stored, function.name
