@@ -31,6 +31,7 @@ from spectral_icl.kernels.model import (
     Recording,
     Systems,
     Tableau,
+    Tasks,
 )
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.kernels.steps import all_finite, first_step, fitted, growth, shrinkage, too_small
@@ -68,14 +69,14 @@ def _keep(p, systems, nodes, rests, recording):
     heads, blocks, tasks = systems.shape
     model = law.pick_model(systems.models, p)
     chart = pick_chart(systems.charts, p)
-    if recording.attainable.size > 0:
-        found = recording.found
+    if recording.tasks.attainable.size > 0:
+        found, asked = recording.found, recording.tasks
         measure_phases(
             model,
             chart,
             systems.shape,
             nodes,
-            recording.attainable[p],
+            Tasks(asked.attainable[p], asked.variance[p], asked.pull[p]),
             recording.thresholds,
             Emerged(
                 found.head[p],
@@ -381,7 +382,7 @@ def integrate_many(
     waiting = first
     under_way = 0
     mixed = False
-    keep = recording.attainable.size > 0 or recording.times.size > 0
+    keep = recording.tasks.attainable.size > 0 or recording.times.size > 0
     room = 256 if keep else 1
     history_t, history_x, history_dense = _histories(room, orders, size)
 

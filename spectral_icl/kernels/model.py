@@ -113,6 +113,14 @@ class Thresholds(NamedTuple):
     exit: float
 
 
+class Tasks(NamedTuple):
+    """What the phases ask of the tasks of a problem, whatever its law; of P flows with a first axis of P."""
+
+    attainable: Floats  # (I,) the most by which any attention could reduce the loss
+    variance: Floats  # (I,) the loss of zero weights
+    pull: Floats  # (I, B) A_ib kappa_b, by which shares of the learned map are weighed
+
+
 class Emerged(NamedTuple):
     """What `measure_phases` found for each of I tasks: NaN, or head -1, where there is nothing.
 
@@ -168,7 +176,7 @@ class Ends(NamedTuple):
 class Recording(NamedTuple):
     """What `integrate_many` keeps of P flows beside their ends; what is not asked for is empty."""
 
-    attainable: Floats  # (P, I), as `measure_phases` takes it
+    tasks: Tasks  # (P, I) and (P, I, B)
     thresholds: Thresholds
     found: Emerged  # (P, I) each
     times: Floats  # (T,)

@@ -14,10 +14,10 @@ from spectral_icl.kernels.model import (
     HYPERBOLIC,
     Chart,
     Emerged,
-    Floats,
     Model,
     Nodes,
     Shape,
+    Tasks,
     Thresholds,
 )
 
@@ -174,34 +174,31 @@ def measure_phases(
     chart: Chart,
     shape: Shape,
     nodes: Nodes,
-    attainable: Floats,
+    tasks: Tasks,
     thresholds: Thresholds,
     found: Emerged,
 ) -> None:
-    """Fill ``found`` with how each task was learned and left again between the nodes of its flow.
-
-    ``attainable`` (I,) is the most by which any attention could reduce each task's loss.
-    """
-    heads, blocks, tasks = shape
+    """Fill ``found`` with how each task was learned and left again between the nodes of its flow."""
+    heads, blocks, count = shape
     steps, _, size = nodes.dense.shape
     first_mu = heads * blocks
     points = steps * POINTS + 1
-    moments, losses = np.empty(points), np.empty((points, tasks))
+    moments, losses = np.empty(points), np.empty((points, count))
     signs_may_change = False
     for n in range(size):
         signs_may_change = signs_may_change or chart.kind[n] != EXPONENTIAL
-    mu = np.empty((points, heads * tasks if signs_may_change else 0))
+    mu = np.empty((points, heads * count if signs_may_change else 0))
     _refine(model, chart, shape, nodes, moments, losses, mu)
     instant, theta = np.empty(1), np.empty((1, size))
-    for i in range(tasks):
+    for i in range(count):
         found.head[i] = found.rival[i] = -1
         found.share[i] = found.onset[i] = found.time[i] = found.settled[i] = np.nan
         found.plateau[i] = found.escape[i] = np.nan
         # A start with a loss above that of zero weights first falls to it; that is no emergence.
         first = 0
-        while first < points and not losses[first, i] <= model.variance[i] * (1.0 + 1e-9):
+        while first < points and not losses[first, i] <= tasks.variance[i] * (1.0 + 1e-9):
             first += 1
-        begun, peak, end = _steepest(moments, losses, i, first, attainable[i], thresholds)
+        begun, peak, end = _steepest(moments, losses, i, first, tasks.attainable[i], thresholds)
         if begun >= 0:
             found.onset[i] = moments[begun]
         if end < 0:
@@ -217,8 +214,8 @@ def measure_phases(
         for h in range(heads):
             held[h] = 0.0
             for b in range(blocks):
-                held[h] += model.signal[i, b] * model.kappa[b] * theta[0, h * blocks + b]
-            held[h] *= theta[0, first_mu + h * tasks + i]
+                held[h] += tasks.pull[i, b] * theta[0, h * blocks + b]
+            held[h] *= theta[0, first_mu + h * count + i]
             total += held[h]
         for h in range(heads):
             if held[h] / total > largest:
@@ -228,7 +225,7 @@ def measure_phases(
         if signs_may_change and found.head[i] >= 0:
             instant[0] = found.time[i]
             evaluate(chart, nodes, instant, theta)
-            at_start = theta[0, first_mu:].reshape(heads, tasks)
+            at_start = theta[0, first_mu:].reshape(heads, count)
             found.rival[i], found.escape[i] = _departure(
                 shape, moments, mu, instant[0], at_start, i, found.head[i], thresholds.exit
             )

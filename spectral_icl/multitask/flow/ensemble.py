@@ -20,11 +20,11 @@ from spectral_icl.kernels.compile import on_compilation
 from spectral_icl.kernels.ensemble import integrate_many
 from spectral_icl.kernels.lanes import WIDTH
 from spectral_icl.kernels.loss import task_losses_all
-from spectral_icl.kernels.model import Chart, Emerged, Ends, ManyLimits, Recording, Systems
+from spectral_icl.kernels.model import Chart, Emerged, Ends, ManyLimits, Recording, Systems, Tasks
 from spectral_icl.kernels.tableaus import RODAS5P
 from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import DEFAULT, pack_all
-from spectral_icl.multitask.flow.phases import THRESHOLDS, attainable
+from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
 from spectral_icl.multitask.flow.solution import Outcome
 from spectral_icl.multitask.flow.solve import LONGEST, LOOSEST, MOST_STEPS, SHORTEST, TIGHTEST, check_times
@@ -214,7 +214,7 @@ def gradient_flow_ensemble(
     systems = Systems(pack_all(problems, kernel, count), charts, twin, tied, shape)
     ends = Ends(np.full(count, -1), np.zeros(count), x, np.zeros((count, 2), dtype=np.int64), np.ones(count))
     recording = Recording(
-        attainable=_attainable(problems, kernel, count) if phases else np.empty((0, shape[2])),
+        tasks=_asked(problems, kernel, count) if phases else _not_asked(shape),
         thresholds=THRESHOLDS,
         found=Emerged.nothing(count if phases else 0, shape[2]),
         times=times,
@@ -340,10 +340,18 @@ def _charts(
     return whole, x
 
 
-def _attainable(problems: Sequence[Problem], kernel: str, count: int) -> Floats:
-    """`attainable` of every member, (P, I)."""
-    most = np.array([attainable(problem, kernel) for problem in problems])
-    return np.broadcast_to(most, (count, most.shape[1])).copy()
+def _asked(problems: Sequence[Problem], kernel: str, count: int) -> Tasks:
+    """`asked` of every member."""
+    each = [
+        np.array(values) for values in zip(*(asked(problem, kernel) for problem in problems), strict=True)
+    ]
+    return Tasks(*(np.broadcast_to(values, (count, *values.shape[1:])).copy() for values in each))
+
+
+def _not_asked(shape: tuple[int, int, int]) -> Tasks:
+    """Nothing, as the compiled function takes it."""
+    _, blocks, tasks = shape
+    return Tasks(np.empty((0, tasks)), np.empty((0, tasks)), np.empty((0, tasks, blocks)))
 
 
 def _result(systems: Systems, ends: Ends, recording: Recording, phases: bool) -> Ensemble:

@@ -14,7 +14,7 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.large_length import LargeLength
-from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Emerged, Model, Thresholds
+from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Emerged, Model, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.flow.emergence import Forecast, predicted_emergence, race
@@ -212,6 +212,12 @@ def attainable(problem: Problem, kernel: str = DEFAULT) -> Floats:
     return most  # s_i is the loss of zero weights, whatever the law
 
 
+def asked(problem: Problem, kernel: str = DEFAULT) -> Tasks:
+    """What the phases of a flow ask of the tasks of its problem."""
+    pull = np.asarray(problem.signal) * np.asarray(problem.covariance)
+    return Tasks(attainable(problem, kernel), np.array(problem.variance), pull)
+
+
 @singledispatch
 def _bound(model: Model, problem: Problem) -> Floats:
     """Lower bound on the loss of each task under the law of the model, (I,)."""
@@ -231,7 +237,7 @@ def _found(trajectory: Trajectory) -> Emerged:
         trajectory.chart,
         trajectory.shape,
         trajectory.nodes,
-        attainable(problem, trajectory.kernel),
+        asked(problem, trajectory.kernel),
         THRESHOLDS,
         found,
     )
