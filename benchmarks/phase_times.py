@@ -106,14 +106,14 @@ def emergences(draws: int, rng: np.random.Generator) -> tuple[list[Emerged], dic
         rates, home = emergence.rates(problem, c), list(problem.home or ())
         omega, mu = start.omega[:, home], start.mu
         alone = [emergence.predicted_emergence(problem, start, c, task) for task in range(problem.tasks)]
-        if all(prediction[0] is None for prediction in alone):
-            remark = f"{family}: {alone[0][2]}"
+        if all(prediction.time is None for prediction in alone):
+            remark = f"{family}: {alone[0].remark}"
             silent[remark] = silent.get(remark, 0) + problem.tasks
             continue
         with mock.patch.object(emergence, "SMALL", np.inf):  # to see how the race fails at large starts
             forecast = emergence.race(problem, start, c)
         raced = np.array([np.nan if f.time is None else f.time for f in forecast])
-        horizon = 3.0 * max(prediction[0] or 0.0 for prediction in alone) + 3.0 * np.nan_to_num(raced).max()
+        horizon = 3.0 * max(prediction.time or 0.0 for prediction in alone) + 3.0 * np.nan_to_num(raced).max()
         sol = si.gradient_flow(
             problem,
             *start,
@@ -234,7 +234,7 @@ def _escapes_of(
 ) -> None:
     """Add the escapes of one flow, solved until every task has left its plateau."""
     c = (problem.dimension + problem.tasks) ** -0.5
-    warm = [emergence.predicted_emergence(problem, start, c, i)[0] or 0.0 for i in range(problem.tasks)]
+    warm = [emergence.predicted_emergence(problem, start, c, i).time or 0.0 for i in range(problem.tasks)]
     horizon = 4.0 * max(warm) + 100.0 / emergence.rates(problem, c).c1.min()
     weights = si.Factored(imbalance, imbalance)
     for _ in range(5):

@@ -7,8 +7,8 @@ from spectral_icl.multitask import initial as initial
 from spectral_icl.multitask import optimal as optimal
 from spectral_icl.multitask.flow.ensemble import Ensemble as Ensemble
 from spectral_icl.multitask.flow.ensemble import gradient_flow_ensemble as gradient_flow_ensemble
+from spectral_icl.multitask.flow.options import Outcome as Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError as IntegrationError
-from spectral_icl.multitask.flow.solution import Outcome as Outcome
 from spectral_icl.multitask.flow.solution import Solution as Solution
 from spectral_icl.multitask.flow.solve import gradient_flow as gradient_flow
 from spectral_icl.multitask.loss import State as State

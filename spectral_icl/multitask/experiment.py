@@ -14,8 +14,9 @@ from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.toml import SWEEP_KEYS, tables
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.context import check_kernel
+from spectral_icl.multitask.flow.options import check_options
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.flow.solve import check_options, gradient_flow
+from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import State, check_heads, state
 from spectral_icl.multitask.parametrization import Balanced, Factored, Merged, Parametrization
 from spectral_icl.multitask.problem import Problem

@@ -7,8 +7,10 @@ constant speed, which is what the integrator solves. Charts are made for one sta
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,13 +21,73 @@ from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.problem import Problem
 
 IntArray = NDArray[np.int64]
+Circuit = Literal["omega", "mu"]
 
 
 _TINY = 1e-200  # imbalances below this, other than 0, would overflow the dual coordinates
 
 
+class Parametrization(ABC):
+    """How omega and mu are made of trained weights: what the flow and the theory ask of it.
+
+    Attributes
+    ----------
+    name : str
+        In files and reports.
+    conserves_signs : bool
+        Whether no omega or mu ever changes sign.
+    trains_factors : bool
+        Whether k, q, o and v are trained, rather than their products.
+    """
+
+    name: ClassVar[str]
+    conserves_signs: ClassVar[bool]
+    trains_factors: ClassVar[bool]
+
+    @abstractmethod
+    def chart(self, problem: Problem, at: State) -> Chart:
+        """The dual coordinates around a start, or around many of one shape."""
+
+    @abstractmethod
+    def scale(self, problem: Problem) -> float:
+        """The key scale c in front of the logits; 1 where it is part of what is trained."""
+
+    def imbalance(self, circuit: Circuit) -> Floats:
+        """The imbalance of a circuit, |k^2 - q^2| or |v^2 - o^2|: one number, or one per head and column."""
+        return np.zeros(())
+
+
+PARAMETRIZATIONS: dict[str, type[Parametrization]] = {}
+P = TypeVar("P", bound=type[Parametrization])
+
+
+def parametrization(name: str) -> Callable[[P], P]:
+    """Decorator of the class that files and reports call by that name."""
+
+    def register(cls: P) -> P:
+        cls.name = name
+        PARAMETRIZATIONS[name] = cls
+        return cls
+
+    return register
+
+
+def check_parametrization(argument: str, value: object) -> Parametrization:
+    """``value`` if it is a parametrization; `ProblemError` otherwise."""
+    if not isinstance(value, Parametrization):
+        raise ProblemError(argument, value, parametrizations())
+    return value
+
+
+def parametrizations() -> str:
+    """The classes in words, as "Balanced, Factored or Merged"."""
+    *most, last = (cls.__name__ for cls in PARAMETRIZATIONS.values())
+    return f"{', '.join(most)} or {last}"
+
+
+@parametrization("balanced")
 @dataclass(frozen=True)
-class Balanced:
+class Balanced(Parametrization):
     """k^2 = q^2 and v^2 = o^2 for every coordinate, the setting of Chen, Sheen, Wang and Yang (2024).
 
     omega' = -2 c |omega| G and mu' = -2 |mu| dloss/dmu with G_hb = dloss/domega_hb / d_b. Every sign is
@@ -37,7 +99,8 @@ class Balanced:
         Factor c > 0 in front of the logits; (d + I)^(-1/2) if None, as in the authors' code.
     """
 
-    name: ClassVar[str] = "balanced"
+    conserves_signs = True
+    trains_factors = True
     key_scale: float | None = None
 
     def __post_init__(self) -> None:
@@ -47,9 +110,14 @@ class Balanced:
         """The dual coordinates omega = sign e^x, mu = sign e^z around a start."""
         return _hypentropy_chart(problem, at, self.key_scale, 0.0, 0.0)
 
+    def scale(self, problem: Problem) -> float:
+        """The key scale c."""
+        return key_scale_of(problem, self.key_scale)
 
+
+@parametrization("factored")
 @dataclass(frozen=True)
-class Factored:
+class Factored(Parametrization):
     """k^2 and q^2 (v^2 and o^2) differ by a conserved imbalance, and signs may change.
 
     omega' = -c (c^2 D^2 + 4 omega^2)^(1/2) G and mu' = -(D^2 + 4 mu^2)^(1/2) dloss/dmu: the mirror flow of
@@ -65,7 +133,8 @@ class Factored:
         As in `Balanced`.
     """
 
-    name: ClassVar[str] = "factored"
+    conserves_signs = False
+    trains_factors = True
     imbalance_omega: float | tuple[tuple[float, ...], ...]
     imbalance_mu: float | tuple[tuple[float, ...], ...]
     key_scale: float | None = None
@@ -88,12 +157,22 @@ class Factored:
         """The dual coordinates omega = (c D / 2) sinh x, mu = (D / 2) sinh z."""
         return _hypentropy_chart(problem, at, self.key_scale, self.imbalance_omega, self.imbalance_mu)
 
+    def scale(self, problem: Problem) -> float:
+        """The key scale c."""
+        return key_scale_of(problem, self.key_scale)
 
+    def imbalance(self, circuit: Circuit) -> Floats:
+        """The conserved imbalance D of a circuit."""
+        return np.asarray(getattr(self, f"imbalance_{circuit}"), dtype=np.float64)
+
+
+@parametrization("merged")
 @dataclass(frozen=True)
-class Merged:
+class Merged(Parametrization):
     """W = c K^T Q and U = O V are trained directly: omega' = -G, mu' = -dloss/dmu."""
 
-    name: ClassVar[str] = "merged"
+    conserves_signs = False
+    trains_factors = False
 
     def chart(self, problem: Problem, at: State) -> Chart:
         """The state itself."""
@@ -109,8 +188,9 @@ class Merged:
             sign=np.ones(theta.shape),
         )
 
-
-Parametrization = Balanced | Factored | Merged
+    def scale(self, problem: Problem) -> float:
+        """1: the scale is part of the merged weights."""
+        return 1.0
 
 
 def key_scale_of(problem: Problem, key_scale: float | None) -> float:

@@ -24,8 +24,9 @@ from spectral_icl.multitask.experiment import (
     first_complaint,
 )
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
+from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.saturation import LIMIT
-from spectral_icl.multitask.flow.solution import IntegrationError, Outcome
+from spectral_icl.multitask.flow.solution import IntegrationError
 from spectral_icl.multitask.optimal import benchmarks as optimal
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.sweeps.axes import axis_values

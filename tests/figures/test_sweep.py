@@ -24,7 +24,7 @@ from spectral_icl.figures import stored as drawing
 from spectral_icl.figures import sweep as sweep_plots
 from spectral_icl.figures.labels import label
 from spectral_icl.figures.sweep import sweep_figure
-from spectral_icl.multitask.flow.solution import Outcome
+from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.sweeps import run as sweep
 from spectral_icl.sweeps.grid import open_sweep
 from spectral_icl.sweeps.multitask_quantities import OWN, PATTERNS, SHARED, SOME_LEARNED

@@ -11,18 +11,23 @@ task falls back on the others: that race has no closed form but is a small syste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, singledispatch
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Chart, Model
+from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.optimal.benchmarks import head_per_task
 from spectral_icl.multitask.problem import Problem
 
+BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
+MERGED = "the flow of merged weights has no warm-up theory"
 SMALL = 0.1  # size of a start up to which the race is predicted (see `size_of_start`), to about 6 %
 _RESOLVED = 1e-2  # rivals' share of mu, and time left over that gone by, at which the closed form takes over
 _TIED = 1e-6  # time left over that gone by, at which rivals that still hold a share are tied
@@ -85,10 +90,74 @@ def rates(problem: Problem, key_scale: float) -> Rates:
     return Rates(4.0 * key_scale * kappa * power / size, 4.0 * kappa * power, n, size, kappa)
 
 
-def predicted_emergence(
-    problem: Problem, start: State, key_scale: float, task: int
-) -> tuple[float | None, int | None, str]:
-    """Time at which a lone head's warm-up diverges, the head for which it is least, or why there is none.
+def forecast(
+    problem: Problem, start: State, chart: Chart, key_scale: float, kernel: str = DEFAULT
+) -> tuple[Forecast, ...]:
+    """The emergence of every task, predicted from the start alone, by `race`.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : State
+    chart : Chart
+        Dual coordinates at the start, which say whether weights are balanced.
+    key_scale : float
+    kernel : str
+        Law of the context; only that of a large context has a warm-up theory.
+    """
+    return _forecast(pack(problem, kernel), problem, start, chart, key_scale)
+
+
+@singledispatch
+def _forecast(
+    model: Model, problem: Problem, start: State, chart: Chart, key_scale: float
+) -> tuple[Forecast, ...]:
+    return _silent(problem, "there is no warm-up theory of this law of the context")
+
+
+@_forecast.register
+def _(
+    model: LargeLength, problem: Problem, start: State, chart: Chart, key_scale: float
+) -> tuple[Forecast, ...]:
+    if (chart.kind == LINEAR).any():
+        return _silent(problem, MERGED)
+    return tuple(_if_balanced(task, problem, start, chart) for task in race(problem, start, key_scale))
+
+
+def lone_forecast(problem: Problem, start: State, chart: Chart, key_scale: float, task: int) -> Forecast:
+    """`predicted_emergence`, if the weights are balanced or nearly so at the start."""
+    if (chart.kind == LINEAR).any():
+        return Forecast(task, None, None, MERGED)
+    return _if_balanced(predicted_emergence(problem, start, key_scale, task), problem, start, chart)
+
+
+def _if_balanced(found: Forecast, problem: Problem, start: State, chart: Chart) -> Forecast:
+    """The forecast, unless the weights of its winner are not balanced."""
+    remark = "" if found.head is None else _why_not_balanced(problem, start, chart, found.head, found.task)
+    return Forecast(found.task, None, None, remark) if remark else found
+
+
+def _why_not_balanced(problem: Problem, start: State, chart: Chart, winner: int, task: int) -> str:
+    """Why the prediction for balanced weights does not apply to a task's winner.
+
+    Half its imbalance is above a tenth of its omega or mu at the start. Empty if it applies.
+    """
+    assert problem.home is not None
+    block = problem.home[task]
+    entries = (winner * problem.blocks + block, mu_entry(problem, len(start.omega), winner, task))
+    for entry, value in zip(entries, (start.omega[winner, block], start.mu[winner, task]), strict=True):
+        if chart.kind[entry] == HYPERBOLIC and chart.scale[entry] > BALANCED * abs(value):
+            return "the imbalance is not small against the start"
+    return ""
+
+
+def mu_entry(problem: Problem, heads: int, head: int, task: int) -> int:
+    """Index of mu_hi in the flat state of so many heads."""
+    return heads * problem.blocks + head * problem.tasks + task
+
+
+def predicted_emergence(problem: Problem, start: State, key_scale: float, task: int) -> Forecast:
+    """When a lone head's warm-up diverges, and the head for which it does so first, in closed form.
 
     The orbit is mu = A omega + C omega^(-n/c1) with A = c2 / (c1 + n), and omega diverges at
 
@@ -100,27 +169,27 @@ def predicted_emergence(
     has it.
     """
     if problem.home is None:
-        return None, None, "tasks overlap or span several blocks"
+        return Forecast(task, None, None, "tasks overlap or span several blocks")
     block = problem.home[task]
     c1, c2, n, _, _ = (float(values[task]) for values in rates(problem, key_scale))
     omega, mu = start.omega[:, block], start.mu[:, task]
     growing = omega * mu > 0.0
     if not growing.any():
-        return None, None, "no head has omega mu > 0 on the task"
+        return Forecast(task, None, None, "no head has omega mu > 0 on the task")
     times = np.full(omega.size, np.inf)
     with np.errstate(all="ignore"):  # extreme problems may overflow; the time is then infinite
         times[growing] = _divergence(np.abs(omega[growing]), np.abs(mu[growing]), c1, c2, n)
     times[~np.isfinite(times)] = np.inf
     winner = int(times.argmin())
     if not np.isfinite(times[winner]):
-        return None, None, _SLOW
+        return Forecast(task, None, None, _SLOW)
     if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
-        return None, None, "no head dominates: two heads are tied"
+        return Forecast(task, None, None, "no head dominates: two heads are tied")
     limit = head_per_task(problem).weights
     assert limit is not None
     if abs(omega[winner]) >= limit.omega[task, block] or abs(mu[winner]) >= limit.mu[task, task]:
-        return None, None, "the start is not small: it is past the limit"
-    return float(times[winner]), winner, ""
+        return Forecast(task, None, None, "the start is not small: it is past the limit")
+    return Forecast(task, float(times[winner]), winner, "")
 
 
 def size_of_start(problem: Problem, start: State, key_scale: float) -> float:
@@ -156,11 +225,13 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
         return _silent(problem, _EXTREME)
     forecasts = []
-    for task, (time, head, remark) in enumerate(_divergences(problem, start, made, key_scale)):
-        if time is not None:
+    for diverges in _divergences(problem, start, made, key_scale):
+        task = diverges.task
+        if diverges.time is not None:
             unit = made.c1[task] * made.size[task] ** 0.5
-            time += fall_delay(float(noise[task]), float(scale[task])) / float(unit)
-        forecasts.append(Forecast(task, time, head, remark))
+            delay = fall_delay(float(noise[task]), float(scale[task])) / float(unit)
+            diverges = replace(diverges, time=diverges.time + delay)
+        forecasts.append(diverges)
     return tuple(forecasts)
 
 
@@ -231,10 +302,8 @@ class _Race:
     unresolved.terminal = True  # type: ignore[attr-defined]
 
 
-def _divergences(
-    problem: Problem, start: State, made: Rates, key_scale: float
-) -> list[tuple[float | None, int | None, str]]:
-    """Time at which every task's warm-up diverges and its winner, or why there is none.
+def _divergences(problem: Problem, start: State, made: Rates, key_scale: float) -> list[Forecast]:
+    """When the warm-up of every task diverges, and its winner.
 
     Once the rivals hold less than 1 % of mu, and less than 1 % of the time is left, the task is settled by
     the closed form of the lone head, and the race goes on without it.
@@ -249,8 +318,7 @@ def _divergences(
     assert limit is not None
     cost = 4.0 * key_scale * np.e * problem.variance / problem.context_length * np.diag(limit.mu) ** 2
     extra, damping = np.zeros((len(start.mu), 1)), np.zeros(start.mu.shape)
-    found: list[tuple[float | None, int | None, str]]
-    found = [(None, None, "no head has omega mu > 0 on the task")] * problem.tasks
+    found = list(_silent(problem, "no head has omega mu > 0 on the task"))
     taken: set[int] = set()
     now, left = 0.0, [task for task in range(problem.tasks) if (signs.omega * signs.mu > 0.0)[:, task].any()]
     while left:
@@ -269,7 +337,7 @@ def _divergences(
             run, remark = None, _UNRESOLVED
         if run is None or run.status != 1:
             for task in left:
-                found[task] = (None, None, remark)
+                found[task] = Forecast(task, None, None, remark)
             break
         y = run.y[:, -1]
         now = float(y[-1])
@@ -281,13 +349,13 @@ def _divergences(
         for k in np.flatnonzero(over):
             task, winner = left[k], int(head[k])
             if not alone[k]:
-                found[task] = (None, None, "no head dominates: two heads are tied")
+                found[task] = Forecast(task, None, None, "no head dominates: two heads are tied")
                 continue
             omega, mu = (values[[winner], k] for values in running.sizes(y))
             time = now + float(_divergence(omega, mu, *(float(v[k]) for v in running.rates[:3]))[0])
-            found[task] = (time, winner, "")
+            found[task] = Forecast(task, time, winner, "")
             if winner in taken:  # one head for two tasks goes to another limit
-                found[task] = (None, None, f"head {winner} has taken another task before")
+                found[task] = Forecast(task, None, None, f"head {winner} has taken another task before")
             taken.add(winner)
             extra[winner] = np.e - 1.0
             damping[winner] += cost[task] * made.kappa**2

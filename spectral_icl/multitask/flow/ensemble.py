@@ -8,35 +8,31 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import UnionType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer
+from spectral_icl.io.checks import Floats, ProblemError, array, integer
 from spectral_icl.kernels.charts import to_primal_all
 from spectral_icl.kernels.compile import on_compilation
 from spectral_icl.kernels.ensemble import integrate_many
 from spectral_icl.kernels.lanes import WIDTH
 from spectral_icl.kernels.loss import task_losses_all
-from spectral_icl.kernels.model import Chart, Emerged, Ends, ManyLimits, Recording, Systems, Tasks
+from spectral_icl.kernels.model import Chart, Emerged, Ends, Recording, Systems, Tasks
 from spectral_icl.kernels.tableaus import RODAS5P
 from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import DEFAULT, pack_all
+from spectral_icl.multitask.flow.options import LimitArguments, Outcome, check_times
 from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
-from spectral_icl.multitask.flow.solution import Outcome
-from spectral_icl.multitask.flow.solve import LONGEST, LOOSEST, MOST_STEPS, SHORTEST, TIGHTEST, check_times
 from spectral_icl.multitask.loss import MOST_ENTRIES, State, depth
-from spectral_icl.multitask.parametrization import Balanced, Parametrization, to_dual, twins
+from spectral_icl.multitask.parametrization import Balanced, Parametrization, parametrizations, to_dual, twins
 from spectral_icl.multitask.problem import Problem
 
 # Flows per lane and compiled call: enough that lanes stand empty for little of it, few enough to share among
 # threads and to notice an interrupt.
 _LEAST, _MOST = 4, 64
-_END = f"a number >= {SHORTEST:g} and <= {LONGEST:g}, or infinity with stationary"
-_RTOL = f"a number >= {TIGHTEST:g} and <= {LOOSEST:g}"
 
 _log = logging.getLogger("spectral_icl")
 
@@ -185,25 +181,20 @@ def gradient_flow_ensemble(
     <Ensemble of 100 flows, H = 3, B = 2, I = 2: 100 REACHED_END>
     """
     problems = _members("problems", problems, Problem, "a Problem")
-    flavours = _members("parametrization", parametrization, Parametrization, "Balanced, Factored or Merged")
+    flavours = _members("parametrization", parametrization, Parametrization, parametrizations())
     starts = _starts(problems, omega0, mu0)
-    limits = {
-        "t_end": _each("t_end", t_end),
-        "rtol": _each("rtol", rtol),
-        "stationary": _each("stationary", 0.0 if stationary is None else stationary),
-        "max_steps": _each("max_steps", max_steps),
-    }
+    limits = LimitArguments.given(t_end, rtol, stationary, max_steps)
     sizes = {
         "problems": len(problems),
         "parametrization": len(flavours),
         "omega0 and mu0": len(starts.omega),
-        **{name: values.size for name, values in limits.items()},
+        **limits.sizes(),
     }
     count = max(sizes.values(), key=lambda n: (n != 1, n))
     for name, size in sizes.items():
         if size not in (1, count):
             raise ProblemError(name, f"{size} of them", f"1 or {count}, the number of members")
-    ends_at = _limits(limits, count)
+    ends_at = limits.of_members(count)
     times = np.empty(0) if t_eval is None else check_times(t_eval, math.inf)
     threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
 
@@ -241,7 +232,7 @@ def _announce() -> None:
     _log.info("compiling the ensemble kernels for this machine (once, up to a minute) ...")
 
 
-def _members(name: str, value: object, kind: type | UnionType, expected: str) -> list[Any]:
+def _members(name: str, value: object, kind: type, expected: str) -> list[Any]:
     if isinstance(value, kind):
         return [value]
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) or not value:
@@ -281,37 +272,6 @@ def _starts(problems: Sequence[Problem], omega0: ArrayLike, mu0: ArrayLike) -> S
     return State(
         np.broadcast_to(omega, (members, *omega.shape[1:])), np.broadcast_to(mu, (members, *mu.shape[1:]))
     )
-
-
-def _each(name: str, value: ArrayLike) -> Floats:
-    """The values of a numeric argument, (M,) with M members or one."""
-    try:
-        values = np.atleast_1d(np.asarray(value))
-    except (TypeError, ValueError, OverflowError):
-        raise ProblemError(name, value, "a number, or one for each member") from None
-    if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
-        raise ProblemError(name, value, "a number, or one for each member")
-    return values.astype(np.float64)
-
-
-def _limits(values: dict[str, Floats], count: int) -> ManyLimits:
-    """What `gradient_flow` checks of a flow, for every member."""
-    t_end, rtol, rest, most = (np.broadcast_to(each, count).copy() for each in values.values())
-    rest[np.isnan(rest)] = 0.0
-    endless = np.isinf(t_end) & (t_end > 0.0) & (rest > 0.0)
-    shared = {name for name, each in values.items() if each.size == 1}
-
-    def check(name: str, each: Floats, good: NDArray[np.bool_], expected: str) -> None:
-        if not good.all():
-            k = int(np.flatnonzero(~good)[0])
-            raise ProblemError(name if name in shared else f"{name}[{k}]", float(each[k]), expected)
-
-    check("t_end", t_end, endless | ((t_end >= SHORTEST) & (t_end <= LONGEST)), _END)
-    check("rtol", rtol, (rtol >= TIGHTEST) & (rtol <= LOOSEST), _RTOL)
-    check("stationary", rest, (rest >= 0.0) & (rest <= LARGEST), f"a number >= 0 and <= {LARGEST:g}")
-    whole = (most >= 1) & (most <= MOST_STEPS) & (most == np.floor(most))
-    check("max_steps", most, whole, "a whole number >= 1")
-    return ManyLimits(t_end, rtol, rest, most.astype(np.int64))
 
 
 def _charts(

@@ -14,10 +14,10 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.large_length import LargeLength
-from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Emerged, Model, Tasks, Thresholds
+from spectral_icl.kernels.model import HYPERBOLIC, Emerged, Model, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
-from spectral_icl.multitask.flow.emergence import Forecast, predicted_emergence, race
+from spectral_icl.multitask.flow.emergence import lone_forecast, mu_entry
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import State, gradient
 from spectral_icl.multitask.optimal.benchmarks import head_per_task, lower_bound
@@ -27,11 +27,9 @@ ONSET = 0.05  # share of a task's whole fall that ends its warm-up
 SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reached its plateau
 LULL = 0.1  # the same, if the rate then rises again: a plateau left before it was reached
 LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
-BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
 # |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
 EXIT = 0.2
 THRESHOLDS = Thresholds(ONSET, SETTLED, LULL, LEARNED, EXIT)
-_MERGED = "the flow of merged weights has no warm-up theory"
 _TOGETHER = 1e-6  # relative difference of times within which equal tasks escape together
 
 
@@ -125,18 +123,6 @@ def shares(problem: Problem, omega: Floats, mu: Floats) -> Floats:
         return np.divide(held, total)
 
 
-def forecast(trajectory: Trajectory, key_scale: float) -> tuple[Forecast, ...]:
-    """The emergence of every task as `emergence.race` predicts it from the start alone."""
-    start = trajectory(trajectory.t[0])
-    if (trajectory.chart.kind == LINEAR).any():
-        return tuple(Forecast(task, None, None, _MERGED) for task in range(trajectory.problem.tasks))
-    found = []
-    for task in race(trajectory.problem, start, key_scale):
-        remark = "" if task.head is None else _unbalanced(trajectory, start, task.head, task.task)
-        found.append(Forecast(task.task, None, None, remark) if remark else task)
-    return tuple(found)
-
-
 def predicted_escape(problem: Problem, at: State, half: float, task: int, winner: int, rival: int) -> float:
     """Time from emergence to escape of a task through a rival head, for disjoint tasks.
 
@@ -167,10 +153,11 @@ def predicted_escape(problem: Problem, at: State, half: float, task: int, winner
 def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     """The phases of a trajectory."""
     problem = trajectory.problem
+    start = trajectory(trajectory.t[0])
     found = _found(trajectory)
     tasks = []
     for i in range(problem.tasks):
-        predicted, winner, remark = _prediction(trajectory, key_scale, i)
+        predicted = lone_forecast(problem, start, trajectory.chart, key_scale, i)
         emergence = Emergence(
             task=i,
             head=None if found.head[i] < 0 else int(found.head[i]),
@@ -179,9 +166,9 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
             time=float(found.time[i]),
             settled=float(found.settled[i]),
             plateau=float(found.plateau[i]),
-            predicted_time=predicted,
-            predicted_head=winner,
-            remark=remark,
+            predicted_time=predicted.time,
+            predicted_head=predicted.head,
+            remark=predicted.remark,
         )
         tasks.append(emergence)
     reached = [e for e in tasks if e.head is not None]
@@ -244,61 +231,31 @@ def _found(trajectory: Trajectory) -> Emerged:
     return found
 
 
-def _prediction(trajectory: Trajectory, key_scale: float, task: int) -> tuple[float | None, int | None, str]:
-    """`predicted_emergence`, if the weights are balanced or nearly so at the start."""
-    start = trajectory(trajectory.t[0])
-    if (trajectory.chart.kind == LINEAR).any():
-        return None, None, _MERGED
-    predicted, winner, remark = predicted_emergence(trajectory.problem, start, key_scale, task)
-    if winner is None:
-        return None, None, remark
-    remark = _unbalanced(trajectory, start, winner, task)
-    return (None, None, remark) if remark else (predicted, winner, "")
-
-
-def _unbalanced(trajectory: Trajectory, start: State, winner: int, task: int) -> str:
-    """Why the theory of balanced weights is not that of a task's winner, if it is not."""
-    problem, chart = trajectory.problem, trajectory.chart
-    assert problem.home is not None
-    block = problem.home[task]
-    entries = [winner * problem.blocks + block, _mu_entry(trajectory, winner, task)]
-    for entry, value in zip(entries, (start.omega[winner, block], start.mu[winner, task]), strict=True):
-        if chart.kind[entry] == HYPERBOLIC and chart.scale[entry] > BALANCED * abs(value):
-            return "the imbalance is not small against the start"
-    return ""
-
-
-def _mu_entry(trajectory: Trajectory, head: int, task: int) -> int:
-    """Index of mu_hi in the flat state."""
-    problem = trajectory.problem
-    return trajectory.heads * problem.blocks + head * problem.tasks + task
-
-
 def _escape(trajectory: Trajectory, emerged: Emergence, found: Emerged) -> Escape | None:
     """The first rival of the task's winner to leave on the other side, or the one predicted to."""
     task = emerged.task
-    forecast = _forecast(trajectory, emerged)
+    waits = _waits(trajectory, emerged)
     if found.rival[task] >= 0:
         rival = int(found.rival[task])
-        return Escape(task, rival, float(found.escape[task]), forecast.get(rival))
-    if not forecast:
+        return Escape(task, rival, float(found.escape[task]), waits.get(rival))
+    if not waits:
         return None
-    rival = min(forecast, key=lambda r: forecast[r])
-    return Escape(task, rival, float("nan"), forecast[rival])
+    rival = min(waits, key=lambda r: waits[r])
+    return Escape(task, rival, float("nan"), waits[rival])
 
 
-def _forecast(trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
+def _waits(trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     task, winner = emerged.task, emerged.head
     problem, chart = trajectory.problem, trajectory.chart
     if problem.home is None or winner is None or not np.isfinite(emerged.time):
         return {}
     at = trajectory(emerged.time)
-    forecast = {}
+    waits = {}
     for rival in range(trajectory.heads):
-        entry = _mu_entry(trajectory, rival, task)
+        entry = mu_entry(problem, trajectory.heads, rival, task)
         if rival != winner and chart.kind[entry] == HYPERBOLIC:
             wait = predicted_escape(problem, at, chart.scale[entry], task, winner, rival)
             if np.isfinite(wait) and wait > 0.0:
-                forecast[rival] = emerged.time + wait
-    return forecast
+                waits[rival] = emerged.time + wait
+    return waits

@@ -6,7 +6,6 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -16,81 +15,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.kernels import model as kernels
 from spectral_icl.kernels.model import Chart
 from spectral_icl.multitask.flow import phases, saturation
-from spectral_icl.multitask.flow.emergence import Forecast
+from spectral_icl.multitask.flow.emergence import Forecast, forecast
+from spectral_icl.multitask.flow.options import Options, Outcome, Stats
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.loss import State, loss, task_loss
-from spectral_icl.multitask.parametrization import (
-    Balanced,
-    Factored,
-    Merged,
-    Parametrization,
-    key_scale_of,
-)
+from spectral_icl.multitask.loss import State, task_loss
+from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
 
 if TYPE_CHECKING:
     import xarray
 
-PARAMETRIZATIONS: dict[str, type[Parametrization]] = {cls.name: cls for cls in (Balanced, Factored, Merged)}
 _FORMAT = "spectral-icl flow 1"
-
-
-class Outcome(IntEnum):
-    """How an integration ended. The text says what to try."""
-
-    REACHED_END = kernels.REACHED_END
-    STATIONARY = kernels.STATIONARY
-    STEP_LIMIT = kernels.STEP_LIMIT
-    STEP_UNDERFLOW = kernels.STEP_UNDERFLOW
-    OVERFLOW = kernels.OVERFLOW
-    NON_FINITE = kernels.NON_FINITE
-
-    @property
-    def success(self) -> bool:
-        """Whether the flow was solved to its end or to rest."""
-        return self in (Outcome.REACHED_END, Outcome.STATIONARY)
-
-    @property
-    def advice(self) -> str:
-        """What happened and what to try."""
-        return _ADVICE[self]
-
-
-_ADVICE = {
-    Outcome.REACHED_END: "reached the end",
-    Outcome.STATIONARY: "came to rest; later times repeat the final state",
-    Outcome.STEP_LIMIT: "ran out of steps: loosen rtol (rounding limits it at very long times), "
-    "raise max_steps or shorten t_end",
-    Outcome.STEP_UNDERFLOW: "the step shrank to rounding: loosen rtol (1e-12 is about the tightest)",
-    Outcome.OVERFLOW: "exp overflowed: the logits sum_b d_b kappa_b^2 omega_hb omega_kb are past 700; "
-    "start from a smaller omega",
-    Outcome.NON_FINITE: "the state became non-finite: start from smaller omega and mu",
-}
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Work of an integration: steps taken and refused, and evaluations of the compiled kernels."""
-
-    steps: int
-    rejected: int
-    field_evaluations: int
-    hessian_evaluations: int
-    factorisations: int
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the integrator was called: the arguments of `spectral_icl.gradient_flow`."""
-
-    t_end: float
-    rtol: float
-    kernel: str
-    stationary: float | None
-    max_steps: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,9 +100,7 @@ class Solution:
     @property
     def key_scale(self) -> float:
         """The key scale c of the flow (1 for merged weights)."""
-        if isinstance(self.parametrization, Merged):
-            return 1.0
-        return key_scale_of(self.problem, self.parametrization.key_scale)
+        return self.parametrization.scale(self.problem)
 
     @cached_property
     def task_loss(self) -> Floats:
@@ -204,7 +139,8 @@ class Solution:
     @cached_property
     def forecast(self) -> tuple[Forecast, ...]:
         """The emergence of every task, predicted from the start: its time and head, or why there is none."""
-        return phases.forecast(self.trajectory, self.key_scale)
+        start = self.trajectory(self.trajectory.t[0])
+        return forecast(self.problem, start, self.trajectory.chart, self.key_scale, self.options.kernel)
 
     @property
     def allocation(self) -> tuple[int | None, ...]:
@@ -233,13 +169,19 @@ class Solution:
     @property
     def message(self) -> str:
         """How the integration ended, what to try if it failed, and whether the kernel was valid."""
-        parts = [f"{self.outcome.advice} at t = {self.trajectory.t[-1]:.6g} after {self.stats.steps} steps"]
-        if not self.saturation.valid:
-            parts.append(str(self.saturation))
-        for group in self.tied_heads:
-            heads = ", ".join(map(str, group))
-            parts.append(f"heads {heads} start equal and stay so (perturb the start to break the tie)")
-        return "; ".join(parts)
+        left = [] if self.saturation.valid else [str(self.saturation)]
+        return "; ".join([self._ended, *left, *self._ties])
+
+    @property
+    def _ended(self) -> str:
+        return f"{self.outcome.advice} at t = {self.trajectory.t[-1]:.6g} after {self.stats.steps} steps"
+
+    @property
+    def _ties(self) -> list[str]:
+        groups = (", ".join(map(str, group)) for group in self.tied_heads)
+        return [
+            f"heads {heads} start equal and stay so (perturb the start to break the tie)" for heads in groups
+        ]
 
     def __repr__(self) -> str:
         return "\n".join(["<Solution>", *(f"  {key:15} {value}" for key, value in self._facts())])
@@ -253,19 +195,24 @@ class Solution:
         return f"<table><caption>spectral-icl Solution</caption>{rows}</table>"
 
     def _facts(self) -> list[tuple[str, str]]:
-        p = self.problem
-        start = loss(p, *self.trajectory(0.0), self.options.kernel)
-        heads = ", ".join(f"task {i}: {_head(h)}" for i, h in enumerate(self.allocation))
+        """What a look at the solution shows: what is known, and what has been measured by now; no more."""
+        p, measured = self.problem, vars(self)
         size = f"{p.tasks} tasks, {p.blocks} blocks, d = {p.dimension}, L = {p.context_length:g}"
         kind = f"{self.heads} heads, {self.parametrization.name}, {self.options.kernel} kernel"
-        return [
+        facts = [
             ("problem", size),
             ("model", kind),
             ("time", f"0 to {self.trajectory.t[-1]:g}, reported at {self.t.size} times"),
-            ("loss", f"{start:.6g} -> {self.final_loss:.6g}"),
-            ("allocation", heads),
-            ("outcome", self.message),
+            ("outcome", "; ".join([self._ended, *self._ties])),
         ]
+        if "final_task_loss" in measured:
+            facts.append(("loss", f"{self.final_loss:.6g} at the end"))
+        if "phases" in measured:
+            heads = ", ".join(f"task {i}: {_head(h)}" for i, h in enumerate(self.allocation))
+            facts.append(("allocation", heads))
+        if "saturation" in measured:
+            facts.append(("kernel", str(self.saturation)))
+        return facts
 
     def to_xarray(self) -> xarray.Dataset:
         """The flow as an `xarray.Dataset` over (time, head, block, task).
@@ -308,7 +255,7 @@ class Solution:
                 "digest": self.problem.digest(),
                 "parametrization": {
                     "name": self.parametrization.name,
-                    **asdict(self.parametrization),
+                    **vars(self.parametrization),
                 },
                 "heads": self.heads,
                 "options": options,

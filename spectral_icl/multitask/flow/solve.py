@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import logging
-import math
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array, integer, number
+from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.provenance import environment
 from spectral_icl.kernels.compile import on_compilation
 from spectral_icl.kernels.integrator import integrate
 from spectral_icl.kernels.model import BUFFER_FULL, Limits, Methods, Nodes, Progress, System
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import DEFAULT, pack
-from spectral_icl.multitask.flow.solution import IntegrationError, Options, Outcome, Solution, Stats
+from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options, check_times
+from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import state
-from spectral_icl.multitask.parametrization import Balanced, Parametrization, tied_heads, to_dual, twins
+from spectral_icl.multitask.parametrization import (
+    Balanced,
+    Parametrization,
+    check_parametrization,
+    tied_heads,
+    to_dual,
+    twins,
+)
 from spectral_icl.multitask.problem import Problem
 
 # Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
 _CAPACITY, _LARGEST_BUFFER = 512, 200_000
-
-# Bounds of the options of a flow, here and wherever else they are given: t_end, rtol, max_steps.
-SHORTEST, LONGEST = 1e-200, 1e100
-TIGHTEST, LOOSEST = 1e-13, 0.1
-MOST_STEPS = 10**9
 
 _METHODS = Methods(DORMAND_PRINCE, RODAS5P)
 
@@ -103,8 +105,7 @@ def gradient_flow(
     """
     if not isinstance(problem, Problem):
         raise ProblemError("problem", problem, "a Problem")
-    if not isinstance(parametrization, Parametrization):
-        raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
+    check_parametrization("parametrization", parametrization)
     start = state(problem, omega0, mu0)
     model = pack(problem, kernel)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
@@ -164,30 +165,6 @@ def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Node
 
 def _announce() -> None:
     _log.info("compiling the kernels for this machine (once, some twenty seconds) ...")
-
-
-def check_options(
-    t_end: float, rtol: float, stationary: float | None, max_steps: int
-) -> tuple[float, float, float | None, int]:
-    """The options of a flow as numbers within their bounds."""
-    if stationary is not None:
-        stationary = number("stationary", stationary, minimum=0.0, above=True)
-    if stationary is None or t_end != math.inf:
-        t_end = number("t_end", t_end, minimum=0.0, maximum=LONGEST, above=True)
-        t_end = number("t_end", t_end, minimum=SHORTEST, maximum=LONGEST)
-    rtol = number("rtol", rtol, minimum=TIGHTEST, maximum=LOOSEST)
-    return t_end, rtol, stationary, integer("max_steps", max_steps, minimum=1, maximum=MOST_STEPS)
-
-
-def check_times(t_eval: ArrayLike, t_end: float) -> Floats:
-    """``t_eval`` as increasing times in [0, t_end]."""
-    times = array("t_eval", t_eval, (None,))
-    if times.size == 0 or (np.diff(times) <= 0.0).any():
-        raise ProblemError("t_eval", times.tolist(), "increasing times, at least one")
-    if times[0] < 0.0 or times[-1] > t_end:
-        outside = times[0] if times[0] < 0.0 else times[-1]
-        raise ProblemError("t_eval", float(outside), f"times in [0, {t_end:g}]")
-    return times
 
 
 def _join(pieces: list[Floats]) -> Floats:

@@ -9,7 +9,8 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.emergence import one_sign, size_of_start
-from spectral_icl.multitask.flow.solution import IntegrationError, Outcome, Solution
+from spectral_icl.multitask.flow.options import Outcome
+from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import State, loss
 from spectral_icl.multitask.optimal.benchmarks import Benchmark, Optimum, head_per_task, lower_bound, minimise

@@ -64,7 +64,7 @@ def test_a_lone_head_is_the_closed_form_and_a_delay() -> None:
     """One head, one task: the race has nothing to add but the distance to the steepest fall."""
     p = si.Problem(block_sizes=(15,), signal=((2.0,),), noise=0.3, context_length=80, covariance=0.6)
     start, c = si.State(np.array([[1e-4]]), np.array([[3e-4]])), 0.25
-    divergence, _, _ = predicted_emergence(p, start, c, 0)
+    divergence = predicted_emergence(p, start, c, 0).time
     (found,) = race(p, start, c)
     c1, c2, n, d, kappa = (float(values[0]) for values in rates(p, c))
     delay = fall_delay(kappa * n * d / c2, kappa * c) / (c1 * d**0.5)
@@ -85,7 +85,7 @@ def test_the_divergence_is_bracketed_by_closed_forms() -> None:
         context_length=100 / (start.mu[:, 0].sum() / start.mu[0, 0]),
     )
     for forecast in race(p, start, c):
-        low, high = (predicted_emergence(q, start, c, forecast.task)[0] for q in (p, held))
+        low, high = (predicted_emergence(q, start, c, forecast.task).time for q in (p, held))
         assert low is not None
         assert high is not None
         assert low * 0.999 < (forecast.time or 0.0) < high * 1.001

@@ -43,7 +43,7 @@ def test_emergence_formula_is_its_integral(context_length: float, ratio: float) 
     slope = c2 / (c1 + n)
     mu0 = ratio * slope * omega0
     start = si.State(np.array([[omega0]]), np.array([[mu0]]))
-    predicted, head, remark = predicted_emergence(p, start, c, 0)
+    predicted = predicted_emergence(p, start, c, 0)
 
     def integrand(s: float) -> float:
         omega = omega0 / s
@@ -51,8 +51,8 @@ def test_emergence_formula_is_its_integral(context_length: float, ratio: float) 
         return 1.0 / (c1 * mu) / s
 
     expected = quad(integrand, 0.0, 1.0, epsabs=0.0, epsrel=1e-11)[0]
-    assert (head, remark) == (0, "")
-    assert predicted == pytest.approx(expected, rel=1e-9)
+    assert (predicted.head, predicted.remark) == (0, "")
+    assert predicted.time == pytest.approx(expected, rel=1e-9)
 
 
 def test_emergence_without_the_noise_term_is_a_logarithm() -> None:
@@ -60,7 +60,7 @@ def test_emergence_without_the_noise_term_is_a_logarithm() -> None:
     c, omega0, mu0 = 0.2, 0.002, 0.04
     c1, c2 = 4 * c * 10.0 / 10, 4 * 10.0
     gap = c2 * omega0 - c1 * mu0
-    predicted, _, _ = predicted_emergence(p, si.State(np.array([[omega0]]), np.array([[mu0]])), c, 0)
+    predicted = predicted_emergence(p, si.State(np.array([[omega0]]), np.array([[mu0]])), c, 0).time
     assert predicted == pytest.approx(np.log(c2 * omega0 / (c1 * mu0)) / gap, rel=1e-8)
 
 

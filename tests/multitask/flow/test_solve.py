@@ -18,7 +18,7 @@ from spectral_icl.kernels.steps import field as compiled_field
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.flow import solve as flow_module
-from spectral_icl.multitask.flow.solution import Outcome
+from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.parametrization import to_dual, twins
 

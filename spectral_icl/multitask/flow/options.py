@@ -1,0 +1,163 @@
+"""How a flow may be asked for, and how it may end: options with their bounds, outcomes, counts of work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer, number
+from spectral_icl.kernels import model as kernels
+from spectral_icl.kernels.model import ManyLimits
+
+# Bounds of t_end, rtol and max_steps.
+SHORTEST, LONGEST = 1e-200, 1e100
+TIGHTEST, LOOSEST = 1e-13, 0.1
+MOST_STEPS = 10**9
+
+_END = f"a number >= {SHORTEST:g} and <= {LONGEST:g}, or infinity with stationary"
+_RTOL = f"a number >= {TIGHTEST:g} and <= {LOOSEST:g}"
+
+
+class Outcome(IntEnum):
+    """How an integration ended. The text says what to try."""
+
+    REACHED_END = kernels.REACHED_END
+    STATIONARY = kernels.STATIONARY
+    STEP_LIMIT = kernels.STEP_LIMIT
+    STEP_UNDERFLOW = kernels.STEP_UNDERFLOW
+    OVERFLOW = kernels.OVERFLOW
+    NON_FINITE = kernels.NON_FINITE
+
+    @property
+    def success(self) -> bool:
+        """Whether the flow was solved to its end or to rest."""
+        return self in (Outcome.REACHED_END, Outcome.STATIONARY)
+
+    @property
+    def advice(self) -> str:
+        """What happened and what to try."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Outcome.REACHED_END: "reached the end",
+    Outcome.STATIONARY: "came to rest; later times repeat the final state",
+    Outcome.STEP_LIMIT: "ran out of steps: loosen rtol (rounding limits it at very long times), "
+    "raise max_steps or shorten t_end",
+    Outcome.STEP_UNDERFLOW: "the step shrank to rounding: loosen rtol (1e-12 is about the tightest)",
+    Outcome.OVERFLOW: "exp overflowed: the logits sum_b d_b kappa_b^2 omega_hb omega_kb are past 700; "
+    "start from a smaller omega",
+    Outcome.NON_FINITE: "the state became non-finite: start from smaller omega and mu",
+}
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Work of an integration: steps taken and refused, and evaluations of the compiled kernels."""
+
+    steps: int
+    rejected: int
+    field_evaluations: int
+    hessian_evaluations: int
+    factorisations: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the integrator was called: the arguments of `spectral_icl.gradient_flow`."""
+
+    t_end: float
+    rtol: float
+    kernel: str
+    stationary: float | None
+    max_steps: int
+
+
+def check_rtol(rtol: object) -> float:
+    """A tolerance within its bounds."""
+    return number("rtol", rtol, minimum=TIGHTEST, maximum=LOOSEST)
+
+
+def check_t_end(t_end: object) -> float:
+    """A finite length of a flow, within its bounds."""
+    t_end = number("t_end", t_end, minimum=0.0, maximum=LONGEST, above=True)
+    return number("t_end", t_end, minimum=SHORTEST, maximum=LONGEST)
+
+
+def check_options(
+    t_end: float, rtol: float, stationary: float | None, max_steps: int
+) -> tuple[float, float, float | None, int]:
+    """The options of a flow as numbers within their bounds."""
+    if stationary is not None:
+        stationary = number("stationary", stationary, minimum=0.0, above=True)
+    if stationary is None or t_end != math.inf:
+        t_end = check_t_end(t_end)
+    return t_end, check_rtol(rtol), stationary, integer("max_steps", max_steps, minimum=1, maximum=MOST_STEPS)
+
+
+def check_times(t_eval: ArrayLike, t_end: float) -> Floats:
+    """``t_eval`` as increasing times in [0, t_end]."""
+    times = array("t_eval", t_eval, (None,))
+    if times.size == 0 or (np.diff(times) <= 0.0).any():
+        raise ProblemError("t_eval", times.tolist(), "increasing times, at least one")
+    if times[0] < 0.0 or times[-1] > t_end:
+        outside = times[0] if times[0] < 0.0 else times[-1]
+        raise ProblemError("t_eval", float(outside), f"times in [0, {t_end:g}]")
+    return times
+
+
+class LimitArguments(NamedTuple):
+    """Numeric arguments of an ensemble: each has one value for all members, or one for each."""
+
+    t_end: Floats
+    rtol: Floats
+    stationary: Floats
+    max_steps: Floats
+
+    @classmethod
+    def given(
+        cls, t_end: ArrayLike, rtol: ArrayLike, stationary: ArrayLike | None, max_steps: ArrayLike
+    ) -> LimitArguments:
+        """The arguments as arrays of one dimension; `ProblemError` if one is none."""
+        rest = 0.0 if stationary is None else stationary
+        given = {"t_end": t_end, "rtol": rtol, "stationary": rest, "max_steps": max_steps}
+        return cls(*(_each(name, value) for name, value in given.items()))
+
+    def sizes(self) -> dict[str, int]:
+        """How many values each of them has."""
+        return {name: values.size for name, values in self._asdict().items()}
+
+    def of_members(self, count: int) -> ManyLimits:
+        """The limits of every member, checked as `check_options` checks those of one flow."""
+        t_end, rtol, rest, most = (np.broadcast_to(each, count).copy() for each in self)
+        rest[np.isnan(rest)] = 0.0
+        endless = np.isinf(t_end) & (t_end > 0.0) & (rest > 0.0)
+        shared = {name for name, size in self.sizes().items() if size == 1}
+
+        def check(name: str, each: Floats, good: NDArray[np.bool_], expected: str) -> None:
+            if not good.all():
+                k = int(np.flatnonzero(~good)[0])
+                raise ProblemError(name if name in shared else f"{name}[{k}]", float(each[k]), expected)
+
+        check("t_end", t_end, endless | ((t_end >= SHORTEST) & (t_end <= LONGEST)), _END)
+        check("rtol", rtol, (rtol >= TIGHTEST) & (rtol <= LOOSEST), _RTOL)
+        check("stationary", rest, (rest >= 0.0) & (rest <= LARGEST), f"a number >= 0 and <= {LARGEST:g}")
+        whole = (most >= 1) & (most <= MOST_STEPS) & (most == np.floor(most))
+        check("max_steps", most, whole, "a whole number >= 1")
+        return ManyLimits(t_end, rtol, rest, most.astype(np.int64))
+
+
+def _each(name: str, value: ArrayLike) -> Floats:
+    """The values of a numeric argument, (M,) with M members or one."""
+    try:
+        values = np.atleast_1d(np.asarray(value))
+    except (TypeError, ValueError, OverflowError):
+        raise ProblemError(name, value, "a number, or one for each member") from None
+    if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
+        raise ProblemError(name, value, "a number, or one for each member")
+    return values.astype(np.float64)
