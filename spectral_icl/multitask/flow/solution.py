@@ -178,10 +178,8 @@ class Solution:
 
     @property
     def _ties(self) -> list[str]:
-        groups = (", ".join(map(str, group)) for group in self.tied_heads)
-        return [
-            f"heads {heads} start equal and stay so (perturb the start to break the tie)" for heads in groups
-        ]
+        advice = "start equal and stay so (perturb the start to break the tie)"
+        return [f"heads {', '.join(map(str, group))} {advice}" for group in self.tied_heads]
 
     def __repr__(self) -> str:
         return "\n".join(["<Solution>", *(f"  {key:15} {value}" for key, value in self._facts())])

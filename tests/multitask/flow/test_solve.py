@@ -221,7 +221,21 @@ def test_overflow_of_the_exponential_is_an_outcome(size: float) -> None:
 
 def test_repr_tells_the_story(two_tasks: si.Problem) -> None:
     sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2))
+    assert sol.allocation == (0, 1)
     for text in (repr(sol), sol._repr_html_()):
         assert "2 tasks" in text
         assert "task 1: head 1" in text
         assert "reached the end" in text
+
+
+def test_a_look_measures_nothing(two_tasks: si.Problem) -> None:
+    """What has not been asked for is not shown, let alone computed (and compiled) to be shown."""
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2))
+    before = set(vars(sol))
+    for text in (repr(sol), sol._repr_html_()):
+        assert "reached the end" in text
+        assert "allocation" not in text
+    assert set(vars(sol)) == before
+    assert f"{sol.final_loss:.6g} at the end" in repr(sol)
+    assert "in range" not in repr(sol)
+    assert str(sol.saturation) in repr(sol)
