@@ -13,8 +13,9 @@ from typing import Any
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from spectral_icl.figures import flow as plots
-from spectral_icl.figures import optimal as optimal_plots
+from spectral_icl.figures.flow import flow_figure
+from spectral_icl.figures.optimal import optimal_figure
+from spectral_icl.figures.style import STYLE
 from spectral_icl.io.files import PAGES, check_target, replacing
 from spectral_icl.io.provenance import environment
 from spectral_icl.theorems.claim import Check
@@ -46,12 +47,12 @@ def page(results: Sequence[Verified]) -> str:
             result.case.about,
             result.checks,
             str(result.case.experiment.problem),
-            plots.flow_figure(result.flow),
+            flow_figure(result.flow),
         )
         for result in results
     ]
     first = results[0].case
-    benchmarks = optimal_plots.optimal_figure(first.experiment.problem)
+    benchmarks = optimal_figure(first.experiment.problem)
     cases = "1 case" if len(results) == 1 else f"{len(results)} cases"
     return _rendered(cases, sections, CLAIMS.values(), count(results), [(first.name, benchmarks)])
 
@@ -110,6 +111,6 @@ def _write(text: str, path: Path) -> None:
 def _encoded(figure: Figure) -> str:
     """A figure as SVG in base64, small because it has lines only."""
     stream = io.BytesIO()
-    with style.context(plots.STYLE):
+    with style.context(STYLE):
         figure.savefig(stream, format="svg")
     return base64.b64encode(stream.getvalue()).decode("ascii")

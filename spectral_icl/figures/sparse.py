@@ -12,14 +12,13 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from spectral_icl.figures.flow import STYLE
 from spectral_icl.figures.labels import label
+from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.sparse.comparison import Comparison
 from spectral_icl.sparse.landscape import AXES, Family, Phase, family, phase
 from spectral_icl.sparse.methods import COLORS, SHORT
 from spectral_icl.sparse.risk import isotropic as risk
 
-_WIDTH = 6.75  # inches: a page's text width
 _LINES: dict[str, Any] = {"p2o": "-", "gd": (0, (4, 1.5)), "ridge": "-.", "ols": (0, (1, 1)), "oracle": "--"}
 LOOK: dict[str, dict[str, Any]] = {
     name: {"color": COLORS[name], "ls": line, "label": SHORT[name]} for name, line in _LINES.items()
@@ -45,12 +44,12 @@ def comparison_figure(found: Comparison, advance: Callable[[int], object] | None
     problem, seed = found.study.problem, found.study.seed
     with style.context(STYLE):
         if not problem.isotropic or problem.noise == 0.0:
-            figure = Figure(figsize=(0.5 * _WIDTH, 2.8))
+            figure = Figure(figsize=(0.5 * WIDTH, 2.8))
             panel = figure.subplots()
             along_time(found, panel)
             figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3)
             return figure
-        figure = Figure(figsize=(_WIDTH, 4.6))
+        figure = Figure(figsize=(WIDTH, 4.6))
         axes = figure.subplots(2, 3).ravel()
         along_time(found, axes[0])
         for name, panel in zip(AXES, axes[1:5], strict=True):

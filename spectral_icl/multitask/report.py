@@ -11,18 +11,14 @@ from typing import Any
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.flow.phases import Emergence
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.optimal import benchmarks as optimal
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark
 from spectral_icl.multitask.problem import Problem
 
 
 @lru_cache(maxsize=8)
-def benchmarks(problem: Problem) -> Mapping[str, optimal.Benchmark]:
+def benchmarks(problem: Problem) -> Mapping[str, Benchmark]:
     """The benchmark losses that a flow is reported beside; text and figure share one search for them."""
-    return {
-        "single_head": optimal.single_head(problem),
-        "head_per_task": optimal.head_per_task(problem),
-        "lower_bound": optimal.lower_bound(problem),
-    }
+    return {key: BENCHMARKS[key].find(problem) for key in ("single_head", "head_per_task", "lower_bound")}
 
 
 def as_json(solution: Solution) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError, choice, integer
 from spectral_icl.multitask.flow.saturation import LIMIT
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.sweeps.plan import Plan
 from spectral_icl.sweeps.quantities import GOOD, SATURATED, Quantity, Sweep
@@ -27,11 +28,7 @@ PATTERNS = {
     OWN: "a head for each task",
 }
 
-_BENCHMARKS = {
-    "head_per_task": "head-per-task limit",
-    "single_head": "best single head",
-    "lower_bound": "lower bound",
-}
+_BENCHMARKS = {key: BENCHMARKS[key].name for key in ("head_per_task", "single_head", "lower_bound")}
 _LABELS = {
     "loss": "loss (query noise included)",
     "gap": "excess loss / lower bound",
@@ -48,10 +45,7 @@ _LABELS = {
     "omega": r"KQ value $\omega$",
     "mu": r"OV value $\mu$",
     "loss_curve": "loss (query noise included)",
-    "lower_bound": "lower bound",
-    "head_per_task": "head-per-task limit",
-    "single_head": "best single head",
-    "gradient_step": "one gradient step",
+    **{key: BENCHMARKS[key].name for key in ("lower_bound", "head_per_task", "single_head", "gradient_step")},
     "allocation": "allocation",
     "own_heads": "share of runs with a head for each task",
     "as_predicted": "share of runs with the predicted heads",

@@ -12,8 +12,14 @@ import numpy as np
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.loss import check_heads
-from spectral_icl.multitask.optimal import benchmarks as optimal
-from spectral_icl.multitask.optimal.benchmarks import Benchmark, Optimum
+from spectral_icl.multitask.optimal.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    Optimum,
+    effective_dimension,
+    excess,
+    minimise,
+)
 from spectral_icl.multitask.problem import Problem
 
 
@@ -29,15 +35,11 @@ class Yardsticks:
 def collect(problem: Problem, heads: int | None = None) -> Yardsticks:
     """Every benchmark, and the numerical optimum for 1 to ``heads`` heads, by default one more than tasks."""
     most = problem.tasks + 1 if heads is None else check_heads(problem, heads)
-    made: dict[str, Callable[[Problem], Benchmark]] = {
-        "single_head": optimal.single_head,
-        "head_per_task": optimal.head_per_task,
-        "plateau": optimal.plateau,
-        **{f"best_of_{h}": partial(optimal.minimise, heads=h) for h in range(1, most + 1)},
-        "lower_bound": optimal.lower_bound,
-        "gradient_step": optimal.gradient_step,
-        "bayes": optimal.bayes,
-    }
+    made: dict[str, Callable[[Problem], Benchmark]] = {}
+    for key, reference in BENCHMARKS.items():
+        if key == "lower_bound":  # before which the best of so many heads stand
+            made |= {f"best_of_{h}": partial(minimise, heads=h) for h in range(1, most + 1)}
+        made[key] = reference.find
     found: dict[str, Benchmark] = {}
     missing: dict[str, str] = {}
     for key, benchmark in made.items():
@@ -51,14 +53,14 @@ def collect(problem: Problem, heads: int | None = None) -> Yardsticks:
 def as_text(yardsticks: Yardsticks, title: str) -> str:
     """A table: loss, loss over the lower bound, effective dimension of every task."""
     problem = yardsticks.problem
-    bound = optimal.excess(problem, yardsticks.found["lower_bound"].loss)
+    bound = excess(problem, yardsticks.found["lower_bound"].loss)
     rows: list[tuple[str, ...]] = [("benchmark", "loss", "", "excess / bound", "X of every task", "")]
     for benchmark in yardsticks.found.values():
         # of an infimum the value itself, not that of the weights that come close
         loss = benchmark.infimum if isinstance(benchmark, Optimum) else benchmark.loss
-        ratio = f"{optimal.excess(problem, loss) / bound:.4f}" if bound > 0.0 else NEVER
+        ratio = f"{excess(problem, loss) / bound:.4f}" if bound > 0.0 else NEVER
         kind = "infimum" if isinstance(benchmark, Optimum) and not benchmark.attained else ""
-        dimensions = optimal.effective_dimension(problem, benchmark)
+        dimensions = effective_dimension(problem, benchmark)
         rows.append((benchmark.name, f"{loss:.6f}", kind, ratio, _listed(dimensions), _remark(benchmark)))
     head = [
         title,
@@ -90,7 +92,7 @@ def _entry(problem: Problem, benchmark: Benchmark) -> dict[str, Any]:
         "name": benchmark.name,
         "loss": benchmark.loss,
         "task_loss": benchmark.task_loss,
-        "effective_dimension": optimal.effective_dimension(problem, benchmark),
+        "effective_dimension": effective_dimension(problem, benchmark),
         "attained": benchmark.attained,
         "error": benchmark.error,
         "weights": None if benchmark.weights is None else benchmark.weights._asdict(),
