@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -98,7 +98,8 @@ class Progress:
 
 
 def tracked(
-    items: Collection[T],
+    items: Iterable[T],
+    total: int | None = None,
     label: str = "",
     *,
     unit: str = "items",
@@ -109,13 +110,16 @@ def tracked(
 
     Parameters
     ----------
-    items : collection
+    items : iterable
+    total : int, optional
+        How many there are, of items that do not know it themselves.
     label, unit, shown
         See `Progress`.
     named : callable, optional
         The name of an item, which stands beside the bar once the item is done.
     """
-    with Progress(len(items), label=label, unit=unit, shown=shown, logged=False) as progress:
+    count = total if total is not None or not isinstance(items, Sized) else len(items)
+    with Progress(count or 0, label=label, unit=unit, shown=shown, logged=False) as progress:
         for item in items:
             yield item
             progress.update(1, "" if named is None else named(item))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -30,8 +31,13 @@ def installed(package: str) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Versions, platform and time: the block that goes into every saved file and into bug reports."""
+    """Versions, platform and time, which go into every saved file and into bug reports."""
     return {**_machine(), "created": _now().isoformat(timespec="seconds")}
+
+
+def environment_block() -> str:
+    """The environment as indented JSON, for a bug report."""
+    return json.dumps(environment(), indent=1)
 
 
 def _now() -> datetime:

@@ -27,7 +27,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def test_a_loop_has_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = terminal(monkeypatch)
-    assert list(tracked(range(3), "theory", unit="panels", named="panel {}".format)) == [0, 1, 2]
+    assert list(tracked(range(3), label="theory", unit="panels", named="panel {}".format)) == [0, 1, 2]
     text = shown.getvalue()
     assert text.startswith("\rtheory:   0%")
     assert "3/3" in text
