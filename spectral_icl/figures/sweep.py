@@ -25,21 +25,18 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from numpy.typing import NDArray
 
 from spectral_icl.figures.flow import STYLE
-from spectral_icl.figures.labels import both_imbalances, label, short
 from spectral_icl.io.checks import Floats, ProblemError, choice
-from spectral_icl.sweeps.multitask_quantities import PATTERNS
+from spectral_icl.sweeps.plan import sweep_of
 from spectral_icl.sweeps.quantities import (
     FAILED,
     GOOD,
     MISSING,
-    REASONS,
     REPLICATE,
-    SATURATED,
     UNFIT,
+    UNTRUSTED,
     Quantity,
     Sweep,
 )
-from spectral_icl.sweeps.results import sweep_of
 
 if TYPE_CHECKING:
     import xarray
@@ -56,10 +53,9 @@ _SHORT = 300.0  # the same, below which powers of ten alone are too few ticks
 _CROWDED = 40  # points of a line beyond which they have no markers
 
 _AWAITED = "not before the end"
-_HATCHES = {MISSING: "....", UNFIT: "xxxx", FAILED: "\\\\\\\\", SATURATED: "////"}
-_MARKERS = {MISSING: ".", UNFIT: "+", FAILED: "*", SATURATED: "x"}
+_HATCHES = {MISSING: "....", UNFIT: "xxxx", FAILED: "\\\\\\\\", UNTRUSTED: "////"}
+_MARKERS = {MISSING: ".", UNFIT: "+", FAILED: "*", UNTRUSTED: "x"}
 _THEORY: tuple[Any, ...] = ("--", (0, (1, 1)), "-.")
-_PATTERN_COLORS = ("0.85", "#f0e442", "#e69f00", "#0072b2")  # of `PATTERNS`
 _NOT_THERE = "#f7e3e3"  # background of a heat map where something has not happened
 
 
@@ -101,7 +97,7 @@ def sweep_figure(
     Parameters
     ----------
     data : xarray.Dataset or Sweep
-        As `spectral_icl.sweeps.grid.open_sweep` reads it.
+        As `spectral_icl.open_sweep` reads it.
     quantities : sequence of str
         A panel for each; what suits the sweep if empty.
     x, y : str, optional
@@ -145,8 +141,9 @@ def sweep_figure(
 
 def summary(data: xarray.Dataset | Sweep) -> dict[str, int]:
     """Points of a sweep that figures leave out, by reason."""
-    trouble = sweep_of(data).trouble().values
-    return {text: int(n) for code, text in REASONS.items() if (n := (trouble == code).sum())}
+    sweep = sweep_of(data)
+    trouble = sweep.trouble().values
+    return {text: int(n) for code, text in sweep.reasons.items() if (n := (trouble == code).sum())}
 
 
 def _view(sweep: Sweep, quantity: Quantity, x: str | None, y: str | None, at: Mapping[str, float]) -> _View:
@@ -223,10 +220,9 @@ def _values(sweep: Sweep, dim: str, path: str) -> Floats:
 
 def _axis_label(sweep: Sweep, view: _View, dim: str) -> str:
     path = view.paths[dim]
-    own = [set(d.values) for d in sweep.plan.dims if d.name == dim]
-    if own and both_imbalances(own[0]):
-        return "imbalance $D$"
-    return label(path, dim if path in sweep.data.coords and dim.isidentifier() else "")
+    together = [path for d in sweep.plan.dims if d.name == dim for path in d.values]
+    named = dim if path in sweep.data.coords and dim.isidentifier() else ""
+    return sweep.plan.points.label(path, named, together)
 
 
 def _fixed(sweep: Sweep, view: _View) -> str:
@@ -241,9 +237,7 @@ def _at(sweep: Sweep, view: _View, dim: str, value: float) -> str:
     """A place along a dimension, as in H = 2 or task 0."""
     if dim in sweep.entries:
         return list(sweep.entries[dim])[int(value)]
-    if dim in ("head", "task", "block"):
-        return f"{dim} {value:g}"
-    return f"{short(view.paths[dim])} = {value:.4g}"
+    return sweep.plan.points.place(view.paths[dim], value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +290,7 @@ def _grid(sweep: Sweep, quantity: Quantity, view: _View) -> _Grid:
 
 def _verdict(trouble: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of every place: good if enough of its replicates are, else the most frequent reason why not."""
-    counts = np.stack([(trouble == code).sum(axis=-1) for code in range(max(REASONS) + 1)])
+    counts = np.stack([(trouble == code).sum(axis=-1) for code in range(UNTRUSTED + 1)])
     worst = 1 + counts[1:].argmax(axis=0)
     return np.where(counts[GOOD] >= _QUORUM * trouble.shape[-1], GOOD, worst)
 
@@ -304,11 +298,11 @@ def _verdict(trouble: NDArray[np.int64]) -> NDArray[np.int64]:
 def _middle(grid: _Grid, quantity: Quantity, q: float = 0.5) -> tuple[Floats, NDArray[np.int64]]:
     """A quantile over the good replicates (or the mean of shares), NaN where there is none; the verdict."""
     verdict, good = _verdict(grid.trouble), grid.trouble == GOOD
-    if quantity.share:
+    if quantity.shown_as == "shares":
         known = good & ~np.isnan(grid.values)
         count = known.sum(axis=-1)
         middle = np.where(known, grid.values, 0.0).sum(axis=-1) / np.where(count, count, np.nan)
-    elif quantity.awaited:
+    elif quantity.shown_as == "times":
         middle = _later(grid.values, good, q)
     else:
         middle = _quantile(grid.values, q, good)
@@ -335,12 +329,12 @@ def _at_place(ordered: Floats, place: NDArray[np.int64]) -> Floats:
     return np.asarray(np.take_along_axis(ordered, place[..., None], axis=-1)[..., 0])
 
 
-def _counted(grid: _Grid) -> dict[int, str]:
+def _counted(sweep: Sweep, grid: _Grid) -> dict[int, str]:
     """Legend entries for what is left out: how many points, and why."""
     total = grid.points.size
     kind = " runs" if grid.points.shape[-1] > 1 else ""
-    counts = {code: int((grid.points == code).sum()) for code in REASONS}
-    return {code: f"{REASONS[code]}: {n} of {total}{kind}" for code, n in counts.items() if n}
+    counts = {code: int((grid.points == code).sum()) for code in sweep.reasons}
+    return {code: f"{sweep.reasons[code]}: {n} of {total}{kind}" for code, n in counts.items() if n}
 
 
 # ---------------------------------------------------------------------------------------------- lines
@@ -348,9 +342,9 @@ def _counted(grid: _Grid) -> dict[int, str]:
 
 def _lines(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[str, Any]:
     """A quantity along one dimension; returns the handles of a legend by their text."""
-    if quantity.kinds and sweep.plan.replicated and view.lines is None:
+    if quantity.classes and sweep.plan.replicated and view.lines is None:
         return _shares(sweep, quantity, view, axes)
-    if quantity.kinds and sweep.plan.replicated:
+    if quantity.classes and sweep.plan.replicated:
         quantity = _one_share(sweep, quantity)
     grid = _grid(sweep, quantity, view)
     middle, verdict = _middle(grid, quantity)
@@ -359,7 +353,7 @@ def _lines(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[st
     colors = _line_colors(sweep, view, len(grid.rows))
     for i, color in enumerate(colors):
         name = _at(sweep, view, view.lines, grid.rows[i].item()) if view.lines else ""
-        if quantity.kinds:  # side by side, since classes are often the same
+        if quantity.classes:  # side by side, since classes are often the same
             beside = 0.5 * (i - (len(colors) - 1) / 2.0) / len(colors)
             axes.plot(grid.x, middle[i] + beside, color=color, ls="none", marker="o", ms=3)
         elif grid.error is not None:
@@ -368,40 +362,40 @@ def _lines(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[st
             _curve(axes, grid.x, middle[i], color)
         if name:
             look: dict[str, Any] = {"ls": "none", "marker": "o"}
-            look = look if quantity.kinds else {"marker": _point(grid.x.size)}
+            look = look if quantity.classes else {"marker": _point(grid.x.size)}
             handles[name] = Line2D([], [], color=color, ms=4, **look)
-        if grid.values.shape[-1] > 1 and not (quantity.share or quantity.kinds):
+        if grid.values.shape[-1] > 1 and quantity.shown_as not in ("shares", "classes"):
             low, high = (_middle(grid, quantity, q)[0][i] for q in (0.25, 0.75))
             axes.fill_between(grid.x, low, high, color=color, alpha=0.2, lw=0)
             bands["quartiles"] = Patch(color="0.5", alpha=0.3, lw=0)
         _mark(axes, grid.x, verdict[i], color)
-        if quantity.awaited:
+        if quantity.shown_as == "times":
             gone = (verdict[i] == GOOD) & np.isnan(middle[i])
             _marks_at(axes, grid.x[gone], 0.97, "^", color)
     handles |= bands | _theory(axes, grid, colors)
-    if quantity.border is not None:
+    if quantity.break_even is not None:
         look = {"color": "0.6", "lw": 0.8, "zorder": 1.0}
-        axes.axhline(quantity.border.value, **look)
-        handles[quantity.border.text] = Line2D([], [], **look)
-    if quantity.kinds:
-        codes = sorted(quantity.kinds)
-        axes.set_yticks(codes, [quantity.kinds[code] for code in codes])
+        axes.axhline(quantity.break_even, **look)
+        handles[quantity.break_even_text] = Line2D([], [], **look)
+    if quantity.classes:
+        codes = sorted(quantity.classes)
+        axes.set_yticks(codes, [quantity.classes[code].text for code in codes])
         axes.set_ylim(min(codes) - 0.5, max(codes) + 0.5)
-    elif quantity.share:
+    elif quantity.shown_as == "shares":
         axes.set_ylim(-0.03, 1.03)
     elif _wide([middle, *grid.theory.values()]):
         axes.set_yscale("log")
         _plain_ticks(axes.yaxis, *axes.get_ylim())
-    axes.set_ylabel(quantity.label if not quantity.kinds else "")
-    if quantity.awaited and (n := int(((verdict == GOOD) & np.isnan(middle)).sum())):
+    axes.set_ylabel(quantity.label if not quantity.classes else "")
+    if quantity.shown_as == "times" and (n := int(((verdict == GOOD) & np.isnan(middle)).sum())):
         handles[f"{_AWAITED}: {n}"] = Line2D([], [], ls="none", marker="^", color="0.5", ms=4)
-    for code, text in _counted(grid).items():
+    for code, text in _counted(sweep, grid).items():
         handles[text] = Line2D([], [], ls="none", marker=_MARKERS[code], color="0.5", ms=4)
-    name = "median" if sweep.plan.replicated and not quantity.share else quantity.measured
+    name = "median" if sweep.plan.replicated and quantity.shown_as != "shares" else quantity.measured
     if grid.error is not None:
         sample = Line2D([], [], color="black" if view.lines is None else "0.35", ls="none", marker="o", ms=3)
         handles = {**handles, name: sample} if view.lines else {name: sample, **handles}
-    elif view.lines is None and handles and not quantity.kinds:
+    elif view.lines is None and handles and not quantity.classes:
         handles = {name: Line2D([], [], color="black", marker=_point(grid.x.size), ms=4), **handles}
     _scale(sweep, view, view.x, grid.x, axes.xaxis, axes.set_xscale)
     return handles
@@ -452,7 +446,7 @@ def _point(points: int) -> str:
 
 def _mark(axes: Axes, x: Floats, verdict: NDArray[np.int64], color: Any) -> None:
     """Marks at the foot of the panel where a line has no points."""
-    for code in REASONS:
+    for code in _MARKERS:
         _marks_at(axes, x[verdict == code], 0.03, _MARKERS[code], "0.5")
 
 
@@ -477,7 +471,7 @@ def _shares(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[s
     verdict = _verdict(grid.trouble)[0]
     good = grid.trouble[0] == GOOD
     runs = np.where(verdict == GOOD, good.sum(axis=-1), np.nan)
-    codes = sorted(quantity.kinds)
+    codes = sorted(quantity.classes)
     colors = _class_colors(quantity)
     below = np.zeros(grid.x.size)
     handles: dict[str, Any] = {}
@@ -486,21 +480,21 @@ def _shares(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[s
         look = {"color": colors[codes.index(code)], "lw": 0}
         axes.fill_between(grid.x, below, below + share, **look)
         below = below + share
-        handles[quantity.kinds[code]] = Patch(**look)
+        handles[quantity.classes[code].text] = Patch(**look)
     _mark(axes, grid.x, verdict, "0.5")
     axes.set_ylim(0.0, 1.0)
     axes.set_ylabel("share of runs")
-    for code, text in _counted(grid).items():
+    for code, text in _counted(sweep, grid).items():
         handles[text] = Line2D([], [], ls="none", marker=_MARKERS[code], color="0.5", ms=4)
     _scale(sweep, view, view.x, grid.x, axes.xaxis, axes.set_xscale)
     return handles
 
 
 def _one_share(sweep: Sweep, quantity: Quantity) -> Quantity:
-    """Allocations of several runs as one number: the share with a head for each task."""
-    if quantity.kinds != PATTERNS:
+    """The share that stands for the classes of several runs."""
+    if not quantity.as_share:
         raise ProblemError("task", "one task", "no task: the heads of several runs have no middle")
-    return sweep.quantity("own_heads")
+    return sweep.quantity(quantity.as_share)
 
 
 def _line_colors(sweep: Sweep, view: _View, count: int) -> list[Any]:
@@ -527,7 +521,7 @@ def _equal(rows: Floats) -> bool:
 
 def _heat_map(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict[str, Any]:
     """A quantity over two dimensions; returns the handles of a legend by their text."""
-    if quantity.kinds and sweep.plan.replicated:
+    if quantity.classes and sweep.plan.replicated:
         quantity = _one_share(sweep, quantity)
     assert view.y is not None
     grid = _grid(sweep, quantity, view)
@@ -537,24 +531,28 @@ def _heat_map(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict
     handles: dict[str, Any] = {}
     across, up = _edges(grid.x), _edges(grid.rows)
     shown = np.ma.masked_invalid(middle)
-    if quantity.kinds:
+    if quantity.classes:
         handles |= _classes(quantity, axes, across, up, shown)
     else:
         norm = _norm(quantity, middle)
-        cmap = "viridis" if quantity.border is None else "RdBu_r"
+        cmap = "viridis" if quantity.break_even is None else "RdBu_r"
         mesh = axes.pcolormesh(across, up, shown, norm=norm, cmap=cmap, rasterized=True)
         over = norm.vmax is not None and bool((shown > norm.vmax).any())
         bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, extend="max" if over else "neither")
         bar.set_label(quantity.label)
         if isinstance(norm, LogNorm):
             _plain_ticks(bar.ax.yaxis, *mesh.get_clim())
-        handles |= _border(axes, grid, quantity, middle) if quantity.border else _contours(axes, grid, norm)
+        handles |= (
+            _border(axes, grid, quantity, middle)
+            if quantity.break_even is not None
+            else _contours(axes, grid, norm)
+        )
     gone = (verdict == GOOD) & np.isnan(middle)
     if gone.any():
         _blank(axes, across, up, gone, _NOT_THERE, "")
-        text = _AWAITED if quantity.awaited else "no value"
+        text = _AWAITED if quantity.shown_as == "times" else "no value"
         handles[f"{text}: {int(gone.sum())} of {gone.size} places"] = Patch(fc=_NOT_THERE, ec="0.5", lw=0.5)
-    counted = _counted(grid)
+    counted = _counted(sweep, grid)
     for code, text in counted.items():
         _blank(axes, across, up, verdict == code, "0.92", _HATCHES[code])
         handles[text] = Patch(fc="0.92", ec="0.5", hatch=_HATCHES[code], lw=0.5)
@@ -564,10 +562,10 @@ def _heat_map(sweep: Sweep, quantity: Quantity, view: _View, axes: Axes) -> dict
 
 
 def _norm(quantity: Quantity, values: Floats) -> Normalize:
-    if quantity.share:
+    if quantity.shown_as == "shares":
         return Normalize(0.0, 1.0)
-    if quantity.border is not None:  # in the middle, and one colour means the same in all figures
-        return Normalize(0.0, 2.0 * quantity.border.value)
+    if quantity.break_even is not None:  # in the middle, and one colour means the same in all figures
+        return Normalize(0.0, 2.0 * quantity.break_even)
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return Normalize(0.0, 1.0)
@@ -600,40 +598,41 @@ def _contours(axes: Axes, grid: _Grid, norm: Normalize) -> dict[str, Any]:
 
 def _border(axes: Axes, grid: _Grid, quantity: Quantity, middle: Floats) -> dict[str, Any]:
     """The line where the quantity has the value of its border: by theory if there is one."""
-    border = quantity.border
-    assert border is not None
+    even = quantity.break_even
+    assert even is not None
     name, values = next(iter(grid.theory.items()), (quantity.measured, middle))
     known = values[np.isfinite(values)]
-    crossed = known.size > 0 and known.min() < border.value < known.max()
+    crossed = known.size > 0 and known.min() < even < known.max()
     if not crossed or min(grid.x.size, grid.rows.size) < 2:
         return {}
     shown = np.ma.masked_invalid(values)
-    axes.contour(grid.x, grid.rows, shown, levels=[border.value], colors="black", linewidths=1.0)
-    return {f"{border.text} ({name})": Line2D([], [], color="black", lw=1.0)}
+    axes.contour(grid.x, grid.rows, shown, levels=[even], colors="black", linewidths=1.0)
+    return {f"{quantity.break_even_text} ({name})": Line2D([], [], color="black", lw=1.0)}
 
 
 def _classes(
     quantity: Quantity, axes: Axes, across: Floats, up: Floats, shown: NDArray[Any]
 ) -> dict[str, Any]:
-    codes = sorted(quantity.kinds)
+    codes = sorted(quantity.classes)
     colors = _class_colors(quantity)
     norm = BoundaryNorm(np.arange(codes[0] - 0.5, codes[-1] + 1.0), len(codes))
     axes.pcolormesh(across, up, shown, norm=norm, cmap=ListedColormap(colors), rasterized=True)
     axes.set_title(quantity.label)
     there = set(np.unique(shown[~np.ma.getmaskarray(shown)]).astype(int).tolist())
     return {
-        quantity.kinds[code]: Patch(fc=color, ec="0.5", lw=0.3)
+        quantity.classes[code].text: Patch(fc=color, ec="0.5", lw=0.3)
         for code, color in zip(codes, colors, strict=True)
         if code in there
     }
 
 
 def _class_colors(quantity: Quantity) -> list[Any]:
-    if quantity.kinds == PATTERNS:
-        return list(_PATTERN_COLORS)
-    heads = len(quantity.kinds) - 1  # the first is "not learned"
+    """A colour for each class in the order of their keys: its own, or one of the style's cycle."""
+    own = [quantity.classes[code].color for code in sorted(quantity.classes)]
     cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-    return ["0.85", *(cycle[:heads] if heads <= len(cycle) else _colors(heads))]
+    free = own.count(None)
+    others = iter(cycle if free <= len(cycle) else _colors(free))
+    return [next(others) if color is None else color for color in own]
 
 
 def _blank(axes: Axes, across: Floats, up: Floats, where: NDArray[np.bool_], color: str, hatch: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -42,6 +43,31 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__} that is too large to print"
     half = _SHOWN // 2
     return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
+
+
+@contextmanager
+def relabelled(name: Callable[[str], str]) -> Iterator[None]:
+    """Let a `ProblemError` of the block name its argument as the caller's user knows it.
+
+    Parameters
+    ----------
+    name : callable
+        Gives the user's name of an argument.
+    """
+    try:
+        yield
+    except ProblemError as error:
+        raise ProblemError(name(error.argument), error.value, error.expected) from None
+
+
+def within(section: str) -> AbstractContextManager[None]:
+    """A `relabelled` block whose arguments are the entries of a section of a file: ``section.argument``."""
+    return relabelled(lambda argument: f"{section}.{argument}")
+
+
+def renamed(names: Mapping[str, str]) -> AbstractContextManager[None]:
+    """A `relabelled` block in which arguments have other names, such as those of options; the rest stay."""
+    return relabelled(lambda argument: names.get(argument, argument))
 
 
 def number(
