@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
     Row = TypeVar("Row", bound=DataclassInstance)
 
+Tables = Mapping[str, Any]  # of a file, as they are parsed, or one of them
+
 SWEEP_KEYS = ("axis", "record", "seed", "batch")  # of a sweep's file, meaningless for one point
 UNKNOWN = "a known key (is it a typing error?)"
 
 _SCALARS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
-def tables(file: Path | None, overrides: tuple[str, ...], built_in: Mapping[str, Any]) -> Mapping[str, Any]:
+def tables(file: Path | None, overrides: tuple[str, ...], built_in: Tables) -> Tables:
     """The tables of a TOML file, or the built-in ones, with ``section.key=value`` overrides."""
     table = built_in if file is None else parsed(file)
     for override in overrides:
@@ -44,7 +46,7 @@ def parsed(file: Path) -> dict[str, Any]:
         raise ProblemError("file", str(file), f"a TOML file ({reason})") from None
 
 
-def overridden(table: Mapping[str, Any], override: str, top: tuple[str, ...] = ()) -> dict[str, Any]:
+def overridden(table: Tables, override: str, top: tuple[str, ...] = ()) -> dict[str, Any]:
     """A copy of the table with one ``section.key=value`` replaced; the value is TOML, or else text.
 
     The keys ``top`` of the file itself may be replaced too, by ``key=value``.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from spectral_icl.io.checks import ProblemError, choice, relabelled
-from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, field_types, read_table, tables
+from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, field_types, read_table, tables
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow.solution import Solution
@@ -155,7 +155,7 @@ class ExplicitStart(Start, kind="explicit"):
         return at
 
 
-def start_of(table: Mapping[str, Any]) -> type[Start]:
+def start_of(table: Tables) -> type[Start]:
     """The class of an ``[initial]`` table: that of its kind, or without one explicit if it has arrays."""
     explicit = "omega" in table or "mu" in table
     kind = table.get("kind", "explicit" if explicit else "paper")
@@ -184,7 +184,7 @@ class FlowTable:
         check_options(self.t_end, self.rtol, self.stationary, self.max_steps)
 
 
-def numeric_keys(section: str, table: Mapping[str, Any]) -> set[str]:
+def numeric_keys(section: str, table: Tables) -> set[str]:
     """The keys of a section that may be a number or rows of numbers: what a sweep can vary.
 
     Parameters
@@ -223,7 +223,7 @@ class Experiment:
     flow: FlowTable
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any], problem: Problem | None = None) -> Experiment:
+    def from_dict(cls, table: Tables, problem: Problem | None = None) -> Experiment:
         """The experiment of a parsed file.
 
         Parameters

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_icl.io.checks import ProblemError, integer, within
-from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, tables
+from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, tables
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.risk.equivalent import GROUPS
 
@@ -18,7 +18,7 @@ _FEWEST = 20  # prompts
 NUMBERS = ("prompts", "seed", "draws")  # of [study]
 
 
-def is_sparse(table: Mapping[str, Any]) -> bool:
+def is_sparse(table: Tables) -> bool:
     """Whether a parsed file is about a sparse problem."""
     return "sparse" in table
 
@@ -65,7 +65,7 @@ class Study:
             raise ProblemError("lasso", True, "prompts to simulate it on: it has no theory here")
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Study:
+    def from_dict(cls, table: Tables) -> Study:
         """The study of a parsed file.
 
         Raises

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError, integer, number, sequence
-from spectral_icl.io.toml import read_table
+from spectral_icl.io.toml import Tables, read_table
 from spectral_icl.sweeps.points import Points
 
 Values = NDArray[Any]  # int64 if they are whole, else float64
@@ -115,7 +114,7 @@ class Axis:
         return entry
 
 
-def read_axis(where: str, given: object, base: Mapping[str, Any], points: Points[Any]) -> Axis:
+def read_axis(where: str, given: object, base: Tables, points: Points[Any]) -> Axis:
     """The axis that an ``[[axis]]`` table describes; its dimension is named after its path or its ``zip``.
 
     Parameters
@@ -144,7 +143,7 @@ def read_axis(where: str, given: object, base: Mapping[str, Any], points: Points
     many = not isinstance(table.path, str)
     if "replicates" in ways:
         seed = FieldPath(*points.seed)
-        if table.path != seed.text or seed.key not in points.fields(seed.section, base):
+        if table.path != seed.text or seed.key not in points.numeric_keys(seed.section, base):
             raise ProblemError(f"{where}.path", table.path, f"{points.replicated}, for replicates")
         if table.zip is not None:
             raise ProblemError(f"{where}.zip", table.zip, "nothing beside replicates")
@@ -165,13 +164,13 @@ def read_axis(where: str, given: object, base: Mapping[str, Any], points: Points
     return Axis(paths, values, values.size, table.zip or paths[0].name)
 
 
-def _path(where: str, text: object, base: Mapping[str, Any], points: Points[Any]) -> FieldPath:
+def _path(where: str, text: object, base: Tables, points: Points[Any]) -> FieldPath:
     """A path to a number that the file has, or could have."""
     if text == "seed":
         return FieldPath("", "seed")
     refused = ProblemError(where, text, "a numeric field of the file")
     match = _PATH.fullmatch(text) if isinstance(text, str) else None
-    if match is None or match["key"] not in points.fields(match["section"], base):
+    if match is None or match["key"] not in points.numeric_keys(match["section"], base):
         raise refused
     indices = tuple(int(i) for i in re.findall(r"\d+", match["indices"]))
     inner = base[match["section"]].get(match["key"])
@@ -193,8 +192,11 @@ def axis_values(name: str, way: str, given: object) -> Values:
     ends = sequence(name, given, "[start, stop, n]")
     if len(ends) != 3:
         raise ProblemError(name, given, "[start, stop, n]")
-    low = {"minimum": 0.0, "above": True} if way == "log" else {"minimum": -1e100}
-    start, stop = (number(f"{name}[{i}]", ends[i], maximum=1e100, **low) for i in range(2))  # type: ignore[arg-type]
+    positive = way == "log"
+    start, stop = (
+        number(f"{name}[{i}]", ends[i], minimum=0.0 if positive else -1e100, maximum=1e100, above=positive)
+        for i in range(2)
+    )
     count = integer(f"{name}[2]", ends[2], minimum=1, maximum=_MOST_VALUES)
     if way == "linear":
         return _fixed(np.linspace(start, stop, count))

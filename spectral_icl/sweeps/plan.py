@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError, integer
-from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, overridden, parsed, plain
+from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, overridden, parsed, plain
 from spectral_icl.sweeps import kinds
 from spectral_icl.sweeps.axes import MOST_POINTS, Axis, FieldPath, Values, exact, read_axis
 from spectral_icl.sweeps.points import INVALID, Points, Results, Variable
@@ -95,7 +95,7 @@ class Plan:
     dims: tuple[Dimension, ...]
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, table: Tables) -> Plan:
         """The plan of a parsed file.
 
         Raises
@@ -356,7 +356,7 @@ def point_seed(root: int, k: int) -> int:
     return int(np.random.SeedSequence(root, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def kind_of(table: Mapping[str, Any]) -> type[Points[Any]]:
+def kind_of(table: Tables) -> type[Points[Any]]:
     """The kind of points that a file has: that of its tables, or the first kind.
 
     Raises
@@ -392,7 +392,7 @@ def sweep_of(data: xarray.Dataset | Sweep) -> Sweep:
     return plan.points.sweep(data, plan)
 
 
-def _base(table: Mapping[str, Any], kind: type[Points[Any]]) -> dict[str, Any]:
+def _base(table: Tables, kind: type[Points[Any]]) -> dict[str, Any]:
     """The tables of a point, as plain objects of their own."""
     base: dict[str, Any] = {name: {} for name in kind.sections}
     for name, section in table.items():

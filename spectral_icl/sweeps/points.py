@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, Type
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
+from spectral_icl.io.toml import Tables
 from spectral_icl.sweeps.labels import Labels, axis_label, short_label
 
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ class Points(ABC, Generic[Point]):
 
     @classmethod
     @abstractmethod
-    def fields(cls, section: str, base: Mapping[str, Any]) -> set[str]:
+    def numeric_keys(cls, section: str, base: Tables) -> set[str]:
         """The keys of a section that are numbers or lists of them, for a file with the tables ``base``."""
 
     @abstractmethod
-    def point(self, table: Mapping[str, Any], like: Point | None = None) -> Point:
+    def point(self, table: Tables, like: Point | None = None) -> Point:
         """The point of a file; ``like`` is one with the same `shared_section`, to take parts from.
 
         Raises
@@ -130,7 +131,7 @@ class Points(ABC, Generic[Point]):
         """
 
     @abstractmethod
-    def settled(self, table: Mapping[str, Any], point: Point) -> dict[str, Any]:
+    def settled(self, table: Tables, point: Point) -> dict[str, Any]:
         """The tables of a point, defaults filled in.
 
         Raises
@@ -140,7 +141,7 @@ class Points(ABC, Generic[Point]):
         """
 
     @abstractmethod
-    def extents(self, first: Point, base: Mapping[str, Any], largest: Mapping[str, float]) -> dict[str, int]:
+    def extents(self, first: Point, base: Tables, largest: Mapping[str, float]) -> dict[str, int]:
         """Sizes of the dimensions that results have beside point and time, enough for every point.
 
         Parameters
@@ -154,7 +155,7 @@ class Points(ABC, Generic[Point]):
         """
 
     @abstractmethod
-    def variables(self, base: Mapping[str, Any]) -> dict[str, Variable]:
+    def variables(self, base: Tables) -> dict[str, Variable]:
         """The `results` that every point has, without its status, for a file with the tables ``base``."""
 
     @abstractmethod

@@ -457,13 +457,6 @@ def test_zipped_axes_show_the_path_that_is_asked_for(tmp_path: Path) -> None:
         assert panel.get_xlabel() == FlowPoints.label(path, "both")
 
 
-def test_labels_have_the_symbols_of_the_theory() -> None:
-    assert FlowPoints.label("problem.noise[1]") == r"$\sigma_{1}^2$"
-    assert FlowPoints.label("problem.signal[0][1]", "overlap") == "overlap ($A_{0,1}$)"
-    assert FlowPoints.label("model.imbalance_omega[0][2]") == r"$D_\omega[0,2]$"
-    assert FlowPoints.label("flow.rtol") == "flow.rtol"
-
-
 def test_figures_are_saved_with_the_fonts_that_journals_take(
     data: Callable[[str], xarray.Dataset], tmp_path: Path
 ) -> None:

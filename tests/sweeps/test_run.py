@@ -30,7 +30,6 @@ from spectral_icl.sweeps.engines import EngineError, Job, Scheduler
 from spectral_icl.sweeps.plan import Plan
 from spectral_icl.sweeps.run import BatchTask
 from spectral_icl.sweeps.store import Store
-from spectral_icl.sweeps.tally import Failures, Tally
 
 
 @pytest.fixture(autouse=True)
@@ -161,16 +160,6 @@ def test_invalid_points_are_explained(tmp_path: Path, out: Path) -> None:
     invalid = table["failed"]["invalid"]
     assert (invalid["points"], invalid["first"]) == (1, 2)  # three tasks, two heads
     assert "heads" in invalid["advice"]
-
-
-def test_tallies_add_up() -> None:
-    a = Tally(5, {3: Failures(2, 7)}, (1.0, 2.0), Failures(1, 6))
-    b = Tally(4, {3: Failures(1, 4), 100: Failures(1, 9)}, (0.5, 1.5), Failures(2, 5))
-    both = Tally(9, {3: Failures(3, 4), 100: Failures(1, 9)}, (0.5, 2.0), Failures(3, 5))
-    assert a + b == b + a == both
-    assert a + Tally() == Tally() + a == a
-    assert (a + b).failed == 4
-    assert a.failures == {3: Failures(2, 7)}
 
 
 def test_progress_is_a_line_now_and_then(

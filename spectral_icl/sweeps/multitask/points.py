@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.io.toml import read_table
+from spectral_icl.io.toml import Tables, read_table
 from spectral_icl.multitask.experiment import SECTIONS, Experiment, ExplicitStart, numeric_keys
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
 from spectral_icl.multitask.flow.saturation import LIMIT
@@ -131,15 +131,15 @@ class FlowPoints(Points[Experiment]):
         return record if times is None else {**record, "times": times.tolist()}
 
     @classmethod
-    def fields(cls, section: str, base: Mapping[str, Any]) -> set[str]:
+    def numeric_keys(cls, section: str, base: Tables) -> set[str]:
         """The keys of a section that are numbers, or lists of them."""
         return numeric_keys(section, base[section]) if section in SECTIONS else set()
 
-    def point(self, table: Mapping[str, Any], like: Experiment | None = None) -> Experiment:
+    def point(self, table: Tables, like: Experiment | None = None) -> Experiment:
         """The experiment of a file, with the problem of ``like`` if there is one."""
         return Experiment.from_dict(table, None if like is None else like.problem)
 
-    def settled(self, table: Mapping[str, Any], point: Experiment) -> dict[str, Any]:
+    def settled(self, table: Tables, point: Experiment) -> dict[str, Any]:
         """The tables of an experiment, defaults filled in except for those of the problem."""
         if point.flow.t_eval is not None:
             expected = "nothing in a sweep: the times of its loss curves are record.times"
@@ -148,9 +148,7 @@ class FlowPoints(Points[Experiment]):
         filled = {name: {k: v for k, v in part.items() if v is not None} for name, part in parts.items()}
         return {"problem": table["problem"], **filled}
 
-    def extents(
-        self, first: Experiment, base: Mapping[str, Any], largest: Mapping[str, float]
-    ) -> dict[str, int]:
+    def extents(self, first: Experiment, base: Tables, largest: Mapping[str, float]) -> dict[str, int]:
         """The largest (H, B, I) of any point."""
         heads, blocks = first.start.omega.shape
         tasks = first.problem.tasks
@@ -162,7 +160,7 @@ class FlowPoints(Points[Experiment]):
             heads = tasks
         return {"head": heads, "block": blocks, "task": tasks}
 
-    def variables(self, base: Mapping[str, Any]) -> dict[str, Variable]:
+    def variables(self, base: Tables) -> dict[str, Variable]:
         """What is found for a flow; results of fewer heads, blocks or tasks than the most are padded."""
         found = dict(_ALWAYS)
         for key, group in _RECORDED.items():
@@ -218,7 +216,7 @@ def _times(given: object) -> NDArray[np.float64]:
     return times
 
 
-def _ensemble(record: FlowPoints, points: list[Experiment], threads: int | None) -> Ensemble:
+def _ensemble(recorded: FlowPoints, points: list[Experiment], threads: int | None) -> Ensemble:
     """The flows of points of one shape."""
     flows = [point.flow for point in points]
     stationary = np.array([np.nan if flow.stationary is None else flow.stationary for flow in flows])
@@ -228,12 +226,12 @@ def _ensemble(record: FlowPoints, points: list[Experiment], threads: int | None)
         np.array([point.start.mu for point in points]),
         parametrization=[point.parametrization for point in points],
         t_end=np.array([flow.t_end for flow in flows]),
-        t_eval=record.times,
+        t_eval=recorded.times,
         rtol=np.array([flow.rtol for flow in flows]),
         kernel=points[0].model.kernel,
         stationary=None if np.isnan(stationary).all() else stationary,
         max_steps=np.array([flow.max_steps for flow in flows]),
-        phases=record.phases,
+        phases=recorded.phases,
         threads=threads,
     )
 

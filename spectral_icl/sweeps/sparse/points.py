@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.io.toml import Tables
 from spectral_icl.kernels.threads import available_cores, one_thread
 from spectral_icl.sparse.comparison import Comparison, compare
 from spectral_icl.sparse.experiment import NUMBERS, SECTIONS, Study
@@ -72,15 +73,15 @@ class SparsePoints(Points[Study]):
         return {*super().reserved(), METHOD}
 
     @classmethod
-    def fields(cls, section: str, base: Mapping[str, Any]) -> set[str]:
+    def numeric_keys(cls, section: str, base: Tables) -> set[str]:
         """The keys of a section that are numbers."""
         return set({"sparse": _PROBLEM, "study": NUMBERS}.get(section, ()))
 
-    def point(self, table: Mapping[str, Any], like: Study | None = None) -> Study:
+    def point(self, table: Tables, like: Study | None = None) -> Study:
         """The study that a file describes. ``like`` is not used: a study costs nothing to build."""
         return Study.from_dict(table)
 
-    def settled(self, table: Mapping[str, Any], point: Study) -> dict[str, Any]:
+    def settled(self, table: Tables, point: Study) -> dict[str, Any]:
         """The tables of a study, defaults filled in; a ratio of signal to noise stays one."""
         filled = point.to_dict()
         if "snr" in table["sparse"]:
@@ -88,11 +89,11 @@ class SparsePoints(Points[Study]):
             filled["sparse"]["snr"] = table["sparse"]["snr"]
         return filled
 
-    def extents(self, first: Study, base: Mapping[str, Any], largest: Mapping[str, float]) -> dict[str, int]:
+    def extents(self, first: Study, base: Tables, largest: Mapping[str, float]) -> dict[str, int]:
         """No sizes: all results are numbers."""
         return {}
 
-    def variables(self, base: Mapping[str, Any]) -> dict[str, Variable]:
+    def variables(self, base: Tables) -> dict[str, Variable]:
         """The risks of all methods; of the Lasso if it is asked for."""
         lasso = base["study"]["lasso"]
         return _results(method for method in METHODS if lasso or method != "lasso")
