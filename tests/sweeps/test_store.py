@@ -402,6 +402,10 @@ def test_source_is_that_of_the_package_and_of_nothing_around_it(tmp_path: Path) 
     assert source() == {"commit": commit, "dirty": True}
 
 
+def test_source_is_of_the_whole_package() -> None:
+    assert provenance._package() == Path(si.__file__).parent
+
+
 @pytest.mark.parametrize("content", ["{", "{}", None])
 def test_damaged_metadata_is_one_line(copied: Path, content: str | None) -> None:
     meta = copied / "loss" / "zarr.json"
