@@ -86,14 +86,19 @@ def read_table(kind: type[Row], name: str, table: object) -> Row:
     """
     if not isinstance(table, Mapping):
         raise ProblemError(name, table, f"a table [{name}]")
-    types = field_types(kind)
+    types, exact = field_types(kind), _exact(kind)
     for key, value in table.items():
         if key not in types:
             raise ProblemError(f"{name}.{key}", value, UNKNOWN)
-    for field in fields(kind):
-        if field.name not in table and field.default is MISSING and field.default_factory is MISSING:
-            raise ProblemError(f"{name}.{field.name}", None, "a value")
-    return kind(**{key: _typed(f"{name}.{key}", value, types[key]) for key, value in table.items()})
+    for key in _required(kind):
+        if key not in table:
+            raise ProblemError(f"{name}.{key}", None, "a value")
+    return kind(
+        **{
+            key: value if type(value) in exact[key] else _typed(f"{name}.{key}", value, types[key])
+            for key, value in table.items()
+        }
+    )
 
 
 @cache
@@ -101,6 +106,19 @@ def field_types(kind: type[DataclassInstance]) -> dict[str, Any]:
     """The types of the fields of a dataclass, by name."""
     types = get_type_hints(kind)
     return {field.name: types[field.name] for field in fields(kind)}
+
+
+@cache
+def _required(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    """The fields of a dataclass that have no default."""
+    return tuple(f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING)
+
+
+@cache
+def _exact(kind: type[DataclassInstance]) -> dict[str, frozenset[type]]:
+    """By field, the types whose values are right as they are: a sweep reads tables for every point."""
+    plain_types = {*_SCALARS, type(None)}
+    return {name: frozenset({t, *get_args(t)} & plain_types) for name, t in field_types(kind).items()}
 
 
 def _typed(argument: str, value: object, wanted: Any) -> object:

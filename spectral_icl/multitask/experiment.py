@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from spectral_icl.io.checks import ProblemError, choice, relabelled
+from spectral_icl.io.checks import ProblemError, Relabelled, choice
 from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, field_types, read_table, tables
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.context import check_kernel
@@ -115,19 +114,6 @@ class PaperStart(Start, kind="paper"):
 
 
 @dataclass(frozen=True)
-class DominantStart(Start, kind="dominant"):
-    """``[initial]`` with kind = "dominant"."""
-
-    scale: float = 0.01
-    margin: float = 0.5
-    seed: int | None = None
-
-    def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
-        """A small start with one leading head per task."""
-        return initial.dominant(problem, heads, self.scale, self.margin, self.seed)
-
-
-@dataclass(frozen=True)
 class RandomStart(Start, kind="random"):
     """``[initial]`` with kind = "random"."""
 
@@ -138,6 +124,19 @@ class RandomStart(Start, kind="random"):
     def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
         """A start of independent Gaussian entries."""
         return initial.random(problem, heads, self.scale, self.seed, self.positive)
+
+
+@dataclass(frozen=True)
+class DominantStart(Start, kind="dominant"):
+    """``[initial]`` with kind = "dominant"."""
+
+    scale: float = 0.01
+    margin: float = 0.5
+    seed: int | None = None
+
+    def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
+        """A small start with one leading head per task."""
+        return initial.dominant(problem, heads, self.scale, self.margin, self.seed)
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,13 @@ def start_of(table: Tables) -> type[Start]:
     """The class of an ``[initial]`` table: that of its kind, or without one explicit if it has arrays."""
     explicit = "omega" in table or "mu" in table
     kind = table.get("kind", "explicit" if explicit else "paper")
-    return STARTS[choice("initial.kind", kind, sorted(STARTS))]
+    known = isinstance(kind, str) and kind in STARTS
+    return STARTS[kind if known else choice("initial.kind", kind, sorted(STARTS))]
+
+
+def seeded_starts() -> list[str]:
+    """The kinds of starts that are drawn with a seed."""
+    return [kind for kind, start in STARTS.items() if "seed" in field_types(start)]
 
 
 def _read_start(table: object) -> Start:
@@ -307,6 +312,6 @@ def _heads(model: ModelTable, start: Start, problem: Problem) -> int:
 _MODEL_KEYS = frozenset(field.name for field in fields(ModelTable))
 
 
-def _within(section: str) -> AbstractContextManager[None]:
+def _within(section: str) -> Relabelled:
     """A block whose `ProblemError` names ``section.argument``, or ``model.argument`` if it is a key there."""
-    return relabelled(lambda name: f"{'model' if name in _MODEL_KEYS else section}.{name}")
+    return Relabelled(lambda name: f"{'model' if name in _MODEL_KEYS else section}.{name}")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from spectral_icl.sweeps.points import SOLVED, Points, Results
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 class Failures(NamedTuple):

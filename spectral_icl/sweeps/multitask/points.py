@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.toml import Tables, read_table
-from spectral_icl.multitask.experiment import SECTIONS, Experiment, ExplicitStart, numeric_keys
+from spectral_icl.multitask.experiment import SECTIONS, Experiment, ExplicitStart, numeric_keys, seeded_starts
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
 from spectral_icl.multitask.flow.saturation import LIMIT
 from spectral_icl.multitask.flow.solution import IntegrationError, Outcome
@@ -24,7 +24,6 @@ from spectral_icl.sweeps.multitask.labels import LABELS, NUMBERED, TOGETHER
 from spectral_icl.sweeps.multitask.quantities import FlowSweep
 from spectral_icl.sweeps.points import SOLVED, Guard, Points, Results, Variable
 
-_BENCHMARKS = ("lower_bound", "head_per_task", "single_head", "gradient_step")
 _KEPT = 2**10  # problems whose benchmarks are remembered; one of many tasks takes tens of kilobytes
 
 
@@ -68,6 +67,7 @@ _RECORDED: dict[str, dict[str, Variable]] = {
     },
     "times": {"loss_curve": _real("time", name="loss, summed over tasks")},
 }
+_BENCHMARKS = tuple(_RECORDED["benchmarks"])
 _EVERY = _ALWAYS | {name: variable for group in _RECORDED.values() for name, variable in group.items()}
 
 
@@ -97,7 +97,7 @@ class FlowPoints(Points[Experiment]):
     sections = SECTIONS
     shared_section = "problem"
     seed = ("initial", "seed")
-    replicated = "initial.seed of a random or dominant start"
+    replicated = f"initial.seed of a {' or '.join(seeded_starts())} start"
     results = _EVERY
     headline = "loss"
     guard = Guard(
