@@ -5,26 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from spectral_icl.io.checks import ProblemError, choice
+from spectral_icl.io.checks import ProblemError, choice, renamed
 from spectral_icl.io.progress import Progress, tracked
 from spectral_icl.io.provenance import environment_block, package_version
 
 if TYPE_CHECKING:
     from spectral_icl.io.text import Report
     from spectral_icl.sparse.problem import SparseProblem
+    from spectral_icl.sweeps.engines import Engine
 
 _BUILT_IN = "built-in two-task example"  # what stands in a title where no file is named
 _BUILT_IN_SPARSE = "built-in sparse problem"
+
+# arguments of the library as they are given here
+_GIVEN = {"file": "FILE", "overrides": "--set"}
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 _overrides = click.option(
@@ -108,8 +114,7 @@ def flow(
         from spectral_icl.figures.style import save
 
         save(flow_figure(solution), plot)
-    start = experiment.initial.model_dump()
-    emit(FlowReport(solution, _title(file), start), as_json, [out, plot])
+    emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json, [out, plot])
     if not solution.success:
         _fail(solution.message, 1)
 
@@ -304,18 +309,43 @@ def sweep(
 
     Exit status: 0 all points solved, 1 some failed or are left, 2 bad input, 130 interrupted.
     """
-    from spectral_icl.sweeps import run as sweeps
     from spectral_icl.sweeps.plan import Plan
+    from spectral_icl.sweeps.run import run
 
-    engine, part = sweeps.choose(out, workers, shard, scheduler)
+    engine, part = _engine(out, workers, shard, scheduler)
     plan = Plan.read(file, overrides)
-    with _log_on_stderr():
-        report = sweeps.run(plan, out, engine, shard=part, retry_failed=retry_failed)
-    emit(_Made(sweeps.as_text(report, str(file)), sweeps.as_json(report)), as_json)
+    with _log_on_stderr(), renamed({"path": "--out"}):
+        report = run(plan, out, engine, shard=part, retry_failed=retry_failed)
+    emit(replace(report, title=str(file)), as_json)
     if report.complaint is not None:
         click.echo(f"Error: {' '.join(report.complaint.split())}", err=True)
     if report.status:
         sys.exit(report.status)
+
+
+def _engine(
+    out: Path, workers: int | None, shard: str | None, scheduler: str | None
+) -> tuple[Engine, tuple[int, int]]:
+    """Who solves a sweep, and which shard of it, by the options: one of them at most."""
+    from spectral_icl.io.files import needs
+    from spectral_icl.sweeps.engines import Scheduler, Workers, in_process
+
+    given = {"--workers": workers, "--shard": shard, "--scheduler": scheduler}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ProblemError(named[1], given[named[1]], f"nothing beside {named[0]}")
+    with renamed({"workers": "--workers", "scheduler": "--scheduler"}):
+        if workers is not None:
+            engine = Workers(workers)
+            needs("distributed", "--out", str(out), "sweep")
+            return engine, (0, 1)
+        if scheduler is not None:
+            needs("distributed", "--out", str(out), "sweep")
+            return Scheduler(scheduler), (0, 1)
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard or "0/1", re.ASCII)
+    if not found or int(found[1]) >= int(found[2]):
+        raise ProblemError("--shard", shard, "i/n with 0 <= i < n")
+    return in_process, (int(found[1]), int(found[2]))
 
 
 @cli.command()
@@ -377,7 +407,8 @@ def main() -> None:
 def guarded(command: click.Command, name: str) -> None:
     """Run a command: every error is one line on standard error, with exit status 2 for bad input."""
     try:
-        command.main(prog_name=name, standalone_mode=False)
+        with renamed(_GIVEN):
+            command.main(prog_name=name, standalone_mode=False)
     except ProblemError as error:
         _fail(str(error), 2)
     except click.exceptions.Abort:

@@ -13,12 +13,11 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.sweeps.multitask_quantities import PATTERNS
+from spectral_icl.sweeps.quantities import Class
 
 _WIDE = 10.0  # ratio of the largest to the smallest value from which a scale may be logarithmic
 _SHORT = 300.0  # ratio of the ends of a logarithmic axis below which powers of ten alone are too few ticks
 _STEPS = (1.0, 2.0, 5.0)  # ticks within a decade
-_PATTERN_COLORS = ("0.85", "#f0e442", "#e69f00", "#0072b2")  # of `PATTERNS`
 
 
 def fit(axes: Axes, side: Literal["x", "y"], values: Floats, label: str) -> None:
@@ -93,10 +92,10 @@ def shades(count: int) -> list[Any]:
     return [map_(0.87 * i / max(count - 1, 1)) for i in range(count)]
 
 
-def class_colors(kinds: Mapping[int, str]) -> list[Any]:
-    """A colour for each of several classes, in the order of their codes."""
-    if kinds == PATTERNS:
-        return list(_PATTERN_COLORS)
-    heads = len(kinds) - 1  # the first is "not learned"
+def class_colors(classes: Mapping[int, Class]) -> list[Any]:
+    """A colour for each class in the order of their codes: its own, or one of the style's cycle."""
+    own = [classes[code].color for code in sorted(classes)]
+    free = own.count(None)
     cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-    return ["0.85", *(cycle[:heads] if heads <= len(cycle) else shades(heads))]
+    others = iter(cycle if free <= len(cycle) else shades(free))
+    return [next(others) if color is None else color for color in own]

@@ -12,12 +12,12 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from spectral_icl.figures.labels import label
 from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.sparse.comparison import Comparison
 from spectral_icl.sparse.landscape import AXES, Family, Phase, family, phase
 from spectral_icl.sparse.methods import COLORS, SHORT
 from spectral_icl.sparse.risk import isotropic as risk
+from spectral_icl.sweeps.sparse.labels import LABELS
 
 _LINES: dict[str, Any] = {"p2o": "-", "gd": (0, (4, 1.5)), "ridge": "-.", "ols": (0, (1, 1)), "oracle": "--"}
 LOOK: dict[str, dict[str, Any]] = {
@@ -99,7 +99,9 @@ def along(found: Family, axes: Axes) -> None:
     shown = np.concatenate([found.risks["p2o"], found.risks["ridge"]])
     top = float(shown[np.isfinite(shown)].max())
     low = min(float(found.risks["p2o"].min()), float(found.risks["oracle"].min()))
-    axes.set(xscale="log", yscale="log", xlabel=label(f"sparse.{found.axis}"), ylabel="best excess risk")
+    axes.set(
+        xscale="log", yscale="log", xlabel=LABELS[f"sparse.{found.axis}"].text, ylabel="best excess risk"
+    )
     axes.set_ylim(max(0.6 * low, top * 10.0**-_DECADES), 2.0 * top)
 
 
@@ -113,7 +115,7 @@ def plane(found: Phase, axes: Axes) -> None:
         axes.contour(found.n, found.s, found.ratio, levels=[1.0], colors="black", linewidths=0.8)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, ticks=[0.0, 0.25, 0.5, 0.75, 1.0, round(largest, 1)])
     bar.set_label("P2O / ridge")
-    axes.set(xscale="log", yscale="log", xlabel=label("sparse.n"), ylabel=label("sparse.s"))
+    axes.set(xscale="log", yscale="log", xlabel=LABELS["sparse.n"].text, ylabel=LABELS["sparse.s"].text)
     axes.yaxis.set_major_locator(LogLocator(2.0, numticks=12))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(ticks := 2.0 ** np.arange(0, np.log2(found.s[-1]) + 1e-9, 2), [f"{x:g}" for x in ticks])

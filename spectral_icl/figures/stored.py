@@ -13,9 +13,8 @@ from spectral_icl.figures.style import save
 from spectral_icl.figures.sweep import summary, sweep_figure
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.sweeps.grid import open_sweep
-from spectral_icl.sweeps.results import sweep_of
-from spectral_icl.sweeps.store import is_sweep
+from spectral_icl.sweeps.plan import sweep_of
+from spectral_icl.sweeps.store import is_sweep, open_sweep
 
 
 @dataclass(frozen=True, eq=False)

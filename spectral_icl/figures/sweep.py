@@ -16,8 +16,8 @@ from spectral_icl.figures import sweep_lines, sweep_map
 from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.figures.sweep_view import choose
 from spectral_icl.io.checks import ProblemError
-from spectral_icl.sweeps.quantities import REASONS, Sweep
-from spectral_icl.sweeps.results import sweep_of
+from spectral_icl.sweeps.plan import sweep_of
+from spectral_icl.sweeps.quantities import Sweep
 
 if TYPE_CHECKING:
     import xarray
@@ -94,5 +94,6 @@ def _legend(figure: Figure, handles: Mapping[str, Any]) -> None:
 
 def summary(data: xarray.Dataset | Sweep) -> dict[str, int]:
     """Points of a sweep that figures leave out, by reason."""
-    trouble = sweep_of(data).trouble().values
-    return {text: int(n) for code, text in REASONS.items() if (n := (trouble == code).sum())}
+    sweep = sweep_of(data)
+    trouble = sweep.trouble().values
+    return {text: int(n) for code, text in sweep.reasons.items() if (n := (trouble == code).sum())}

@@ -14,20 +14,20 @@ from spectral_icl.figures import scales
 from spectral_icl.figures.sweep_panel import AWAITED, Panel, as_share
 from spectral_icl.figures.sweep_view import View
 from spectral_icl.io.checks import Floats
-from spectral_icl.sweeps.quantities import FAILED, GOOD, MISSING, REASONS, SATURATED, UNFIT, Quantity
+from spectral_icl.sweeps.quantities import FAILED, GOOD, MISSING, UNFIT, UNTRUSTED, Quantity
 
-_MARKERS = {MISSING: ".", UNFIT: "+", FAILED: "*", SATURATED: "x"}
+_MARKERS = {MISSING: ".", UNFIT: "+", FAILED: "*", UNTRUSTED: "x"}
 _DASHES: tuple[Any, ...] = ("--", (0, (1, 1)), "-.")  # of the theory's curves
 _CROWDED = 40  # points of a line beyond which they have no markers
 
 
 def draw(quantity: Quantity, view: View, axes: Axes) -> dict[str, Any]:
     """Draw lines, or of classes of several runs the stacked shares; returns a legend's handles by text."""
-    if quantity.kinds and view.sweep.plan.replicated and view.lines is None:
+    if quantity.classes and view.sweep.plan.replicated and view.lines is None:
         panel = Panel.of(quantity, view)
         handles = _shares(panel, axes)
     else:
-        if quantity.kinds and view.sweep.plan.replicated:
+        if quantity.classes and view.sweep.plan.replicated:
             quantity = as_share(view.sweep, quantity)
         panel = Panel.of(quantity, view)
         handles = _lines(panel, view, axes)
@@ -44,25 +44,25 @@ def _lines(panel: Panel, view: View, axes: Axes) -> dict[str, Any]:
         _line(panel, row, color, (row - (len(colors) - 1) / 2.0) / len(colors), axes)
         if view.lines:
             look: dict[str, Any] = {"ls": "none", "marker": "o"}
-            look = look if quantity.kinds else {"marker": _marker(panel)}
+            look = look if quantity.classes else {"marker": _marker(panel)}
             name = view.place(view.lines, panel.rows[row].item())
             handles[name] = Line2D([], [], color=color, ms=4, **look)
     if _banded(panel):
         handles["quartiles"] = Patch(color="0.5", alpha=0.3, lw=0)
     handles |= _theory(axes, panel, colors)
-    if quantity.border is not None:
+    if quantity.break_even is not None:
         look = {"color": "0.6", "lw": 0.8, "zorder": 1.0}
-        axes.axhline(quantity.border.value, **look)
-        handles[quantity.border.text] = Line2D([], [], **look)
+        axes.axhline(quantity.break_even, **look)
+        handles[quantity.break_even_text] = Line2D([], [], **look)
     _fit_values(panel, axes)
-    if quantity.awaited and (n := int(panel.absent.sum())):
+    if quantity.shown_as == "times" and (n := int(panel.absent.sum())):
         handles[f"{AWAITED}: {n}"] = _mark("^")
     handles |= {text: _mark(_MARKERS[code]) for code, text in panel.left_out().items()}
-    name = "median" if view.sweep.plan.replicated and not quantity.share else quantity.measured
+    name = "median" if view.sweep.plan.replicated and quantity.shown_as != "shares" else quantity.measured
     if panel.error is not None:
         sample = Line2D([], [], color="black" if view.lines is None else "0.35", ls="none", marker="o", ms=3)
         return {**handles, name: sample} if view.lines else {name: sample, **handles}
-    if view.lines is None and handles and not quantity.kinds:
+    if view.lines is None and handles and not quantity.classes:
         return {name: Line2D([], [], color="black", marker=_marker(panel), ms=4), **handles}
     return handles
 
@@ -73,7 +73,7 @@ def _line(panel: Panel, row: int, color: Any, beside: float, axes: Axes) -> None
     Classes, which are often the same on several lines, are shifted by half of ``beside``.
     """
     middle, verdict = panel.middle[row], panel.verdict[row]
-    if panel.quantity.kinds:
+    if panel.quantity.classes:
         axes.plot(panel.x, middle + 0.5 * beside, color=color, ls="none", marker="o", ms=3)
     elif panel.error is not None:
         _samples(axes, panel.x, middle, panel.error[row], color)
@@ -83,28 +83,28 @@ def _line(panel: Panel, row: int, color: Any, beside: float, axes: Axes) -> None
         low, high = (panel.quantile(q)[row] for q in (0.25, 0.75))
         axes.fill_between(panel.x, low, high, color=color, alpha=0.2, lw=0)
     _mark_left_out(axes, panel.x, verdict)
-    if panel.quantity.awaited:
+    if panel.quantity.shown_as == "times":
         _marks_at(axes, panel.x[panel.absent[row]], 0.97, "^", color)
 
 
 def _banded(panel: Panel) -> bool:
     """Whether lines have a band between the quartiles of several runs."""
-    return panel.replicates > 1 and not (panel.quantity.share or panel.quantity.kinds)
+    return panel.replicates > 1 and panel.quantity.shown_as in ("numbers", "times")
 
 
 def _fit_values(panel: Panel, axes: Axes) -> None:
     """Scale, ticks and label of the axis of the quantity."""
     quantity = panel.quantity
-    if quantity.kinds:
-        codes = sorted(quantity.kinds)
-        axes.set_yticks(codes, [quantity.kinds[code] for code in codes])
+    if quantity.classes:
+        codes = sorted(quantity.classes)
+        axes.set_yticks(codes, [quantity.classes[code].text for code in codes])
         axes.set_ylim(min(codes) - 0.5, max(codes) + 0.5)
-    elif quantity.share:
+    elif quantity.shown_as == "shares":
         axes.set_ylim(-0.03, 1.03)
     elif scales.is_wide([panel.middle, *panel.theory.values()]):
         axes.set_yscale("log")
         scales.fit_ticks(axes.yaxis, *axes.get_ylim())
-    axes.set_ylabel(quantity.label if not quantity.kinds else "")
+    axes.set_ylabel(quantity.label if not quantity.classes else "")
 
 
 def _theory(axes: Axes, panel: Panel, colors: list[Any]) -> dict[str, Any]:
@@ -156,15 +156,15 @@ def _shares(panel: Panel, axes: Axes) -> dict[str, Any]:
     """The share of runs with each class, stacked."""
     verdict, good = panel.verdict[0], panel.good[0]
     runs = np.where(verdict == GOOD, good.sum(axis=-1), np.nan)
-    kinds = panel.quantity.kinds
+    classes = panel.quantity.classes
     below = np.zeros(panel.x.size)
     handles: dict[str, Any] = {}
-    for code, color in reversed(list(zip(sorted(kinds), scales.class_colors(kinds), strict=True))):
+    for code, color in reversed(list(zip(sorted(classes), scales.class_colors(classes), strict=True))):
         share = ((panel.values[0] == code) & good).sum(axis=-1) / runs
         look = {"color": color, "lw": 0}
         axes.fill_between(panel.x, below, below + share, **look)
         below = below + share
-        handles[kinds[code]] = Patch(**look)
+        handles[classes[code].text] = Patch(**look)
     _mark_left_out(axes, panel.x, verdict)
     axes.set_ylim(0.0, 1.0)
     axes.set_ylabel("share of runs")
@@ -173,8 +173,8 @@ def _shares(panel: Panel, axes: Axes) -> dict[str, Any]:
 
 def _mark_left_out(axes: Axes, x: Floats, verdict: NDArray[np.int64]) -> None:
     """Marks at the foot of the panel where a line has no points."""
-    for code in REASONS:
-        _marks_at(axes, x[verdict == code], 0.03, _MARKERS[code], "0.5")
+    for code, marker in _MARKERS.items():
+        _marks_at(axes, x[verdict == code], 0.03, marker, "0.5")
 
 
 def _marks_at(axes: Axes, x: Floats, height: float, marker: str, color: Any) -> None:

@@ -17,26 +17,26 @@ from spectral_icl.figures import scales
 from spectral_icl.figures.sweep_panel import AWAITED, Panel, as_share
 from spectral_icl.figures.sweep_view import View
 from spectral_icl.io.checks import Floats
-from spectral_icl.sweeps.quantities import FAILED, MISSING, SATURATED, UNFIT, Border, Quantity
+from spectral_icl.sweeps.quantities import FAILED, MISSING, UNFIT, UNTRUSTED, Quantity
 
-_HATCHES = {MISSING: "....", UNFIT: "xxxx", FAILED: "\\\\\\\\", SATURATED: "////"}
+_HATCHES = {MISSING: "....", UNFIT: "xxxx", FAILED: "\\\\\\\\", UNTRUSTED: "////"}
 _LEFT_OUT = "0.92"  # background of places that are hatched
 _NOT_THERE = "#f7e3e3"  # background of places where something has not happened
 
 
 def draw(quantity: Quantity, view: View, axes: Axes) -> dict[str, Any]:
     """Draw a heat map; returns the handles of a legend by their text."""
-    if quantity.kinds and view.sweep.plan.replicated:
+    if quantity.classes and view.sweep.plan.replicated:
         quantity = as_share(view.sweep, quantity)
     assert view.y is not None
     panel = Panel.of(quantity, view)
     scales.fit(axes, "x", panel.x, view.label(view.x))
     scales.fit(axes, "y", panel.rows, view.label(view.y))
     across, up = scales.edges(panel.x), scales.edges(panel.rows)
-    handles = _classes(panel, axes, across, up) if quantity.kinds else _numbers(panel, axes, across, up)
+    handles = _classes(panel, axes, across, up) if quantity.classes else _numbers(panel, axes, across, up)
     if panel.absent.any():
         _cover(axes, across, up, panel.absent, _NOT_THERE, "")
-        text = AWAITED if quantity.awaited else "no value"
+        text = AWAITED if quantity.shown_as == "times" else "no value"
         text += f": {int(panel.absent.sum())} of {panel.absent.size} places"
         handles[text] = Patch(fc=_NOT_THERE, ec="0.5", lw=0.5)
     for code, text in panel.left_out().items():
@@ -52,7 +52,7 @@ def _numbers(panel: Panel, axes: Axes, across: Floats, up: Floats) -> dict[str, 
     quantity = panel.quantity
     shown = np.ma.masked_invalid(panel.middle)
     norm = _norm(panel)
-    cmap = "viridis" if quantity.border is None else "RdBu_r"
+    cmap = "viridis" if quantity.break_even is None else "RdBu_r"
     mesh = axes.pcolormesh(across, up, shown, norm=norm, cmap=cmap, rasterized=True)
     over = norm.vmax is not None and bool((shown > norm.vmax).any())
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, extend="max" if over else "neither")
@@ -61,14 +61,16 @@ def _numbers(panel: Panel, axes: Axes, across: Floats, up: Floats) -> dict[str, 
         scales.fit_ticks(bar.ax.yaxis, *mesh.get_clim())
     if min(panel.x.size, panel.rows.size) < 2:
         return {}
-    return _contours(axes, panel, norm) if quantity.border is None else _border(axes, panel, quantity.border)
+    if quantity.break_even is None:
+        return _contours(axes, panel, norm)
+    return _break_even(axes, panel, quantity.break_even)
 
 
 def _norm(panel: Panel) -> Normalize:
-    if panel.quantity.share:
+    if panel.quantity.shown_as == "shares":
         return Normalize(0.0, 1.0)
-    if panel.quantity.border is not None:  # in the middle, and one colour means the same in all figures
-        return Normalize(0.0, 2.0 * panel.quantity.border.value)
+    if panel.quantity.break_even is not None:  # in the middle, and one colour means the same in all figures
+        return Normalize(0.0, 2.0 * panel.quantity.break_even)
     return scales.normalized(panel.middle)
 
 
@@ -91,29 +93,29 @@ def _contours(axes: Axes, panel: Panel, norm: Normalize) -> dict[str, Any]:
     return {f"{name} (contours)": Line2D([], [], color="white", lw=0.9, path_effects=outline)}
 
 
-def _border(axes: Axes, panel: Panel, border: Border) -> dict[str, Any]:
-    """The line where the quantity has the value of its border: by theory if there is one."""
+def _break_even(axes: Axes, panel: Panel, value: float) -> dict[str, Any]:
+    """The line where the comparison tips: by theory if there is one."""
     name, values = next(iter(panel.theory.items()), (panel.quantity.measured, panel.middle))
     known = values[np.isfinite(values)]
-    if known.size == 0 or not known.min() < border.value < known.max():
+    if known.size == 0 or not known.min() < value < known.max():
         return {}
     shown = np.ma.masked_invalid(values)
-    axes.contour(panel.x, panel.rows, shown, levels=[border.value], colors="black", linewidths=1.0)
-    return {f"{border.text} ({name})": Line2D([], [], color="black", lw=1.0)}
+    axes.contour(panel.x, panel.rows, shown, levels=[value], colors="black", linewidths=1.0)
+    return {f"{panel.quantity.break_even_text} ({name})": Line2D([], [], color="black", lw=1.0)}
 
 
 def _classes(panel: Panel, axes: Axes, across: Floats, up: Floats) -> dict[str, Any]:
     """Cells in the colours of their classes; of these, the legend has those that there are."""
     shown = np.ma.masked_invalid(panel.middle)
-    kinds = panel.quantity.kinds
-    codes = sorted(kinds)
-    colors = scales.class_colors(kinds)
+    classes = panel.quantity.classes
+    codes = sorted(classes)
+    colors = scales.class_colors(classes)
     norm = BoundaryNorm(np.arange(codes[0] - 0.5, codes[-1] + 1.0), len(codes))
     axes.pcolormesh(across, up, shown, norm=norm, cmap=ListedColormap(colors), rasterized=True)
     axes.set_title(panel.quantity.label)
     there = set(np.unique(shown[~np.ma.getmaskarray(shown)]).astype(int).tolist())
     return {
-        kinds[code]: Patch(fc=color, ec="0.5", lw=0.3)
+        classes[code].text: Patch(fc=color, ec="0.5", lw=0.3)
         for code, color in zip(codes, colors, strict=True)
         if code in there
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 
 from spectral_icl.figures.sweep_view import View
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.sweeps.multitask_quantities import PATTERNS
-from spectral_icl.sweeps.quantities import GOOD, REASONS, REPLICATE, Quantity, Sweep
+from spectral_icl.sweeps.quantities import GOOD, REPLICATE, UNTRUSTED, Quantity, Sweep
 
 if TYPE_CHECKING:
     import xarray
@@ -32,7 +32,9 @@ class Panel:
         Values along x, and along y or of the lines; a zero if there is one line.
     values : ndarray, (m, n, replicates)
     trouble : ndarray of int, (m, n, replicates)
-        `GOOD` or one of `REASONS`.
+        `GOOD` or a code of ``reasons``.
+    reasons : mapping of int to str
+        Why points are left out.
     counted : ndarray of int
         ``trouble`` with each point of the sweep once, for the counts in the legend: where the rows are
         results of the same points (one per task, say), the first row alone.
@@ -46,6 +48,7 @@ class Panel:
     rows: Floats
     values: Floats
     trouble: NDArray[np.int64]
+    reasons: Mapping[int, str]
     counted: NDArray[np.int64]
     theory: dict[str, Floats]
     error: Floats | None
@@ -82,6 +85,7 @@ class Panel:
             rows=along[view.rows] if view.rows else np.zeros(1),
             values=laid(quantity.values).astype(np.float64),
             trouble=trouble,
+            reasons=view.sweep.reasons,
             counted=trouble if view.rows in quantity.trouble.dims else trouble[:1],
             theory={name: curve for name, curve in theory.items() if np.isfinite(curve).any()},
             error=None if error is None else laid(error)[..., 0],
@@ -100,14 +104,14 @@ class Panel:
     @cached_property
     def verdict(self) -> NDArray[np.int64]:
         """`GOOD` where enough runs are, else the most frequent reason why not, (m, n)."""
-        counts = np.stack([(self.trouble == code).sum(axis=-1) for code in range(max(REASONS) + 1)])
+        counts = np.stack([(self.trouble == code).sum(axis=-1) for code in range(UNTRUSTED + 1)])
         worst = 1 + counts[1:].argmax(axis=0)
         return np.where(counts[GOOD] >= _QUORUM * self.replicates, GOOD, worst)
 
     @cached_property
     def middle(self) -> Floats:
         """The median of the good runs, or the mean of shares, (m, n); NaN where there is none."""
-        if not self.quantity.share:
+        if self.quantity.shown_as != "shares":
             return self.quantile(0.5)
         known = self.good & ~np.isnan(self.values)
         count = known.sum(axis=-1)
@@ -116,7 +120,7 @@ class Panel:
 
     def quantile(self, q: float) -> Floats:
         """A quantile of the good runs, (m, n); NaN where there is none."""
-        if self.quantity.awaited:
+        if self.quantity.shown_as == "times":
             found = _quantile_of_times(self.values, q, self.good)
         else:
             found = _quantile(self.values, q, self.good & ~np.isnan(self.values))
@@ -130,15 +134,17 @@ class Panel:
     def left_out(self) -> dict[int, str]:
         """Legend entries by reason for what is left out: why, and how many points."""
         runs = " runs" if self.replicates > 1 else ""
-        counts = {code: int((self.counted == code).sum()) for code in REASONS}
-        return {code: f"{REASONS[code]}: {n} of {self.counted.size}{runs}" for code, n in counts.items() if n}
+        counts = {code: int((self.counted == code).sum()) for code in self.reasons}
+        return {
+            code: f"{self.reasons[code]}: {n} of {self.counted.size}{runs}" for code, n in counts.items() if n
+        }
 
 
 def as_share(sweep: Sweep, quantity: Quantity) -> Quantity:
-    """Allocations of several runs as one number: the share with a head for each task."""
-    if quantity.kinds != PATTERNS:
+    """The share that stands for the classes of several runs, which have no middle."""
+    if not quantity.as_share:
         raise ProblemError("task", "one task", "no task: the heads of several runs have no middle")
-    return sweep.quantity("own_heads")
+    return sweep.quantity(quantity.as_share)
 
 
 def _quantile(values: Floats, q: float, known: NDArray[np.bool_]) -> Floats:

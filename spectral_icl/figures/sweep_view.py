@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectral_icl.figures.labels import both_imbalances, label, short
 from spectral_icl.io.checks import Floats, ProblemError, choice
 from spectral_icl.sweeps.quantities import REPLICATE, Quantity, Sweep
 
@@ -48,18 +47,15 @@ class View:
     def label(self, dim: str) -> str:
         """The label of the axis along a dimension."""
         path = self.paths[dim]
-        own = [set(d.values) for d in self.sweep.plan.dims if d.name == dim]
-        if own and both_imbalances(own[0]):
-            return "imbalance $D$"
-        return label(path, dim if path in self.sweep.data.coords and dim.isidentifier() else "")
+        together = [path for d in self.sweep.plan.dims if d.name == dim for path in d.values]
+        named = dim if path in self.sweep.data.coords and dim.isidentifier() else ""
+        return self.sweep.plan.points.label(path, named, together)
 
     def place(self, dim: str, value: float) -> str:
         """A place along a dimension in words, as in H = 2 or task 0."""
         if dim in self.sweep.entries:
             return list(self.sweep.entries[dim])[int(value)]
-        if dim in ("head", "task", "block"):
-            return f"{dim} {value:g}"
-        return f"{short(self.paths[dim])} = {value:.4g}"
+        return self.sweep.plan.points.place(self.paths[dim], value)
 
     def title(self) -> str:
         """Where the panel is along the dimensions that it does not show."""

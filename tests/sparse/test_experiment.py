@@ -182,6 +182,16 @@ def test_bad_studies(case: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "case", [case for case in BAD_STUDIES if "key" not in case and "another" not in case]
+)
+def test_bad_arguments_have_their_own_names(case: str) -> None:
+    """The section is that of a file, which a study of Python does not have."""
+    options, message = BAD_STUDIES[case]
+    with pytest.raises(si.ProblemError, match="^" + message.removeprefix(r"study\.")):
+        Study(PROBLEM, **options)
+
+
+@pytest.mark.parametrize(
     ("table", "message"),
     [
         ({"sparse": TABLE, "flow": {}}, r"flow: expected one of the tables \[sparse\] and \[study\]"),
