@@ -141,8 +141,9 @@ def verify(
     from spectral_icl.io.toml import tables
     from spectral_icl.multitask.experiment import BUILT_IN, Experiment
     from spectral_icl.sparse.experiment import Study, is_sparse
-    from spectral_icl.theorems import examine as theorems
-    from spectral_icl.theorems import suite as verify
+    from spectral_icl.theorems.multitask import check as theorems
+    from spectral_icl.theorems.report import SuiteReport, report_case
+    from spectral_icl.theorems.suite import Case, suite
 
     if page is not None:
         files.check_target("--report", page, files.PAGES)
@@ -157,29 +158,30 @@ def verify(
         return _verify_sparse(Study.from_dict(table).problem, as_json, page, claims, prompts, seed)
     if named:
         title = "built-in two-task example" if file is None else str(file)
-        cases = [verify.Case(title, "claims on this problem and start", Experiment.from_dict(table))]
+        cases = [Case(title, "claims on this problem and start", Experiment.from_dict(table))]
     else:
-        cases = verify.suite()
+        cases = suite()
     for name in claims:
         choice("--claim", name, theorems.names())
-    results = []
+    found = []
     with _log_on_stderr(), _progress(cases, as_json or not sys.stdout.isatty()) as bar:
         for case in bar:
-            count = verify.PROMPTS if prompts is None else prompts
-            results.append(verify.verify(case, claims or None, count, seed))
+            count = theorems.PROMPTS if prompts is None else prompts
+            found.append(report_case(case, claims or None, count, seed))
             if not as_json:  # as they come, so that an interrupt loses none
-                click.echo(verify.as_text(results[-1]) + "\n")
+                click.echo(found[-1].to_text() + "\n")
+    report = SuiteReport(tuple(found))
     if page is not None:
         from spectral_icl.figures import page as html_report
 
-        html_report.save(results, page)
+        html_report.save(report, page)
     if as_json:
-        click.echo(json.dumps(verify.as_json(results)))
+        click.echo(json.dumps(report.to_dict()))
     else:
-        click.echo(verify.summary(results))
+        click.echo(report.summary())
         if page is not None:
             click.echo(f"wrote {page}")
-    if any(result.failed for result in results):
+    if not report.success:
         sys.exit(1)
 
 
@@ -192,31 +194,33 @@ def _verify_sparse(
     seed: int,
 ) -> None:
     """`verify` for the claims about sparse regression: on a problem, or at their documented places."""
-    from spectral_icl.theorems.sparse import verify
+    from spectral_icl.theorems.report import SparseReport, report_claims
+    from spectral_icl.theorems.sparse import check as theorems
 
     for name in claims:
-        choice("--claim", name, verify.names())
-    count = verify.PROMPTS if prompts is None else prompts
+        choice("--claim", name, theorems.names())
+    count = theorems.PROMPTS if prompts is None else prompts
     found = []
     wanted = as_json or not sys.stdout.isatty()  # where no lines come between
-    with _counter("claims", len(claims or verify.names()), wanted) as advance:
-        for checks in verify.check(claims or None, problem, count, seed):
-            found.append(checks)
+    with _counter("claims", len(claims or theorems.names()), wanted) as advance:
+        for claim in report_claims(claims or None, problem, count, seed):
+            found.append(claim)
             if not as_json:  # as they come, so that an interrupt loses none
-                click.echo(verify.as_text(checks) + "\n")
+                click.echo(claim.to_text() + "\n")
             if advance is not None:
                 advance(1)
+    report = SparseReport(tuple(found))
     if page is not None:
         from spectral_icl.figures import page as html_report
 
-        html_report.save_sparse(found, page)
+        html_report.save_sparse(report, page)
     if as_json:
-        click.echo(json.dumps(verify.as_json(found)))
+        click.echo(json.dumps(report.to_dict()))
     else:
-        click.echo(", ".join(f"{number} {verdict}" for verdict, number in verify.count(found).items()))
+        click.echo(report.summary())
         if page is not None:
             click.echo(f"wrote {page}")
-    if verify.count(found)["fails"]:
+    if not report.success:
         sys.exit(1)
 
 
