@@ -41,7 +41,6 @@ FALSE_ALARM = 1e-6  # chance that sampled zeros look like something else
 CSWY = "Chen, Sheen, Wang and Yang (2024)"
 HPCY = "He, Pan, Chen and Yang (2025)"
 
-
 CLAIMS: Claims[Evidence, Problem] = Claims()
 claim = CLAIMS.claim
 

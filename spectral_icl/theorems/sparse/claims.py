@@ -32,16 +32,25 @@ LASSO = 1.5
 STRONG = 0.9  # correlation of neighbours, from which on ridge wins
 SLOPES = {"d": (0.9, 1.1), "n": (-3.2, -2.6), "s": (1.6, 2.2)}  # of the risk of features without weight
 ON_SUPPORT = {"n": (-1.15, -0.85), "s": (0.85, 1.2)}
-_STEPS = (2, 8)
-
+_STEPS = (2, 8)  # of P2O, too few and enough
 
 CLAIMS: Claims[Evidence, SparseProblem] = Claims()
 claim = CLAIMS.claim
 
 
-def _at(d: int = 64, s: int = 4, n: int = 128, noise: float = 0.25, **more: object) -> SparseProblem:
-    """A place: the usual problem but for what is said."""
-    return SparseProblem(d, s, n, noise, **more)  # type: ignore[arg-type]
+def _at(
+    d: int = 64,
+    s: int = 4,
+    n: int = 128,
+    noise: float = 0.25,
+    *,
+    weights: str = "pm",
+    correlation: float = 0.0,
+    support_variance: float = 1.0,
+) -> SparseProblem:
+    """A documented place: a usual problem but for what is given."""
+    signal = 1.0
+    return SparseProblem(d, s, n, noise, signal, weights, correlation, support_variance)
 
 
 def _named(problem: SparseProblem, *names: str) -> str:
