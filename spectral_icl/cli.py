@@ -178,7 +178,7 @@ def verify(
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
-        click.echo(report.summary())
+        click.echo(report.to_text())
         if page is not None:
             click.echo(f"wrote {page}")
     if not report.success:
@@ -217,7 +217,7 @@ def _verify_sparse(
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
-        click.echo(report.summary())
+        click.echo(report.to_text())
         if page is not None:
             click.echo(f"wrote {page}")
     if not report.success:

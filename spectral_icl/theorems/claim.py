@@ -75,7 +75,8 @@ class Finding:
     @classmethod
     def sampled(cls, measured: float, error: float, predicted: float, tolerance: float, what: str) -> Finding:
         """A sampled number that predicts within a tolerance: as of `agreement`, in parts of ``measured``."""
-        return cls(measured, predicted, 1.0 - abs(predicted - measured) / measured / tolerance, what, error)
+        off = float(np.divide(abs(predicted - measured), measured))
+        return cls(measured, predicted, 1.0 - off / tolerance, what, error)
 
     @classmethod
     def zero(cls, measured: float, tolerance: float, what: str) -> Finding:

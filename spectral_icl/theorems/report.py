@@ -132,13 +132,9 @@ class Verification(Generic[S]):
         """Whether no check failed."""
         return not any(section.failed for section in self.sections)
 
-    def summary(self) -> str:
-        """One line with the number of checks by verdict."""
-        return ", ".join(f"{number} {verdict}" for verdict, number in self.verdicts.items())
-
     def to_text(self) -> str:
-        """The tables of all sections, and the summary."""
-        return "\n\n".join([*(section.to_text() for section in self.sections), self.summary()])
+        """One line with the number of checks by verdict, to close the tables that the sections print."""
+        return ", ".join(f"{number} {verdict}" for verdict, number in self.verdicts.items())
 
     def to_dict(self) -> dict[str, Any]:
         """All sections as plain objects, without NaN or infinity (null instead)."""
@@ -154,10 +150,10 @@ class SuiteReport(Verification[CaseReport]):
 
     key = "cases"
 
-    def summary(self) -> str:
-        """One line with the number of cases, and of checks by verdict."""
+    def to_text(self) -> str:
+        """One line with the number of cases and of checks by verdict, to close the cases' tables."""
         cases = "1 case" if len(self.sections) == 1 else f"{len(self.sections)} cases"
-        return f"{cases}: {super().summary()}"
+        return f"{cases}: {super().to_text()}"
 
 
 class SparseReport(Verification[ClaimReport]):
