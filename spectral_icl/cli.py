@@ -48,13 +48,12 @@ class _Verify(click.Command):
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help; the claims are imported only now, since the solvers behind them are slow to."""
-        from spectral_icl.theorems import examine as theorems
-        from spectral_icl.theorems.sparse import verify as sparse
-        from spectral_icl.theorems.suite import PROMPTS
+        from spectral_icl.theorems.multitask import check as multitask
+        from spectral_icl.theorems.sparse import check as sparse
 
-        claims = {"Claims": theorems.names(), "Claims about sparse regression": sparse.names()}
+        claims = {"Claims": multitask.names(), "Claims about sparse regression": sparse.names()}
         self.epilog = "\n\n".join(_listed(title, names) for title, names in claims.items())
-        numbers = f"{PROMPTS}, or {sparse.PROMPTS} for sparse regression"
+        numbers = f"{multitask.PROMPTS}, or {sparse.PROMPTS} for sparse regression"
         for option in self.params:
             if isinstance(option, click.Option) and option.name == "prompts":
                 option.help = f"To sample, more if undecided; {numbers}, by default."
@@ -149,8 +148,9 @@ def verify(
     from spectral_icl.io.toml import tables
     from spectral_icl.multitask.experiment import BUILT_IN, Experiment
     from spectral_icl.sparse.experiment import Study, is_sparse
-    from spectral_icl.theorems import examine as theorems
-    from spectral_icl.theorems import suite as verify
+    from spectral_icl.theorems.multitask import check as theorems
+    from spectral_icl.theorems.report import SuiteReport, report_case
+    from spectral_icl.theorems.suite import Case, suite
 
     if page is not None:
         files.check_target("--report", page, files.PAGES)
@@ -164,25 +164,26 @@ def verify(
     if is_sparse(table):
         return _verify_sparse(Study.from_dict(table).problem, as_json, page, claims, prompts, seed)
     if named:
-        cases = [verify.Case(_title(file), "claims on this problem and start", Experiment.from_dict(table))]
+        cases = [Case(_title(file), "claims on this problem and start", Experiment.from_dict(table))]
     else:
-        cases = verify.suite()
+        cases = suite()
     for name in claims:
         choice("--claim", name, theorems.names())
-    results = []
+    found = []
     bar = as_json or not sys.stdout.isatty()  # where no lines come between
     with _log_on_stderr():
         for case in tracked(cases, unit="cases", shown=bar, named=lambda case: case.name):
-            count = verify.PROMPTS if prompts is None else prompts
-            results.append(verify.verify(case, claims or None, count, seed))
+            count = theorems.PROMPTS if prompts is None else prompts
+            found.append(report_case(case, claims or None, count, seed))
             if not as_json:  # as they come, so that an interrupt loses none
-                click.echo(verify.as_text(results[-1]) + "\n")
+                click.echo(found[-1].to_text() + "\n")
+    report = SuiteReport(tuple(found))
     if page is not None:
         from spectral_icl.figures import page as html_report
 
-        html_report.save(results, page)
-    emit(_Made(verify.summary(results), verify.as_json(results)), as_json, [page])
-    if any(result.failed for result in results):
+        html_report.save(report, page)
+    emit(report, as_json, [page])
+    if not report.success:
         sys.exit(1)
 
 
@@ -195,25 +196,26 @@ def _verify_sparse(
     seed: int,
 ) -> None:
     """`verify` for the claims about sparse regression: on a problem, or at their documented places."""
-    from spectral_icl.theorems.sparse import verify
+    from spectral_icl.theorems.report import SparseReport, report_claims
+    from spectral_icl.theorems.sparse import check as theorems
 
     for name in claims:
-        choice("--claim", name, verify.names())
-    count = verify.PROMPTS if prompts is None else prompts
+        choice("--claim", name, theorems.names())
+    count = theorems.PROMPTS if prompts is None else prompts
     found = []
     bar = as_json or not sys.stdout.isatty()  # where no lines come between
-    checked = verify.check(claims or None, problem, count, seed)
-    for checks in tracked(checked, len(claims or verify.names()), unit="claims", shown=bar):
-        found.append(checks)
+    claimed = report_claims(claims or None, problem, count, seed)
+    for claim in tracked(claimed, len(claims or theorems.names()), unit="claims", shown=bar):
+        found.append(claim)
         if not as_json:  # as they come, so that an interrupt loses none
-            click.echo(verify.as_text(checks) + "\n")
+            click.echo(claim.to_text() + "\n")
+    report = SparseReport(tuple(found))
     if page is not None:
         from spectral_icl.figures import page as html_report
 
-        html_report.save_sparse(found, page)
-    summary = ", ".join(f"{number} {verdict}" for verdict, number in verify.count(found).items())
-    emit(_Made(summary, verify.as_json(found)), as_json, [page])
-    if verify.count(found)["fails"]:
+        html_report.save_sparse(report, page)
+    emit(report, as_json, [page])
+    if not report.success:
         sys.exit(1)
 
 

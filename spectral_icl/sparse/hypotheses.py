@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.sparse.problem import SparseProblem
 
-Hypotheses = list[tuple[str, bool]]
+Hypotheses = list[Hypothesis]
 
 SPARSE = 4  # features per nonzero weight,
 VERY = 16
@@ -18,11 +19,13 @@ def advantage(problem: SparseProblem) -> Hypotheses:
     """The hypotheses of the claim that P2O beats ridge, and whether they are met."""
     p = problem
     return [
-        (f"sparse weights, d >= {SPARSE} s", p.d >= SPARSE * p.s),
-        (f"prompts that show the support, n >= {LENGTH} s", p.n >= LENGTH * p.s),
-        (f"signal over noise from {SNR:g} to {QUIET:g}", SNR * p.noise <= p.signal <= QUIET * p.noise),
-        (f"correlation at most {CORRELATION:g}", abs(p.correlation) <= CORRELATION),
-        (f"variance on the support from {VARIANCE:g} to 1", VARIANCE <= p.support_variance <= 1.0),
+        Hypothesis(f"sparse weights, d >= {SPARSE} s", p.d >= SPARSE * p.s),
+        Hypothesis(f"prompts that show the support, n >= {LENGTH} s", p.n >= LENGTH * p.s),
+        Hypothesis(
+            f"signal over noise from {SNR:g} to {QUIET:g}", SNR * p.noise <= p.signal <= QUIET * p.noise
+        ),
+        Hypothesis(f"correlation at most {CORRELATION:g}", abs(p.correlation) <= CORRELATION),
+        Hypothesis(f"variance on the support from {VARIANCE:g} to 1", VARIANCE <= p.support_variance <= 1.0),
     ]
 
 
@@ -31,8 +34,8 @@ def half(problem: SparseProblem) -> Hypotheses:
     p = problem
     return [
         *advantage(p),
-        (f"very sparse weights, d >= {VERY} s", p.d >= VERY * p.s),
-        ("noise <= signal", p.noise <= p.signal),
+        Hypothesis(f"very sparse weights, d >= {VERY} s", p.d >= VERY * p.s),
+        Hypothesis("noise <= signal", p.noise <= p.signal),
     ]
 
 
@@ -40,4 +43,5 @@ def any_noise(problem: SparseProblem) -> Hypotheses:
     """The hypotheses of `advantage` without a largest noise."""
     p = problem
     sparse, long, _, *design = advantage(p)
-    return [sparse, long, (f"noise at least 1/{QUIET:g} of the signal", QUIET * p.noise >= p.signal), *design]
+    quiet = Hypothesis(f"noise at least 1/{QUIET:g} of the signal", QUIET * p.noise >= p.signal)
+    return [sparse, long, quiet, *design]
