@@ -271,14 +271,15 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     Exit status: 0 done, 2 bad input.
     """
     from spectral_icl.io import files
-    from spectral_icl.sparse import comparison
+    from spectral_icl.sparse.comparison import compare
     from spectral_icl.sparse.experiment import Study
+    from spectral_icl.sparse.report import ComparisonReport
 
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
     study = Study.read(file, overrides)
     with _log_on_stderr(), _counter("prompts", study.prompts) as advance:
-        found = comparison.compare(study, advance)
+        found = compare(study, advance)
     if plot is not None:
         from spectral_icl.figures import flow as plots
         from spectral_icl.figures import sparse as sparse_plots
@@ -286,11 +287,11 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
         with _counter("theory", sparse_plots.PANELS) as advance:
             figure = sparse_plots.comparison_figure(found, advance)
         plots.save(figure, plot)
+    report = ComparisonReport(found, "built-in sparse problem" if file is None else str(file))
     if as_json:
-        click.echo(json.dumps(comparison.as_json(found)))
+        click.echo(json.dumps(report.to_dict()))
     else:
-        title = "built-in sparse problem" if file is None else str(file)
-        click.echo(comparison.as_text(found, title))
+        click.echo(report.to_text())
         if plot is not None:
             click.echo(f"wrote {plot}")
 

@@ -1,7 +1,6 @@
 """Spectral filters: what an optimizer makes of an eigenvalue, as f with beta = f(M) b.
 
-All are written so that an eigenvalue 0 has its limit, and none loses digits beside it. They take complex
-numbers too.
+Every filter has its limit at an eigenvalue 0, loses no digits beside it, and takes complex numbers too.
 """
 
 from __future__ import annotations
@@ -14,33 +13,36 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError, integer, number
+from spectral_icl.io.renamed import renamed
 
 Spectrum = NDArray[Any]  # eigenvalues, or points of the complex plane
 
+STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
 RANK = 1e-12  # of the largest eigenvalue, below which one counts as 0
 _SMALL = 1e-6  # |a z| below which (1 - e^{-az})/z is its series
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """Gradient flow for the times T: f(z) = (1 - exp(-T z))/z.
+    """Gradient flow, stopped at times T: f(z) = (1 - exp(-T z))/z.
 
     Attributes
     ----------
-    T : ndarray, (J,)
+    times : ndarray, (J,)
     """
 
-    T: Floats
+    times: Floats
 
-    def __init__(self, T: ArrayLike) -> None:
-        times = np.atleast_1d(as_numbers("T", T))
-        if times.ndim != 1 or times.size == 0 or not ((times >= 0.0) & (times <= LARGEST)).all():
-            raise ProblemError("T", T, f"times >= 0 and <= {LARGEST:g}")
-        object.__setattr__(self, "T", times)
+    @renamed(T="times")
+    def __init__(self, times: ArrayLike) -> None:
+        values = np.atleast_1d(as_numbers("times", times))
+        if values.ndim != 1 or values.size == 0 or not ((values >= 0.0) & (values <= LARGEST)).all():
+            raise ProblemError("times", times, f"times >= 0 and <= {LARGEST:g}")
+        object.__setattr__(self, "times", values)
 
     def __call__(self, z: Spectrum) -> Spectrum:
-        """The filters at ``z`` (..., K) as (..., J, K)."""
-        return _exponential(self.T[:, None], np.asarray(z)[..., None, :])
+        """Values f(z) (..., J, K) of the J filters at the K points ``z`` (..., K)."""
+        return _exponential(self.times[:, None], np.asarray(z)[..., None, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Steps:
         object.__setattr__(self, "t", np.array(steps, dtype=np.int64))
 
     def __call__(self, z: Spectrum) -> Spectrum:
-        """The filters at ``z`` (..., K) as (..., J, K)."""
+        """Values f(z) (..., J, K) of the J filters at the K points ``z`` (..., K)."""
         at = np.asarray(z)[..., None, :]
         shrink = 1.0 - self.eta * at
         # log1p keeps the digits that 1 - (1 - eta z)^t loses, where the logarithm is that of a number near 1
@@ -117,4 +119,5 @@ def _log1p(z: Spectrum) -> Spectrum:
 
 
 def _ratio(rate: Spectrum, z: Spectrum) -> Spectrum:
+    """rate/z, and its limit 1 at z = 0."""
     return np.where(z == 0.0, 1.0, rate / np.where(z == 0.0, 1.0, z))

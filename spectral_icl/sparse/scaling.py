@@ -9,13 +9,18 @@ from functools import lru_cache
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError, choice, integer, number, sequence
+from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.sparse.simulation import Estimate, Grid, Simulation, simulate
+from spectral_icl.sparse.rng import Random
+from spectral_icl.sparse.rng import seed as seed_of
+from spectral_icl.sparse.simulation import Estimate, Simulation, simulate
+from spectral_icl.sparse.tuning import Tuning
 
 AXES = ("d", "s", "n")
 PARTS = ("p2o", "p2o_support", "p2o_off")
 
 
+@renamed(seed="rng")
 def scaling_exponent(
     axis: str,
     values: Sequence[int],
@@ -23,7 +28,7 @@ def scaling_exponent(
     part: str = "p2o_off",
     time: float = 8.0,
     prompts: int = 400,
-    seed: int = 0,
+    rng: Random = 0,
 ) -> Estimate:
     """The slope of log risk over the logarithm of d, s or n, by weighted least squares on simulated risks.
 
@@ -41,7 +46,8 @@ def scaling_exponent(
         Of the flow, in units of s/v.
     prompts : int
         At the largest value; smaller n and d, which cost less, get more.
-    seed : int
+    rng : Generator or int, optional
+        Source of the prompts, or its seed.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def scaling_exponent(
     choice("part", part, PARTS)
     number("time", time, minimum=0.0, above=True)
     integer("prompts", prompts, minimum=2, maximum=10**6)
-    integer("seed", seed, minimum=0, maximum=2**62)
+    seed = seed_of(rng)
     sizes = [
         integer(f"values[{k}]", x, minimum=1, maximum=10**7)
         for k, x in enumerate(sequence("values", values, "sizes"))
@@ -82,5 +88,5 @@ def scaling_exponent(
 
 @lru_cache(maxsize=16)
 def _simulated(problem: SparseProblem, time: float, prompts: int, seed: int) -> Simulation:
-    """All parts on the same prompts: whoever asks for one often asks for another."""
-    return simulate(problem, PARTS, prompts, seed, Grid.of(problem, time))
+    """Simulation of all parts on the same prompts: whoever asks for one often asks for another."""
+    return simulate(problem, PARTS, prompts, seed, Tuning.of(problem, time))

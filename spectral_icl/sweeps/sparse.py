@@ -13,10 +13,11 @@ from spectral_icl.io.checks import ProblemError
 from spectral_icl.kernels.threads import available_cores, one_thread
 from spectral_icl.sparse.comparison import Comparison, compare
 from spectral_icl.sparse.experiment import NUMBERS, SECTIONS, Study
-from spectral_icl.sparse.methods import LABELS
+from spectral_icl.sparse.methods import COMPARED
+from spectral_icl.sparse.methods import METHODS as KNOWN
 from spectral_icl.sweeps.points import Kind, Record, Results, Variable
 
-METHODS = tuple(LABELS)
+METHODS = COMPARED
 UNSOLVED = 3  # status of a point whose theory was not found
 
 _PROBLEM = ("d", "s", "n", "noise", "snr", "signal", "correlation", "support_variance")
@@ -77,8 +78,8 @@ class SparsePoints(Kind[Study, Record]):
         texts = dict(_OTHERS)
         for method in _methods(base["study"]["lasso"]):
             by_theory, simulated, error = names(method)
-            texts[by_theory] = f"risk of {LABELS[method]} at its best, by theory"
-            texts[simulated] = f"risk of {LABELS[method]} at its best, simulated"
+            texts[by_theory] = f"risk of {KNOWN[method].name} at its best, by theory"
+            texts[simulated] = f"risk of {KNOWN[method].name} at its best, simulated"
             texts[error] = f"standard error of {simulated}"
         return {name: Variable(("point",), "float64", np.nan, text) for name, text in texts.items()}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError, choice
-from spectral_icl.sparse.methods import COLORS, SHORT
+from spectral_icl.sparse.methods import METHODS as KNOWN
 from spectral_icl.sweeps.plan import Plan
 from spectral_icl.sweeps.quantities import Border, Quantity, Sweep
 from spectral_icl.sweeps.sparse import METHODS, names
@@ -35,7 +35,7 @@ class SparseSweep(Sweep):
             for k, risk in enumerate(names("risk"))
         }
         super().__init__(data.assign(stacked), plan)
-        self.entries = {METHOD: {SHORT[method]: COLORS[method] for method in methods}}
+        self.entries = {METHOD: {KNOWN[method].short: KNOWN[method].color for method in methods}}
         self._risks = ("risk", *methods)
 
     @property
@@ -58,7 +58,7 @@ class SparseSweep(Sweep):
         choice("quantity", name, self.names)
         if task is not None:
             raise ProblemError("task", task, "nothing for sparse problems, which have no tasks")
-        text = _LABELS.get(name) or (f"excess risk of {SHORT[name]}" if name in SHORT else name)
+        text = _LABELS.get(name) or (f"excess risk of {KNOWN[name].short}" if name in KNOWN else name)
         if name != "advantage" and name not in self._risks:
             return Quantity(name, text, _finite(self.data[name]), self.trouble())
         border = _EQUAL if name == "advantage" else None

@@ -24,10 +24,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number, sequence
+from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number
+from spectral_icl.io.renamed import renamed
+from spectral_icl.sparse.partition import partition
 from spectral_icl.sparse.predictors import p2o
 from spectral_icl.sparse.problem import check_sizes
 from spectral_icl.sparse.prompts import sample_prompts
+from spectral_icl.sparse.rng import Random
 from spectral_icl.sparse.transformer.attention import LAYOUTS, Head, embed_prompt, linear_attention_layer
 
 VARIANTS = ("p2o", "mixed", "group", "narrow")
@@ -164,30 +167,25 @@ def build_gd_head(d: int, a: float = 0.0, b: float = 0.0, layout: str = "wide") 
 
 
 def _groups(d: int, groups: int | Sequence[Sequence[int]]) -> list[list[int]]:
+    """The features of every group, or of so many groups of neighbours of one size."""
     d = integer("d", d, minimum=1, maximum=_LARGEST)
     if isinstance(groups, (int, float, np.number)):
         H = integer("H", groups, minimum=1, maximum=d)
         if d % H:
             raise ProblemError("H", H, f"a divisor of d = {d}")
         return np.arange(d).reshape(H, d // H).tolist()
-    expected = f"a number of groups, or a partition of 0 ... {d - 1}"
-    members = [
-        [integer(f"groups[{h}]", j, minimum=0, maximum=d - 1) for j in sequence("groups", group, expected)]
-        for h, group in enumerate(sequence("groups", groups, expected))
-    ]
-    if sorted(j for group in members for j in group) != list(range(d)):
-        raise ProblemError("groups", groups, expected)
-    return members
+    return partition(groups, d, f"a number of groups, or a partition of 0 ... {d - 1}")
 
 
+@renamed(seed="rng", sigma2="noise")
 def check_construction(
     d: int,
     s: int,
     n: int,
     t: int,
-    seed: int = 0,
+    rng: Random = 0,
     *,
-    sigma2: float = 0.25,
+    noise: float = 0.25,
     variant: str = "p2o",
     H: int | None = None,
     c: float = 100.0,
@@ -204,10 +202,10 @@ def check_construction(
         Features, support size, pairs.
     t : int
         Layers after the first.
-    seed : int
-        Of the prompt.
-    sigma2 : float
-        Noise variance of the labels, whose signal has variance 1.
+    rng : Generator or int, optional
+        Source of the prompt, or its seed.
+    noise : float
+        Variance of the label noise; the signal has variance 1.
     variant : {'p2o', 'mixed', 'group', 'narrow'}
         'p2o' against `spectral_icl.sparse.predictors.p2o`. Others against gradient descent on their
         features: 'mixed' takes a free first step and then uses half of x and half of z, 'group' has H
@@ -230,10 +228,9 @@ def check_construction(
     choice("variant", variant, VARIANTS)
     d, s, n = check_sizes(d, s, n)
     t = integer("t", t, minimum=0, maximum=10_000)
-    seed = integer("seed", seed, minimum=0, maximum=2**63 - 1)
     if variant == "group" and H is None:
         raise ProblemError("H", H, f"a divisor of d = {d}")
-    prompts = sample_prompts(1, d, s, n, sigma2, rng=seed)
+    prompts = sample_prompts(1, d, s, n, noise, rng=rng)
     X, y, xq = prompts.X[0], prompts.y[0], prompts.xq[0]
     r = X.T @ y / n
     tokens, residual = np.vstack([X, xq]), np.append(y, 0.0)

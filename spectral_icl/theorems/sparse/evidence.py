@@ -9,9 +9,11 @@ import numpy as np
 from spectral_icl.io.checks import Floats
 from spectral_icl.sparse import predictors
 from spectral_icl.sparse.filters import Steps
+from spectral_icl.sparse.methods import USUAL
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import draw, excess_risk
-from spectral_icl.sparse.simulation import USUAL, Estimate, Grid, Simulation, simulate
+from spectral_icl.sparse.simulation import Estimate, Simulation, simulate
+from spectral_icl.sparse.tuning import Tuning
 
 _WIDE, _FEWEST = 8, 50  # times fewer prompts where d is far above n, and no fewer than
 _FEATURES = 2**25  # drawn at once
@@ -61,7 +63,7 @@ class Evidence:
     def over_ridge(self, problem: SparseProblem) -> Estimate:
         """P2O over ridge, at the best penalty: the known one for isotropic features, else the tuned one."""
         found = self.usual(problem)
-        return found.ratio("p2o", "ridge", below=found.grid.known if problem.isotropic else None)
+        return found.ratio("p2o", "ridge", below=found.tuning.known if problem.isotropic else None)
 
     def fixed_steps(self, problem: SparseProblem) -> Estimate:
         """P2O over gradient descent after three steps, each of the best size, one for all prompts.
@@ -85,7 +87,7 @@ class Evidence:
             ]
             clipped = np.minimum(np.array(risks), problem.signal)
             best.append(clipped[clipped.mean(axis=1).argmin()])
-        return Simulation({"p2o": best[0][:, None], "gd": best[1][:, None]}, Grid.of(problem)).ratio(
+        return Simulation({"p2o": best[0][:, None], "gd": best[1][:, None]}, Tuning.of(problem)).ratio(
             "p2o", "gd"
         )
 
@@ -94,5 +96,5 @@ class Evidence:
     ) -> Simulation:
         key = (problem, methods, prompts, time)
         if key not in self._kept:
-            self._kept[key] = simulate(problem, methods, prompts, self.seed, Grid.of(problem, time))
+            self._kept[key] = simulate(problem, methods, prompts, self.seed, Tuning.of(problem, time))
         return self._kept[key]
