@@ -52,14 +52,14 @@ def covariance_root(Sigma: ArrayLike | None, d: int) -> Floats | None:
 
 
 def coloured(white: Floats, root: Floats | None) -> Floats:
-    """Standard normal rows (..., d) with the covariance of a `covariance_root`."""
+    """Rows (..., d) with the covariance of a `covariance_root`, made of standard normal ones."""
     if root is None:
         return white
     return white * root if root.ndim == 1 else white @ root.T
 
 
 def applied(Sigma: Floats | None, x: Floats) -> Floats:
-    """Sigma x along the last axis of ``x``."""
+    """Products Sigma x (..., d) along the last axis of ``x`` (..., d)."""
     if Sigma is None:
         return x
     return x * Sigma if Sigma.ndim == 1 else x @ Sigma

@@ -5,6 +5,7 @@ Every filter has its limit at an eigenvalue 0, loses no digits beside it, and ta
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,12 @@ class Flow:
         if values.ndim != 1 or values.size == 0 or not ((values >= 0.0) & (values <= LARGEST)).all():
             raise ProblemError("times", times, f"times >= 0 and <= {LARGEST:g}")
         object.__setattr__(self, "times", values)
+
+    @property
+    def T(self) -> Floats:
+        """The times, by the name they had; for one more release."""
+        warnings.warn("Flow.T is called Flow.times now", DeprecationWarning, stacklevel=2)
+        return self.times
 
     def __call__(self, z: Spectrum) -> Spectrum:
         """Values f(z) (..., J, K) of the J filters at the K points ``z`` (..., K)."""
@@ -82,7 +89,13 @@ Filters = Flow | Steps
 
 
 def as_numbers(argument: str, value: ArrayLike) -> Floats:
-    """``value`` as an array of floats of any shape."""
+    """Numbers of any shape as an array of floats.
+
+    Raises
+    ------
+    ProblemError
+        ``value`` holds something else.
+    """
     try:
         raw = np.asarray(value)
         if raw.dtype.kind not in "iuf":
@@ -93,25 +106,25 @@ def as_numbers(argument: str, value: ArrayLike) -> Floats:
 
 
 def ridge(penalty: ArrayLike, z: Spectrum) -> Spectrum:
-    """1/(z + penalty) for the penalties (J,) at ``z`` (..., K) as (..., J, K)."""
+    """Values 1/(z + penalty) (..., J, K) of ridge regression for penalties (J,) at ``z`` (..., K)."""
     return 1.0 / (np.asarray(z)[..., None, :] + np.asarray(penalty, dtype=np.float64)[:, None])
 
 
 def least_squares(z: Floats) -> Floats:
-    """1/z at the eigenvalues ``z`` (..., K), 0 where one counts as 0."""
+    """Values 1/z (..., K) of least squares at eigenvalues ``z`` (..., K), and 0 where one counts as 0."""
     kept = z > RANK * z.max(axis=-1, keepdims=True)
     return np.where(kept, 1.0 / np.where(kept, z, 1.0), 0.0)
 
 
 def _exponential(time: NDArray[Any], z: Spectrum) -> Spectrum:
-    """(1 - exp(-time z))/z."""
+    """(1 - exp(-time z))/z, and its limit ``time`` at z = 0."""
     small = np.abs(time * z) < _SMALL
     safe = np.where(z == 0.0, 1.0, z)
     return np.where(small, time * (1.0 - 0.5 * time * z), -np.expm1(-time * z) / safe)
 
 
 def _log1p(z: Spectrum) -> Spectrum:
-    """log(1 + z); NumPy's loses digits of complex z near 0."""
+    """log(1 + z) with the digits that NumPy's log1p loses at complex z near 0."""
     if not np.iscomplexobj(z):
         return np.log1p(z)
     found: Spectrum = 0.5 * np.log1p(2.0 * z.real + np.abs(z) ** 2) + 1j * np.arctan2(z.imag, 1.0 + z.real)

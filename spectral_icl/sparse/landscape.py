@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class Phase:
 
 
 def family(problem: SparseProblem, axis: str, rng: Random = 0) -> Family:
-    """Best risks of all methods along ``axis`` through an isotropic problem.
+    """Best risks of all methods along ``axis``, through an isotropic problem with noise.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def family(problem: SparseProblem, axis: str, rng: Random = 0) -> Family:
     Raises
     ------
     ProblemError
-        The problem is not isotropic: ridge has no theory there.
+        The problem is not isotropic, where ridge has no theory, or has no noise.
     """
     choice("axis", axis, AXES)
     _check(problem)
@@ -94,7 +93,7 @@ def phase(problem: SparseProblem, rng: Random = 0, advance: Callable[[int], obje
     Raises
     ------
     ProblemError
-        The problem is not isotropic: ridge has no theory there.
+        The problem is not isotropic, where ridge has no theory, or has no noise.
     """
     _check(problem)
     p = problem
@@ -110,6 +109,7 @@ def phase(problem: SparseProblem, rng: Random = 0, advance: Callable[[int], obje
 
 
 def _check(problem: SparseProblem) -> None:
+    """Raise if a problem is not isotropic, or has no noise: all methods need a theory, and all a best."""
     if not problem.isotropic:
         raise ProblemError("problem", problem, "isotropic features: ridge has no theory for others")
     if problem.noise == 0.0:
@@ -129,8 +129,7 @@ def _bests(problems: Sequence[SparseProblem], draws: int, seed: int) -> Iterator
 
 def _with(problem: SparseProblem, axis: str, value: float) -> SparseProblem:
     """The problem with another n, d, s or noise."""
-    changed: dict[str, Any] = {axis: value if axis == "noise" else int(value)}
-    return replace(problem, **changed)
+    return SparseProblem.from_dict({**problem.to_dict(), axis: value if axis == "noise" else int(value)})
 
 
 def _values(problem: SparseProblem, axis: str) -> Floats:

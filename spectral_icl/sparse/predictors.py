@@ -79,7 +79,7 @@ def p2o(
     *,
     times: ArrayLike | None = None,
 ) -> Floats:
-    """Preprocess-then-optimize: gradient descent with the diagonal metric r_j^2, r = X'y/n.
+    """Estimates by preprocess-then-optimize: gradient descent with the diagonal metric r_j^2, r = X'y/n.
 
     u_{k+1} = u_k + eta F'(y - F u_k)/n with F = X diag(r) and u_0 = 0, and beta = r * u; the flow is its
     limit eta -> 0 at time T = eta t (Chen, Zhao and Zou 2024, arXiv 2408.04532).
@@ -119,14 +119,17 @@ def gd(
     *,
     times: ArrayLike | None = None,
 ) -> Floats:
-    """Gradient descent, or gradient flow, from 0 on the least squares of the prompt: `p2o` with metric 1."""
+    """Estimates by gradient descent, or gradient flow, from 0 on the least squares of the prompt.
+
+    Arguments and result are those of `p2o`, of which this is the case of metric 1.
+    """
     X, y = check_prompts(X, y)
     return _optimized(X, y, correlations(X, y), None, eta, t, times)
 
 
 @renamed(T="times")
 def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, times: ArrayLike) -> Floats:
-    """The flow with metric r_j on the features J, what |J| heads preprocess, and ``alpha`` on all others.
+    """Estimates by the flow with metric r_j on features J, which |J| heads preprocess, ``alpha`` on others.
 
     Arguments and result are those of `p2o`.
     """
@@ -142,7 +145,7 @@ def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, t
 
 @renamed(T="times")
 def group_p2o(X: ArrayLike, y: ArrayLike, groups: Sequence[Sequence[int]], *, times: ArrayLike) -> Floats:
-    """The flow on one feature sum_{j in g} r_j x_j per group g, which is what fewer heads than features make.
+    """Estimates by the flow on one feature sum_{j in g} r_j x_j for each group g, as fewer heads make them.
 
     Arguments and result are those of `p2o`; with a group for each feature it is `p2o` itself.
     """
@@ -158,7 +161,7 @@ def group_p2o(X: ArrayLike, y: ArrayLike, groups: Sequence[Sequence[int]], *, ti
 
 
 def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
-    """Ridge regression: the minimiser of |y - X beta|^2/n + lam |beta|^2.
+    """Estimates by ridge regression: the minimiser of |y - X beta|^2/n + lam |beta|^2.
 
     Parameters
     ----------
@@ -178,14 +181,14 @@ def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
 
 
 def ols(X: ArrayLike, y: ArrayLike) -> Floats:
-    """Least squares, of smallest norm if it is not unique: (..., d)."""
+    """Estimates (..., d) by least squares, of smallest norm where there are many."""
     X, y = check_prompts(X, y)
     found: Floats = (np.linalg.pinv(X) @ y[..., None])[..., 0]
     return found
 
 
 def oracle(X: ArrayLike, y: ArrayLike, S: ArrayLike) -> Floats:
-    """Least squares on the true support: (..., d), 0 elsewhere.
+    """Estimates (..., d) by least squares on the true support, 0 elsewhere.
 
     Parameters
     ----------
@@ -213,7 +216,7 @@ def oracle(X: ArrayLike, y: ArrayLike, S: ArrayLike) -> Floats:
 
 
 def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
-    """The Lasso, by scikit-learn's coordinate descent: |y - X beta|^2/(2n) + lam |beta|_1.
+    """Estimates by the Lasso, with scikit-learn's coordinate descent: |y - X beta|^2/(2n) + lam |beta|_1.
 
     Parameters
     ----------
@@ -248,7 +251,7 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
 
 
 def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
-    """The Lasso from X'X/n and X'y/n: the minimiser of beta' Shat beta/2 - r' beta + lam |beta|_1.
+    """Estimates by the Lasso from X'X/n and X'y/n: minimisers of beta' Shat beta/2 - r' beta + lam |beta|_1.
 
     Parameters
     ----------
@@ -273,6 +276,7 @@ def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
 
 
 def _penalties(lam: ArrayLike) -> Floats:
+    """Penalties (J,), all positive."""
     penalties = np.atleast_1d(filters.as_numbers("lam", lam))
     if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
@@ -280,7 +284,13 @@ def _penalties(lam: ArrayLike) -> Floats:
 
 
 def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """Prompts as float arrays, (..., n, d) and (..., n)."""
+    """Features (..., n, d) and labels (..., n) of prompts as float arrays.
+
+    Raises
+    ------
+    ProblemError
+        They are not finite numbers of fitting shapes.
+    """
     features = _checked("X", X, None)
     if features.ndim < 2 or 0 in features.shape:
         raise ProblemError("X", f"shape {features.shape}", "an array of shape (..., n, d)")
@@ -288,7 +298,7 @@ def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _checked(argument: str, value: ArrayLike, shape: tuple[int, ...] | None) -> Floats:
-    """``value`` as finite floats; not a copy, since batches of prompts are large."""
+    """Finite floats of ``shape`` (any if None), not copied if they are that: batches of prompts are large."""
     if isinstance(value, np.ndarray) and value.dtype == np.float64 and value.shape == (shape or value.shape):
         whole = np.ascontiguousarray(value)
         flat = whole.reshape(-1)
@@ -298,9 +308,9 @@ def _checked(argument: str, value: ArrayLike, shape: tuple[int, ...] | None) -> 
     return array(argument, found, found.shape if shape is None else shape)
 
 
-def _squeezed(found: Floats, asked: ArrayLike | None) -> Floats:
-    """Estimates (..., J, d), or (..., d) if not an array but one time or penalty was ``asked`` for."""
-    return found[..., 0, :] if np.ndim(asked) == 0 else found  # type: ignore[arg-type]
+def _squeezed(found: Floats, asked: ArrayLike) -> Floats:
+    """Estimates (..., J, d), or (..., d) if one time or penalty was ``asked`` for and no array of them."""
+    return found[..., 0, :] if np.ndim(asked) == 0 else found
 
 
 def _optimized(

@@ -123,7 +123,7 @@ def sample_weights(
 
 
 def draw(problem: SparseProblem, prompts: int, rng: Random = None) -> Prompts:
-    """So many prompts of a problem, drawn with ``rng``."""
+    """Prompts of a problem, each with its own support unless this has a variance of its own."""
     return sample_prompts(
         prompts,
         problem.d,

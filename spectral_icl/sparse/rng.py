@@ -31,7 +31,7 @@ def generator(rng: Random) -> np.random.Generator:
 
 
 def seed(rng: Random) -> int:
-    """The seed that ``rng`` is, or one drawn with it: for work that is to repeat the same draws."""
+    """Seed that ``rng`` is, or one drawn with a generator: for work that is to repeat the same draws."""
     if rng is None or isinstance(rng, np.random.Generator):
         return int(np.random.default_rng(rng).integers(_LARGEST // 2))
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -30,7 +29,7 @@ def scaling_exponent(
     prompts: int = 400,
     rng: Random = 0,
 ) -> Estimate:
-    """The slope of log risk over the logarithm of d, s or n, by weighted least squares on simulated risks.
+    """Slope of log risk over the logarithm of d, s or n, by weighted least squares on simulated risks.
 
     Of features without weight, d counts those alone: d - s.
 
@@ -52,6 +51,7 @@ def scaling_exponent(
     Returns
     -------
     Estimate
+        The slope and its standard error.
 
     Raises
     ------
@@ -75,12 +75,12 @@ def scaling_exponent(
         raise ProblemError("values", values, f"numbers below d = {problem.d}: others have no such features")
     points = []
     for k, size in enumerate(sizes):
-        at = replace(problem, **{axis: size})  # type: ignore[arg-type]
+        at = SparseProblem.from_dict({**problem.to_dict(), axis: size})
         count = prompts if axis == "s" else prompts * max(sizes) // size
         found = _simulated(at, time * at.s / at.v, count, seed + k)
         points.append((size - at.s if axis == "d" and part == "p2o_off" else size, *found.at_best(part)))
     x, mean, error = np.array(points).T
-    weight = mean / error
+    weight = mean / error  # np.polyfit would scale the columns first, which moves the last digit
     design = np.column_stack([np.ones_like(x), np.log(x)]) * weight[:, None]
     solution, *_ = np.linalg.lstsq(design, np.log(mean) * weight)
     return Estimate(float(solution[1]), float(np.sqrt(np.linalg.inv(design.T @ design)[1, 1])))

@@ -22,7 +22,7 @@ _BATCH = 2**22  # features drawn at a time
 
 
 class Estimate(NamedTuple):
-    """A sampled number and its standard error."""
+    """A sampled mean and its standard error."""
 
     mean: float
     se: float
@@ -85,7 +85,7 @@ def simulate(
     tuning: Tuning | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> Simulation:
-    """Sample the risks of methods on prompts of a problem.
+    """Risks of methods on the same sampled prompts of a problem.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def simulate(
 def risks_on(
     prompts: Prompts, Sigma: Floats | None, noise: float, tuning: Tuning, methods: Iterable[str]
 ) -> dict[str, Floats]:
-    """Excess risks (B, J) of methods on given prompts."""
+    """Excess risks (B, J) of every method on given prompts, with the label noise they were drawn with."""
     batch = Batch(prompts, Sigma, noise, tuning)
     return {name: METHODS[name].risks(batch) for name in methods}
 

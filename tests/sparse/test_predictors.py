@@ -375,7 +375,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "group outside": (
         lambda: group_p2o(X0, Y0, [[0, 1], [2, 3]], times=1.0),
-        "groups: expected a whole number >= 0 and <= 2",
+        r"groups\[1\]: expected a whole number >= 0 and <= 2",
     ),
     "support outside": (lambda: oracle(X0, Y0, [0, 3]), "S: expected different features of 0 to 2"),
     "support of halves": (lambda: oracle(X0, Y0, [0.5]), "S: expected different features"),

@@ -21,7 +21,7 @@ from spectral_icl.sparse.prompts import (
     sample_prompts,
     sample_weights,
 )
-from spectral_icl.sparse.risk import given_labels as conditional
+from spectral_icl.sparse.risk import given_labels
 from spectral_icl.sparse.risk.given_labels import sample_r, sample_shat
 
 Array = NDArray[np.float64]
@@ -282,7 +282,7 @@ def test_a_law_without_the_spike_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     _, _, fresh = of_prompts(None, 25_000, 3)
     with pytest.raises(AssertionError):
         same(drawn, joint_moments(r, y2, fresh))
-    monkeypatch.setattr(conditional, "times", lambda Sigma, x: x)  # C = Sigma - w w'/tau^2
+    monkeypatch.setattr(given_labels, "applied", lambda Sigma, x: x)  # C = Sigma - w w'/tau^2
     with pytest.raises(AssertionError):
         same(joint_moments(*of_prompts(AR, 25_000, 1)), joint_moments(*of_the_law(AR, 25_000, 2)))
 

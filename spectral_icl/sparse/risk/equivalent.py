@@ -34,7 +34,7 @@ GROUPS = 8  # of draws, whose means tell the error
 
 
 class Risk(NamedTuple):
-    """A mean and its standard error, (J,) each, one entry per filter."""
+    """Mean risk and its standard error, (J,) each, with an entry for every filter."""
 
     mean: Floats
     se: Floats
@@ -211,7 +211,7 @@ def _hypercube(count: int, size: int, rng: np.random.Generator) -> Floats:
 
 
 def as_filters(filters: Filters | ArrayLike | tuple[float, ArrayLike]) -> Filters:
-    """Times of the flow, or (eta, t), as filters."""
+    """Filters of times of the flow, or of (eta, t), a step and numbers of steps."""
     if isinstance(filters, (Flow, Steps)):
         return filters
     if isinstance(filters, tuple) and len(filters) == 2:
@@ -223,7 +223,7 @@ def as_filters(filters: Filters | ArrayLike | tuple[float, ArrayLike]) -> Filter
 
 
 def _profile(r: Floats, y2: Floats, w: Floats, Sigma: Floats | None, noise: float, n: int) -> _Profile:
-    """Draws of one problem, features with weight first if nothing else couples features."""
+    """Profile of m draws; features with weight come first if Sigma is diagonal, many others are merged."""
     m, d = r.shape
     dense = Sigma is not None and Sigma.ndim == 2
     p = d if dense else max(1, int((w != 0.0).sum(axis=1).max()))
@@ -368,7 +368,7 @@ def _crossed(at: _Profile, q: Complex, gU: Complex) -> Complex:
 
 
 def _whole(x: Complex) -> Complex:
-    """From half of the nodes to all, transposed: (m, K, d) to (m, d, 2K)."""
+    """Values (m, d, 2K) at all nodes of a contour, transposed, of those (m, K, d) at one half."""
     return np.swapaxes(np.concatenate([x, x.conj()], axis=1), -1, -2)
 
 

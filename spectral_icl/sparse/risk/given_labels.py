@@ -45,7 +45,7 @@ def sample_r(
     rng: Random = None,
     prompts: int | None = None,
 ) -> LabelStatistics:
-    """Draw r and |y|^2, exactly, without drawing prompts.
+    """Label statistics r and |y|^2, drawn by their exact law without drawing prompts.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def transformed(uniform: Floats, w: Floats, Sigma: ArrayLike | None, noise: floa
 def sample_shat(
     r: Floats, y2: Floats, w: Floats, Sigma: ArrayLike | None, noise: float, n: int, rng: Random = None
 ) -> Floats:
-    """Draw sample covariances Shat given r (N, d) and |y|^2 (N,): (N, d, d)."""
+    """Sample covariances Shat (N, d, d), drawn given r (N, d) and |y|^2 (N,)."""
     n, noise = check_length(n), number("noise", noise, minimum=0.0)
     d = r.shape[-1]
     root, matrix = covariance_root(Sigma, d), covariance(Sigma, d)

@@ -26,7 +26,7 @@ _SPACINGS = 5.0  # of the least eigenvalues of a square design, over which a fil
 
 
 class Optimum(NamedTuple):
-    """The best ridge penalty and its risk."""
+    """Best ridge penalty ``lam``, and the risk at it."""
 
     lam: float
     risk: float
@@ -118,7 +118,7 @@ def ridge_risk(d: int, n: int, signal: float, noise: float, lam: ArrayLike) -> F
 
 @renamed(v="signal", s2="noise")
 def ridge_opt_risk(d: int, n: int, signal: float, noise: float) -> Optimum:
-    """The best ridge penalty s2 d/(n v), exact for every d and n, and its risk.
+    """Best ridge penalty s2 d/(n v), exact for every d and n, and the risk at it.
 
     No spectral filter has a smaller risk, gradient descent of any step and length included: at this penalty
     the risk is the least at each eigenvalue by itself.
@@ -146,7 +146,7 @@ def ridge_opt_limit(g: float, signal: float, noise: float) -> float:
 
 @renamed(v="signal", s2="noise")
 def spectral_lower_bound(d: int, n: int, signal: float, noise: float) -> float:
-    """What no spectral filter goes below, ridge and gradient descent included: exact for every d and n.
+    """Risk that no spectral filter goes below, ridge and gradient descent included: exact for every d and n.
 
     The larger of s2 d v/(n v + s2 d), by Jensen's inequality from the best ridge risk, and v (1 - n/d), the
     weight in directions that the prompt does not show.
@@ -182,7 +182,7 @@ def one_step_risk(d: int, n: int, signal: float, noise: float) -> float:
 
 
 def one_step_scale(d: int, n: int, signal: float, noise: float) -> float:
-    """The a of `one_step_risk`: one over the best single step."""
+    """One over the best size of a single gradient step, a = 1 + (d + 1)/n + s2 d/(n v)."""
     d, n, v, s2 = _checked(d, n, signal, noise)
     return 1.0 + (d + 1) / n + s2 * d / (n * v)
 
@@ -201,7 +201,7 @@ def _resolved(d: int, n: int, scale: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _checked(d: int, n: int, signal: float, noise: float) -> tuple[int, int, float, float]:
-    """The arguments as d, n, v, s2, as formulas have them."""
+    """Sizes, signal and noise, checked: d, n, v and s2 of the formulas."""
     d, _, n = check_sizes(d, 1, n)
     v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
     return d, n, v, s2

@@ -21,6 +21,7 @@ are derived here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -167,7 +168,7 @@ def build_gd_head(d: int, a: float = 0.0, b: float = 0.0, layout: str = "wide") 
 
 
 def _groups(d: int, groups: int | Sequence[Sequence[int]]) -> list[list[int]]:
-    """The features of every group, or of so many groups of neighbours of one size."""
+    """Features of every group, of a partition or of a number of groups of neighbours of equal size."""
     d = integer("d", d, minimum=1, maximum=_LARGEST)
     if isinstance(groups, (int, float, np.number)):
         H = integer("H", groups, minimum=1, maximum=d)
@@ -232,36 +233,74 @@ def check_construction(
         raise ProblemError("H", H, f"a divisor of d = {d}")
     prompts = sample_prompts(1, d, s, n, noise, rng=rng)
     X, y, xq = prompts.X[0], prompts.y[0], prompts.xq[0]
-    r = X.T @ y / n
-    tokens, residual = np.vstack([X, xq]), np.append(y, 0.0)
-    rows, step, layout = slice(d, 2 * d), (0.0, 1.0), "wide"
-    if variant == "group":
-        assert H is not None
-        first = build_group_heads(d, H)
-        features = (tokens * r).reshape(n + 1, H, -1).sum(axis=2)
-        rows = slice(d, d + H)
-    elif variant == "narrow":
-        first, layout, rows, step = build_narrow_heads(d, c), "narrow", slice(0, d), (1.0, 0.0)
-        features = tokens * (1.0 + c * r)
+    case = _case(variant, X, y, xq, H, c)
+    eta = 1.0 / _top(case.metric[:-1])
+    if variant == "p2o":  # by the predictor itself
+        path = case.residual - p2o(X, y, eta, t) @ np.vstack([X, xq]).T
     else:
-        first, features = build_preprocess_heads(d), tokens * r
-    metric = features
-    if variant == "mixed":
-        step = (0.5, 0.5)
-        metric = np.sqrt(0.5) * np.hstack([tokens, features])
-        eta0 = 1.0 / _top(X)
-        first, residual = build_preprocess_heads(d, eta0), residual - eta0 * tokens @ r
-    eta = 1.0 / _top(metric[:-1])
-    direct = variant == "p2o"
-    path = residual - p2o(X, y, eta, t) @ tokens.T if direct else _descent(metric, residual, eta, t)
-    E = linear_attention_layer(embed_prompt(X, y, xq, layout), first)
-    head = build_gd_head(d, eta * step[0], eta * step[1], layout)
+        path = _descent(case.metric, case.residual, eta, t)
+    E = linear_attention_layer(embed_prompt(X, y, xq, case.layout), case.first)
+    head = build_gd_head(d, eta * case.step[0], eta * case.step[1], case.layout)
     error = 0.0
     for k in range(t + 1):
         if k > 0:
             E = linear_attention_layer(E, head)
-        error = max(error, float(np.abs(E[rows].T - features).max()), float(np.abs(E[-1] - path[k]).max()))
+        off = np.abs(E[case.rows].T - case.features).max(), np.abs(E[-1] - path[k]).max()
+        error = max(error, *map(float, off))
     return error
+
+
+class _Case(NamedTuple):
+    """What a variant's layers are, and what is expected after the first.
+
+    Attributes
+    ----------
+    first : Head
+        The heads of the first layer.
+    layout : str
+    rows : slice
+        Where that layer leaves its features.
+    features : ndarray, (n + 1, F)
+        These features of every token, the query last.
+    residual : ndarray, (n + 1,)
+        Labels less what the first layer predicts.
+    metric : ndarray, (n + 1, F')
+        Features on which the later layers descend.
+    step : tuple of float
+        Of the step size, the shares of the rows x and z.
+    """
+
+    first: Head
+    layout: str
+    rows: slice
+    features: Floats
+    residual: Floats
+    metric: Floats
+    step: tuple[float, float]
+
+
+def _case(variant: str, X: Floats, y: Floats, xq: Floats, H: int | None, c: float) -> _Case:
+    """Layers and expected features of a variant on one prompt."""
+    n, d = X.shape
+    r = X.T @ y / n
+    tokens, residual = np.vstack([X, xq]), np.append(y, 0.0)
+    if variant == "group":
+        assert H is not None
+        features = (tokens * r).reshape(n + 1, H, -1).sum(axis=2)
+        first, rows = build_group_heads(d, H), slice(d, d + H)
+        return _Case(first, "wide", rows, features, residual, features, (0.0, 1.0))
+    if variant == "narrow":
+        features = tokens * (1.0 + c * r)
+        first, rows = build_narrow_heads(d, c), slice(0, d)
+        return _Case(first, "narrow", rows, features, residual, features, (1.0, 0.0))
+    features, rows = tokens * r, slice(d, 2 * d)
+    if variant == "mixed":
+        eta0 = 1.0 / _top(X)
+        metric = np.sqrt(0.5) * np.hstack([tokens, features])
+        residual = residual - eta0 * tokens @ r
+        first = build_preprocess_heads(d, eta0)
+        return _Case(first, "wide", rows, features, residual, metric, (0.5, 0.5))
+    return _Case(build_preprocess_heads(d), "wide", rows, features, residual, features, (0.0, 1.0))
 
 
 def _top(features: Floats) -> float:

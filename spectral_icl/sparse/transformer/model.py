@@ -247,6 +247,7 @@ class LinTF:
         return np.array(maps).reshape(len(maps), *x.shape[:-2], self.D, self.d)
 
     def _pairs(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Checked features and labels of prompts with the d features of the embedding."""
         x, labels = pairs_of(X, y)
         if x.shape[-1] != self.d:
             raise ProblemError("X", f"{x.shape[-1]} features", f"{self.d} features, as the embedding has")
@@ -278,6 +279,7 @@ class LinTF:
             yield A
 
     def _kept(self, mask: Sequence[ArrayLike] | None) -> list[Floats]:
+        """For each layer the factors (H,) of its heads: those of a mask, or 1."""
         counts = self.heads_per_layer
         if mask is None:
             return [np.ones(H) for H in counts]
@@ -289,6 +291,7 @@ class LinTF:
         ]
 
     def _ablated(self, pairs: Iterable[tuple[int, int]] | None) -> set[tuple[int, int]]:
+        """Checked pairs (layer, head) of heads that are replaced by their mean."""
         counts = self.heads_per_layer
         chosen: set[tuple[int, int]] = set()
         expected = "pairs (layer, head)"
@@ -305,7 +308,7 @@ class LinTF:
 
 
 def _floats(row: ArrayLike) -> ArrayLike:
-    """Booleans as numbers; anything else as it is."""
+    """A row of a mask, its booleans as numbers."""
     try:
         values = np.asarray(row)
     except (TypeError, ValueError):

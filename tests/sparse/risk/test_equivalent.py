@@ -266,7 +266,7 @@ def test_at_time_zero_nothing_is_predicted() -> None:
 def test_kinds_of_filters() -> None:
     assert isinstance(as_filters((0.3, [1, 2])), Steps)
     assert isinstance(as_filters([0.3, 1.0]), Flow)
-    assert as_filters(2.0).T.tolist() == [2.0]  # type: ignore[union-attr]
+    assert as_filters(2.0).times.tolist() == [2.0]  # type: ignore[union-attr]
     for wanted in (Flow(1.0), Steps(0.1, 3)):
         assert as_filters(wanted) is wanted
 
@@ -518,7 +518,7 @@ def test_bad_input_is_one_line(case: str) -> None:
         (lambda: p2o_risk(np.ones(3), None, 0.1, 5, [1.0], 8), "draws: expected a whole number >= 16"),
         (lambda: p2o_risk(np.ones((20, 3)), None, 0.1, 5, [1.0], 16), "w: expected an array"),
         (lambda: p2o_risk_gh(3, 4, 5, 1.0, 0.1, 1.0), "s: expected"),
-        (lambda: p2o_risk_gh(3, 2, 5, 0.0, 0.1, 1.0), "v: expected"),
+        (lambda: p2o_risk_gh(3, 2, 5, 0.0, 0.1, 1.0), "signal: expected"),
         (lambda: p2o_offsupport_leading(3, 2, 0, 1.0, 0.1, 1.0), "n: expected"),
         (lambda: p2o_offsupport_leading(3, 2, 5, 1.0, 0.1, -1.0), "times: expected"),
     ],
