@@ -54,4 +54,4 @@ def test_json(usual: Comparison) -> None:
     assert made["methods"]["p2o"]["theory"] == usual.methods["p2o"].theory
     assert usual.simulation is not None
     assert made["curve"]["simulated"] == usual.simulation.mean("p2o").tolist()
-    assert len(made["curve"]["time"]) == len(made["curve"]["theory"]) == len(usual.grid.p2o)
+    assert len(made["curve"]["time"]) == len(made["curve"]["theory"]) == len(usual.tuning.p2o)
