@@ -8,12 +8,12 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -265,14 +265,15 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     Exit status: 0 done, 2 bad input.
     """
     from spectral_icl.io import files
-    from spectral_icl.sparse import comparison
+    from spectral_icl.sparse.comparison import compare
     from spectral_icl.sparse.experiment import Study
+    from spectral_icl.sparse.report import ComparisonReport
 
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
     study = Study.read(file, overrides)
     with _log_on_stderr(), Progress(study.prompts, unit="prompts", logged=False) as progress:
-        found = comparison.compare(study, progress.update)
+        found = compare(study, progress.update)
     if plot is not None:
         from spectral_icl.figures import sparse as figures
         from spectral_icl.figures.style import save
@@ -280,8 +281,7 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
         with Progress(figures.PANELS, unit="panels", logged=False) as progress:
             figure = figures.comparison_figure(found, progress.update)
         save(figure, plot)
-    text = comparison.as_text(found, _title(file, _BUILT_IN_SPARSE))
-    emit(_Made(text, comparison.as_json(found)), as_json, [plot])
+    emit(ComparisonReport(found, _title(file, _BUILT_IN_SPARSE)), as_json, [plot])
 
 
 @cli.command()
@@ -435,21 +435,6 @@ def emit(result: Report, as_json: bool, wrote: Iterable[Path | None] = (), inden
     for path in wrote:
         if path is not None:
             click.echo(f"wrote {path}")
-
-
-class _Made(NamedTuple):
-    """A report made of its text and its plain objects."""
-
-    text: str
-    table: Mapping[str, object]
-
-    def to_text(self) -> str:
-        """The text."""
-        return self.text
-
-    def to_dict(self) -> Mapping[str, object]:
-        """The plain objects."""
-        return self.table
 
 
 def _title(file: Path | None, built_in: str = _BUILT_IN) -> str:

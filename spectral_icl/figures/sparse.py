@@ -15,13 +15,14 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.sparse.comparison import Comparison
 from spectral_icl.sparse.landscape import AXES, Family, Phase, family, phase
-from spectral_icl.sparse.methods import COLORS, SHORT
+from spectral_icl.sparse.methods import METHODS
 from spectral_icl.sparse.risk import isotropic as risk
 from spectral_icl.sweeps.sparse.labels import LABELS
 
 _LINES: dict[str, Any] = {"p2o": "-", "gd": (0, (4, 1.5)), "ridge": "-.", "ols": (0, (1, 1)), "oracle": "--"}
 LOOK: dict[str, dict[str, Any]] = {
-    name: {"color": COLORS[name], "ls": line, "label": SHORT[name]} for name, line in _LINES.items()
+    name: {"color": METHODS[name].color, "ls": line, "label": METHODS[name].short}
+    for name, line in _LINES.items()
 }
 PANELS = len(AXES) + 1  # that need theory of their own
 _AROUND = 20.0  # of the times, either side of the best, that are shown
@@ -70,11 +71,13 @@ def comparison_figure(found: Comparison, advance: Callable[[int], object] | None
 
 def along_time(found: Comparison, axes: Axes) -> None:
     """Risk against time, of P2O in units of s/v, of gradient flow in its own; levels of the others."""
-    p, grid, simulation = found.study.problem, found.grid, found.simulation
-    times = {"p2o": grid.p2o * p.signal / p.s, "gd": grid.gd}
+    p, tuning, simulation = found.study.problem, found.tuning, found.simulation
+    times = {"p2o": tuning.p2o * p.signal / p.s, "gd": tuning.gd}
     axes.plot(times["p2o"], found.curve.mean, **LOOK["p2o"])
     if p.isotropic:
-        axes.plot(grid.gd, risk.gd_risk(p.d, p.n, p.v, p.noise, T=grid.gd), **LOOK["gd"])  # NaN is a gap
+        axes.plot(
+            tuning.gd, risk.gd_risk(p.d, p.n, p.v, p.noise, times=tuning.gd), **LOOK["gd"]
+        )  # NaN is a gap
     for name, t in times.items() if simulation is not None else ():
         assert simulation is not None
         bars = simulation.mean(name)[::_EVERY], simulation.se(name)[::_EVERY]

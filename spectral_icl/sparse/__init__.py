@@ -54,7 +54,7 @@ from spectral_icl.sparse.transformer.model import LinTF as LinTF
 
 
 def __getattr__(name: str) -> object:
-    """Import the claims, which stand above this room, when they are first asked for."""
+    """The claims as functions (``predicates``), imported when asked for: they stand above this room."""
     if name == "predicates":
         from spectral_icl.theorems.sparse.check import predicates
 

@@ -7,16 +7,15 @@ from spectral_icl.sparse.problem import SparseProblem
 
 Hypotheses = list[Hypothesis]
 
-SPARSE = 4  # features per nonzero weight,
-VERY = 16
-LENGTH = 12  # context pairs per nonzero weight,
+SPARSE, VERY = 4, 16  # features per nonzero weight, at least, of sparse and very sparse weights
+LENGTH = 12  # context pairs per nonzero weight, at least
 SNR, QUIET = 0.25, 100.0  # signal over noise, at least and at most
-CORRELATION = 0.6
+CORRELATION = 0.6  # of neighbouring features, at most
 VARIANCE = 0.3  # of features with weight, at least, others having 1
 
 
 def advantage(problem: SparseProblem) -> Hypotheses:
-    """The hypotheses of the claim that P2O beats ridge, and whether they are met."""
+    """Hypotheses of the claim that P2O beats ridge, each with whether the problem meets it."""
     p = problem
     return [
         Hypothesis(f"sparse weights, d >= {SPARSE} s", p.d >= SPARSE * p.s),
@@ -30,7 +29,7 @@ def advantage(problem: SparseProblem) -> Hypotheses:
 
 
 def half(problem: SparseProblem) -> Hypotheses:
-    """The hypotheses of the claim that P2O has at most half the risk of ridge, and whether they are met."""
+    """Hypotheses of the claim that P2O has at most half the risk of ridge: `advantage` and two more."""
     p = problem
     return [
         *advantage(p),
@@ -40,7 +39,7 @@ def half(problem: SparseProblem) -> Hypotheses:
 
 
 def any_noise(problem: SparseProblem) -> Hypotheses:
-    """The hypotheses of `advantage` without a largest noise."""
+    """Hypotheses of `advantage` without its bound on how large the noise may be."""
     p = problem
     sparse, long, _, *design = advantage(p)
     quiet = Hypothesis(f"noise at least 1/{QUIET:g} of the signal", QUIET * p.noise >= p.signal)

@@ -14,10 +14,11 @@ from spectral_icl.io.toml import Tables
 from spectral_icl.kernels.threads import available_cores, one_thread
 from spectral_icl.sparse.comparison import Comparison, compare
 from spectral_icl.sparse.experiment import NUMBERS, SECTIONS, Study
-from spectral_icl.sparse.methods import LABELS
+from spectral_icl.sparse.methods import COMPARED
+from spectral_icl.sparse.methods import METHODS as KNOWN
 from spectral_icl.sweeps.points import Points, Results, Variable
 from spectral_icl.sweeps.sparse.labels import LABELS as PATHS
-from spectral_icl.sweeps.sparse.quantities import METHOD, METHODS, SparseSweep, names
+from spectral_icl.sweeps.sparse.quantities import METHOD, SparseSweep, names
 
 UNSOLVED = 3  # status of a point whose theory was not found
 
@@ -36,8 +37,8 @@ def _results(methods: Iterable[str]) -> dict[str, Variable]:
     texts = dict(_OTHERS)
     for method in methods:
         by_theory, simulated, error = names(method)
-        texts[by_theory] = f"risk of {LABELS[method]} at its best, by theory"
-        texts[simulated] = f"risk of {LABELS[method]} at its best, simulated"
+        texts[by_theory] = f"risk of {KNOWN[method].name} at its best, by theory"
+        texts[simulated] = f"risk of {KNOWN[method].name} at its best, simulated"
         texts[error] = f"standard error of {simulated}"
     return {name: Variable(("point",), "float64", np.nan, text) for name, text in texts.items()}
 
@@ -50,7 +51,7 @@ class SparsePoints(Points[Study]):
     shared_section = "sparse"
     seed = ("study", "seed")
     replicated = "study.seed"
-    results = _results(METHODS)
+    results = _results(COMPARED)
     headline = "p2o"
     least_batch = 8  # each takes about a second, and a batch is shared by the cores
     labels = PATHS
@@ -96,7 +97,7 @@ class SparsePoints(Points[Study]):
     def variables(self, base: Tables) -> dict[str, Variable]:
         """The risks of all methods; of the Lasso if it is asked for."""
         lasso = base["study"]["lasso"]
-        return _results(method for method in METHODS if lasso or method != "lasso")
+        return _results(method for method in COMPARED if lasso or method != "lasso")
 
     def solve(self, found: Results, members: Sequence[tuple[int, Study]], threads: int | None) -> None:
         """Compare the methods of points, several points at a time."""

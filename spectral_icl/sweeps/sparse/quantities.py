@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError, choice
-from spectral_icl.sparse.methods import COLORS, LABELS, SHORT
+from spectral_icl.sparse.methods import COMPARED
+from spectral_icl.sparse.methods import METHODS as KNOWN
 from spectral_icl.sweeps.quantities import Quantity, Sweep
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from spectral_icl.sweeps.plan import Plan
 
-METHODS = tuple(LABELS)
 METHOD = "method"  # dimension of the quantity "risk"
 
 _LABELS = {
@@ -34,13 +34,13 @@ class SparseSweep(Sweep):
     """The results of a sweep of sparse problems."""
 
     def __init__(self, data: xarray.Dataset, plan: Plan) -> None:
-        methods = [name for name in METHODS if name in data]
+        methods = [name for name in COMPARED if name in data]
         stacked = {
             risk: _stack([data[names(method)[k]] for method in methods])
             for k, risk in enumerate(names("risk"))
         }
         super().__init__(data.assign(stacked), plan)
-        self.entries = {METHOD: {SHORT[method]: COLORS[method] for method in methods}}
+        self.entries = {METHOD: {KNOWN[method].short: KNOWN[method].color for method in methods}}
         self._risks = ("risk", *methods)
 
     @property
@@ -63,7 +63,7 @@ class SparseSweep(Sweep):
         choice("quantity", name, self.names)
         if task is not None:
             raise ProblemError("task", task, "nothing for sparse problems, which have no tasks")
-        text = _LABELS.get(name) or (f"excess risk of {SHORT[name]}" if name in SHORT else name)
+        text = _LABELS.get(name) or (f"excess risk of {KNOWN[name].short}" if name in KNOWN else name)
         if name != "advantage" and name not in self._risks:
             return Quantity(name, text, _finite(self.data[name]), self.trouble())
         tips = name == "advantage"

@@ -95,11 +95,11 @@ def _domination(e: Evidence) -> Trials:
     sizes = np.linspace(0.05, 0.99, 20) * 2.0 / upper_edge(p.d, p.n)
     lengths = np.unique(np.round(np.geomspace(1, 1000, 25))).astype(np.int64)
     steps = min(float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, x, lengths))) for x in sizes.tolist())
-    flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, T=np.geomspace(1e-3, 1e4, 200))))
+    flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, times=np.geomspace(1e-3, 1e4, 200))))
     ratio = Estimate(min(steps, flow) / best, 0.0)
     yield _above(place, ratio, 1.0, isotropic, "best GD / ridge by theory, 20 steps, 25 lengths, 200 times")
     found = e.usual
-    sampled = found.ratio("gd", "ridge", below=found.grid.known)
+    sampled = found.ratio("gd", "ridge", below=found.tuning.known)
     noisy = Estimate(sampled.mean + SIGMAS * sampled.se, sampled.se)
     yield _above(place, noisy, 1.0, isotropic, f"gradient flow / ridge, simulated, plus {SIGMAS:g} errors")
     bound = best / risk.spectral_lower_bound(p.d, p.n, p.v, p.noise)
@@ -219,7 +219,7 @@ def _exponents(e: Evidence) -> Trials:
             # few nonzero weights beside many features, and few enough for n
             at = {"d": replace(p, s=2), "n": p, "s": replace(p, n=4000)}[axis]
             values = _FAMILIES[axis]
-            found = scaling_exponent(axis, values, at, part, prompts=e.prompts, seed=e.seed)
+            found = scaling_exponent(axis, values, at, part, prompts=e.prompts, rng=e.seed)
             whose = "without weight" if part == "p2o_off" else "with weight"
             place = f"{axis} = {values[0]} to {values[-1]}"
             yield _between(place, Estimate(*found), least, most, [], f"exponent of {axis}, features {whose}")
@@ -257,7 +257,7 @@ def _memorisation(e: Evidence) -> Trials:
         agree = 0.03 + SIGMAS * theory.se
         ratio, what = Estimate(theory.mean, 0.0), "P2O / its equivalent, 3 % + 3 errors"
         yield _between(place, ratio, 1.0 - agree, 1.0 + agree, [], what)
-        quick = float(p2o_risk_gh(d, p.s, p.n, p.v, p.noise, found.grid.p2o[k]).total[0])
+        quick = float(p2o_risk_gh(d, p.s, p.n, p.v, p.noise, found.tuning.p2o[k]).total[0])
         model = Estimate(quick / float(found.mean("p2o")[k]), 0.0)
         yield _between(place, model, 0.8, 1.25, [Hypothesis("n >= 2 d", p.n >= 2 * d)], "quick model / P2O")
         off.append(float(found.mean("p2o_off")[k]))
@@ -334,16 +334,16 @@ def _no_beta_min(e: Evidence) -> Trials:
 def _depth(e: Evidence) -> Trials:
     p = e.problem
     place, found = _named(p, "d", "n"), e.steps
-    two, eight = (int(np.flatnonzero(found.grid.steps == t)[0]) for t in _STEPS)
+    two, eight = (int(np.flatnonzero(found.tuning.steps == t)[0]) for t in _STEPS)
     supposes = [
         *hypotheses.advantage(p),
         Hypothesis("n >= 16 s", p.n >= 16 * p.s),
         Hypothesis("at most four nonzero weights", p.s <= 4),
         Hypothesis("noise <= signal", p.noise <= p.signal),
     ]
-    deep = found.ratio("p2o_steps", "ridge", eight, found.grid.known)
+    deep = found.ratio("p2o_steps", "ridge", eight, found.tuning.known)
     yield _below(place, deep, 1.0, supposes, "P2O after 8 steps / ridge")
-    shallow = found.ratio("p2o_steps", "ridge", two, found.grid.known)
+    shallow = found.ratio("p2o_steps", "ridge", two, found.tuning.known)
     long = [*supposes, Hypothesis("n >= 4 d", p.n >= 4 * p.d)]
     yield _above(place, shallow, 1.0, long, "P2O after 2 steps / ridge")
     what = "P2O after 3 steps / GD, each at its best step for all prompts"

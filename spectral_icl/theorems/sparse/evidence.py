@@ -10,9 +10,11 @@ import numpy as np
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.sparse import predictors
 from spectral_icl.sparse.filters import Steps
+from spectral_icl.sparse.methods import USUAL
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import draw, excess_risk
-from spectral_icl.sparse.simulation import USUAL, Estimate, Grid, Simulation, simulate
+from spectral_icl.sparse.simulation import Estimate, Simulation, simulate
+from spectral_icl.sparse.tuning import Tuning
 from spectral_icl.theorems.claim import UnmeasurableError
 
 _WIDE, _FEWEST = 8, 50  # prompts of wide problems: so many times fewer, and at least so many
@@ -84,7 +86,7 @@ class Evidence:
     def over_ridge(self) -> Estimate:
         """P2O over ridge, at the best penalty: the known one for isotropic features, else the tuned one."""
         found = self.usual
-        return found.ratio("p2o", "ridge", below=found.grid.known if self.problem.isotropic else None)
+        return found.ratio("p2o", "ridge", below=found.tuning.known if self.problem.isotropic else None)
 
     @property
     def fixed_steps(self) -> Estimate:
@@ -110,13 +112,13 @@ class Evidence:
             ]
             clipped = np.minimum(np.array(risks), problem.signal)
             best.append(clipped[clipped.mean(axis=1).argmin()])
-        return Simulation({"p2o": best[0][:, None], "gd": best[1][:, None]}, Grid.of(problem)).ratio(
+        return Simulation({"p2o": best[0][:, None], "gd": best[1][:, None]}, Tuning.of(problem)).ratio(
             "p2o", "gd"
         )
 
     def _simulated(self, methods: tuple[str, ...], prompts: int, time: float | None = None) -> Simulation:
         key = (self.problem, methods, prompts, time)
         if key not in self.kept:
-            grid = Grid.of(self.problem, time)
-            self.kept[key] = simulate(self.problem, methods, prompts, self.seed, grid)
+            tuning = Tuning.of(self.problem, time)
+            self.kept[key] = simulate(self.problem, methods, prompts, self.seed, tuning)
         return self.kept[key]
