@@ -15,7 +15,8 @@ import numpy as np
 
 import spectral_icl as si
 from benchmarks.record import RESULTS, machine_line, write
-from spectral_icl.theorems.examine import Verdict, check
+from spectral_icl.theorems.claim import Verdict
+from spectral_icl.theorems.multitask.check import check
 
 CLAIMS = ["convergence-to-limit", "task-allocation", "optimality"]
 

@@ -50,7 +50,8 @@ from spectral_icl.sparse.prompts import draw, excess_risk
 from spectral_icl.sparse.risk import isotropic as risk
 from spectral_icl.sparse.risk.equivalent import p2o_risk, p2o_risk_given
 from spectral_icl.sparse.risk.given_labels import sample_r, sample_shat
-from spectral_icl.sparse.simulation import Grid, simulate
+from spectral_icl.sparse.simulation import simulate
+from spectral_icl.sparse.tuning import Tuning
 
 PROBLEMS = (SparseProblem(64, 4, 128, 0.25), SparseProblem(256, 4, 512, 0.25))
 POINTS = 41
@@ -118,16 +119,16 @@ def needed(risks: Floats) -> Needed:
     )
 
 
-def best_times(problem: SparseProblem) -> tuple[Grid, Grid]:
+def best_times(problem: SparseProblem) -> tuple[Tuning, Tuning]:
     """Curves of 41 times and penalties; and the best of each."""
     p = problem
     curve = replace(
-        Grid.of(p, np.geomspace(0.5, 50.0, POINTS) * p.s / p.v),
+        Tuning.of(p, np.geomspace(0.5, 50.0, POINTS) * p.s / p.v),
         gd=np.geomspace(0.1, 100.0, POINTS),
         ridge=risk.ridge_opt_risk(p.d, p.n, p.v, p.noise).lam * np.geomspace(0.05, 20.0, POINTS),
     )
     p2o = p2o_risk(weights(p), None, p.noise, p.n, curve.p2o, 1024, 0).mean.argmin()
-    gd = risk.gd_risk(p.d, p.n, p.v, p.noise, T=curve.gd).argmin()
+    gd = risk.gd_risk(p.d, p.n, p.v, p.noise, times=curve.gd).argmin()
     best = replace(curve, p2o=curve.p2o[[p2o]], gd=curve.gd[[gd]], ridge=curve.ridge[[POINTS // 2]])
     return curve, best
 
@@ -142,17 +143,17 @@ def weights(problem: SparseProblem) -> Floats:
     return np.where(np.arange(problem.d) < problem.s, np.sqrt(problem.v / problem.s), 0.0)
 
 
-def prompts(problem: SparseProblem, grid: Grid, method: str, count: int, seed: int) -> Floats:
+def prompts(problem: SparseProblem, tuning: Tuning, method: str, count: int, seed: int) -> Floats:
     """Risks of prompts."""
-    return simulate(problem, (method,), count, seed, grid).risks[method]
+    return simulate(problem, (method,), count, seed, tuning).risks[method]
 
 
-def designs(problem: SparseProblem, grid: Grid, method: str, count: int, seed: int) -> Floats:
+def designs(problem: SparseProblem, tuning: Tuning, method: str, count: int, seed: int) -> Floats:
     """Exact risks given the eigenvalues of designs."""
     p = problem
     X = np.random.default_rng(seed).standard_normal((count, p.n, p.d))
     z = np.linalg.eigvalsh(np.swapaxes(X, -1, -2) @ X / p.n)[:, None]
-    f = Flow(grid.gd)(z[:, 0]) if method == "gd" else 1.0 / (z + grid.ridge[:, None])
+    f = Flow(tuning.gd)(z[:, 0]) if method == "gd" else 1.0 / (z + tuning.ridge[:, None])
     found: Floats = ((p.v / p.d) * (1.0 - z * f) ** 2 + (p.noise / p.n) * z * f**2).sum(axis=-1)
     return found
 
@@ -234,24 +235,24 @@ def replacing(problem: SparseProblem, rounds: int, known: float, repeats: int) -
         rows.append(row)
         print("\n".join(lines_of(row)), flush=True)
 
-    for grid in reversed(best_times(p)):
-        points = len(grid.p2o)
+    for tuning in reversed(best_times(p)):
+        points = len(tuning.p2o)
         exact = {
-            "gd": seedless(partial(risk.gd_risk, p.d, p.n, p.v, p.noise, T=grid.gd)),
-            "ridge": seedless(partial(risk.ridge_risk, p.d, p.n, p.v, p.noise, grid.ridge)),
+            "gd": seedless(partial(risk.gd_risk, p.d, p.n, p.v, p.noise, times=tuning.gd)),
+            "ridge": seedless(partial(risk.ridge_risk, p.d, p.n, p.v, p.noise, tuning.ridge)),
         }
         for method, call in exact.items():
             samplers = {
-                "prompts": Runner(partial(prompts, p, grid, method, chunk), chunk),
-                "eigenvalues": Runner(partial(designs, p, grid, method, chunk), chunk),
+                "prompts": Runner(partial(prompts, p, tuning, method, chunk), chunk),
+                "eigenvalues": Runner(partial(designs, p, tuning, method, chunk), chunk),
             }
             add(method, points, *versus(Runner(call), samplers, rounds, known))
 
         reads = sample_r(w, None, p.noise, p.n, 0, TOGETHER)
         costs, found = [], []
         for r, y2 in zip(reads.r[:READS], reads.y2[:READS], strict=True):
-            equivalent = partial(p2o_risk_given, r, y2, w, None, p.noise, p.n, grid.p2o)
-            sampler = Runner(partial(covariances, p, r, y2, grid.p2o, chunk), chunk)
+            equivalent = partial(p2o_risk_given, r, y2, w, None, p.noise, p.n, tuning.p2o)
+            sampler = Runner(partial(covariances, p, r, y2, tuning.p2o, chunk), chunk)
             seconds, against = versus(
                 Runner(seedless(equivalent)),
                 {"covariances": sampler},
@@ -260,7 +261,7 @@ def replacing(problem: SparseProblem, rounds: int, known: float, repeats: int) -
             )
             costs.append(seconds)
             found.append(against["covariances"])
-        given = partial(p2o_risk_given, reads.r, reads.y2, w, None, p.noise, p.n, grid.p2o)
+        given = partial(p2o_risk_given, reads.r, reads.y2, w, None, p.noise, p.n, tuning.p2o)
         together = Runner(seedless(given), TOGETHER)
         race({"together": together}, rounds, {})
         mean = {key: float(np.mean([one[key] for one in found])) for key in found[0] if key != "ratio"}
@@ -271,9 +272,9 @@ def replacing(problem: SparseProblem, rounds: int, known: float, repeats: int) -
         add("p2o given r, 64", points, together.per_sample,
             {"covariances": {**mean, "ratio": cost / together.per_sample}})  # fmt: skip
 
-        draws = mean_draws(p, grid.p2o, repeats)
-        theory = Runner(partial(p2o_risk, w, None, p.noise, p.n, grid.p2o, int(draws.samples)))
-        samplers = {"prompts": Runner(partial(prompts, p, grid, "p2o", chunk), chunk)}
+        draws = mean_draws(p, tuning.p2o, repeats)
+        theory = Runner(partial(p2o_risk, w, None, p.noise, p.n, tuning.p2o, int(draws.samples)))
+        samplers = {"prompts": Runner(partial(prompts, p, tuning, "p2o", chunk), chunk)}
         seconds, against = versus(theory, samplers, rounds, known)
         add("p2o", points, seconds, against, draws=draws.samples, draws_error=draws.error)
     return rows

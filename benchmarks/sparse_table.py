@@ -29,12 +29,14 @@ import numpy as np
 from benchmarks import record
 from benchmarks.tables import bracketed
 from spectral_icl.io.checks import Floats
+from spectral_icl.sparse.methods import USUAL
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import sample_prompts
 from spectral_icl.sparse.risk import isotropic as risk
 from spectral_icl.sparse.risk.best import p2o_curve
 from spectral_icl.sparse.risk.equivalent import Risk, p2o_risk
-from spectral_icl.sparse.simulation import USUAL, Grid, Simulation, risks_on, simulate
+from spectral_icl.sparse.simulation import Simulation, risks_on, simulate
+from spectral_icl.sparse.tuning import Tuning
 
 P2O_TOLERANCE, SPECTRAL_TOLERANCE = 0.03, 0.01
 ERRORS, EXACT_ERRORS = 3.0, 4.0  # standard errors allowed beside a tolerance, and without one
@@ -84,11 +86,11 @@ class Case:
         return np.concatenate([np.ones(p.s), np.linspace(*self.variances, p.d - p.s)])
 
     @property
-    def grid(self) -> Grid:
+    def tuning(self) -> Tuning:
         """Times of the flows, and the one penalty of ridge regression."""
         p = self.problem
-        grid = Grid.of(p, np.geomspace(0.5, 50.0, POINTS) * p.s / p.v)
-        return replace(grid, ridge=np.array([risk.ridge_opt_risk(p.d, p.n, p.v, p.noise).lam]))
+        tuning = Tuning.of(p, np.geomspace(0.5, 50.0, POINTS) * p.s / p.v)
+        return replace(tuning, ridge=np.array([risk.ridge_opt_risk(p.d, p.n, p.v, p.noise).lam]))
 
     def simulated(self, seed: int) -> Simulation:
         """Risks on the prompts."""
@@ -97,7 +99,7 @@ class Case:
             (*(USUAL if self.isotropic else ("p2o", "ols", "oracle")), "p2o_equivalent"),
         )
         if self.variances is None:
-            return simulate(p, methods, self.prompts, seed, self.grid)
+            return simulate(p, methods, self.prompts, seed, self.tuning)
         rng, parts = np.random.default_rng(seed), []
         for start in range(0, self.prompts, _BATCH):
             sample = sample_prompts(
@@ -106,18 +108,18 @@ class Case:
                 rng=rng,
                 support=range(p.s),
             )
-            parts.append(risks_on(sample, self.Sigma, p.noise, self.grid, methods))
+            parts.append(risks_on(sample, self.Sigma, p.noise, self.tuning, methods))
         return Simulation(
-            {name: np.concatenate([part[name] for part in parts]) for name in methods}, self.grid
+            {name: np.concatenate([part[name] for part in parts]) for name in methods}, self.tuning
         )
 
     def curve(self, draws: int, seed: int) -> Risk:
-        """The theory of P2O at the times of the grid."""
+        """The theory of P2O at the times of the tuning."""
         p = self.problem
         if self.variances is None:
-            return p2o_curve(p, self.grid.p2o, draws, seed)
+            return p2o_curve(p, self.tuning.p2o, draws, seed)
         w = np.where(np.arange(p.d) < p.s, np.sqrt(p.v / p.s), 0.0)
-        return p2o_risk(w, self.Sigma, p.noise, p.n, self.grid.p2o, draws, seed)
+        return p2o_risk(w, self.Sigma, p.noise, p.n, self.tuning.p2o, draws, seed)
 
 
 CASES = (
@@ -164,7 +166,7 @@ def compared(case: Case, draws: int, seed: int) -> dict[str, Any]:
         row[name] = {
             "at_best": [gap[k] / mean[k], se[k] / mean[k]],
             "worst": [gap[worst] / mean[worst], se[worst] / mean[worst]],
-            "time": found.grid.p2o[worst] * p.v / p.s,
+            "time": found.tuning.p2o[worst] * p.v / p.s,
             "within": bool((np.abs(gap) <= P2O_TOLERANCE * mean + ERRORS * se).all()),
         }
     theory = {
@@ -172,7 +174,7 @@ def compared(case: Case, draws: int, seed: int) -> dict[str, Any]:
         "oracle": (risk.oracle_risk(p.s, p.n, p.noise), 0.0, EXACT_ERRORS),
     }
     if case.isotropic:
-        flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, T=found.grid.gd)))
+        flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, times=found.tuning.gd)))
         ridge = risk.ridge_opt_risk(p.d, p.n, p.v, p.noise).risk
         theory["gd"] = (flow, SPECTRAL_TOLERANCE, ERRORS)
         theory["ridge"] = (ridge, SPECTRAL_TOLERANCE, ERRORS)

@@ -20,7 +20,7 @@ from spectral_icl.multitask.parametrization import Balanced as Balanced
 from spectral_icl.multitask.parametrization import Factored as Factored
 from spectral_icl.multitask.parametrization import Merged as Merged
 from spectral_icl.multitask.problem import Problem as Problem
-from spectral_icl.sweeps.grid import open_sweep as open_sweep
+from spectral_icl.sweeps.store import open_sweep as open_sweep
 
 __version__ = _package_version()
 

@@ -5,23 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spectral_icl.io.checks import ProblemError, choice
-from spectral_icl.io.provenance import environment, package_version
+from spectral_icl.io.checks import ProblemError, choice, renamed
+from spectral_icl.io.progress import Progress, tracked
+from spectral_icl.io.provenance import environment_block, package_version
 
 if TYPE_CHECKING:
+    from spectral_icl.io.text import Report
     from spectral_icl.sparse.problem import SparseProblem
-    from spectral_icl.theorems.suite import Case
+    from spectral_icl.sweeps.engines import Engine
 
+_BUILT_IN = "built-in two-task example"  # what stands in a title where no file is named
+_BUILT_IN_SPARSE = "built-in sparse problem"
 
+# arguments of the library as they are given here
+_GIVEN = {"file": "FILE", "overrides": "--set"}
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 _overrides = click.option(
     "--set",
     "overrides",
@@ -29,22 +40,30 @@ _overrides = click.option(
     metavar="SECTION.KEY=VALUE",
     help="Replace one entry of the file; may be repeated.",
 )
+_plot = click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
 
 
-# \b keeps click from breaking the names at their hyphens
-_CLAIMS = """\b
-Claims:
-  decomposability-preserved, monotone-loss, sign-conservation,
-  imbalance-conservation, convergence-to-limit, task-allocation,
-  three-phases, optimality, single-vs-multi, head-budget, escape-rate,
-  kernel-validity, length-generalisation, superposition.
+class _Verify(click.Command):
+    """The command whose help lists the claims, and the numbers of prompts, of both registries."""
 
-\b
-Claims about sparse regression:
-  ridge-domination, oracle-rate, advantage, sparsity, lasso, upper-bound,
-  exponents, memorisation, snr, correlated-design, low-variance-support,
-  no-beta-min, depth.
-"""
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help; the claims are imported only now, since the solvers behind them are slow to."""
+        from spectral_icl.theorems.multitask import check as multitask
+        from spectral_icl.theorems.sparse import check as sparse
+
+        claims = {"Claims": multitask.names(), "Claims about sparse regression": sparse.names()}
+        self.epilog = "\n\n".join(_listed(title, names) for title, names in claims.items())
+        numbers = f"{multitask.PROMPTS}, or {sparse.PROMPTS} for sparse regression"
+        for option in self.params:
+            if isinstance(option, click.Option) and option.name == "prompts":
+                option.help = f"To sample, more if undecided; {numbers}, by default."
+        super().format_help(ctx, formatter)
+
+
+def _listed(title: str, names: Sequence[str]) -> str:
+    """A title and below it the names, indented, in lines that click leaves as they are."""
+    lines = textwrap.wrap(f"{', '.join(names)}.", 72, break_on_hyphens=False)
+    return "\n".join(["\b", f"{title}:", *(f"  {line}" for line in lines)])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
@@ -56,8 +75,8 @@ def cli() -> None:
 @cli.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write the flow (.nc or .zarr).")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@_plot
+@_json
 @_overrides
 def flow(
     file: Path | None,
@@ -71,9 +90,9 @@ def flow(
     Exit status: 0 solved, 1 the end was not reached, 2 bad input.
     """
     from spectral_icl.io import files
-    from spectral_icl.multitask import report
     from spectral_icl.multitask.experiment import Experiment
     from spectral_icl.multitask.flow.solution import IntegrationError
+    from spectral_icl.multitask.report import FlowReport
 
     if out is not None:
         files.check_target("--out", out, files.SUFFIXES)
@@ -90,33 +109,21 @@ def flow(
     if out is not None:
         solution.save(out)
     if plot is not None:
-        from spectral_icl.figures import flow as plots
+        from spectral_icl.figures.flow import flow_figure
+        from spectral_icl.figures.style import save
 
-        plots.save(plots.flow_figure(solution), plot)
-    if as_json:
-        click.echo(json.dumps(report.as_json(solution)))
-    else:
-        title = "built-in two-task example" if file is None else str(file)
-        start = ", ".join(f"{k} {v}" for k, v in experiment.initial.model_dump().items())
-        click.echo(report.as_text(solution, title, start[:100]))
-        for path in (out, plot):
-            if path is not None:
-                click.echo(f"wrote {path}")
+        save(flow_figure(solution), plot)
+    emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json, [out, plot])
     if not solution.success:
-        click.echo(f"Error: {solution.message}", err=True)
-        sys.exit(1)
+        _fail(solution.message, 1)
 
 
-@cli.command(epilog=_CLAIMS)
+@cli.command(cls=_Verify)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@_json
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with figures.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME", help="Check this claim; may be repeated.")
-@click.option(
-    "--prompts",
-    type=int,
-    help="To sample, more if undecided; 4000, or 400 for sparse regression, by default.",
-)
+@click.option("--prompts", type=int)
 @click.option("--seed", default=0, show_default=True, help="Of the sampled prompts and numerical searches.")
 @click.option("--sparse", "second", is_flag=True, help="The claims about sparse regression, at their places.")
 @_overrides
@@ -141,8 +148,9 @@ def verify(
     from spectral_icl.io.toml import tables
     from spectral_icl.multitask.experiment import BUILT_IN, Experiment
     from spectral_icl.sparse.experiment import Study, is_sparse
-    from spectral_icl.theorems import examine as theorems
-    from spectral_icl.theorems import suite as verify
+    from spectral_icl.theorems.multitask import check as theorems
+    from spectral_icl.theorems.report import SuiteReport, report_case
+    from spectral_icl.theorems.suite import Case, suite
 
     if page is not None:
         files.check_target("--report", page, files.PAGES)
@@ -156,30 +164,26 @@ def verify(
     if is_sparse(table):
         return _verify_sparse(Study.from_dict(table).problem, as_json, page, claims, prompts, seed)
     if named:
-        title = "built-in two-task example" if file is None else str(file)
-        cases = [verify.Case(title, "claims on this problem and start", Experiment.from_dict(table))]
+        cases = [Case(_title(file), "claims on this problem and start", Experiment.from_dict(table))]
     else:
-        cases = verify.suite()
+        cases = suite()
     for name in claims:
         choice("--claim", name, theorems.names())
-    results = []
-    with _log_on_stderr(), _progress(cases, as_json or not sys.stdout.isatty()) as bar:
-        for case in bar:
-            count = verify.PROMPTS if prompts is None else prompts
-            results.append(verify.verify(case, claims or None, count, seed))
+    found = []
+    bar = as_json or not sys.stdout.isatty()  # where no lines come between
+    with _log_on_stderr():
+        for case in tracked(cases, unit="cases", shown=bar, named=lambda case: case.name):
+            count = theorems.PROMPTS if prompts is None else prompts
+            found.append(report_case(case, claims or None, count, seed))
             if not as_json:  # as they come, so that an interrupt loses none
-                click.echo(verify.as_text(results[-1]) + "\n")
+                click.echo(found[-1].to_text() + "\n")
+    report = SuiteReport(tuple(found))
     if page is not None:
         from spectral_icl.figures import page as html_report
 
-        html_report.save(results, page)
-    if as_json:
-        click.echo(json.dumps(verify.as_json(results)))
-    else:
-        click.echo(verify.summary(results))
-        if page is not None:
-            click.echo(f"wrote {page}")
-    if any(result.failed for result in results):
+        html_report.save(report, page)
+    emit(report, as_json, [page])
+    if not report.success:
         sys.exit(1)
 
 
@@ -192,31 +196,26 @@ def _verify_sparse(
     seed: int,
 ) -> None:
     """`verify` for the claims about sparse regression: on a problem, or at their documented places."""
-    from spectral_icl.theorems.sparse import verify
+    from spectral_icl.theorems.report import SparseReport, report_claims
+    from spectral_icl.theorems.sparse import check as theorems
 
     for name in claims:
-        choice("--claim", name, verify.names())
-    count = verify.PROMPTS if prompts is None else prompts
+        choice("--claim", name, theorems.names())
+    count = theorems.PROMPTS if prompts is None else prompts
     found = []
-    wanted = as_json or not sys.stdout.isatty()  # where no lines come between
-    with _counter("claims", len(claims or verify.names()), wanted) as advance:
-        for checks in verify.check(claims or None, problem, count, seed):
-            found.append(checks)
-            if not as_json:  # as they come, so that an interrupt loses none
-                click.echo(verify.as_text(checks) + "\n")
-            if advance is not None:
-                advance(1)
+    bar = as_json or not sys.stdout.isatty()  # where no lines come between
+    claimed = report_claims(claims or None, problem, count, seed)
+    for claim in tracked(claimed, len(claims or theorems.names()), unit="claims", shown=bar):
+        found.append(claim)
+        if not as_json:  # as they come, so that an interrupt loses none
+            click.echo(claim.to_text() + "\n")
+    report = SparseReport(tuple(found))
     if page is not None:
         from spectral_icl.figures import page as html_report
 
-        html_report.save_sparse(found, page)
-    if as_json:
-        click.echo(json.dumps(verify.as_json(found)))
-    else:
-        click.echo(", ".join(f"{number} {verdict}" for verdict, number in verify.count(found).items()))
-        if page is not None:
-            click.echo(f"wrote {page}")
-    if verify.count(found)["fails"]:
+        html_report.save_sparse(report, page)
+    emit(report, as_json, [page])
+    if not report.success:
         sys.exit(1)
 
 
@@ -225,8 +224,8 @@ def _verify_sparse(
 @click.option(
     "--heads", type=int, help="Most heads of the numerical optimum; one more than tasks by default."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
+@_json
+@_plot
 @_overrides
 def optimal(
     file: Path | None, heads: int | None, as_json: bool, plot: Path | None, overrides: tuple[str, ...]
@@ -237,29 +236,24 @@ def optimal(
     """
     from spectral_icl.io import files
     from spectral_icl.multitask.experiment import Experiment
-    from spectral_icl.multitask.optimal import report as yardsticks
+    from spectral_icl.multitask.optimal.report import benchmark_report
 
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
     problem = Experiment.read(file, overrides).problem
-    found = yardsticks.collect(problem, heads)
+    report = benchmark_report(problem, _title(file), heads)
     if plot is not None:
-        from spectral_icl.figures import flow as plots
-        from spectral_icl.figures import optimal as optimal_plots
+        from spectral_icl.figures.optimal import optimal_figure
+        from spectral_icl.figures.style import save
 
-        plots.save(optimal_plots.optimal_figure(problem), plot)
-    if as_json:
-        click.echo(json.dumps(yardsticks.as_json(found)))
-    else:
-        click.echo(yardsticks.as_text(found, "built-in two-task example" if file is None else str(file)))
-        if plot is not None:
-            click.echo(f"wrote {plot}")
+        save(optimal_figure(problem), plot)
+    emit(report, as_json, [plot])
 
 
 @cli.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
+@_json
+@_plot
 @_overrides
 def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple[str, ...]) -> None:
     """Print the risk of every method on the sparse regression problem in FILE (TOML), or a built-in one.
@@ -271,28 +265,23 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     Exit status: 0 done, 2 bad input.
     """
     from spectral_icl.io import files
-    from spectral_icl.sparse import comparison
+    from spectral_icl.sparse.comparison import compare
     from spectral_icl.sparse.experiment import Study
+    from spectral_icl.sparse.report import ComparisonReport
 
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
     study = Study.read(file, overrides)
-    with _log_on_stderr(), _counter("prompts", study.prompts) as advance:
-        found = comparison.compare(study, advance)
+    with _log_on_stderr(), Progress(study.prompts, unit="prompts", logged=False) as progress:
+        found = compare(study, progress.update)
     if plot is not None:
-        from spectral_icl.figures import flow as plots
-        from spectral_icl.figures import sparse as sparse_plots
+        from spectral_icl.figures import sparse as figures
+        from spectral_icl.figures.style import save
 
-        with _counter("theory", sparse_plots.PANELS) as advance:
-            figure = sparse_plots.comparison_figure(found, advance)
-        plots.save(figure, plot)
-    if as_json:
-        click.echo(json.dumps(comparison.as_json(found)))
-    else:
-        title = "built-in sparse problem" if file is None else str(file)
-        click.echo(comparison.as_text(found, title))
-        if plot is not None:
-            click.echo(f"wrote {plot}")
+        with Progress(figures.PANELS, unit="panels", logged=False) as progress:
+            figure = figures.comparison_figure(found, progress.update)
+        save(figure, plot)
+    emit(ComparisonReport(found, _title(file, _BUILT_IN_SPARSE)), as_json, [plot])
 
 
 @cli.command()
@@ -302,7 +291,7 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
 @click.option("--shard", metavar="i/n", help="Solve only every n-th batch, from the i-th on (0 <= i < n).")
 @click.option("--scheduler", metavar="ADDRESS", help="Solve on the workers of a running dask scheduler.")
 @click.option("--retry-failed", is_flag=True, help="Solve the points again that failed before.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@_json
 @_overrides
 def sweep(
     file: Path,
@@ -322,18 +311,43 @@ def sweep(
 
     Exit status: 0 all points solved, 1 some failed or are left, 2 bad input, 130 interrupted.
     """
-    from spectral_icl.sweeps import run as sweeps
     from spectral_icl.sweeps.plan import Plan
+    from spectral_icl.sweeps.run import run
 
-    engine, part = sweeps.choose(out, workers, shard, scheduler)
+    engine, part = _engine(out, workers, shard, scheduler)
     plan = Plan.read(file, overrides)
-    with _log_on_stderr():
-        report = sweeps.run(plan, out, engine, shard=part, retry_failed=retry_failed)
-    click.echo(json.dumps(sweeps.as_json(report)) if as_json else sweeps.as_text(report, str(file)))
+    with _log_on_stderr(), renamed({"path": "--out"}):
+        report = run(plan, out, engine, shard=part, retry_failed=retry_failed)
+    emit(replace(report, title=str(file)), as_json)
     if report.complaint is not None:
         click.echo(f"Error: {' '.join(report.complaint.split())}", err=True)
     if report.status:
         sys.exit(report.status)
+
+
+def _engine(
+    out: Path, workers: int | None, shard: str | None, scheduler: str | None
+) -> tuple[Engine, tuple[int, int]]:
+    """Who solves a sweep, and which shard of it, by the options: one of them at most."""
+    from spectral_icl.io.files import needs
+    from spectral_icl.sweeps.engines import Scheduler, Workers, in_process
+
+    given = {"--workers": workers, "--shard": shard, "--scheduler": scheduler}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ProblemError(named[1], given[named[1]], f"nothing beside {named[0]}")
+    with renamed({"workers": "--workers", "scheduler": "--scheduler"}):
+        if workers is not None:
+            engine = Workers(workers)
+            needs("distributed", "--out", str(out), "sweep")
+            return engine, (0, 1)
+        if scheduler is not None:
+            needs("distributed", "--out", str(out), "sweep")
+            return Scheduler(scheduler), (0, 1)
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard or "0/1", re.ASCII)
+    if not found or int(found[1]) >= int(found[2]):
+        raise ProblemError("--shard", shard, "i/n with 0 <= i < n")
+    return in_process, (int(found[1]), int(found[2]))
 
 
 @cli.command()
@@ -346,7 +360,7 @@ def sweep(
 @click.option("--task", type=int, metavar="I", help="Of this task instead of all.")
 @click.option("--at", "places", multiple=True, metavar="PATH=VALUE", help="Where along an axis not shown.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figure there (.pdf, .png, .svg).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@_json
 def plot(
     path: Path,
     quantities: tuple[str, ...],
@@ -370,16 +384,10 @@ def plot(
     from spectral_icl.io import files
 
     files.check_target("--out", Path("figure.pdf") if out is None else out, files.FIGURES)
-    from spectral_icl.figures import flow as plots
-    from spectral_icl.figures import stored as drawing
+    from spectral_icl.figures.stored import draw
 
-    drawn = drawing.draw(path, quantities, x, y, task, drawing.places(places))
-    out = Path(f"{path.stem}-{'-'.join(drawn.shows)}.pdf") if out is None else out
-    plots.save(drawn.figure, out)
-    if as_json:
-        click.echo(json.dumps({**drawing.as_json(drawn), "figure": str(out)}))
-    else:
-        click.echo(f"{drawing.as_text(drawn)}\nwrote {out}")
+    report = draw(path, quantities, x, y, task, _places(places)).save(out)
+    emit(report, as_json, [report.target])
 
 
 @cli.command()
@@ -387,7 +395,7 @@ def plot(
 def cite(with_environment: bool) -> None:
     """Print the BibTeX entries to cite, or the environment block for a bug report."""
     if with_environment:
-        click.echo(json.dumps(environment(), indent=1))
+        click.echo(environment_block())
     else:
         text = resources.files("spectral_icl").joinpath("citation.bib").read_text("utf-8")
         click.echo(text.strip())
@@ -401,7 +409,8 @@ def main() -> None:
 def guarded(command: click.Command, name: str) -> None:
     """Run a command: every error is one line on standard error, with exit status 2 for bad input."""
     try:
-        command.main(prog_name=name, standalone_mode=False)
+        with renamed(_GIVEN):
+            command.main(prog_name=name, standalone_mode=False)
     except ProblemError as error:
         _fail(str(error), 2)
     except click.exceptions.Abort:
@@ -417,26 +426,39 @@ def guarded(command: click.Command, name: str) -> None:
         _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
 
 
+def emit(result: Report, as_json: bool, wrote: Iterable[Path | None] = (), indent: int | None = None) -> None:
+    """Print a result: one JSON object and nothing else, or its text and a line for each file written."""
+    if as_json:
+        click.echo(json.dumps(result.to_dict()))
+        return
+    click.echo(result.to_text())
+    for path in wrote:
+        if path is not None:
+            click.echo(f"wrote {path}")
+
+
+def _title(file: Path | None, built_in: str = _BUILT_IN) -> str:
+    """The first line of a report: where its problem is from."""
+    return built_in if file is None else str(file)
+
+
+def _places(given: Iterable[str]) -> dict[str, float]:
+    """The numbers of ``PATH=VALUE`` entries by path."""
+    found = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            separator = ""
+        if not separator:
+            raise ProblemError("--at", text, "PATH=VALUE with a number")
+    return found
+
+
 def _fail(message: str, status: int) -> None:
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(status)
-
-
-def _progress(cases: list[Case], wanted: bool) -> AbstractContextManager[Iterable[Case]]:
-    """A bar over the cases on a terminal, if it is wanted there; nothing at all elsewhere."""
-    if not (wanted and sys.stderr.isatty()):
-        return nullcontext(cases)
-    return click.progressbar(cases, file=sys.stderr, item_show_func=lambda case: case.name if case else "")
-
-
-@contextmanager
-def _counter(label: str, total: int, wanted: bool = True) -> Iterator[Callable[[int], object] | None]:
-    """A bar that is told what is done, on a terminal, if it is wanted there; nothing elsewhere."""
-    if not (wanted and sys.stderr.isatty()):
-        yield None
-        return
-    with click.progressbar(length=total, label=label, file=sys.stderr) as bar:
-        yield bar.update
 
 
 @contextmanager

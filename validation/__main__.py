@@ -93,7 +93,7 @@ def _device(name: str) -> Any:
 
 
 def _draw(module: Any, result: Any, path: Path) -> None:
-    from spectral_icl.figures.flow import save
+    from spectral_icl.figures.style import save
 
     save(module.figure(result), path)
 

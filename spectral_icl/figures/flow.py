@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,17 +11,16 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
+from spectral_icl.figures import scales
+from spectral_icl.figures.style import STYLE, WIDTH
+from spectral_icl.figures.style import save as save  # this module is `spectral_icl.plots`
 from spectral_icl.io.checks import Floats
-from spectral_icl.io.files import FIGURES, check_target, replacing
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.report import benchmarks
 
-STYLE = Path(__file__).parents[1] / "paper.mplstyle"  # `matplotlib.style.use("spectral_icl.paper")` elsewhere
-
-_WIDTH = 6.75  # inches: a page's text width
 _MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
 _MOST_LABELLED = 8  # heads and tasks with an entry in the legend
 _MOST_NUMBERED = 4  # tasks whose entries of the heat map have room for a number
@@ -31,7 +29,11 @@ _DASHES = ("-", (0, (4, 1.5)), (0, (2, 1.5)), (0, (4, 1, 1, 1)))  # equal tasks 
 # Tasks have a cycle of their own (Tol's muted colours): a task's colour is not that of a head.
 _TASKS = ("#cc6677", "#332288", "#117733", "#ddcc77", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499")
 _SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
-_BENCHMARKS: dict[str, Any] = {"single_head": (0, (1, 1)), "head_per_task": "--", "lower_bound": "-."}
+_BENCHMARKS: dict[str, Any] = {
+    "single_head": (0, (1, 1)),
+    "head_per_task": "--",
+    "lower_bound": "-.",
+}
 
 
 def flow_figure(solution: Solution) -> Figure:
@@ -42,7 +44,7 @@ def flow_figure(solution: Solution) -> Figure:
     """
     with style.context(STYLE):
         columns = min(solution.problem.tasks, _MOST_TASKS)
-        figure = Figure(figsize=(_WIDTH, 5.4))
+        figure = Figure(figsize=(WIDTH, 5.4))
         top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(1.05, 1.25)))
         loss_axes, map_axes = top.subplots(1, 2, width_ratios=(3.2, 1))
         loss(solution, loss_axes)
@@ -81,9 +83,7 @@ def loss(solution: Solution, axes: Axes) -> None:
         line = axes.axhline(bound.loss, color="0.35", lw=0.8, ls=_BENCHMARKS[key], label=bound.name)
         lines.append(line)
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    scales.round_ticks(axes.yaxis)
     _time_axis(solution, axes)
     axes.set_xlabel("gradient-flow time $t$")
     axes.set_ylabel("loss (query noise included)")
@@ -142,14 +142,6 @@ def allocation_map(solution: Solution, axes: Axes) -> None:
     axes.set_ylabel("head")
     axes.set_title(r"final OV value $\mu$")
     axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03)
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PDF, PNG or SVG; the file appears only once it is whole."""
-    target = Path(path)
-    check_target("path", target, FIGURES)
-    with style.context(STYLE), replacing(target) as part:
-        figure.savefig(part)
 
 
 def _per_head(axes: Axes, times: Floats, values: Floats, dashes: Any = "-") -> None:

@@ -10,20 +10,19 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_icl.figures.flow import STYLE
+from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.optimal import benchmarks as optimal
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, excess, minimise
 from spectral_icl.multitask.problem import Problem
 
-_WIDTH = 6.75  # inches: a page's text width
 _DENSE, _SEARCHED, _SPARSE = 41, 13, 7  # points of a closed form, of a searched benchmark, of an optimum
 _SPAN = 30.0  # the figure's range of context lengths and sizes, either side of the problem's own
 _LOOK: dict[str, dict[str, Any]] = {
-    "best single head": {"color": "C1", "ls": (0, (1, 1))},
-    "head-per-task limit": {"color": "C0", "ls": "-"},
-    "lower bound": {"color": "black", "ls": "-."},
-    "one gradient step": {"color": "C2", "ls": (0, (4, 1.5))},
-    "Bayes risk (ridge)": {"color": "C3", "ls": "-"},
+    "single_head": {"color": "C1", "ls": (0, (1, 1))},
+    "head_per_task": {"color": "C0", "ls": "-"},
+    "lower_bound": {"color": "black", "ls": "-."},
+    "gradient_step": {"color": "C2", "ls": (0, (4, 1.5))},
+    "bayes": {"color": "C3", "ls": "-"},
 }
 _HEADS = ("C4", "C5", "0.5")  # colours of the numerical optima
 
@@ -37,7 +36,7 @@ def optimal_figure(problem: Problem) -> Figure:
     """
     count = _SEARCHED if problem.home is None else _DENSE
     with style.context(STYLE):
-        figure = Figure(figsize=(_WIDTH, 3.1))
+        figure = Figure(figsize=(WIDTH, 3.1))
         axes = figure.subplots(1, 3)
         losses(_lengths(problem, count), axes[0])
         axes[0].set_xlabel("context length $L$")
@@ -45,14 +44,15 @@ def optimal_figure(problem: Problem) -> Figure:
         losses(_sizes(problem, count), axes[1])
         axes[1].set_xlabel("dimension $d$")
         ratios(problem, count, axes[2])
-        for panel, own in zip(axes, (problem.context_length, problem.dimension, _gain(problem)), strict=True):
+        places = (problem.context_length, problem.dimension, _relative_length(problem))
+        for panel, own in zip(axes, places, strict=True):
             panel.axvline(own, color="0.8", lw=0.6, zorder=-1)  # where the problem itself is
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
         return figure
 
 
-Family = tuple[Floats, list[Problem]]
+Family = tuple[Floats, list[Problem]]  # a parameter's values, and the problems that have them
 
 
 def _lengths(problem: Problem, count: int) -> Family:
@@ -73,26 +73,13 @@ def _sizes(problem: Problem, count: int) -> Family:
 def losses(family: Family, axes: Axes) -> None:
     """Every benchmark along a family of problems."""
     x, problems = family
-    for benchmark in (
-        optimal.single_head,
-        optimal.head_per_task,
-        optimal.lower_bound,
-        optimal.gradient_step,
-        optimal.bayes,
-    ):
-        if benchmark is optimal.bayes and not all(p.context_length.is_integer() for p in problems):
+    for key, look in _LOOK.items():
+        if key == "bayes" and not all(p.context_length.is_integer() for p in problems):
             continue  # a prompt has a whole number of pairs
-        found = [benchmark(p) for p in problems]
-        name = found[0].name
-        axes.plot(
-            x,
-            [optimal.excess(p, b.loss) for p, b in zip(problems, found, strict=True)],
-            label=name,
-            **_LOOK[name],
-        )
+        axes.plot(x, _excesses(key, problems), label=BENCHMARKS[key].name, **look)
     chosen = np.unique(np.linspace(0, len(problems) - 1, _SPARSE).astype(int))
     for color, heads in zip(_HEADS, range(2, problems[0].tasks + 2), strict=False):
-        best = [optimal.excess(problems[k], optimal.minimise(problems[k], heads).infimum) for k in chosen]
+        best = [excess(problems[k], minimise(problems[k], heads).infimum) for k in chosen]
         label = f"best of {heads} heads (numerical)"
         axes.plot(x[chosen], best, color=color, ls="none", marker="o", ms=3, mfc="none", label=label)
     axes.set_xscale("log")
@@ -101,15 +88,13 @@ def losses(family: Family, axes: Axes) -> None:
 
 def ratios(problem: Problem, count: int, axes: Axes) -> None:
     """Loss of one head and of a head per task over the lower bound, against the mean L / (phi d)."""
-    own = problem.context_length / _gain(problem)
+    own = problem.context_length / _relative_length(problem)
     lengths = np.maximum(1.0, np.geomspace(0.1, 1e4, count) * own)
     problems = [replace(problem, context_length=float(length)) for length in np.unique(lengths)]
-    x = [_gain(p) for p in problems]
-    bound = np.array([optimal.excess(p, optimal.lower_bound(p).loss) for p in problems])
-    for benchmark in (optimal.single_head, optimal.head_per_task):
-        found = [benchmark(p) for p in problems]
-        excess = np.array([optimal.excess(p, b.loss) for p, b in zip(problems, found, strict=True)])
-        axes.plot(x, excess / bound, **_LOOK[found[0].name])
+    x = [_relative_length(p) for p in problems]
+    bound = _excesses("lower_bound", problems)
+    for key in ("single_head", "head_per_task"):
+        axes.plot(x, _excesses(key, problems) / bound, **_LOOK[key])
     axes.axhline(np.e, color="0.6", lw=0.8)
     axes.annotate("$e$", (x[0], np.e), textcoords="offset points", xytext=(2, 2), color="0.4")
     axes.set_xscale("log")
@@ -118,8 +103,13 @@ def ratios(problem: Problem, count: int, axes: Axes) -> None:
     axes.set_ylim(bottom=0.95)
 
 
-def _gain(problem: Problem) -> float:
-    """L / (phi d), over the tasks' mean phi d."""
+def _excesses(key: str, problems: list[Problem]) -> Floats:
+    """A benchmark of every problem, its loss without query noise, (n,)."""
+    return np.array([excess(p, BENCHMARKS[key].find(p).loss) for p in problems])
+
+
+def _relative_length(problem: Problem) -> float:
+    """The context length over the mean phi_i d_i of the tasks, L / (phi d)."""
     noise = np.asarray(problem.noise)
     sizes = np.asarray(problem.block_sizes, dtype=np.float64)
     owned = (np.asarray(problem.signal) > 0.0) @ sizes

@@ -13,16 +13,15 @@ from typing import Any
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from spectral_icl.figures import flow as plots
-from spectral_icl.figures import optimal as optimal_plots
+from spectral_icl.figures.flow import flow_figure
+from spectral_icl.figures.optimal import optimal_figure
+from spectral_icl.figures.style import STYLE
 from spectral_icl.io.files import PAGES, check_target, replacing
 from spectral_icl.io.provenance import environment
-from spectral_icl.theorems.claim import Check
-from spectral_icl.theorems.examine import Verdict
+from spectral_icl.theorems.claim import Check, Claim, Verdict
 from spectral_icl.theorems.multitask.claims import CLAIMS
-from spectral_icl.theorems.sparse import verify as sparse_verify
+from spectral_icl.theorems.report import SparseReport, SuiteReport, cells
 from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE_CLAIMS
-from spectral_icl.theorems.suite import Verified, count, formatted
 
 _CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.NOT_APPLICABLE: "na"}
 
@@ -38,7 +37,7 @@ class Section:
     figure: Figure | None = None
 
 
-def page(results: Sequence[Verified]) -> str:
+def page(report: SuiteReport) -> str:
     """The page: what the claims are, the checks of every case, its flow, and the first case's benchmarks."""
     sections = [
         Section(
@@ -46,27 +45,28 @@ def page(results: Sequence[Verified]) -> str:
             result.case.about,
             result.checks,
             str(result.case.experiment.problem),
-            plots.flow_figure(result.flow),
+            flow_figure(result.flow),
         )
-        for result in results
+        for result in report.sections
     ]
-    first = results[0].case
-    benchmarks = optimal_plots.optimal_figure(first.experiment.problem)
-    cases = "1 case" if len(results) == 1 else f"{len(results)} cases"
-    return _rendered(cases, sections, CLAIMS.values(), count(results), [(first.name, benchmarks)])
+    first = report.sections[0].case
+    benchmarks = optimal_figure(first.experiment.problem)
+    cases = "1 case" if len(sections) == 1 else f"{len(sections)} cases"
+    return _rendered(cases, sections, CLAIMS.values(), report.verdicts, [(first.name, benchmarks)])
 
 
-def sparse_page(found: Sequence[Sequence[Check]]) -> str:
+def sparse_page(report: SparseReport) -> str:
     """The page of the claims about sparse regression, a table for each."""
+    found = [one.checks for one in report.sections]
     sections = [Section(checks[0].claim, checks[0].statement, checks) for checks in found]
     claims = "1 claim" if len(found) == 1 else f"{len(found)} claims"
-    return _rendered(claims, sections, SPARSE_CLAIMS.values(), sparse_verify.count(found), [])
+    return _rendered(claims, sections, SPARSE_CLAIMS.values(), report.verdicts, [])
 
 
 def _rendered(
     what: str,
     sections: Sequence[Section],
-    claims: Iterable[Any],
+    claims: Iterable[Claim[Any, Any]],
     counts: Mapping[str, int],
     benchmarks: Sequence[tuple[str, Figure]],
 ) -> str:
@@ -82,7 +82,7 @@ def _rendered(
             sections=[(one, "" if one.figure is None else _encoded(one.figure)) for one in sections],
             claims=[claim for claim in claims if claim.name in named],
             counts=counts,
-            formatted=formatted,
+            cells=cells,
             classes=_CLASSES,
             benchmarks=[(name, _encoded(figure)) for name, figure in benchmarks],
             environment=environment(),
@@ -91,14 +91,14 @@ def _rendered(
     return text
 
 
-def save(results: Sequence[Verified], path: Path) -> None:
+def save(report: SuiteReport, path: Path) -> None:
     """Write the page; the file appears only once it is whole."""
-    _write(page(results), path)
+    _write(page(report), path)
 
 
-def save_sparse(found: Sequence[Sequence[Check]], path: Path) -> None:
+def save_sparse(report: SparseReport, path: Path) -> None:
     """Write the page of the claims about sparse regression."""
-    _write(sparse_page(found), path)
+    _write(sparse_page(report), path)
 
 
 def _write(text: str, path: Path) -> None:
@@ -110,6 +110,6 @@ def _write(text: str, path: Path) -> None:
 def _encoded(figure: Figure) -> str:
     """A figure as SVG in base64, small because it has lines only."""
     stream = io.BytesIO()
-    with style.context(plots.STYLE):
+    with style.context(STYLE):
         figure.savefig(stream, format="svg")
     return base64.b64encode(stream.getvalue()).decode("ascii")

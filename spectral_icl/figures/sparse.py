@@ -12,17 +12,17 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from spectral_icl.figures.flow import STYLE
-from spectral_icl.figures.labels import label
+from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.sparse.comparison import Comparison
 from spectral_icl.sparse.landscape import AXES, Family, Phase, family, phase
-from spectral_icl.sparse.methods import COLORS, SHORT
+from spectral_icl.sparse.methods import METHODS
 from spectral_icl.sparse.risk import isotropic as risk
+from spectral_icl.sweeps.sparse.labels import LABELS
 
-_WIDTH = 6.75  # inches: a page's text width
 _LINES: dict[str, Any] = {"p2o": "-", "gd": (0, (4, 1.5)), "ridge": "-.", "ols": (0, (1, 1)), "oracle": "--"}
 LOOK: dict[str, dict[str, Any]] = {
-    name: {"color": COLORS[name], "ls": line, "label": SHORT[name]} for name, line in _LINES.items()
+    name: {"color": METHODS[name].color, "ls": line, "label": METHODS[name].short}
+    for name, line in _LINES.items()
 }
 PANELS = len(AXES) + 1  # that need theory of their own
 _AROUND = 20.0  # of the times, either side of the best, that are shown
@@ -45,12 +45,12 @@ def comparison_figure(found: Comparison, advance: Callable[[int], object] | None
     problem, seed = found.study.problem, found.study.seed
     with style.context(STYLE):
         if not problem.isotropic or problem.noise == 0.0:
-            figure = Figure(figsize=(0.5 * _WIDTH, 2.8))
+            figure = Figure(figsize=(0.5 * WIDTH, 2.8))
             panel = figure.subplots()
             along_time(found, panel)
             figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3)
             return figure
-        figure = Figure(figsize=(_WIDTH, 4.6))
+        figure = Figure(figsize=(WIDTH, 4.6))
         axes = figure.subplots(2, 3).ravel()
         along_time(found, axes[0])
         for name, panel in zip(AXES, axes[1:5], strict=True):
@@ -71,11 +71,13 @@ def comparison_figure(found: Comparison, advance: Callable[[int], object] | None
 
 def along_time(found: Comparison, axes: Axes) -> None:
     """Risk against time, of P2O in units of s/v, of gradient flow in its own; levels of the others."""
-    p, grid, simulation = found.study.problem, found.grid, found.simulation
-    times = {"p2o": grid.p2o * p.signal / p.s, "gd": grid.gd}
+    p, tuning, simulation = found.study.problem, found.tuning, found.simulation
+    times = {"p2o": tuning.p2o * p.signal / p.s, "gd": tuning.gd}
     axes.plot(times["p2o"], found.curve.mean, **LOOK["p2o"])
     if p.isotropic:
-        axes.plot(grid.gd, risk.gd_risk(p.d, p.n, p.v, p.noise, T=grid.gd), **LOOK["gd"])  # NaN is a gap
+        axes.plot(
+            tuning.gd, risk.gd_risk(p.d, p.n, p.v, p.noise, times=tuning.gd), **LOOK["gd"]
+        )  # NaN is a gap
     for name, t in times.items() if simulation is not None else ():
         assert simulation is not None
         bars = simulation.mean(name)[::_EVERY], simulation.se(name)[::_EVERY]
@@ -100,7 +102,9 @@ def along(found: Family, axes: Axes) -> None:
     shown = np.concatenate([found.risks["p2o"], found.risks["ridge"]])
     top = float(shown[np.isfinite(shown)].max())
     low = min(float(found.risks["p2o"].min()), float(found.risks["oracle"].min()))
-    axes.set(xscale="log", yscale="log", xlabel=label(f"sparse.{found.axis}"), ylabel="best excess risk")
+    axes.set(
+        xscale="log", yscale="log", xlabel=LABELS[f"sparse.{found.axis}"].text, ylabel="best excess risk"
+    )
     axes.set_ylim(max(0.6 * low, top * 10.0**-_DECADES), 2.0 * top)
 
 
@@ -114,7 +118,7 @@ def plane(found: Phase, axes: Axes) -> None:
         axes.contour(found.n, found.s, found.ratio, levels=[1.0], colors="black", linewidths=0.8)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, ticks=[0.0, 0.25, 0.5, 0.75, 1.0, round(largest, 1)])
     bar.set_label("P2O / ridge")
-    axes.set(xscale="log", yscale="log", xlabel=label("sparse.n"), ylabel=label("sparse.s"))
+    axes.set(xscale="log", yscale="log", xlabel=LABELS["sparse.n"].text, ylabel=LABELS["sparse.s"].text)
     axes.yaxis.set_major_locator(LogLocator(2.0, numticks=12))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(ticks := 2.0 ** np.arange(0, np.log2(found.s[-1]) + 1e-9, 2), [f"{x:g}" for x in ticks])

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from spectral_icl.figures import flow as plots
-from spectral_icl.figures import sweep as sweep_plots
+from spectral_icl.figures.flow import flow_figure
+from spectral_icl.figures.style import save
+from spectral_icl.figures.sweep import summary, sweep_figure
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.sweeps.grid import open_sweep
-from spectral_icl.sweeps.results import sweep_of
-from spectral_icl.sweeps.store import is_sweep
+from spectral_icl.sweeps.plan import sweep_of
+from spectral_icl.sweeps.store import is_sweep, open_sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +40,47 @@ class Drawing:
     points: int = 1
     left_out: dict[str, int] = field(default_factory=dict)
 
+    def save(self, target: Path | None = None) -> DrawingReport:
+        """Write the figure, by default to a name made of ``path`` and ``shows`` in the current folder."""
+        target = Path(f"{self.path.stem}-{'-'.join(self.shows)}.pdf") if target is None else target
+        save(self.figure, target)
+        return DrawingReport(self, target)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawingReport:
+    """A figure that was written.
+
+    Attributes
+    ----------
+    drawing : Drawing
+    target : Path
+        The file of the figure.
+    """
+
+    drawing: Drawing
+    target: Path
+
+    def to_text(self) -> str:
+        """What the figure shows, of how many points, and a line for every reason to leave some out."""
+        drawing = self.drawing
+        shows = ", ".join(drawing.shows)
+        if drawing.shows == ("flow",):
+            return f"{drawing.path}: {shows}"
+        lines = [f"{drawing.path}: {shows} of {drawing.points} points"]
+        lines += [f"  left out  {n}, {reason}" for reason, n in drawing.left_out.items()]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, object]:
+        """Where the figure is, what it shows, of how many points, and how many are left out by reason."""
+        return {
+            "path": str(self.drawing.path),
+            "shows": list(self.drawing.shows),
+            "points": self.drawing.points,
+            "left_out": self.drawing.left_out,
+            "figure": str(self.target),
+        }
+
 
 def draw(
     path: Path,
@@ -64,42 +104,8 @@ def draw(
         for name, value in options.items():
             if value not in (None, (), [], {}):
                 raise ProblemError(name, value, "nothing for a flow, which is not a sweep")
-        return Drawing(path, plots.flow_figure(Solution.load(path)), ("flow",))
+        return Drawing(path, flow_figure(Solution.load(path)), ("flow",))
     sweep = sweep_of(open_sweep(path))
     shows = tuple(quantities) or tuple(sweep.suitable(task))
-    figure = sweep_plots.sweep_figure(sweep, shows, x=x, y=y, task=task, at=at)
-    return Drawing(path, figure, shows, sweep.plan.size, sweep_plots.summary(sweep))
-
-
-def places(given: Iterable[str]) -> dict[str, float]:
-    """``PATH=VALUE`` entries of the command line as a mapping."""
-    found = {}
-    for text in given:
-        name, separator, value = text.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            separator = ""
-        if not separator:
-            raise ProblemError("--at", text, "PATH=VALUE with a number")
-    return found
-
-
-def as_json(drawing: Drawing) -> dict[str, Any]:
-    """What was drawn as a JSON object."""
-    return {
-        "path": str(drawing.path),
-        "shows": list(drawing.shows),
-        "points": drawing.points,
-        "left_out": drawing.left_out,
-    }
-
-
-def as_text(drawing: Drawing) -> str:
-    """What was drawn in lines for people."""
-    shows = ", ".join(drawing.shows)
-    if drawing.shows == ("flow",):
-        return f"{drawing.path}: {shows}"
-    lines = [f"{drawing.path}: {shows} of {drawing.points} points"]
-    lines += [f"  left out  {n}, {reason}" for reason, n in drawing.left_out.items()]
-    return "\n".join(lines)
+    figure = sweep_figure(sweep, shows, x=x, y=y, task=task, at=at)
+    return Drawing(path, figure, shows, sweep.plan.size, summary(sweep))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +43,41 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__} that is too large to print"
     half = _SHOWN // 2
     return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
+
+
+class Relabelled:
+    """A block whose `ProblemError` names its argument as the caller's user knows it.
+
+    A class and not a generator: a sweep enters several of them for every point.
+
+    Parameters
+    ----------
+    name : callable
+        Gives the user's name of an argument.
+    """
+
+    def __init__(self, name: Callable[[str], str]) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise the error under its other name, if there is one."""
+        if isinstance(error, ProblemError):
+            raise ProblemError(self._name(error.argument), error.value, error.expected) from None
+
+
+def within(section: str) -> Relabelled:
+    """A block whose arguments are the entries of a section of a file: ``section.argument``."""
+    return Relabelled(lambda argument: f"{section}.{argument}")
+
+
+def renamed(names: Mapping[str, str]) -> Relabelled:
+    """A block in which arguments have other names, such as those of options; the rest keep theirs."""
+    return Relabelled(lambda argument: names.get(argument, argument))
 
 
 def number(

@@ -28,16 +28,30 @@ _NEEDED = {
 }
 
 
+def needs(package: str, argument: str, value: object, extra: str) -> None:
+    """Raise if an optional package is not installed.
+
+    Parameters
+    ----------
+    package : str
+    argument, value
+        What needs it.
+    extra : str
+        The extra of this package that has it.
+    """
+    try:
+        import_module(package)
+    except ImportError:
+        needed = f"the package {package!r} (pip install 'spectral-icl[{extra}]')"
+        raise ProblemError(argument, value, needed) from None
+
+
 def check_target(argument: str, path: Path, suffixes: tuple[str, ...]) -> None:
     """Raise now, before the work, what writing ``path`` would raise after it."""
     if path.suffix not in suffixes:
         raise ProblemError(argument, str(path), f"a name ending in {' or '.join(suffixes)}")
     for package, extra in _NEEDED[path.suffix]:
-        try:
-            import_module(package)
-        except ImportError:
-            needed = f"the package {package!r} (pip install 'spectral-icl[{extra}]')"
-            raise ProblemError(argument, str(path), needed) from None
+        needs(package, argument, str(path), extra)
     is_store = path.suffix == ".zarr"
     try:
         if not path.absolute().parent.is_dir():

@@ -1,39 +1,72 @@
-"""How far a long computation is: a bar on a terminal, a line in the log now and then elsewhere."""
+"""How far a long computation is: a bar on a terminal; elsewhere nothing, or a line in the log now and then.
+
+A computation that counts for itself is given ``Progress.update``; a loop runs over `tracked` items.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
-from typing import Any, Self
+from typing import Protocol, Self, TypeVar
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _EVERY = 10.0  # seconds between lines
 
 
+class _Bar(Protocol):
+    """What is used of tqdm's bar."""
+
+    def update(self, n: float | None = 1) -> bool | None: ...
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Progress:
-    """Points done, their rate and the time left, with a note.
+    """Items done of a total, their rate and the time left, with a note; a context manager.
 
     Parameters
     ----------
     total, done : int
-        Points in all, and those that were done before.
+        Items in all, and those that were done before.
+    label : str
+        Stands in front of the bar.
+    unit : str
+        Items in the plural, such as "points".
+    shown : bool
+        Whether a bar is wanted on a terminal (not where lines of results come between).
+    logged : bool
+        Whether lines are wanted in the log where there is no bar.
     """
 
-    def __init__(self, total: int, done: int) -> None:
+    def __init__(
+        self,
+        total: int,
+        done: int = 0,
+        label: str = "",
+        *,
+        unit: str = "points",
+        shown: bool = True,
+        logged: bool = True,
+    ) -> None:
         self.total, self.before, self.done = total, done, done
         self.note = ""
-        self._bar: Any = None
-        self._last = -1  # points of the last line
+        self._label, self._unit = label, unit
+        self._shown, self._logged = shown, logged
+        self._bar: _Bar | None = None
+        self._last = -1  # items of the last line
 
     def __enter__(self) -> Self:
         self._began = self._told = time.monotonic()
-        if sys.stderr.isatty():
-            from tqdm import tqdm  # type: ignore[import-untyped]  # optional
-
-            self._bar = tqdm(total=self.total, initial=self.done, unit=" points", dynamic_ncols=True)
+        if self._shown and sys.stderr.isatty():
+            self._bar = _bar(self.total, self.done, self._label, self._unit)
         return self
 
     def __exit__(
@@ -41,17 +74,17 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self.done > max(self.before, self._last):
+        elif self._logged and self.done > max(self.before, self._last):
             self._tell()
 
-    def update(self, points: int, note: str) -> None:
-        """Count points that have been done."""
-        self.done += points
+    def update(self, count: int, note: str = "") -> None:
+        """Count items that have been done."""
+        self.done += count
         self.note = note
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(points)
-        elif time.monotonic() - self._told >= _EVERY:
+            self._bar.update(count)
+        elif self._logged and time.monotonic() - self._told >= _EVERY:
             self._told = time.monotonic()
             self._tell()
 
@@ -60,4 +93,43 @@ class Progress:
         seconds = max(time.monotonic() - self._began, 1e-9)
         rate = (self.done - self.before) / seconds
         left = "" if self.done == self.total else f", {(self.total - self.done) / rate:.0f} s left"
-        logger.info("%d/%d points, %.3g/s%s, %s", self.done, self.total, rate, left, self.note)
+        note = f", {self.note}" if self.note else ""
+        logger.info("%d/%d %s, %.3g/s%s%s", self.done, self.total, self._unit, rate, left, note)
+
+
+def tracked(
+    items: Iterable[T],
+    total: int | None = None,
+    label: str = "",
+    *,
+    unit: str = "items",
+    shown: bool = True,
+    named: Callable[[T], str] | None = None,
+) -> Iterator[T]:
+    """The items one by one, under a bar on a terminal that advances when the next one is asked for.
+
+    Parameters
+    ----------
+    items : iterable
+    total : int, optional
+        How many there are, of items that do not know it themselves.
+    label, unit, shown
+        See `Progress`.
+    named : callable, optional
+        The name of an item, which stands beside the bar once the item is done.
+    """
+    count = total if total is not None or not isinstance(items, Sized) else len(items)
+    with Progress(count or 0, label=label, unit=unit, shown=shown, logged=False) as progress:
+        for item in items:
+            yield item
+            progress.update(1, "" if named is None else named(item))
+
+
+def _bar(total: int, done: int, label: str, unit: str) -> _Bar | None:
+    """A bar on standard error; None without tqdm, which is optional."""
+    try:
+        from tqdm import tqdm  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+    bar: _Bar = tqdm(total=total, initial=done, desc=label or None, unit=f" {unit}", dynamic_ncols=True)
+    return bar

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -30,8 +31,13 @@ def installed(package: str) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Versions, platform and time: the block that goes into every saved file and into bug reports."""
+    """Versions, platform and time, which go into every saved file and into bug reports."""
     return {**_machine(), "created": _now().isoformat(timespec="seconds")}
+
+
+def environment_block() -> str:
+    """The environment as indented JSON, for a bug report."""
+    return json.dumps(environment(), indent=1)
 
 
 def _now() -> datetime:
@@ -73,13 +79,20 @@ def source() -> dict[str, str | bool] | None:
 
     None if it is not run from one: an installed copy may lie inside the tree of something else.
     """
-    here = Path(__file__).absolute()
-    if _git("ls-files", "--error-unmatch", here.name) is None:
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", str(_package()))
     if commit is None or changes is None:
         return None
     return {"commit": commit, "dirty": changes != ""}
+
+
+def _package() -> Path:
+    """The outermost folder that is a package around this file, or else its own folder."""
+    folder = Path(__file__).absolute().parent
+    while (folder.parent / "__init__.py").exists():
+        folder = folder.parent
+    return folder
 
 
 def _git(*arguments: str) -> str | None:

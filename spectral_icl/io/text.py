@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, overload
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class Report(Protocol):
     def to_text(self) -> str:
         """Lines for people, without a newline at the end."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Mapping[str, object]:
         """Plain objects for JSON, without NaN or infinity (null instead)."""
 
 
@@ -30,9 +30,17 @@ def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]  # fmt: skip
 
 
-def plain(value: Any) -> Any:
+@overload
+def plain(value: Mapping[str, object]) -> dict[str, object]: ...
+
+
+@overload
+def plain(value: object) -> object: ...
+
+
+def plain(value: Any) -> object:
     """The value made of JSON's types: arrays as lists, null for what is not finite."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
         return [plain(entry) for entry in value]

@@ -1,4 +1,4 @@
-"""The compiled kernels of gradient descent on many prompts, which are many problems too small for BLAS."""
+"""Gradient descent on many prompts, compiled: each is a problem too small for BLAS."""
 
 from __future__ import annotations
 
@@ -67,7 +67,21 @@ def descent(X: Floats, y: Floats, metric: Floats, eta: Floats, t: int) -> Floats
 
 @entry(fastmath=ALGEBRA)
 def gram_descent(gram: Floats, r: Floats, metric: Floats, eta: Floats, t: int) -> Floats:
-    """`descent` from the Gram matrices X'X/n (B, d, d) and r = X'y/n (B, d): cheaper steps if d <= n."""
+    """Iterates of `descent` from X'X/n and X'y/n instead of the prompts: cheaper steps if d <= n.
+
+    Parameters
+    ----------
+    gram : ndarray, (B, d, d)
+        X'X/n.
+    r : ndarray, (B, d)
+        X'y/n.
+    metric, eta, t
+        As for `descent`.
+
+    Returns
+    -------
+    ndarray, (B, t + 1, d)
+    """
     B, d = r.shape
     path = np.zeros((B, t + 1, d))
     for b in range(B):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
-
-from spectral_icl.io.checks import ProblemError
-from spectral_icl.io.toml import SWEEP_KEYS, tables
+from spectral_icl.io.checks import ProblemError, Relabelled, choice
+from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, field_types, read_table, tables
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow.options import check_options
@@ -20,6 +18,15 @@ from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import State, check_heads, state
 from spectral_icl.multitask.parametrization import Balanced, Factored, Merged, Parametrization
 from spectral_icl.multitask.problem import Problem
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SECTIONS = ("problem", "model", "initial", "flow")
+PROBLEM_KEYS = (  # what `Problem.from_dict` understands
+    *("task_sizes", "tasks", "block_sizes", "signal", "noise", "snr"),
+    *("context_length", "covariance"),
+)
 
 BUILT_IN: dict[str, Any] = {
     "problem": {
@@ -35,12 +42,11 @@ BUILT_IN: dict[str, Any] = {
 
 Table = list[list[float]]
 
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+STARTS: dict[str, type[Start]] = {}  # by kind, filled by the classes themselves
 
 
-class ModelTable(_Table):
+@dataclass(frozen=True)
+class ModelTable:
     """``[model]``: heads, parametrization and kernel."""
 
     heads: int | None = None
@@ -68,10 +74,37 @@ class ModelTable(_Table):
         return Balanced(self.key_scale)
 
 
-class PaperStart(_Table):
+@dataclass(frozen=True)
+class Start(ABC):
+    """An ``[initial]`` table: a dataclass with the keys of the kind of start that it is.
+
+    A new kind is a subclass, ``class NewStart(Start, kind="new")``, and nothing else.
+
+    Attributes
+    ----------
+    kind : str
+        Entry ``kind`` of the table.
+    """
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, kind: str) -> None:
+        cls.kind = kind
+        STARTS[kind] = cls
+
+    @abstractmethod
+    def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
+        """The state (omega, mu) that a flow of ``heads`` heads starts from."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table, its kind first and its defaults filled in."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class PaperStart(Start, kind="paper"):
     """``[initial]`` with kind = "paper"."""
 
-    kind: Literal["paper"] = "paper"
     qk: float = 0.1
     ov_low: float = 0.1
     ov_high: float = 0.2
@@ -81,10 +114,23 @@ class PaperStart(_Table):
         return initial.paper(problem, heads, self.qk, self.ov_low, self.ov_high, key_scale)
 
 
-class DominantStart(_Table):
+@dataclass(frozen=True)
+class RandomStart(Start, kind="random"):
+    """``[initial]`` with kind = "random"."""
+
+    scale: float = 0.01
+    seed: int = 0
+    positive: bool = False
+
+    def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
+        """A start of independent Gaussian entries."""
+        return initial.random(problem, heads, self.scale, self.seed, self.positive)
+
+
+@dataclass(frozen=True)
+class DominantStart(Start, kind="dominant"):
     """``[initial]`` with kind = "dominant"."""
 
-    kind: Literal["dominant"]
     scale: float = 0.01
     margin: float = 0.5
     seed: int | None = None
@@ -94,23 +140,10 @@ class DominantStart(_Table):
         return initial.dominant(problem, heads, self.scale, self.margin, self.seed)
 
 
-class RandomStart(_Table):
-    """``[initial]`` with kind = "random"."""
-
-    kind: Literal["random"]
-    scale: float = 0.01
-    seed: int = 0
-    positive: bool = False
-
-    def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
-        """Independent Gaussian entries."""
-        return initial.random(problem, heads, self.scale, self.seed, self.positive)
-
-
-class ExplicitStart(_Table):
+@dataclass(frozen=True)
+class ExplicitStart(Start, kind="explicit"):
     """``[initial]`` with omega and mu given entry by entry."""
 
-    kind: Literal["explicit"] = "explicit"
     omega: Table
     mu: Table
 
@@ -122,23 +155,28 @@ class ExplicitStart(_Table):
         return at
 
 
-def _kind(table: Any) -> str | None:
+def start_of(table: Tables) -> type[Start]:
+    """The class of an ``[initial]`` table: that of its kind, or without one explicit if it has arrays."""
+    explicit = "omega" in table or "mu" in table
+    kind = table.get("kind", "explicit" if explicit else "paper")
+    known = isinstance(kind, str) and kind in STARTS
+    return STARTS[kind if known else choice("initial.kind", kind, sorted(STARTS))]
+
+
+def seeded_starts() -> list[str]:
+    """The kinds of starts that are drawn with a seed."""
+    return [kind for kind, start in STARTS.items() if "seed" in field_types(start)]
+
+
+def _read_start(table: object) -> Start:
+    """The start that an ``[initial]`` table describes."""
     if not isinstance(table, Mapping):
-        return None
-    explicit = "kind" not in table and ("omega" in table or "mu" in table)
-    return "explicit" if explicit else table.get("kind", "paper")
+        raise ProblemError("initial", table, "a table [initial]")
+    return read_table(start_of(table), "initial", {k: v for k, v in table.items() if k != "kind"})
 
 
-Start = Annotated[
-    Annotated[PaperStart, Tag("paper")]
-    | Annotated[DominantStart, Tag("dominant")]
-    | Annotated[RandomStart, Tag("random")]
-    | Annotated[ExplicitStart, Tag("explicit")],
-    Discriminator(_kind),
-]
-
-
-class FlowTable(_Table):
+@dataclass(frozen=True)
+class FlowTable:
     """``[flow]``: the arguments of `gradient_flow`."""
 
     t_end: float = 200.0
@@ -152,11 +190,22 @@ class FlowTable(_Table):
         check_options(self.t_end, self.rtol, self.stationary, self.max_steps)
 
 
-class _File(_Table):
-    problem: dict[str, Any]
-    model: ModelTable = ModelTable()
-    initial: Start = PaperStart()
-    flow: FlowTable = FlowTable()
+def numeric_keys(section: str, table: Tables) -> set[str]:
+    """The keys of a section that may be a number or rows of numbers: what a sweep can vary.
+
+    Parameters
+    ----------
+    section : str
+    table : mapping
+        The section itself, since the keys of ``[initial]`` depend on its kind.
+    """
+    if section == "problem":
+        return set(PROBLEM_KEYS)
+    kinds: dict[str, type[DataclassInstance]] = {"model": ModelTable, "flow": FlowTable}
+    if section == "initial":
+        kinds["initial"] = start_of(table)
+    types = field_types(kinds[section]) if section in kinds else {}
+    return {name for name, kind in types.items() if {kind, *get_args(kind)} & {int, float, Table}}
 
 
 @dataclass(frozen=True)
@@ -176,11 +225,11 @@ class Experiment:
     parametrization: Parametrization
     start: State
     model: ModelTable
-    initial: PaperStart | DominantStart | RandomStart | ExplicitStart
+    initial: Start
     flow: FlowTable
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any], problem: Problem | None = None) -> Experiment:
+    def from_dict(cls, table: Tables, problem: Problem | None = None) -> Experiment:
         """The experiment of a parsed file.
 
         Parameters
@@ -202,31 +251,37 @@ class Experiment:
         if "sparse" in table:
             expected = "no [sparse]: a flow is not a sparse problem (spectral-icl sparse looks at those)"
             raise ProblemError("sparse", table["sparse"], expected)
-        try:
-            file = _File.model_validate(dict(table))
-        except ValidationError as error:
-            raise first_complaint(error) from None
+        for key in table:
+            if key not in SECTIONS:
+                raise ProblemError(str(key), table[key], UNKNOWN)
+        if "problem" not in table:
+            raise ProblemError("problem", None, "a value")
+        if not isinstance(table["problem"], Mapping):
+            raise ProblemError("problem", table["problem"], "a table [problem]")
+        model = read_table(ModelTable, "model", table.get("model", {}))
+        start = _read_start(table.get("initial", {}))
+        flow = read_table(FlowTable, "flow", table.get("flow", {}))
         if problem is None:
-            with _section("problem"):
-                problem = Problem.from_dict(file.problem)
-        with _section("model"):
-            parametrization = file.model.build()
-            check_kernel(file.model.kernel)
-            heads = _heads(file, problem)
+            with _within("problem"):
+                problem = Problem.from_dict(table["problem"])
+        with _within("model"):
+            parametrization = model.build()
+            check_kernel(model.kernel)
+            heads = _heads(model, start, problem)
             check_heads(problem, heads)
-        with _section("initial"):
-            start = state(problem, *file.initial.build(problem, heads, file.model.key_scale))
+        with _within("initial"):
+            at = state(problem, *start.build(problem, heads, model.key_scale))
         if isinstance(parametrization, Factored):  # imbalances have a shape, which may not fit
-            with _section("model"):
-                parametrization.chart(problem, start)
-        with _section("flow"):
-            file.flow.check()
-        return cls(problem, parametrization, start, file.model, file.initial, file.flow)
+            with _within("model"):
+                parametrization.chart(problem, at)
+        with _within("flow"):
+            flow.check()
+        return cls(problem, parametrization, at, model, start, flow)
 
     @classmethod
-    def read(cls, path: Path | None, overrides: tuple[str, ...] = ()) -> Experiment:
+    def read(cls, file: Path | None, overrides: tuple[str, ...] = ()) -> Experiment:
         """The experiment of a TOML file, or the built-in one, with ``section.key=value`` overrides."""
-        return cls.from_dict(tables(path, overrides, BUILT_IN))
+        return cls.from_dict(tables(file, overrides, BUILT_IN))
 
     def solve(self) -> Solution:
         """Solve the flow.
@@ -236,49 +291,28 @@ class Experiment:
         IntegrationError
             The end was not reached.
         """
-        with _section("flow"):
+        with _within("flow"):
             return gradient_flow(
                 self.problem,
                 *self.start,
                 parametrization=self.parametrization,
                 kernel=self.model.kernel,
-                **self.flow.model_dump(),
+                **asdict(self.flow),
             )
 
 
-def _heads(file: _File, problem: Problem) -> int:
+def _heads(model: ModelTable, start: Start, problem: Problem) -> int:
     """model.heads, or else the rows of an explicit start, or else one head per task."""
-    if file.model.heads is not None:
-        return file.model.heads
-    if isinstance(file.initial, ExplicitStart):
-        return max(1, len(file.initial.omega))
+    if model.heads is not None:
+        return model.heads
+    if isinstance(start, ExplicitStart):
+        return max(1, len(start.omega))
     return problem.tasks
 
 
-@contextmanager
-def _section(name: str) -> Iterator[None]:
-    """Put a section's name in front of the argument that a `ProblemError` names: the one that has it."""
-    try:
-        yield
-    except ProblemError as error:
-        owner = "model" if error.argument in ModelTable.model_fields else name
-        raise ProblemError(f"{owner}.{error.argument}", error.value, error.expected) from None
+_MODEL_KEYS = frozenset(field.name for field in fields(ModelTable))
 
 
-def first_complaint(error: ValidationError) -> ProblemError:
-    """The first complaint of the schema as a `ProblemError`."""
-    complaint = error.errors()[0]
-    tags = {"paper", "dominant", "random", "explicit"}
-    branches = {*tags, "float", "list[list[float]]"}  # of unions, which the schema's paths go through
-    where = [part for part in complaint["loc"] if part not in branches]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)[1:]
-    value = complaint.get("input")
-    kind = complaint["type"]
-    if kind == "missing":
-        return ProblemError(path, None, "a value")
-    if kind == "extra_forbidden":
-        return ProblemError(path, value, "a known key (is it a typing error?)")
-    if kind == "union_tag_invalid":
-        return ProblemError(f"{path}.kind", _kind(value), f"one of {sorted(tags)}")
-    message = complaint["msg"].removeprefix("Input should be ")
-    return ProblemError(path, value, message)
+def _within(section: str) -> Relabelled:
+    """A block whose `ProblemError` names ``section.argument``, or ``model.argument`` if it is a key there."""
+    return Relabelled(lambda name: f"{'model' if name in _MODEL_KEYS else section}.{name}")

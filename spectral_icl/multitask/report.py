@@ -1,35 +1,60 @@
-"""A solved flow as text for people and as plain objects for programs."""
+"""What is said of a solved flow: a short account for people, plain objects for programs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
 
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.flow.phases import Emergence
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.optimal import benchmarks as optimal
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark
 from spectral_icl.multitask.problem import Problem
+
+_MOST_OF_START = 100  # letters
 
 
 @lru_cache(maxsize=8)
-def benchmarks(problem: Problem) -> Mapping[str, optimal.Benchmark]:
-    """The benchmark losses that a flow is reported beside; text and figure share one search for them."""
-    return {
-        "single_head": optimal.single_head(problem),
-        "head_per_task": optimal.head_per_task(problem),
-        "lower_bound": optimal.lower_bound(problem),
-    }
+def benchmarks(problem: Problem) -> Mapping[str, Benchmark]:
+    """The benchmarks that a flow is reported beside, by key; text and figure share one search for them."""
+    return {key: BENCHMARKS[key].find(problem) for key in ("single_head", "head_per_task", "lower_bound")}
 
 
-def as_json(solution: Solution) -> dict[str, Any]:
-    """The final state, the phases and the benchmarks of a flow, without NaN or infinity (null instead)."""
-    spent = solution.saturation
-    summary: dict[str, Any] = plain(
-        {
+@dataclass(frozen=True, eq=False)
+class FlowReport:
+    """A solved flow in words.
+
+    Attributes
+    ----------
+    solution : Solution
+    title : str
+        First line of the text: where the problem is from.
+    start : mapping of str to object
+        What the weights started from, as a file says it.
+    """
+
+    solution: Solution
+    title: str
+    start: Mapping[str, object]
+
+    def to_text(self) -> str:
+        """A short account: what was solved, its phases, its allocation, its loss beside the benchmarks."""
+        start = ", ".join(f"{key} {value}" for key, value in self.start.items())[:_MOST_OF_START]
+        blocks = [
+            [self.title, *_header(self.solution, start)],
+            _phases(self.solution),
+            _allocation(self.solution),
+            _losses(self.solution),
+        ]
+        return "\n\n".join("\n".join(block) for block in blocks)
+
+    def to_dict(self) -> dict[str, object]:
+        """The final state, the phases and the benchmarks, without NaN or infinity (null instead)."""
+        solution = self.solution
+        spent = solution.saturation
+        found: dict[str, object] = {
             "loss": solution.final_loss,
             "task_loss": solution.final_task_loss,
             "time": solution.trajectory.t[-1],
@@ -51,26 +76,13 @@ def as_json(solution: Solution) -> dict[str, Any]:
             "digest": solution.problem.digest(),
             "environment": dict(solution.environment),
         }
-    )
-    return summary
+        return plain(found)
 
 
-def as_text(solution: Solution, title: str, start: str) -> str:
-    """A short account: what was solved, its phases, its allocation, its loss beside the benchmarks."""
-    blocks = [
-        _header(solution, title, start),
-        _phases(solution),
-        _allocation(solution),
-        _losses(solution),
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks)
-
-
-def _header(solution: Solution, title: str, start: str) -> list[str]:
+def _header(solution: Solution, start: str) -> list[str]:
     problem, options = solution.problem, solution.options
     length = f"{problem.context_length:g}"
     return [
-        title,
         f"  problem   {problem.tasks} tasks, {problem.blocks} blocks, d = {problem.dimension}, "
         f"L = {length}  [{problem.digest()[:12]}]",
         f"  model     {solution.heads} heads, {solution.parametrization.name}, "

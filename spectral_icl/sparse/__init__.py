@@ -54,9 +54,9 @@ from spectral_icl.sparse.transformer.model import LinTF as LinTF
 
 
 def __getattr__(name: str) -> object:
-    """Import the claims, which stand above this room, when they are first asked for."""
+    """The claims as functions (``predicates``), imported when asked for: they stand above this room."""
     if name == "predicates":
-        from spectral_icl.theorems.sparse.verify import predicates
+        from spectral_icl.theorems.sparse.check import predicates
 
         return predicates
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

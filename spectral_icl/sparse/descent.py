@@ -7,8 +7,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels import sparse as kernels
 from spectral_icl.kernels.threads import one_thread
-
-STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
+from spectral_icl.sparse.filters import STABLE
 
 
 def descended(X: Floats, y: Floats, r: Floats, metric: Floats | None, eta: Floats, t: int) -> Floats:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spectral_icl.io.checks import ProblemError, integer
-from spectral_icl.io.toml import SWEEP_KEYS, tables
+from spectral_icl.io.checks import ProblemError, integer, within
+from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, tables
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.risk.equivalent import GROUPS
 
@@ -18,7 +18,7 @@ _FEWEST = 20  # prompts
 NUMBERS = ("prompts", "seed", "draws")  # of [study]
 
 
-def is_sparse(table: Mapping[str, Any]) -> bool:
+def is_sparse(table: Tables) -> bool:
     """Whether a parsed file is about a sparse problem."""
     return "sparse" in table
 
@@ -52,20 +52,20 @@ class Study:
     lasso: bool = False
 
     def __post_init__(self) -> None:
-        prompts = integer("study.prompts", self.prompts, minimum=0, maximum=10**6)
+        prompts = integer("prompts", self.prompts, minimum=0, maximum=10**6)
         if 0 < prompts < _FEWEST:
-            raise ProblemError("study.prompts", prompts, f"0, or at least {_FEWEST} for an error bar")
-        seed = integer("study.seed", self.seed, minimum=0, maximum=2**63 - 1)
-        draws = integer("study.draws", self.draws, minimum=2 * GROUPS, maximum=10**6)
+            raise ProblemError("prompts", prompts, f"0, or at least {_FEWEST} for an error bar")
+        seed = integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
+        draws = integer("draws", self.draws, minimum=2 * GROUPS, maximum=10**6)
         for name, value in (("prompts", prompts), ("seed", seed), ("draws", draws)):
             object.__setattr__(self, name, value)  # a whole float has become an int
         if not isinstance(self.lasso, bool):
-            raise ProblemError("study.lasso", self.lasso, "true or false")
+            raise ProblemError("lasso", self.lasso, "true or false")
         if self.lasso and prompts == 0:
-            raise ProblemError("study.lasso", True, "prompts to simulate it on: it has no theory here")
+            raise ProblemError("lasso", True, "prompts to simulate it on: it has no theory here")
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Study:
+    def from_dict(cls, table: Tables) -> Study:
         """The study of a parsed file.
 
         Raises
@@ -85,20 +85,19 @@ class Study:
                 raise ProblemError(key, entry, f"a table [{key}]")
         if "sparse" not in table:
             raise ProblemError("sparse", None, "a table [sparse] with d, s, n and noise")
-        try:
+        with within("sparse"):
             problem = SparseProblem.from_dict(table["sparse"])
-        except ProblemError as error:
-            raise ProblemError(f"sparse.{error.argument}", error.value, error.expected) from None
-        options = dict(table.get("study", {}))
-        for name in options:
-            if name not in (*NUMBERS, "lasso"):
-                raise ProblemError(f"study.{name}", options[name], "a known key (is it a typing error?)")
-        return cls(problem, **options)
+        with within("study"):
+            options = dict(table.get("study", {}))
+            for name in options:
+                if name not in (*NUMBERS, "lasso"):
+                    raise ProblemError(name, options[name], UNKNOWN)
+            return cls(problem, **options)
 
     @classmethod
-    def read(cls, path: Path | None, overrides: tuple[str, ...] = ()) -> Study:
+    def read(cls, file: Path | None, overrides: tuple[str, ...] = ()) -> Study:
         """The study of a TOML file, or the built-in one, with ``section.key=value`` overrides."""
-        return cls.from_dict(tables(path, overrides, BUILT_IN))
+        return cls.from_dict(tables(file, overrides, BUILT_IN))
 
     def to_dict(self) -> dict[str, Any]:
         """The tables, with defaults filled in; `from_dict` is its inverse."""

@@ -1,11 +1,11 @@
 """Spectral filters: what an optimizer makes of an eigenvalue, as f with beta = f(M) b.
 
-All are written so that an eigenvalue 0 has its limit, and none loses digits beside it. They take complex
-numbers too.
+Every filter has its limit at an eigenvalue 0, loses no digits beside it, and takes complex numbers too.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,33 +14,42 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError, integer, number
+from spectral_icl.io.renamed import renamed
 
 Spectrum = NDArray[Any]  # eigenvalues, or points of the complex plane
 
+STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
 RANK = 1e-12  # of the largest eigenvalue, below which one counts as 0
 _SMALL = 1e-6  # |a z| below which (1 - e^{-az})/z is its series
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """Gradient flow for the times T: f(z) = (1 - exp(-T z))/z.
+    """Gradient flow, stopped at times T: f(z) = (1 - exp(-T z))/z.
 
     Attributes
     ----------
-    T : ndarray, (J,)
+    times : ndarray, (J,)
     """
 
-    T: Floats
+    times: Floats
 
-    def __init__(self, T: ArrayLike) -> None:
-        times = np.atleast_1d(as_numbers("T", T))
-        if times.ndim != 1 or times.size == 0 or not ((times >= 0.0) & (times <= LARGEST)).all():
-            raise ProblemError("T", T, f"times >= 0 and <= {LARGEST:g}")
-        object.__setattr__(self, "T", times)
+    @renamed(T="times")
+    def __init__(self, times: ArrayLike) -> None:
+        values = np.atleast_1d(as_numbers("times", times))
+        if values.ndim != 1 or values.size == 0 or not ((values >= 0.0) & (values <= LARGEST)).all():
+            raise ProblemError("times", times, f"times >= 0 and <= {LARGEST:g}")
+        object.__setattr__(self, "times", values)
+
+    @property
+    def T(self) -> Floats:
+        """The times, by the name they had; for one more release."""
+        warnings.warn("Flow.T is called Flow.times now", DeprecationWarning, stacklevel=2)
+        return self.times
 
     def __call__(self, z: Spectrum) -> Spectrum:
-        """The filters at ``z`` (..., K) as (..., J, K)."""
-        return _exponential(self.T[:, None], np.asarray(z)[..., None, :])
+        """Values f(z) (..., J, K) of the J filters at the K points ``z`` (..., K)."""
+        return _exponential(self.times[:, None], np.asarray(z)[..., None, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +73,7 @@ class Steps:
         object.__setattr__(self, "t", np.array(steps, dtype=np.int64))
 
     def __call__(self, z: Spectrum) -> Spectrum:
-        """The filters at ``z`` (..., K) as (..., J, K)."""
+        """Values f(z) (..., J, K) of the J filters at the K points ``z`` (..., K)."""
         at = np.asarray(z)[..., None, :]
         shrink = 1.0 - self.eta * at
         # log1p keeps the digits that 1 - (1 - eta z)^t loses, where the logarithm is that of a number near 1
@@ -80,7 +89,13 @@ Filters = Flow | Steps
 
 
 def as_numbers(argument: str, value: ArrayLike) -> Floats:
-    """``value`` as an array of floats of any shape."""
+    """Numbers of any shape as an array of floats.
+
+    Raises
+    ------
+    ProblemError
+        ``value`` holds something else.
+    """
     try:
         raw = np.asarray(value)
         if raw.dtype.kind not in "iuf":
@@ -91,25 +106,25 @@ def as_numbers(argument: str, value: ArrayLike) -> Floats:
 
 
 def ridge(penalty: ArrayLike, z: Spectrum) -> Spectrum:
-    """1/(z + penalty) for the penalties (J,) at ``z`` (..., K) as (..., J, K)."""
+    """Values 1/(z + penalty) (..., J, K) of ridge regression for penalties (J,) at ``z`` (..., K)."""
     return 1.0 / (np.asarray(z)[..., None, :] + np.asarray(penalty, dtype=np.float64)[:, None])
 
 
 def least_squares(z: Floats) -> Floats:
-    """1/z at the eigenvalues ``z`` (..., K), 0 where one counts as 0."""
+    """Values 1/z (..., K) of least squares at eigenvalues ``z`` (..., K), and 0 where one counts as 0."""
     kept = z > RANK * z.max(axis=-1, keepdims=True)
     return np.where(kept, 1.0 / np.where(kept, z, 1.0), 0.0)
 
 
 def _exponential(time: NDArray[Any], z: Spectrum) -> Spectrum:
-    """(1 - exp(-time z))/z."""
+    """(1 - exp(-time z))/z, and its limit ``time`` at z = 0."""
     small = np.abs(time * z) < _SMALL
     safe = np.where(z == 0.0, 1.0, z)
     return np.where(small, time * (1.0 - 0.5 * time * z), -np.expm1(-time * z) / safe)
 
 
 def _log1p(z: Spectrum) -> Spectrum:
-    """log(1 + z); NumPy's loses digits of complex z near 0."""
+    """log(1 + z) with the digits that NumPy's log1p loses at complex z near 0."""
     if not np.iscomplexobj(z):
         return np.log1p(z)
     found: Spectrum = 0.5 * np.log1p(2.0 * z.real + np.abs(z) ** 2) + 1j * np.arctan2(z.imag, 1.0 + z.real)
@@ -117,4 +132,5 @@ def _log1p(z: Spectrum) -> Spectrum:
 
 
 def _ratio(rate: Spectrum, z: Spectrum) -> Spectrum:
+    """rate/z, and its limit 1 at z = 0."""
     return np.where(z == 0.0, 1.0, rate / np.where(z == 0.0, 1.0, z))

@@ -10,9 +10,12 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError, choice
 from spectral_icl.kernels.threads import available_cores, one_thread
+from spectral_icl.sparse.methods import USUAL, best_risks
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.sparse.risk import best as theory
-from spectral_icl.sparse.simulation import Grid
+from spectral_icl.sparse.risk.best import Best, p2o_curve
+from spectral_icl.sparse.rng import Random
+from spectral_icl.sparse.rng import seed as seed_of
+from spectral_icl.sparse.tuning import Tuning
 
 AXES = ("n", "d", "s", "noise")
 
@@ -30,7 +33,7 @@ class Family:
     axis : str
     x : ndarray, (P,)
     risks : mapping of str to ndarray, (P,)
-        Of every method of `theory.METHODS`; infinite or NaN where it has none.
+        Of every method that has a theory, `methods.USUAL`; infinite or NaN where it has none.
     """
 
     axis: str
@@ -53,38 +56,52 @@ class Phase:
     ratio: Floats
 
 
-def family(problem: SparseProblem, axis: str, seed: int = 0) -> Family:
-    """Best risks of all methods along ``axis`` through an isotropic problem.
+def family(problem: SparseProblem, axis: str, rng: Random = 0) -> Family:
+    """Best risks of all methods along ``axis``, through an isotropic problem with noise.
 
     Parameters
     ----------
     problem : SparseProblem
     axis : {"n", "d", "s", "noise"}
-    seed : int
-        Of the draws of r.
+    rng : Generator or int, optional
+        Source of the draws of r, or its seed; the draws are the same for all points.
 
     Raises
     ------
     ProblemError
-        The problem is not isotropic: ridge has no theory there.
+        The problem is not isotropic, where ridge has no theory, or has no noise.
     """
     choice("axis", axis, AXES)
     _check(problem)
     x = _values(problem, axis)
-    rows = list(_bests([_with(problem, axis, value) for value in x.tolist()], _DRAWS, seed))
-    risks = {name: np.array([row[name].risk for row in rows]) for name in theory.METHODS}
+    rows = list(_bests([_with(problem, axis, value) for value in x.tolist()], _DRAWS, seed_of(rng)))
+    risks = {name: np.array([row[name].risk for row in rows]) for name in USUAL}
     return Family(axis, x, risks)
 
 
-def phase(problem: SparseProblem, seed: int = 0, advance: Callable[[int], object] | None = None) -> Phase:
-    """The advantage of P2O over ridge on the plane of n and s through an isotropic problem."""
+def phase(problem: SparseProblem, rng: Random = 0, advance: Callable[[int], object] | None = None) -> Phase:
+    """Ratio of the best risks of P2O and ridge on the plane of n and s through an isotropic problem.
+
+    Parameters
+    ----------
+    problem : SparseProblem
+    rng : Generator or int, optional
+        Source of the draws of r, or its seed; the draws are the same for all points.
+    advance : callable, optional
+        Told 1 after every point.
+
+    Raises
+    ------
+    ProblemError
+        The problem is not isotropic, where ridge has no theory, or has no noise.
+    """
     _check(problem)
     p = problem
     n = _whole(max(4.0, p.n / _SPAN["n"]), p.n * _SPAN["n"], _COLUMNS)
     s = _whole(1.0, p.d, _ROWS)
     ratio = []
     points = [replace(p, n=int(column), s=int(row)) for row in s.tolist() for column in n.tolist()]
-    for found in _bests(points, _FEW, seed):
+    for found in _bests(points, _FEW, seed_of(rng)):
         ratio.append(found["p2o"].risk / found["ridge"].risk)
         if advance is not None:
             advance(1)
@@ -92,28 +109,31 @@ def phase(problem: SparseProblem, seed: int = 0, advance: Callable[[int], object
 
 
 def _check(problem: SparseProblem) -> None:
+    """Raise if a problem is not isotropic, or has no noise: all methods need a theory, and all a best."""
     if not problem.isotropic:
         raise ProblemError("problem", problem, "isotropic features: ridge has no theory for others")
     if problem.noise == 0.0:
         raise ProblemError("problem", problem, "noise > 0: without it nothing needs to be tuned")
 
 
-def _bests(problems: Sequence[SparseProblem], draws: int, seed: int) -> Iterator[Mapping[str, theory.Best]]:
-    """The theory of problems, several at a time."""
+def _bests(problems: Sequence[SparseProblem], draws: int, seed: int) -> Iterator[Mapping[str, Best]]:
+    """Best risks by theory of one problem after another, several at a time, all with the same draws."""
 
-    def best(problem: SparseProblem) -> Mapping[str, theory.Best]:
-        grid = Grid.of(problem)
-        return theory.best(problem, grid, theory.p2o_curve(problem, grid.p2o, draws, seed))
+    def best(problem: SparseProblem) -> Mapping[str, Best]:
+        tuning = Tuning.of(problem)
+        return best_risks(problem, tuning, p2o_curve(problem, tuning.p2o, draws, seed))
 
     with one_thread(), ThreadPoolExecutor(available_cores()) as pool:
         yield from pool.map(best, problems)
 
 
 def _with(problem: SparseProblem, axis: str, value: float) -> SparseProblem:
-    return replace(problem, **{axis: value if axis == "noise" else int(value)})  # type: ignore[arg-type]
+    """The problem with another n, d, s or noise."""
+    return SparseProblem.from_dict({**problem.to_dict(), axis: value if axis == "noise" else int(value)})
 
 
 def _values(problem: SparseProblem, axis: str) -> Floats:
+    """Values along an axis, around that of the problem."""
     own = float(getattr(problem, axis))
     if axis == "s":
         return _whole(1.0, problem.d, _POINTS)
@@ -124,4 +144,5 @@ def _values(problem: SparseProblem, axis: str) -> Floats:
 
 
 def _whole(start: float, stop: float, count: int) -> Floats:
+    """Whole numbers in nearly equal ratios, at most ``count`` of them."""
     return np.unique(np.round(np.geomspace(start, stop, count)))

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer, number, sequence
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer, number
+from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse import filters
 from spectral_icl.sparse.descent import descended
-from spectral_icl.sparse.filters import Filters, Flow, Spectrum
+from spectral_icl.sparse.filters import Flow, Spectrum
+from spectral_icl.sparse.partition import partition
 
 
 class Spectral(NamedTuple):
@@ -68,15 +70,16 @@ def correlations(X: Floats, y: Floats) -> Floats:
     return found
 
 
+@renamed(T="times")
 def p2o(
     X: ArrayLike,
     y: ArrayLike,
     eta: ArrayLike | None = None,
     t: int | None = None,
     *,
-    T: ArrayLike | None = None,
+    times: ArrayLike | None = None,
 ) -> Floats:
-    """Preprocess-then-optimize: gradient descent with the diagonal metric r_j^2, r = X'y/n.
+    """Estimates by preprocess-then-optimize: gradient descent with the diagonal metric r_j^2, r = X'y/n.
 
     u_{k+1} = u_k + eta F'(y - F u_k)/n with F = X diag(r) and u_0 = 0, and beta = r * u; the flow is its
     limit eta -> 0 at time T = eta t (Chen, Zhao and Zou 2024, arXiv 2408.04532).
@@ -88,14 +91,14 @@ def p2o(
     eta : float or array_like (...), optional
         Step, one for all prompts or one for each, below 2 over the largest eigenvalue of F'F/n.
     t : int, optional
-        Steps; ``eta`` and ``t`` are given together, or ``T`` alone.
-    T : float or array_like (J,), optional
-        Time or times of the flow.
+        Steps; ``eta`` and ``t`` are given together, or ``times`` alone.
+    times : float or array_like (J,), optional
+        Time or times T of the flow.
 
     Returns
     -------
     ndarray
-        (..., t + 1, d), beta after 0 to t steps; or (..., J, d), (..., d) if ``T`` is one time.
+        (..., t + 1, d), beta after 0 to t steps; or (..., J, d), (..., d) if ``times`` is one number.
 
     Raises
     ------
@@ -104,24 +107,29 @@ def p2o(
     """
     X, y = check_prompts(X, y)
     r = correlations(X, y)
-    return _optimized(X, y, r, r, eta, t, T)
+    return _optimized(X, y, r, r, eta, t, times)
 
 
+@renamed(T="times")
 def gd(
     X: ArrayLike,
     y: ArrayLike,
     eta: ArrayLike | None = None,
     t: int | None = None,
     *,
-    T: ArrayLike | None = None,
+    times: ArrayLike | None = None,
 ) -> Floats:
-    """Gradient descent, or gradient flow, from 0 on the least squares of the prompt: `p2o` with metric 1."""
+    """Estimates by gradient descent, or gradient flow, from 0 on the least squares of the prompt.
+
+    Arguments and result are those of `p2o`, of which this is the case of metric 1.
+    """
     X, y = check_prompts(X, y)
-    return _optimized(X, y, correlations(X, y), None, eta, t, T)
+    return _optimized(X, y, correlations(X, y), None, eta, t, times)
 
 
-def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, T: ArrayLike) -> Floats:
-    """The flow with metric r_j on the features J, what |J| heads preprocess, and ``alpha`` on all others.
+@renamed(T="times")
+def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, times: ArrayLike) -> Floats:
+    """Estimates by the flow with metric r_j on features J, which |J| heads preprocess, ``alpha`` on others.
 
     Arguments and result are those of `p2o`.
     """
@@ -132,34 +140,28 @@ def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, T
     metric = np.full(X.shape[:-2] + X.shape[-1:], number("alpha", alpha, minimum=0.0))
     r = correlations(X, y)
     metric[..., chosen] = r[..., chosen]
-    return _optimized(X, y, r, metric, None, None, T)
+    return _optimized(X, y, r, metric, None, None, times)
 
 
-def group_p2o(X: ArrayLike, y: ArrayLike, groups: Sequence[Sequence[int]], *, T: ArrayLike) -> Floats:
-    """The flow on one feature sum_{j in g} r_j x_j per group g, which is what fewer heads than features make.
+@renamed(T="times")
+def group_p2o(X: ArrayLike, y: ArrayLike, groups: Sequence[Sequence[int]], *, times: ArrayLike) -> Floats:
+    """Estimates by the flow on one feature sum_{j in g} r_j x_j for each group g, as fewer heads make them.
 
     Arguments and result are those of `p2o`; with a group for each feature it is `p2o` itself.
     """
     X, y = check_prompts(X, y)
     d = X.shape[-1]
-    expected = f"a partition of the features 0 to {d - 1}"
-    listed = [
-        [integer("groups", j, minimum=0, maximum=d - 1) for j in sequence("groups", group, expected)]
-        for group in sequence("groups", groups, expected)
-    ]
-    if sorted(j for group in listed for j in group) != list(range(d)):
-        raise ProblemError("groups", groups, expected)
+    listed = partition(groups, d, f"a partition of the features 0 to {d - 1}")
     members = np.zeros((d, len(listed)))
     for g, group in enumerate(listed):
         members[group, g] = 1.0
     mixing = correlations(X, y)[..., None] * members  # (..., d, H)
-    times = Flow(T)
-    found = spectral(X @ mixing, y)
-    return _one(found.apply(times(found.eigenvalues)) @ np.swapaxes(mixing, -1, -2), T)
+    flow, found = Flow(times), spectral(X @ mixing, y)
+    return _squeezed(found.apply(flow(found.eigenvalues)) @ np.swapaxes(mixing, -1, -2), times)
 
 
 def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
-    """Ridge regression: the minimiser of |y - X beta|^2/n + lam |beta|^2.
+    """Estimates by ridge regression: the minimiser of |y - X beta|^2/n + lam |beta|^2.
 
     Parameters
     ----------
@@ -175,18 +177,18 @@ def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
     X, y = check_prompts(X, y)
     penalties = _penalties(lam)
     found = spectral(X, y)
-    return _one(found.apply(filters.ridge(penalties, found.eigenvalues)), lam)
+    return _squeezed(found.apply(filters.ridge(penalties, found.eigenvalues)), lam)
 
 
 def ols(X: ArrayLike, y: ArrayLike) -> Floats:
-    """Least squares, of smallest norm if it is not unique: (..., d)."""
+    """Estimates (..., d) by least squares, of smallest norm where there are many."""
     X, y = check_prompts(X, y)
     found: Floats = (np.linalg.pinv(X) @ y[..., None])[..., 0]
     return found
 
 
 def oracle(X: ArrayLike, y: ArrayLike, S: ArrayLike) -> Floats:
-    """Least squares on the true support: (..., d), 0 elsewhere.
+    """Estimates (..., d) by least squares on the true support, 0 elsewhere.
 
     Parameters
     ----------
@@ -214,7 +216,7 @@ def oracle(X: ArrayLike, y: ArrayLike, S: ArrayLike) -> Floats:
 
 
 def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
-    """The Lasso, by scikit-learn's coordinate descent: |y - X beta|^2/(2n) + lam |beta|_1.
+    """Estimates by the Lasso, with scikit-learn's coordinate descent: |y - X beta|^2/(2n) + lam |beta|_1.
 
     Parameters
     ----------
@@ -245,11 +247,11 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
     for b, (one, labels) in enumerate(zip(flat, y.reshape(len(flat), -1), strict=True)):
         _, path, _ = lasso_path(one, labels, alphas=penalties[order], max_iter=10_000)
         found[b, order] = path.T
-    return _one(found.reshape(*X.shape[:-2], penalties.size, X.shape[-1]), lam)
+    return _squeezed(found.reshape(*X.shape[:-2], penalties.size, X.shape[-1]), lam)
 
 
 def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
-    """The Lasso from X'X/n and X'y/n: the minimiser of beta' Shat beta/2 - r' beta + lam |beta|_1.
+    """Estimates by the Lasso from X'X/n and X'y/n: minimisers of beta' Shat beta/2 - r' beta + lam |beta|_1.
 
     Parameters
     ----------
@@ -274,6 +276,7 @@ def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
 
 
 def _penalties(lam: ArrayLike) -> Floats:
+    """Penalties (J,), all positive."""
     penalties = np.atleast_1d(filters.as_numbers("lam", lam))
     if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
@@ -281,7 +284,13 @@ def _penalties(lam: ArrayLike) -> Floats:
 
 
 def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """Prompts as float arrays, (..., n, d) and (..., n)."""
+    """Features (..., n, d) and labels (..., n) of prompts as float arrays.
+
+    Raises
+    ------
+    ProblemError
+        They are not finite numbers of fitting shapes.
+    """
     features = _checked("X", X, None)
     if features.ndim < 2 or 0 in features.shape:
         raise ProblemError("X", f"shape {features.shape}", "an array of shape (..., n, d)")
@@ -289,7 +298,7 @@ def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _checked(argument: str, value: ArrayLike, shape: tuple[int, ...] | None) -> Floats:
-    """``value`` as finite floats; not a copy, since batches of prompts are large."""
+    """Finite floats of ``shape`` (any if None), not copied if they are that: batches of prompts are large."""
     if isinstance(value, np.ndarray) and value.dtype == np.float64 and value.shape == (shape or value.shape):
         whole = np.ascontiguousarray(value)
         flat = whole.reshape(-1)
@@ -299,9 +308,9 @@ def _checked(argument: str, value: ArrayLike, shape: tuple[int, ...] | None) -> 
     return array(argument, found, found.shape if shape is None else shape)
 
 
-def _one(found: Floats, asked: ArrayLike | None) -> Floats:
-    """Without the axis of the filters if only one number was asked for."""
-    return found[..., 0, :] if np.ndim(asked) == 0 else found  # type: ignore[arg-type]
+def _squeezed(found: Floats, asked: ArrayLike) -> Floats:
+    """Estimates (..., J, d), or (..., d) if one time or penalty was ``asked`` for and no array of them."""
+    return found[..., 0, :] if np.ndim(asked) == 0 else found
 
 
 def _optimized(
@@ -311,17 +320,18 @@ def _optimized(
     metric: Floats | None,
     eta: ArrayLike | None,
     t: int | None,
-    T: ArrayLike | None,
+    times: ArrayLike | None,
 ) -> Floats:
-    if T is not None:
+    """Estimates of `p2o` and its like: ``metric`` (..., d) scales the features, ``r`` is X'y/n."""
+    if times is not None:
         if eta is not None or t is not None:
-            raise ProblemError("T", T, "no eta and t beside it: a time of the flow or steps")
-        flow: Filters = Flow(T)
+            raise ProblemError("times", times, "no eta and t beside it: a time of the flow or steps")
+        flow = Flow(times)
         found = spectral(X, y, metric)
-        return _one(found.apply(flow(found.eigenvalues)), T)
+        return _squeezed(found.apply(flow(found.eigenvalues)), times)
     if eta is None or t is None:
-        missing = "t" if eta is not None else "T" if t is None else "eta"
-        raise ProblemError(missing, None, "a value: eta and t, or T")
+        missing = "t" if eta is not None else "times" if t is None else "eta"
+        raise ProblemError(missing, None, "a value: eta and t, or times")
     steps = integer("t", t, minimum=0, maximum=10**6)
     size = filters.as_numbers("eta", eta)
     if not ((size > 0.0) & (size <= LARGEST)).all():

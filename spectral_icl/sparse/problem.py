@@ -30,7 +30,13 @@ def check_sizes(d: object, s: object, n: object) -> tuple[int, int, int]:
 
 
 def check_length(n: object) -> int:
-    """Number of context pairs."""
+    """Number of context pairs as an int.
+
+    Raises
+    ------
+    ProblemError
+        ``n`` is not a whole number in its range.
+    """
     return integer("n", n, minimum=1, maximum=MOST_PAIRS)
 
 
@@ -77,7 +83,7 @@ class SparseProblem:
 
     def __post_init__(self) -> None:
         d, s, n = check_sizes(self.d, self.s, self.n)
-        checked: dict[str, Any] = {
+        checked: dict[str, object] = {
             "d": d,
             "s": s,
             "n": n,
@@ -150,5 +156,5 @@ class SparseProblem:
 
     @property
     def v(self) -> float:
-        """|w|^2, or its mean."""
+        """|w|^2, or its mean with Gaussian weights: the signal where features with weight have variance 1."""
         return self.signal / self.support_variance

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array, choice, integer, number, sequence
+from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number, sequence
+from spectral_icl.io.renamed import renamed
+from spectral_icl.sparse.covariance import applied, coloured, covariance_root
 from spectral_icl.sparse.problem import PRIORS, SparseProblem, check_sizes
-
-_ROUNDING = 1e-10
-
-Random = np.random.Generator | int | None  # what `numpy.random.default_rng` takes
+from spectral_icl.sparse.rng import Random, generator
 
 
 class Prompts(NamedTuple):
@@ -37,13 +36,14 @@ class Prompts(NamedTuple):
     xq: Floats
 
 
+@renamed(B="prompts", sigma2="noise", v="signal")
 def sample_prompts(
-    B: int,
+    prompts: int,
     d: int,
     s: int,
     n: int,
-    sigma2: float,
-    v: float = 1.0,
+    noise: float,
+    signal: float = 1.0,
     Sigma: ArrayLike | None = None,
     weights: str = "pm",
     rng: Random = None,
@@ -53,12 +53,13 @@ def sample_prompts(
 
     Parameters
     ----------
-    B, d, s, n : int
-        Prompts, features, nonzero weights (s <= d), context pairs.
-    sigma2 : float
+    prompts, d, s, n : int
+        Number of prompts, features, nonzero weights (s <= d), context pairs.
+    noise : float
         Variance of the label noise.
-    v : float
-        |w|^2, or its mean: nonzero weights are +-sqrt(v/s) for "pm", N(0, v/s) for "gauss".
+    signal : float
+        v = |w|^2, or its mean: nonzero weights are +-sqrt(v/s) for "pm", N(0, v/s) for "gauss". The `v` of
+        a problem, not its ``signal``, where the features with weight have a variance of their own.
     Sigma : array_like, (d,) or (d, d), optional
         Covariance of the features, or its diagonal; the identity by default.
     weights : {"pm", "gauss"}
@@ -77,48 +78,54 @@ def sample_prompts(
         An argument is malformed: n < 1, s > d, a covariance that is not positive definite, ...
     """
     d, s, n = check_sizes(d, s, n)
-    count = integer("B", B, minimum=1, maximum=10**9)
-    sigma2 = number("sigma2", sigma2, minimum=0.0)
+    count = integer("prompts", prompts, minimum=1, maximum=10**9)
+    noise = number("noise", noise, minimum=0.0)
     root = covariance_root(Sigma, d)
-    generator = np.random.default_rng(rng)
-    w = sample_weights(count, d, s, v, weights, generator, support)
-    X = coloured(generator.standard_normal((count, n, d)), root)
-    xq = coloured(generator.standard_normal((count, d)), root)
+    draws = generator(rng)
+    w = sample_weights(count, d, s, signal, weights, draws, support)
+    X = coloured(draws.standard_normal((count, n, d)), root)
+    xq = coloured(draws.standard_normal((count, d)), root)
     y = np.matmul(X, w[:, :, None])[:, :, 0]
-    if sigma2 > 0.0:
-        y += np.sqrt(sigma2) * generator.standard_normal((count, n))
+    if noise > 0.0:
+        y += np.sqrt(noise) * draws.standard_normal((count, n))
     return Prompts(w, X, y, xq)
 
 
 def sample_weights(
-    B: int, d: int, s: int, v: float, weights: str, rng: Random = None, support: Sequence[int] | None = None
+    prompts: int,
+    d: int,
+    s: int,
+    signal: float,
+    weights: str,
+    rng: Random = None,
+    support: Sequence[int] | None = None,
 ) -> Floats:
-    """The weights (B, d) of `sample_prompts`, with its arguments."""
-    size = np.sqrt(number("v", v, minimum=0.0, above=True) / s)
+    """Weights (prompts, d) as `sample_prompts` draws them, whose arguments these are."""
+    size = np.sqrt(number("signal", signal, minimum=0.0, above=True) / s)
     choice("weights", weights, PRIORS)
-    generator = np.random.default_rng(rng)
+    draws = generator(rng)
     if support is None:
-        chosen = np.argpartition(generator.random((B, d)), s - 1, axis=1)[:, :s]
+        chosen = np.argpartition(draws.random((prompts, d)), s - 1, axis=1)[:, :s]
     else:
         expected = f"{s} different features of 0 to {d - 1}"
         places = list(support) if isinstance(support, range) else sequence("support", support, expected)
         listed = [integer("support", j, minimum=0, maximum=d - 1) for j in places]
         if len(listed) != s or len(set(listed)) != s:
             raise ProblemError("support", support, expected)
-        chosen = np.broadcast_to(np.array(listed, dtype=np.intp), (B, s))
+        chosen = np.broadcast_to(np.array(listed, dtype=np.intp), (prompts, s))
     if weights == "pm":
-        nonzero = size * (2.0 * generator.integers(0, 2, (B, s)) - 1.0)
+        nonzero = size * (2.0 * draws.integers(0, 2, (prompts, s)) - 1.0)
     else:
-        nonzero = size * generator.standard_normal((B, s))
-    w = np.zeros((B, d))
+        nonzero = size * draws.standard_normal((prompts, s))
+    w = np.zeros((prompts, d))
     np.put_along_axis(w, chosen, nonzero, axis=1)
     return w
 
 
-def draw(problem: SparseProblem, B: int, rng: Random = None) -> Prompts:
-    """``B`` prompts of a problem."""
+def draw(problem: SparseProblem, prompts: int, rng: Random = None) -> Prompts:
+    """Prompts of a problem, each with its own support unless this has a variance of its own."""
     return sample_prompts(
-        B,
+        prompts,
         problem.d,
         problem.s,
         problem.n,
@@ -129,49 +136,6 @@ def draw(problem: SparseProblem, B: int, rng: Random = None) -> Prompts:
         rng,
         support=range(problem.s) if problem.support_variance != 1.0 else None,
     )
-
-
-def covariance(Sigma: ArrayLike | None, d: int) -> Floats | None:
-    """A checked covariance: None, its diagonal (d,), or the symmetric matrix (d, d)."""
-    if Sigma is None:
-        return None
-    flat = np.ndim(Sigma) == 1
-    checked = array("Sigma", Sigma, (d,) if flat else (d, d))
-    if flat and not (checked > 0.0).all():
-        raise ProblemError("Sigma", float(checked.min()), "positive variances")
-    if not flat:
-        if np.abs(checked - checked.T).max() > _ROUNDING * np.abs(checked).max():
-            raise ProblemError("Sigma", float(np.abs(checked - checked.T).max()), "a symmetric matrix")
-        checked = 0.5 * (checked + checked.T)
-    return checked
-
-
-def covariance_root(Sigma: ArrayLike | None, d: int) -> Floats | None:
-    """The Cholesky factor (d, d) of a covariance, or the standard deviations (d,) of a diagonal one."""
-    checked = covariance(Sigma, d)
-    if checked is None or checked.ndim == 1:
-        return None if checked is None else np.sqrt(checked)
-    try:
-        factor: Floats = np.asarray(np.linalg.cholesky(checked), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        least = float(np.linalg.eigvalsh(checked)[0])
-        expected = "a positive definite matrix (this is its least eigenvalue)"
-        raise ProblemError("Sigma", least, expected) from None
-    return factor
-
-
-def coloured(white: Floats, root: Floats | None) -> Floats:
-    """Standard normal rows (..., d) with the covariance of a `covariance_root`."""
-    if root is None:
-        return white
-    return white * root if root.ndim == 1 else white @ root.T
-
-
-def times(Sigma: Floats | None, x: Floats) -> Floats:
-    """Sigma x along the last axis of ``x``."""
-    if Sigma is None:
-        return x
-    return x * Sigma if Sigma.ndim == 1 else x @ Sigma
 
 
 def excess_risk(beta: Floats, w: Floats, Sigma: Floats | None = None) -> Floats:
@@ -190,5 +154,5 @@ def excess_risk(beta: Floats, w: Floats, Sigma: Floats | None = None) -> Floats:
         (beta - w)' Sigma (beta - w).
     """
     off = beta - w
-    found: Floats = (off * times(Sigma, off)).sum(axis=-1)
+    found: Floats = (off * applied(Sigma, off)).sum(axis=-1)
     return found

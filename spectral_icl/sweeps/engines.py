@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from itertools import islice
 from logging import CRITICAL, getLogger
 from multiprocessing import resource_tracker
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from spectral_icl.io.checks import ProblemError
+from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.kernels.threads import available_cores
-from spectral_icl.sweeps.batches import Tally, run_batch
-from spectral_icl.sweeps.store import Store
 
 if TYPE_CHECKING:
     from distributed import Client, Worker
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
 logger = getLogger(__name__)
 
 WINDOW = 4  # batches that are with the scheduler, per thread of its workers: a queue that hides its delays
+_MOST_WORKERS = 4096
 _PATIENCE = 10  # seconds to wait for a scheduler, the first time and when the connection breaks
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GONE = "the scheduler is gone"
@@ -52,23 +50,35 @@ class EngineError(Exception):
     """The engine cannot go on; batches that are written stay so."""
 
 
+Result = TypeVar("Result")
+Made = TypeVar("Made", covariant=True)
 Stopped = Callable[[], bool]
-Results = Generator[Tally | Lost]
+Results = Generator[Result | Lost]
+
+
+class Task(Protocol[Made]):
+    """What is to be done for every job; it can be sent to other processes."""
+
+    def __call__(self, job: Job, /, threads: int = 1) -> Made:
+        """Do it and return what became of it."""
+
+    def differences(self) -> str:
+        """What in this process may lead to other bits than elsewhere; empty if nothing does."""
 
 
 class Engine(Protocol):
-    """Runs jobs in any order until there are none left or ``stopped()``."""
+    """Runs a task for jobs in any order until there are none left or ``stopped()``."""
 
-    def __call__(self, store: Store, jobs: Sequence[Job], stopped: Stopped, /) -> Results:
-        """Yield what became of each batch, as it is done."""
+    def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
+        """Yield what became of each job, as it is done."""
 
 
-def in_process(store: Store, jobs: Sequence[Job], stopped: Stopped) -> Results:
-    """One batch after another, each on all cores."""
+def in_process(task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Results[Result]:
+    """One job after another, each on all cores."""
     for job in jobs:
         if stopped():
             return
-        yield run_batch(str(store.path.absolute()), store.made["digest"], *job, threads=available_cores())
+        yield task(job, threads=available_cores())
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,10 @@ class Workers:
 
     count: int
 
-    def __call__(self, store: Store, jobs: Sequence[Job], stopped: Stopped, /) -> Results:
+    def __post_init__(self) -> None:
+        integer("workers", self.count, minimum=1, maximum=_MOST_WORKERS)
+
+    def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
         """Start them, and stop them at the end."""
         from distributed import Client, LocalCluster
 
@@ -93,7 +106,7 @@ class Workers:
                     env=dict.fromkeys(_THREADS, "1"),
                 )
             with cluster, Client(cluster, set_as_default=False) as client:
-                yield from _submit(client, store, jobs, stopped)
+                yield from _submit(client, task, jobs, stopped)
 
 
 @dataclass(frozen=True)
@@ -108,9 +121,9 @@ class Scheduler:
         try:
             get_address_host_port(self.address)
         except ValueError as error:
-            raise ProblemError("--scheduler", self.address, f"an address ({error})") from None
+            raise ProblemError("scheduler", self.address, f"an address ({error})") from None
 
-    def __call__(self, store: Store, jobs: Sequence[Job], stopped: Stopped, /) -> Results:
+    def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
         """Connect, and leave it running."""
         from distributed import Client
 
@@ -121,17 +134,16 @@ class Scheduler:
                 raise EngineError(f"no scheduler answers at {self.address}") from None
             with client:
                 with _scheduler_needed(client):
-                    _inspect(client, store)
-                yield from _submit(client, store, jobs, stopped)
+                    _inspect(client, task)
+                yield from _submit(client, task, jobs, stopped)
 
 
-def _submit(client: Client, store: Store, jobs: Sequence[Job], stopped: Stopped) -> Results:
-    """One task per batch, and never more of them with the scheduler than keep its workers busy."""
+def _submit(client: Client, task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Results[Result]:
+    """Hand out jobs, never more of them than keep the workers of the scheduler busy."""
     from distributed import KilledWorker, as_completed
 
-    target = str(store.path.absolute()), store.made["digest"]
     left = iter(jobs)
-    given: dict[object, Job] = {}  # the job of every task that the scheduler has
+    given: dict[object, Job] = {}  # by the key of its future: those that the scheduler has
     queue = as_completed(loop=client.loop)
     finishing = False
     while True:
@@ -139,26 +151,26 @@ def _submit(client: Client, store: Store, jobs: Sequence[Job], stopped: Stopped)
             if stopped() and not finishing:
                 finishing, left = True, iter(())
                 started = _started(client)
-                waiting = [task for task in queue.futures if task.key not in started]
-                for task in waiting:
-                    given.pop(task.key, None)
+                waiting = [future for future in queue.futures if future.key not in started]
+                for future in waiting:
+                    given.pop(future.key, None)
                 client.cancel(waiting)
             room = 0 if finishing else WINDOW * max(1, sum(client.nthreads().values())) - len(given)
             for job in islice(left, max(0, room)):
-                task = client.submit(_task, *target, job, pure=False)
-                given[task.key] = job
-                queue.add(task)
+                future = client.submit(_there, task, job, pure=False)
+                given[future.key] = job
+                queue.add(future)
         if not given:
             return
-        task = next(queue)
-        if task.key not in given:
+        future = next(queue)
+        if future.key not in given:
             continue  # taken back above
-        job = given.pop(task.key)
+        job = given.pop(future.key)
         with _scheduler_needed(client):
-            if task.cancelled():
+            if future.cancelled():
                 raise EngineError(_GONE)
-            error = task.exception()  # of the worker, while one that is raised here is of the connection
-            found = task.result() if error is None else None
+            error = future.exception()  # of the worker, while one that is raised here is of the connection
+            found = future.result() if error is None else None
         if found is not None:
             yield found
         elif isinstance(error, KilledWorker):
@@ -167,29 +179,29 @@ def _submit(client: Client, store: Store, jobs: Sequence[Job], stopped: Stopped)
             raise error
 
 
-def _task(path: str, digest: str, job: Job) -> Tally:
-    """A job in a worker."""
+def _there(task: Task[Result], job: Job) -> Result:
+    """What became of a job in a worker."""
     with _told_in_words():
-        return run_batch(path, digest, *job)
+        return task(job)
 
 
-def _inspect(client: Client, store: Store) -> None:
+def _inspect(client: Client, task: Task[Result]) -> None:
     """Tell what workers there are, and which of them may not compute the same bits as others."""
-    found = client.run(_differences, str(store.path.absolute()))
+    found = client.run(_differences, task)
     logger.info("the scheduler has %d workers", len(found))
     for worker, different in found.items():
         if different:
             logger.warning("the worker %s is not like what made the store: %s", worker, different)
 
 
-def _differences(path: str) -> str:
+def _differences(task: Task[Result]) -> str:
     with _told_in_words():
-        return Store.open(Path(path)).differences()
+        return task.differences()
 
 
 @contextmanager
 def _told_in_words() -> Iterator[None]:
-    """What is wrong with the store in a worker, as an exception that can be sent back."""
+    """Turn bad input in a worker, such as a store that it does not see, into an exception that names it."""
     try:
         yield
     except ProblemError as error:
@@ -197,10 +209,10 @@ def _told_in_words() -> Iterator[None]:
 
 
 def _started(client: Client) -> set[str]:
-    """Tasks that a worker is running now: those that wait behind them can still be taken back."""
+    """Keys of what workers are running now: what waits behind can still be taken back."""
 
     def executing(dask_worker: Worker) -> list[str]:
-        return [str(task.key) for task in dask_worker.state.executing]
+        return [str(running.key) for running in dask_worker.state.executing]
 
     return {key for keys in client.run(executing).values() for key in keys}
 

@@ -10,106 +10,37 @@ import copy
 import hashlib
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spectral_icl.io.checks import ProblemError, integer, sequence
-from spectral_icl.io.toml import SWEEP_KEYS, overridden, parsed
-from spectral_icl.multitask.experiment import first_complaint
-from spectral_icl.sweeps.axes import Values, axis_values, exact
-from spectral_icl.sweeps.points import Kind, Record
-from spectral_icl.sweeps.registry import kind_of
+from spectral_icl.io.checks import ProblemError, integer
+from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, overridden, parsed, plain
+from spectral_icl.sweeps import kinds
+from spectral_icl.sweeps.axes import MOST_POINTS, Axis, FieldPath, Values, exact, read_axis
+from spectral_icl.sweeps.points import INVALID, Points, Results, Variable
+from spectral_icl.sweeps.quantities import Sweep
 
-# Names that every result has for itself, and a dimension may not take; others are those of the kind.
-RESERVED = frozenset({"point", "replicate", "seed", "root_seed", "status"})
+if TYPE_CHECKING:
+    import xarray
 
-_MOST_POINTS = 10**12
 _CHECKED = 50  # values of an axis that are tried when the plan is made
-_PATH = re.compile(r"(?P<field>(?P<section>[a-z]+)\.(?P<key>\w+))(?P<indices>(\[\d{1,6}\])*)", re.ASCII)
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class Valid(NamedTuple):
+    """A point whose values fit together."""
+
+    point: Any  # its type is known to `Points` alone
 
 
-class _AxisTable(_Table):
-    """``[[axis]]``. What is Any here is checked by `_axis`, which knows what to say about it."""
+class Invalid(NamedTuple):
+    """A point whose values do not fit together, and why."""
 
-    path: Any
-    values: Any = None
-    linear: Any = None
-    log: Any = None
-    replicates: Any = None
-    zip: str | None = None
-
-
-class _SweepTable(_Table):
-    """What a sweep has beside the tables of an experiment."""
-
-    axis: list[_AxisTable]
-    record: Any = {}  # the kind of the points knows what it may be
-    seed: int = 0
-    batch: int | None = None
-
-
-class _Path(NamedTuple):
-    """A number in the file: ``section.key`` and indices into it. The root seed has no section."""
-
-    section: str
-    key: str
-    indices: tuple[int, ...] = ()
-
-    @property
-    def field(self) -> str:
-        """The path without its indices."""
-        return f"{self.section}.{self.key}" if self.section else self.key
-
-    @property
-    def text(self) -> str:
-        """The path as it is written."""
-        return self.field + "".join(f"[{i}]" for i in self.indices)
-
-    @property
-    def name(self) -> str:
-        """The path as results have it: a point's own seed is their "seed", and this one "root_seed"."""
-        return self.text if self.section else "root_seed"
-
-    def overlaps(self, other: _Path) -> bool:
-        """Whether the two mean the same number, or one is a part of the other."""
-        common = min(len(self.indices), len(other.indices))
-        return self[:2] == other[:2] and self.indices[:common] == other.indices[:common]
-
-    def put(self, table: dict[str, Any], value: int | float) -> None:
-        """Set the number; what it is a part of is copied, and the rest of the table shared."""
-        *outer, last = (self.section, self.key, *self.indices)
-        inner: Any = table
-        for key in outer:
-            inner[key] = copy.copy(inner[key])
-            inner = inner[key]
-        inner[last] = value
-
-
-@dataclass(frozen=True, eq=False)
-class _Axis:
-    """Numbers that get the same values, of one dimension; replicates have no ``values`` but a ``size``."""
-
-    paths: tuple[_Path, ...]
-    values: Values | None
-    size: int
-    name: str  # of the dimension
-
-    def value(self, i: int) -> int | float:
-        """Value ``i``, an int if it is whole."""
-        assert self.values is not None
-        value: int | float = self.values[i].item()
-        return exact(value) if isinstance(value, float) else value
+    error: ProblemError
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +73,8 @@ class Plan:
 
     Attributes
     ----------
-    kind : Kind
-        What the points are.
+    points : Points
+        What the points are, and what is recorded of them.
     base : dict
         The tables of the first point, defaults filled in.
     seed : int
@@ -151,22 +82,20 @@ class Plan:
         gives: `point_seed`.
     batch : int
         Points that are solved together.
-    record : Record
     axes : tuple
         The checked ``[[axis]]`` tables.
     dims : tuple of Dimension
     """
 
-    kind: Kind[Any, Any]
+    points: Points[Any]
     base: dict[str, Any]
     seed: int
     batch: int
-    record: Record
-    axes: tuple[_Axis, ...]
+    axes: tuple[Axis, ...]
     dims: tuple[Dimension, ...]
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, table: Tables) -> Plan:
         """The plan of a parsed file.
 
         Raises
@@ -176,24 +105,23 @@ class Plan:
         """
         kind = kind_of(table)
         base = _base(table, kind)  # first, for a misspelt [[axis]]
-        if not table.get("axis"):
-            raise ProblemError("axis", table.get("axis"), "at least one [[axis]]")
-        try:
-            sweep = _SweepTable.model_validate({key: table[key] for key in SWEEP_KEYS if key in table})
-        except ValidationError as error:
-            raise first_complaint(error) from None
-        axes = tuple(_axis(f"axis[{i}]", axis, base, kind) for i, axis in enumerate(sweep.axis))
+        given = table.get("axis")
+        if not given or not isinstance(given, (list, tuple)):
+            raise ProblemError("axis", given, "at least one [[axis]]")
+        points = kind.recording(table.get("record", {}))
+        axes = tuple(read_axis(f"axis[{i}]", axis, base, points) for i, axis in enumerate(given))
         dims = _dimensions(axes)
         size = math.prod(dim.size for dim in dims)
-        if size > _MOST_POINTS:
-            raise ProblemError("axis", f"{size} points", f"at most {_MOST_POINTS}")
-        batch = _batch(size, kind.least) if sweep.batch is None else sweep.batch
+        if size > MOST_POINTS:
+            raise ProblemError("axis", f"{size} points", f"at most {MOST_POINTS}")
+        batch = table.get("batch")
+        if batch is None:
+            batch = _batch(size, points.least_batch)
         plan = cls(
-            kind=kind,
+            points=points,
             base=base,
-            seed=integer("seed", sweep.seed, minimum=0, maximum=2**63 - 1),
+            seed=integer("seed", table.get("seed", 0), minimum=0, maximum=2**63 - 1),
             batch=integer("batch", batch, minimum=1, maximum=10**6),
-            record=kind.record(sweep.record),
             axes=axes,
             dims=dims,
         )
@@ -202,9 +130,9 @@ class Plan:
         return plan
 
     @classmethod
-    def read(cls, path: Path, overrides: tuple[str, ...] = ()) -> Plan:
+    def read(cls, file: Path, overrides: tuple[str, ...] = ()) -> Plan:
         """The plan of a TOML file, with ``section.key=value`` (or ``seed=``, ``batch=``) overrides."""
-        table = parsed(path)
+        table = parsed(file)
         for override in overrides:
             table = overridden(table, override, top=("seed", "batch"))
         plan = cls.from_dict(table)
@@ -217,25 +145,14 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as a file of plain Python objects, everything written out; `from_dict` is its inverse."""
-        record = self.record.to_dict()
+        record = self.points.record()
         return {
             "seed": self.seed,
             "batch": self.batch,
             **({"record": record} if record else {}),
             **copy.deepcopy(self.base),
-            "axis": [self._axis_to_dict(axis) for axis in self.axes],
+            "axis": [axis.to_dict() for axis in self.axes],
         }
-
-    def _axis_to_dict(self, axis: _Axis) -> dict[str, Any]:
-        paths = [path.text for path in axis.paths]
-        entry: dict[str, Any] = {"path": paths[0] if len(paths) == 1 else paths}
-        if axis.values is None:
-            entry["replicates"] = axis.size
-        else:
-            entry["values"] = axis.values.tolist()
-            if axis.name != axis.paths[0].name:
-                entry["zip"] = axis.name
-        return entry
 
     def digest(self) -> str:
         """SHA-256 of `to_dict`, in hexadecimal; neither the order of keys nor 1 for 1.0 changes it."""
@@ -266,7 +183,7 @@ class Plan:
             if axis.values is not None
             for path in axis.paths
         }
-        return self.kind.extents(self.experiment(0), self.base, largest)
+        return self.points.extents(self.experiment(0), self.base, largest)
 
     def _indices(self, k: int) -> tuple[int, ...]:
         """Where along every dimension point ``k`` is."""
@@ -302,7 +219,7 @@ class Plan:
         return copy.deepcopy(self._table(k, self._indices(k)))
 
     def experiment(self, k: int) -> Any:
-        """Point ``k``, as its kind has it.
+        """Point ``k``: an object of the kind that `points` are.
 
         Raises
         ------
@@ -310,11 +227,11 @@ class Plan:
             The combination of values is not valid.
         """
         k = integer("k", k, minimum=0, maximum=self.size - 1)
-        return self.kind.point(self._table(k, self._indices(k)))
+        return self.points.point(self._table(k, self._indices(k)))
 
-    def experiments(self, start: int, stop: int) -> Iterator[Any]:
-        """Points ``start`` to ``stop`` in order, or why one is invalid. Equal parts are one object."""
-        section = self.kind.subject
+    def experiments(self, start: int, stop: int) -> Iterator[Valid | Invalid]:
+        """Points ``start`` to ``stop`` in order. Parts of them that are equal are one object."""
+        section = self.points.shared_section
         names = {axis.name for axis in self.axes if any(path.section == section for path in axis.paths)}
         varying = [d for d, dim in enumerate(self.dims) if dim.name in names]
         alike: dict[tuple[int, ...], Any] = {}
@@ -322,12 +239,54 @@ class Plan:
             indices = self._indices(k)
             key = tuple(indices[d] for d in varying)
             try:
-                point = self.kind.point(self._table(k, indices), alike.get(key))
+                point = self.points.point(self._table(k, indices), alike.get(key))
             except ProblemError as error:
-                yield error
+                yield Invalid(error)
                 continue
             alike.setdefault(key, point)
-            yield point
+            yield Valid(point)
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Sizes of all dimensions that results of the whole plan have: point, `extents` and time."""
+        times = self.points.times
+        return {"point": self.size, **self.extents, **({} if times is None else {"time": times.size})}
+
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """What `solve` finds for every point, without its status."""
+        return self.points.variables(self.base)
+
+    def solve(self, start: int, stop: int, threads: int | None = 1) -> Results:
+        """Results of the points ``start`` to ``stop`` by name: of a point the same whatever range it is in.
+
+        Parameters
+        ----------
+        start, stop : int
+            0 <= start <= stop <= size.
+        threads : int, optional
+            To solve them with; all cores if None.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``status`` (int8) and every one of `variables`, padded to `extents`. A point whose status is not
+            0 or 1 failed: its numbers are those that it reached, or none at all if it is `INVALID`.
+        """
+        points = self._range(start, stop)
+        lengths = {**self.lengths, "point": len(points)}
+        found = {
+            name: np.full([lengths[dim] for dim in variable.dims], variable.fill, variable.dtype)
+            for name, variable in self.variables.items()
+        }
+        found["status"] = np.full(len(points), INVALID, np.int8)
+        members = [
+            (row, member.point)
+            for row, member in enumerate(self.experiments(start, stop))
+            if isinstance(member, Valid)
+        ]
+        self.points.solve(found, members, threads)
+        return found
 
     def _range(self, start: int, stop: int) -> range:
         stop = integer("stop", stop, minimum=0, maximum=self.size)
@@ -348,22 +307,22 @@ class Plan:
                 else:
                     root = int(value)
         if self.replicated:
-            _Path(*self.kind.seed).put(table, point_seed(root, k))
+            FieldPath(*self.points.seed).put(table, point_seed(root, k))
         return table
 
     def _settled(self) -> dict[str, Any]:
         """The tables of the first point, which must be valid, with the defaults filled in."""
         table = self._table(0, (0,) * len(self.dims))
         try:
-            first = self.kind.point(table)
+            first = self.points.point(table)
         except ProblemError as error:
             if not any(path.text == error.argument for axis in self.axes for path in axis.paths):
                 raise
             expected = f"{error.expected} (the first values of the axes must fit together)"
             raise ProblemError(error.argument, error.value, expected) from None
-        base = self.kind.settled(table, first)
+        base = self.points.settled(table, first)
         if self.replicated:
-            _Path(*self.kind.seed).put(base, 0)  # every point has its own
+            FieldPath(*self.points.seed).put(base, 0)  # every point has its own
         return base
 
     def _try_values(self) -> None:
@@ -383,7 +342,7 @@ class Plan:
         complaint = None
         for indices in places:
             try:
-                self.kind.point(self._table(0, indices))
+                self.points.point(self._table(0, indices))
             except ProblemError as error:
                 complaint = complaint or error
             else:
@@ -397,17 +356,53 @@ def point_seed(root: int, k: int) -> int:
     return int(np.random.SeedSequence(root, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _base(table: Mapping[str, Any], kind: Kind[Any, Any]) -> dict[str, Any]:
+def kind_of(table: Tables) -> type[Points[Any]]:
+    """The kind of points that a file has: that of its tables, or the first kind.
+
+    Raises
+    ------
+    ProblemError
+        It has tables of two kinds.
+    """
+    named = {kind: [name for name in kind.sections if name in table] for kind in kinds()}
+    found = [kind for kind in named if named[kind]]
+    if len(found) > 1:
+        own, other = named[found[1]][0], named[found[0]][0]
+        expected = f"nothing beside [{own}]: a file has {found[0].name} or {found[1].name}"
+        raise ProblemError(other, table[other], expected)
+    return found[0] if found else kinds()[0]
+
+
+def plan_of(data: xarray.Dataset) -> Plan:
+    """The plan that a dataset was made by."""
+    return Plan.from_dict(json.loads(data.attrs["provenance"])["plan"])
+
+
+def sweep_of(data: xarray.Dataset | Sweep) -> Sweep:
+    """The results of a sweep with what they can show.
+
+    Parameters
+    ----------
+    data : xarray.Dataset or Sweep
+        A sweep is itself: to read its plan takes a while.
+    """
+    if isinstance(data, Sweep):
+        return data
+    plan = plan_of(data)
+    return plan.points.sweep(data, plan)
+
+
+def _base(table: Tables, kind: type[Points[Any]]) -> dict[str, Any]:
     """The tables of a point, as plain objects of their own."""
     base: dict[str, Any] = {name: {} for name in kind.sections}
     for name, section in table.items():
         if name in SWEEP_KEYS:
             continue
         if name not in kind.sections:
-            raise ProblemError(str(name), section, "a known key (is it a typing error?)")
+            raise ProblemError(str(name), section, UNKNOWN)
         if not isinstance(section, Mapping):
             raise ProblemError(name, section, f"a table [{name}]")
-        base[name] = _plain(section)
+        base[name] = plain(section)
     return base
 
 
@@ -416,66 +411,9 @@ def _batch(size: int, least: int) -> int:
     return min(16384, max(least, min(1024, -(-size // 64)), -(-size // 1024)))
 
 
-def _axis(where: str, table: _AxisTable, base: Mapping[str, Any], kind: Kind[Any, Any]) -> _Axis:
-    """A checked axis; its dimension is named after its path or its ``zip``."""
-    ways = {
-        key: value
-        for key in ("values", "linear", "log", "replicates")
-        if (value := getattr(table, key)) is not None
-    }
-    if len(ways) != 1:
-        raise ProblemError(where, sorted(ways), "exactly one of values, linear, log and replicates")
-    texts = (
-        [table.path]
-        if isinstance(table.path, str)
-        else sequence(f"{where}.path", table.path, "a path or paths")
-    )
-    many = not isinstance(table.path, str)
-    if "replicates" in ways:
-        seed = _Path(*kind.seed)
-        if table.path != seed.text or seed.key not in kind.fields(seed.section, base):
-            raise ProblemError(f"{where}.path", table.path, f"{kind.replicated}, for replicates")
-        if table.zip is not None:
-            raise ProblemError(f"{where}.zip", table.zip, "nothing beside replicates")
-        size = integer(f"{where}.replicates", table.replicates, minimum=1, maximum=_MOST_POINTS)
-        return _Axis((seed,), None, size, "replicate")
-    paths = tuple(
-        _path(f"{where}.path[{i}]" if many else f"{where}.path", text, base, kind)
-        for i, text in enumerate(texts)
-    )
-    ((way, given),) = ways.items()
-    values = axis_values(f"{where}.{way}", way, given)
-    if np.unique(values).size < values.size and table.zip is None:
-        raise ProblemError(f"{where}.{way}", given, "values that differ from each other")
-    if any(not path.section for path in paths) and (values.dtype != np.int64 or values.min() < 0):
-        raise ProblemError(f"{where}.{way}", given, "whole numbers >= 0 for the root seed")
-    if table.zip is not None and (not table.zip.isidentifier() or table.zip in RESERVED | kind.reserved):
-        raise ProblemError(f"{where}.zip", table.zip, "a name that no result has")
-    return _Axis(paths, values, values.size, table.zip or paths[0].name)
-
-
-def _path(where: str, text: object, base: Mapping[str, Any], kind: Kind[Any, Any]) -> _Path:
-    """A path to a number that the file has, or could have."""
-    if text == "seed":
-        return _Path("", "seed")
-    refused = ProblemError(where, text, "a numeric field of the file")
-    match = _PATH.fullmatch(text) if isinstance(text, str) else None
-    if match is None or match["key"] not in kind.fields(match["section"], base):
-        raise refused
-    indices = tuple(int(i) for i in re.findall(r"\d+", match["indices"]))
-    inner = base[match["section"]].get(match["key"])
-    for i in indices:
-        if not isinstance(inner, list) or i >= len(inner):
-            raise refused
-        inner = inner[i]
-    if indices and isinstance(inner, list):
-        raise refused
-    return _Path(match["section"], match["key"], indices)
-
-
-def _dimensions(axes: tuple[_Axis, ...]) -> tuple[Dimension, ...]:
+def _dimensions(axes: tuple[Axis, ...]) -> tuple[Dimension, ...]:
     """The dimensions, in the order in which the axes begin them."""
-    taken: list[_Path] = []
+    taken: list[FieldPath] = []
     sizes: dict[str, int] = {}
     values: dict[str, dict[str, Values]] = {}
     for i, axis in enumerate(axes):
@@ -497,20 +435,9 @@ def _dimensions(axes: tuple[_Axis, ...]) -> tuple[Dimension, ...]:
     return tuple(Dimension(name, size, values[name]) for name, size in sizes.items())
 
 
-def _index(dim: Dimension, extreme: Any) -> int:
+def _index(dim: Dimension, extreme: Callable[[Values], np.intp]) -> int:
     """Where the least or greatest value along a dimension is (of its first path)."""
     return int(extreme(next(iter(dim.values.values())))) if dim.values else 0
-
-
-def _plain(value: Any) -> Any:
-    """Tables and arrays as dicts and lists; anything else as it is."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value
 
 
 def _numbers_alike(value: Any) -> Any:

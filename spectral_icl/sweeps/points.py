@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
+from spectral_icl.io.toml import Tables
+from spectral_icl.sweeps.labels import Labels, axis_label, short_label
 
-INVALID = 100  # status of a point whose values do not fit together
-SOLVED = (0, 1)  # and of one that was solved; the kind of the points says what others mean
+if TYPE_CHECKING:
+    from spectral_icl.sweeps.quantities import Sweep
+
+# Statuses that mean the same for all points: nothing was computed yet, the values of the point do not fit
+# together, it was solved. What others mean the points say (`Points.outcome`).
+PENDING = -1
+INVALID = 100
+SOLVED = (0, 1)
 
 Results = dict[str, NDArray[Any]]
 
@@ -27,76 +35,94 @@ class Variable:
     long_name: str
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
-    """What is stored of every point beside what always is.
-
-    Attributes
-    ----------
-    times : ndarray, or None
-        Where along the dimension "time" curves are stored, if there are any.
-    """
-
-    times: Floats | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The ``[record]`` table, everything written out; empty if there is nothing to choose."""
-        return {}
-
-
-class Limit(NamedTuple):
-    """A result that says that a solved point does not count: above ``most`` it does not, for ``reason``."""
-
-    name: str
-    most: float
-    reason: str
-
-
-Point = TypeVar("Point")
-Recorded = TypeVar("Recorded", bound=Record)
-
-
-class Kind(ABC, Generic[Point, Recorded]):
-    """A kind of points: what their file is, and how they are solved.
+class Guard(NamedTuple):
+    """Solved points that must not be trusted: those whose result ``name`` is above ``most``.
 
     Attributes
     ----------
     name : str
-        What a file of it is called in an error line.
+    most : float
+    reason : str
+        Ends the sentence "12 of the solved, the first is point 3: ...".
+    legend : str
+        Why figures leave them out.
+    """
+
+    name: str
+    most: float
+    reason: str
+    legend: str
+
+
+Point = TypeVar("Point")
+
+
+class Points(ABC, Generic[Point]):
+    """The points of a sweep: what their file is, what is recorded of them, and how they are solved.
+
+    Attributes
+    ----------
+    name : str
+        What a file of them is called in an error line.
     sections : tuple of str
         Tables of the file.
-    subject : str
-        The one that is worth sharing: points with the same one may be made of each other.
+    shared_section : str
+        The section that is expensive to build. Of consecutive points that agree in it, later ones are handed
+        the object built for the first (``like`` of `point`).
     seed : (str, str)
         Section and key of the seed that replicates draw.
     replicated : str
         The path of that seed, and which files have it.
-    reserved : frozenset of str
-        Names of results, which no dimension may take.
+    results : mapping of str to Variable
+        Every result that a sweep of such points may have; `variables` are those that this one has.
     headline : str
         The result whose range is told as points are solved.
-    limit : Limit, or None
-    least : int
+    guard : Guard, or None
+    least_batch : int
         Points in a batch, unless the file says otherwise or there are fewer.
+    labels : mapping of str to Label
+    sweep : type of Sweep
+        What the results can show.
+    times : ndarray, or None
+        Where along the dimension "time" curves are recorded, if there are any.
     """
 
     name: ClassVar[str]
     sections: ClassVar[tuple[str, ...]]
-    subject: ClassVar[str]
+    shared_section: ClassVar[str]
     seed: ClassVar[tuple[str, str]]
     replicated: ClassVar[str]
-    reserved: ClassVar[frozenset[str]]
+    results: ClassVar[Mapping[str, Variable]]
     headline: ClassVar[str]
-    limit: ClassVar[Limit | None] = None
-    least: ClassVar[int]
+    guard: ClassVar[Guard | None] = None
+    least_batch: ClassVar[int]
+    labels: ClassVar[Labels]
+    sweep: ClassVar[type[Sweep]]
+    times: Floats | None = None
+
+    @classmethod
+    @abstractmethod
+    def recording(cls, record: object) -> Self:
+        """Points of which is recorded what a ``[record]`` table says, {} for a file that has none.
+
+        Raises
+        ------
+        ProblemError
+            The table is malformed.
+        """
 
     @abstractmethod
-    def fields(self, section: str, base: Mapping[str, Any]) -> set[str]:
+    def record(self) -> dict[str, Any]:
+        """The ``[record]`` table, everything written out; empty if there is nothing to choose."""
+
+    @classmethod
+    @abstractmethod
+    def numeric_keys(cls, section: str, base: Tables) -> set[str]:
         """The keys of a section that are numbers or lists of them, for a file with the tables ``base``."""
 
     @abstractmethod
-    def point(self, table: Mapping[str, Any], like: Point | None = None) -> Point:
-        """The point of a file, made of the parts of one with the same subject if there is one.
+    def point(self, table: Tables, like: Point | None = None) -> Point:
+        """The point of a file; ``like`` is one with the same `shared_section`, to take parts from.
 
         Raises
         ------
@@ -105,7 +131,7 @@ class Kind(ABC, Generic[Point, Recorded]):
         """
 
     @abstractmethod
-    def settled(self, table: Mapping[str, Any], point: Point) -> dict[str, Any]:
+    def settled(self, table: Tables, point: Point) -> dict[str, Any]:
         """The tables of a point, defaults filled in.
 
         Raises
@@ -115,17 +141,7 @@ class Kind(ABC, Generic[Point, Recorded]):
         """
 
     @abstractmethod
-    def record(self, given: object) -> Recorded:
-        """The ``[record]`` table of a file, {} if it has none.
-
-        Raises
-        ------
-        ProblemError
-            It is malformed.
-        """
-
-    @abstractmethod
-    def extents(self, first: Point, base: Mapping[str, Any], largest: Mapping[str, float]) -> dict[str, int]:
+    def extents(self, first: Point, base: Tables, largest: Mapping[str, float]) -> dict[str, int]:
         """Sizes of the dimensions that results have beside point and time, enough for every point.
 
         Parameters
@@ -139,13 +155,11 @@ class Kind(ABC, Generic[Point, Recorded]):
         """
 
     @abstractmethod
-    def variables(self, record: Recorded, base: Mapping[str, Any]) -> dict[str, Variable]:
-        """What is found for every point, without its status."""
+    def variables(self, base: Tables) -> dict[str, Variable]:
+        """The `results` that every point has, without its status, for a file with the tables ``base``."""
 
     @abstractmethod
-    def solve(
-        self, found: Results, members: Sequence[tuple[int, Point]], record: Recorded, threads: int | None
-    ) -> None:
+    def solve(self, found: Results, members: Sequence[tuple[int, Point]], threads: int | None) -> None:
         """Put the results of points, and their status, into their rows of ``found``.
 
         The results of a point must not depend on the others, nor on the number of threads.
@@ -156,10 +170,29 @@ class Kind(ABC, Generic[Point, Recorded]):
             Rows of "none" for all `variables`, and of `INVALID` for "status".
         members : sequence of (int, Point)
             Row and point.
-        record : Record
         threads : int, optional
         """
 
     @abstractmethod
     def outcome(self, status: int) -> tuple[str, str]:
         """Name of a status other than `INVALID`, and what to do about it."""
+
+    @classmethod
+    def reserved(cls) -> set[str]:
+        """Names that no dimension of a grid may take: those of all results and of their dimensions."""
+        return {*cls.results, *(dim for variable in cls.results.values() for dim in variable.dims[1:])}
+
+    @classmethod
+    def label(cls, path: str, dimension: str = "", paths: Collection[str] = ()) -> str:
+        """The text of an axis along a path, or along a ``dimension`` that varies all of ``paths``."""
+        return axis_label(cls.labels, path, dimension)
+
+    @classmethod
+    def short(cls, path: str) -> str:
+        """The text before a value of a path, as in H = 2."""
+        return short_label(cls.labels, path)
+
+    @classmethod
+    def place(cls, path: str, value: float) -> str:
+        """A place along an axis in words, such as H = 2."""
+        return f"{cls.short(path)} = {value:.4g}"

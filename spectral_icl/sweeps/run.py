@@ -3,99 +3,72 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from spectral_icl.io.checks import ProblemError, integer
+import numpy as np
+
+from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.progress import Progress
-from spectral_icl.sweeps.batches import Tally, tally
-from spectral_icl.sweeps.engines import Engine, EngineError, Job, Lost, Scheduler, Workers, in_process
+from spectral_icl.sweeps.engines import Engine, EngineError, Job, Lost, in_process
 from spectral_icl.sweeps.plan import Plan
-from spectral_icl.sweeps.points import INVALID
-from spectral_icl.sweeps.store import PENDING, Store, needs
+from spectral_icl.sweeps.points import PENDING, SOLVED
+from spectral_icl.sweeps.report import Report, note
+from spectral_icl.sweeps.store import Store
+from spectral_icl.sweeps.tally import Tally, counted, tally
 
 logger = logging.getLogger(__name__)
 
-_MOST_WORKERS = 4096
-
 
 @dataclass(frozen=True)
-class Report:
-    """What became of a run.
+class BatchTask:
+    """What engines do for a sweep, wherever they do it: solve batches of a store of a plan and write them.
+
+    The results depend on nothing but the plan: it does no harm to run a batch twice, or in two processes.
 
     Attributes
     ----------
-    path : Path
+    path : str
         The store.
-    plan : Plan
-    points : int
-        Points of this run: all of the plan, or those of its shard.
-    done : Tally
-        Those of them that are in the store, whether this run solved them or an earlier one.
-    lost : tuple of Lost
-        Batches that could not be run.
-    stopped : str, or None
-        Why the run ended early, in one line.
-    interrupted : bool
-        Whether it was the user who ended it.
+    digest : str
+        That of the plan.
     """
 
-    path: Path
-    plan: Plan
-    points: int
-    done: Tally
-    lost: tuple[Lost, ...] = ()
-    stopped: str | None = None
-    interrupted: bool = False
+    path: str
+    digest: str
 
-    @property
-    def status(self) -> int:
-        """Exit status: 0 if every point is solved, 130 if interrupted, else 1."""
-        if self.interrupted:
-            return 130
-        return int(self.stopped is not None or self.done.points < self.points or self.done.failed > 0)
+    def __call__(self, job: Job, /, threads: int = 1) -> Tally:
+        """Solve a batch, or only its points that failed, and write it; returns what became of its points."""
+        store = _opened(self.path, self.digest)
+        start, stop = store.bounds(job.batch)
+        if job.retry:
+            values = store.read(job.batch)
+            for k in np.flatnonzero(~np.isin(values["status"], SOLVED)):
+                point = start + int(k)
+                for name, value in store.plan.solve(point, point + 1, threads=threads).items():
+                    values[name][k] = value[0]
+        else:
+            values = store.plan.solve(start, stop, threads=threads)
+        store.write(job.batch, values)
+        return tally(store.plan.points, values, start)
 
-    @property
-    def complaint(self) -> str | None:
-        """One line about points that are still to do, or None if there are none."""
-        if self.stopped is None and not self.lost:
-            return None
-        reason = self.stopped or "; ".join(f"batch {entry.batch}: {entry.reason}" for entry in self.lost)
-        return (
-            f"{reason}. {self.done.points} of {self.points} points are safe in {self.path}: "
-            "run the same command to continue"
-        )
+    def differences(self) -> str:
+        """What is not as it was when the store was made."""
+        return Store.open(Path(self.path)).differences()
 
 
-def choose(
-    path: Path, workers: int | None = None, shard: str | None = None, scheduler: str | None = None
-) -> tuple[Engine, tuple[int, int]]:
-    """The engine and the shard that options of the command line ask for: one of them at most."""
-    given = {"--workers": workers, "--shard": shard, "--scheduler": scheduler}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise ProblemError(named[1], given[named[1]], f"nothing beside {named[0]}")
-    if workers is not None:
-        workers = integer("--workers", workers, minimum=1, maximum=_MOST_WORKERS)
-        needs("distributed", path, "--out")
-        return Workers(workers), (0, 1)
-    if scheduler is not None:
-        needs("distributed", path, "--out")
-        return Scheduler(scheduler), (0, 1)
-    return in_process, (0, 1) if shard is None else _shard(shard)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-    if not found or int(found[1]) >= int(found[2]):
-        raise ProblemError("--shard", text, "i/n with 0 <= i < n")
-    return int(found[1]), int(found[2])
+@lru_cache(maxsize=1)
+def _opened(path: str, digest: str) -> Store:
+    """The store, opened once per process: its plan need not be parsed again for every batch."""
+    store = Store.open(Path(path))
+    if store.made["digest"] != digest:
+        raise ProblemError("path", path, "the store of the plan that is being solved")
+    return store
 
 
 def run(
@@ -128,13 +101,14 @@ def run(
     store.remove_partial_files()
     batches = range(shard[0], plan.batches, shard[1])
     points = sum(stop - start for start, stop in map(store.bounds, batches))
+    task = BatchTask(str(path.absolute()), store.made["digest"])
     done, lost, stopped = Tally(), [], None
     with _interrupts() as interrupt:
         try:
             jobs, done = _left(store, batches, retry_failed, interrupt.is_set)
             with (
                 Progress(points, done.points) as progress,
-                closing((engine if jobs else in_process)(store, jobs, interrupt.is_set)) as results,
+                closing((engine if jobs else in_process)(task, jobs, interrupt.is_set)) as results,
             ):
                 for result in results:
                     if isinstance(result, Lost):
@@ -142,7 +116,7 @@ def run(
                         lost.append(result)
                         continue
                     done += result
-                    progress.update(result.points, _note(done, plan.kind.headline))
+                    progress.update(result.points, note(plan.points, done))
         except OSError as error:
             stopped = f"{error.filename or path}: {error.strerror or error}"
         except EngineError as error:
@@ -161,6 +135,7 @@ def _left(
     store: Store, batches: Sequence[int], retry_failed: bool, stopped: Callable[[], bool]
 ) -> tuple[list[Job], Tally]:
     """Jobs that are left, and what became of the points of all other batches."""
+    plan = store.plan
     jobs, done, damaged = [], Tally(), []
     for batch in batches:
         if stopped():
@@ -171,7 +146,7 @@ def _left(
             damaged.append(batch)
             jobs.append(Job(batch))
         else:
-            found = tally(store, batch)
+            found = tally(plan.points, store.read(batch, counted(plan.points)), store.bounds(batch)[0])
             if PENDING in found.failures:
                 jobs.append(Job(batch))
             elif retry_failed and found.failed:
@@ -191,7 +166,7 @@ def _interrupts() -> Iterator[threading.Event]:
         yield asked
         return
 
-    def handle(*_: Any) -> None:
+    def handle(*_: object) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
@@ -202,60 +177,3 @@ def _interrupts() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _note(done: Tally, headline: str) -> str:
-    extent = "" if done.extent is None else f", {headline} {done.extent[0]:.4g} to {done.extent[1]:.4g}"
-    saturated = "" if done.saturated is None else f", {done.saturated.number} saturated"
-    return f"{done.failed} failed{saturated}{extent}"
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """The report as a JSON object."""
-    done, plan = report.done, report.plan
-    return {
-        "path": str(report.path),
-        "points": report.points,
-        "solved": done.points - done.failed,
-        "failed": {
-            _name(plan, status): {"points": number, "first": first, "advice": _advice(plan, status, first)}
-            for status, (number, first) in sorted(done.failures.items())
-        },
-        "pending": report.points - done.points,
-        "saturated": None if done.saturated is None else done.saturated._asdict(),
-        plan.kind.headline: None if done.extent is None else list(done.extent),
-        "lost_batches": [entry.batch for entry in report.lost],
-        "stopped": report.stopped,
-    }
-
-
-def as_text(report: Report, title: str) -> str:
-    """The report in lines for people."""
-    table = as_json(report)
-    lines = [f"{title}: {report.points} points", f"  solved    {table['solved']}"]
-    if report.done.extent is not None:
-        low, high = report.done.extent
-        lines[-1] += f", {report.plan.kind.headline} {low:.7g} to {high:.7g}"
-    for name, entry in table["failed"].items():
-        lines.append(f"  {name:9} {entry['points']}, the first is point {entry['first']}: {entry['advice']}")
-    limit = report.plan.kind.limit
-    if report.done.saturated is not None and limit is not None:
-        number, first = report.done.saturated
-        lines.append(f"  saturated {number} of the solved, the first is point {first}: {limit.reason}")
-    if table["pending"]:
-        lines.append(f"  pending   {table['pending']}")
-    return "\n".join([*lines, f"wrote {report.path}"])
-
-
-def _name(plan: Plan, status: int) -> str:
-    return "invalid" if status == INVALID else plan.kind.outcome(status)[0]
-
-
-def _advice(plan: Plan, status: int, point: int) -> str:
-    if status != INVALID:
-        return plan.kind.outcome(status)[1]
-    try:
-        plan.experiment(point)
-    except ProblemError as error:
-        return str(error)
-    return "was invalid when it was solved; --retry-failed solves it"

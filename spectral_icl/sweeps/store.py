@@ -12,21 +12,25 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.io.files import needs
 from spectral_icl.io.provenance import environment, installed, source
-from spectral_icl.sweeps import solving as points
 from spectral_icl.sweeps.plan import Plan
-from spectral_icl.sweeps.points import Variable
+from spectral_icl.sweeps.points import PENDING, Results, Variable
+
+if TYPE_CHECKING:
+    import xarray
+    import zarr
 
 try:
     import fcntl
@@ -35,9 +39,6 @@ except ImportError:  # Windows
 
 FORMAT = "spectral-icl sweep"
 VERSION = 1
-PENDING = -1
-
-Values = dict[str, NDArray[Any]]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OTHERS = "a new name, or the store of this plan"
@@ -68,63 +69,67 @@ class Store:
         ProblemError
             There is something else at ``path``, or it cannot be written.
         """
-        needs("zarr", path, "--out")
+        needs("zarr", "path", str(path), "sweep")
         try:
             if not os.path.lexists(path):
                 _create(path, plan)
-            store = cls.open(path, "--out")
+            store = cls.open(path)
             with tempfile.TemporaryFile(dir=path):  # a read-only store is best found out before the work
                 pass
         except OSError as error:
             if error.errno in _FULL:
                 raise
             reason = (error.strerror or "unknown error").lower()
-            raise ProblemError("--out", str(path), f"a name that can be written ({reason})") from None
+            raise ProblemError("path", str(path), f"a name that can be written ({reason})") from None
         if store.made["digest"] != plan.digest():
-            raise ProblemError("--out", str(path), f"{_OTHERS} (this one is of another plan)")
+            raise ProblemError("path", str(path), f"{_OTHERS} (this one is of another plan)")
         return store
 
     @classmethod
-    def open(cls, path: Path, argument: str = "path") -> Store:
-        """The store at ``path``; a complaint about it names the ``argument`` that it came from."""
-        needs("zarr", path, argument)
+    def open(cls, path: Path) -> Store:
+        """The store at ``path``.
+
+        Raises
+        ------
+        ProblemError
+            There is none, or it is damaged.
+        """
+        needs("zarr", "path", str(path), "sweep")
         if not path.is_dir():
-            raise ProblemError(argument, str(path), f"{_OTHERS} (this is not a folder)")
+            raise ProblemError("path", str(path), f"{_OTHERS} (this is not a folder)")
         made = _made(path)
         if made is None:
-            raise ProblemError(argument, str(path), f"{_OTHERS} (this is something else)")
+            raise ProblemError("path", str(path), f"{_OTHERS} (this is something else)")
         if made["version"] != VERSION:
-            raise ProblemError(
-                argument,
-                str(path),
-                f"a store of format version {VERSION} (this is version {made['version']})",
-            )
+            expected = f"a store of format version {VERSION} (this is version {made['version']})"
+            raise ProblemError("path", str(path), expected)
         try:
             return cls(path, Plan.from_dict(made["plan"]), made)
         except ProblemError as error:
-            raise ProblemError(argument, str(path), f"a whole store (its plan is damaged: {error})") from None
+            raise ProblemError("path", str(path), f"a whole store (its plan is damaged: {error})") from None
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
         return Store.open, (self.path,)
 
     @cached_property
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, zarr.Array[Any]]:
         """The Zarr arrays along ``point`` by name, ``status`` last."""
         import zarr
 
-        extent, found = sizes(self.plan), {}
+        extent, found = self.plan.lengths, {}
         group = zarr.open_group(self.path, mode="r+")
         for name, variable in variables(self.plan).items():
             try:
                 # chunks of nothing but fill values are written too, so that a missing chunk is a lost one
                 with zarr.config.set({"array.write_empty_chunks": True}):
-                    array: Any = group[name]
-                whole = (
-                    array.shape == tuple(extent[d] for d in variable.dims) and array.dtype == variable.dtype
-                )
+                    array = group[name]
             except (KeyError, ValueError, TypeError):
-                whole = False
-            if not whole:
+                array = None
+            shape = tuple(extent[d] for d in variable.dims)
+            if not isinstance(array, zarr.Array) or (array.shape, str(array.dtype)) != (
+                shape,
+                variable.dtype,
+            ):
                 raise ProblemError("path", str(self.path), f"a whole store ({name!r} is missing or damaged)")
             found[name] = array
         return found
@@ -133,10 +138,11 @@ class Store:
         """First point of a batch, and the first after it."""
         return batch * self.plan.batch, min((batch + 1) * self.plan.batch, self.plan.size)
 
-    def read(self, batch: int, names: Iterable[str] | None = None) -> Values:
+    def read(self, batch: int, names: Iterable[str] | None = None) -> Results:
         """Values of a batch: all of them, or those named."""
         start, stop = self.bounds(batch)
-        return {name: self.arrays[name][start:stop] for name in (self.arrays if names is None else names)}
+        names = self.arrays if names is None else names
+        return {name: np.asarray(self.arrays[name][start:stop]) for name in names}
 
     def write(self, batch: int, values: Mapping[str, NDArray[Any]]) -> None:
         """Write the results of a batch, with its coordinates, and after all of them its status."""
@@ -176,15 +182,59 @@ class Store:
         return ", ".join(f"{k} {now.get(k)} (was {v})" for k, v in then.items() if now.get(k) != v)
 
 
-def needs(package: str, path: Path, argument: str = "path", extra: str = "sweep") -> None:
-    """Raise if a package is not installed that ``path``, given as ``argument``, needs; ``extra`` has it."""
-    from importlib import import_module
+def open_sweep(path: str | Path) -> xarray.Dataset:
+    """Read the store of a sweep into memory.
 
-    try:
-        import_module(package)
-    except ImportError:
-        needed = f"the package {package!r} (pip install 'spectral-icl[{extra}]')"
-        raise ProblemError(argument, str(path), needed) from None
+    Parameters
+    ----------
+    path : str or Path
+        What ``spectral-icl sweep --out`` wrote.
+
+    Returns
+    -------
+    xarray.Dataset
+        On the dimensions of the plan instead of ``point``. Dimensions with one path have its values as their
+        coordinate; zipped ones are numbered and have their paths as further coordinates. ``status`` is -1
+        where a point has not been solved yet.
+
+    Raises
+    ------
+    ProblemError
+        There is no store at ``path``, or a chunk of it is damaged.
+    """
+    path = Path(path)
+    for package in ("xarray", "zarr"):
+        needs(package, "path", str(path), "sweep")
+    import xarray  # optional, and slow to import
+    import zarr
+
+    store = Store.open(path)
+    plan = store.plan
+    damaged = [b for b in range(plan.batches) if not store.is_pending(b) and store.is_damaged(b)]
+    if damaged:
+        expected = (
+            f"a whole store: batch {damaged[0]} is damaged, and the command that made it solves it again"
+        )
+        raise ProblemError("path", str(path), expected)
+    names = tuple(dimension.name for dimension in plan.dims)
+    extent = tuple(dimension.size for dimension in plan.dims)
+    axes: dict[str, Any] = {}
+    for dimension in plan.dims:
+        for name, values in dimension.values.items():
+            axes[name] = (dimension.name, values, {"long_name": name, "units": "1"})
+        axes.setdefault(dimension.name, (dimension.name, range(dimension.size)))
+    group = zarr.open_group(path, mode="r")
+    if plan.points.times is not None:
+        axes["time"] = ("time", plan.points.times, dict(group["time"].attrs))
+    found, stored = {}, variables(plan)
+    for name, array in store.arrays.items():
+        if name not in axes:
+            values = np.asarray(array[:])
+            inner = stored[name].dims[1:]
+            found[name] = (names + inner, values.reshape(extent + values.shape[1:]), dict(array.attrs))
+    return xarray.Dataset(found, axes, {"provenance": group.attrs["provenance"]}).set_coords(
+        [name for name in plan.coordinates(0, 1) if name in found]
+    )
 
 
 def is_sweep(path: Path) -> bool:
@@ -192,7 +242,7 @@ def is_sweep(path: Path) -> bool:
     if not path.is_dir():
         return False
     for package in ("zarr", "xarray"):
-        needs(package, path, extra="data")  # which is enough to read either
+        needs(package, "path", str(path), "data")  # which is enough to read either
     return _made(path) is not None
 
 
@@ -219,13 +269,7 @@ def variables(plan: Plan) -> dict[str, Variable]:
         for name, values in plan.coordinates(0, 1).items()
     }
     status = Variable(("point",), "int8", PENDING, "how the point ended; -1 if it has not been solved yet")
-    return {**coordinates, **points.variables(plan), "status": status}
-
-
-def sizes(plan: Plan) -> dict[str, int]:
-    """Sizes of the dimensions of a store."""
-    times = plan.record.times
-    return {"point": plan.size, **plan.extents, **({} if times is None else {"time": len(times)})}
+    return {**coordinates, **plan.variables, "status": status}
 
 
 def _create(path: Path, plan: Plan) -> None:
@@ -247,7 +291,7 @@ def _declare(path: Path, plan: Plan) -> None:
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
-    extent = sizes(plan)
+    extent = plan.lengths
     coordinates = " ".join(plan.coordinates(0, 1))
     attributes = {"coordinates": coordinates, "provenance": json.dumps(_provenance(plan), sort_keys=True)}
     group = zarr.create_group(path, zarr_format=3, attributes=attributes)
@@ -264,8 +308,8 @@ def _declare(path: Path, plan: Plan) -> None:
             attributes={"long_name": variable.long_name, "units": "1"},
             compressors=codecs,
         )
-    if plan.record.times is not None:
-        times = np.asarray(plan.record.times, dtype=np.float64)
+    if plan.points.times is not None:
+        times = np.asarray(plan.points.times, dtype=np.float64)
         time = group.create_array(
             "time",
             shape=times.shape,

@@ -2,5 +2,5 @@
 
 from spectral_icl.theorems.claim import Check as Check
 from spectral_icl.theorems.claim import Verdict as Verdict
-from spectral_icl.theorems.examine import check as check
-from spectral_icl.theorems.examine import names as names
+from spectral_icl.theorems.multitask.check import check as check
+from spectral_icl.theorems.multitask.check import names as names

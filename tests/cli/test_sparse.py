@@ -8,7 +8,7 @@ import pytest
 from shell import run
 
 from spectral_icl.sparse.risk import isotropic as risk
-from spectral_icl.theorems.sparse.verify import names
+from spectral_icl.theorems.sparse.check import names
 
 QUICK = ("--set", "study.prompts=40", "--set", "study.draws=16")
 SMALL = ("--set", "sparse.d=16", "--set", "sparse.n=40", *QUICK)

@@ -35,8 +35,8 @@ def test_the_curve_along_time_is_that_of_the_theory(found: Comparison) -> None:
     plots.along_time(found, axes)
     p2o, gd, *levels = axes.lines
     np.testing.assert_allclose(p2o.get_ydata(), found.curve.mean)
-    np.testing.assert_allclose(p2o.get_xdata(), found.grid.p2o / 2.0)  # in units of s/v
-    np.testing.assert_allclose(gd.get_ydata(), risk.gd_risk(16, 60, 1.0, 0.25, T=found.grid.gd))
+    np.testing.assert_allclose(p2o.get_xdata(), found.tuning.p2o / 2.0)  # in units of s/v
+    np.testing.assert_allclose(gd.get_ydata(), risk.gd_risk(16, 60, 1.0, 0.25, times=found.tuning.gd))
     heights = {float(np.asarray(line.get_ydata())[0]) for line in levels}
     assert {found.methods[name].theory for name in ("ridge", "ols", "oracle")} <= heights
     low, high = axes.get_ylim()

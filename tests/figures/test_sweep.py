@@ -22,16 +22,14 @@ from spectral_icl.cli import cli
 from spectral_icl.figures import flow as plots
 from spectral_icl.figures import stored as drawing
 from spectral_icl.figures import sweep as sweep_plots
-from spectral_icl.figures.labels import label
 from spectral_icl.figures.sweep import sweep_figure
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.sweeps import run as sweep
-from spectral_icl.sweeps.grid import open_sweep
-from spectral_icl.sweeps.multitask_quantities import OWN, PATTERNS, SHARED, SOME_LEARNED
-from spectral_icl.sweeps.plan import Plan
+from spectral_icl.sweeps.multitask.points import FlowPoints
+from spectral_icl.sweeps.multitask.quantities import OWN, PATTERNS, SHARED, SOME_LEARNED
+from spectral_icl.sweeps.plan import Plan, sweep_of
 from spectral_icl.sweeps.points import INVALID, SOLVED
-from spectral_icl.sweeps.results import sweep_of
-from spectral_icl.sweeps.store import Store
+from spectral_icl.sweeps.store import Store, open_sweep
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "sweeps").glob("*.toml"))
 
@@ -243,7 +241,7 @@ def test_allocations_of_replicates_are_shares(data: Callable[[str], xarray.Datas
     assert 0 < sum(own) < len(own), "or the test tests nothing"
     share = np.reshape(own, heads.shape[:2]).mean(axis=1)
     figure, axes = draw(results)
-    assert legend(figure)[0] == PATTERNS[OWN]
+    assert legend(figure)[0] == PATTERNS[OWN].text
     corners = axes.collections[0].get_paths()[0].vertices  # the lowest layer
     tops = [corners[np.isclose(corners[:, 0], x), 1].max() for x in results["problem.context_length"].values]
     np.testing.assert_allclose(tops, share, atol=1e-12)
@@ -351,7 +349,7 @@ def test_classes_have_colours_and_names(data: Callable[[str], xarray.Dataset]) -
     results = data("map")
     figure, axes = draw(results, "allocation")
     assert set(np.unique(mesh(axes))) == {OWN}
-    assert legend(figure) == [PATTERNS[OWN]]
+    assert legend(figure) == [PATTERNS[OWN].text]
     figure, _ = draw(results, "allocation", task=1)
     assert legend(figure) == ["head 1"]
     assert (sweep_of(results).quantity("as_predicted").values == 1.0).all()
@@ -456,14 +454,7 @@ def test_zipped_axes_show_the_path_that_is_asked_for(tmp_path: Path) -> None:
         np.testing.assert_array_equal(shown[1], results["loss"].values[order])
         path = "problem.context_length" if x == "both" else x
         np.testing.assert_array_equal(shown[0], results[path].values[order])
-        assert panel.get_xlabel() == label(path, "both")
-
-
-def test_labels_have_the_symbols_of_the_theory() -> None:
-    assert label("problem.noise[1]") == r"$\sigma_{1}^2$"
-    assert label("problem.signal[0][1]", "overlap") == "overlap ($A_{0,1}$)"
-    assert label("model.imbalance_omega[0][2]") == r"$D_\omega[0,2]$"
-    assert label("flow.rtol") == "flow.rtol"
+        assert panel.get_xlabel() == FlowPoints.label(path, "both")
 
 
 def test_figures_are_saved_with_the_fonts_that_journals_take(

@@ -1,9 +1,8 @@
-"""Sparse problems, study files, the hypotheses, and the comparison of all methods on one problem."""
+"""Sparse problems and study files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spectral_icl as si
-from spectral_icl.sparse import comparison
-from spectral_icl.sparse.comparison import LABELS, as_json, as_text, compare
+from spectral_icl.sparse.comparison import compare
 from spectral_icl.sparse.experiment import Study
-from spectral_icl.sparse.hypotheses import advantage
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.sparse.risk import best as theory
-from spectral_icl.sparse.risk.equivalent import Risk
-from spectral_icl.sparse.risk.isotropic import gd_risk, ols_risk, oracle_risk, ridge_opt_risk
-from spectral_icl.sparse.simulation import Grid, simulate
 
 PROBLEM = SparseProblem(8, 2, 24, 0.3)
 
@@ -182,6 +175,16 @@ def test_bad_studies(case: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "case", [case for case in BAD_STUDIES if "key" not in case and "another" not in case]
+)
+def test_bad_arguments_have_their_own_names(case: str) -> None:
+    """The section is that of a file, which a study of Python does not have."""
+    options, message = BAD_STUDIES[case]
+    with pytest.raises(si.ProblemError, match="^" + message.removeprefix(r"study\.")):
+        Study(PROBLEM, **options)
+
+
+@pytest.mark.parametrize(
     ("table", "message"),
     [
         ({"sparse": TABLE, "flow": {}}, r"flow: expected one of the tables \[sparse\] and \[study\]"),
@@ -201,217 +204,3 @@ def test_a_whole_float_is_a_seed() -> None:
     study = Study(PROBLEM, prompts=20.0, seed=3.0, draws=16.0)  # type: ignore[arg-type]
     same = Study(PROBLEM, prompts=20, seed=3, draws=16)
     assert compare(study).methods["p2o"] == compare(same).methods["p2o"]
-
-
-# hypotheses
-
-LIMITS: dict[str, tuple[str, list[tuple[float, bool]]]] = {
-    "sparse": ("d", [(7, False), (8, True)]),
-    "long": ("n", [(23, False), (24, True)]),
-    "signal": ("noise", [(4.0, True), (4.01, False), (0.01, True), (0.009, False)]),
-    "correlation": ("correlation", [(0.6, True), (-0.6, True), (0.61, False), (-0.61, False)]),
-    "variance": ("support_variance", [(0.3, True), (0.29, False), (1.1, False)]),
-}
-
-
-@pytest.mark.parametrize("case", LIMITS)
-def test_hypotheses_at_their_limits(case: str) -> None:
-    """Each by itself: the others are met."""
-    name, values = LIMITS[case]
-    at = list(LIMITS).index(case)
-    for value, met in values:
-        found = advantage(replace(PROBLEM, **{name: value}))  # type: ignore[arg-type]
-        assert [is_met for _, is_met in found] == [met if k == at else True for k in range(5)]
-
-
-# comparisons
-
-
-@pytest.fixture(scope="module")
-def usual() -> comparison.Comparison:
-    return compare(Study(PROBLEM, prompts=60, seed=4, draws=32))
-
-
-def test_comparison_is_theory_beside_simulation(usual: comparison.Comparison) -> None:
-    grid = Grid.of(PROBLEM)
-    assert list(usual.methods) == ["p2o", "gd", "ridge", "ols", "oracle"]
-    flow = gd_risk(8, 24, 1.0, 0.3, T=grid.gd)
-    ridge = ridge_opt_risk(8, 24, 1.0, 0.3)
-    found = usual.methods
-    assert (found["gd"].theory, found["gd"].tuned) == (flow.min(), grid.gd[flow.argmin()])
-    assert (found["ridge"].theory, found["ridge"].tuned) == (ridge.risk, ridge.lam)
-    assert found["ols"].theory == ols_risk(8, 24, 1.0, 0.3)
-    assert found["oracle"].theory == oracle_risk(2, 24, 0.3)
-    k = int(usual.curve.mean.argmin())
-    expected = (usual.curve.mean[k], usual.curve.se[k], grid.p2o[k])
-    assert (found["p2o"].theory, found["p2o"].theory_error, found["p2o"].tuned) == expected
-    assert usual.simulation is not None
-    for name, method in found.items():
-        assert (method.simulated, method.se) == usual.simulation.at_best(name)
-        if name != "p2o":
-            assert method.theory_error == 0.0
-    assert np.isnan(found["ols"].tuned)
-    ratio = usual.advantage
-    assert ratio.mean == pytest.approx(found["p2o"].theory / ridge.risk)
-    assert ratio.se == pytest.approx(found["p2o"].theory_error / ridge.risk)
-    assert usual.simulated_advantage == usual.simulation.ratio("p2o", "ridge")
-
-
-def test_theory_and_simulation_are_of_one_problem() -> None:
-    """Every method within error bars; with a signal and noise that are not 1."""
-    p = SparseProblem(12, 2, 40, 0.8, signal=3.0)
-    found = compare(Study(p, prompts=1200, seed=1, draws=256))
-    for name, method in found.methods.items():
-        error = np.hypot(method.se, method.theory_error)
-        bias = 0.03 if name == "p2o" else 0.003
-        assert error < 0.05 * method.theory
-        assert abs(method.simulated - method.theory) < 3.5 * error + bias * method.theory, name
-
-
-def test_a_seed_reproduces(usual: comparison.Comparison) -> None:
-    again = compare(usual.study)
-    assert as_json(again) == as_json(usual)
-    other = compare(replace(usual.study, seed=5))
-    assert other.methods["p2o"].theory != usual.methods["p2o"].theory
-    assert other.methods["ols"].simulated != usual.methods["ols"].simulated
-
-
-def test_progress_is_told() -> None:
-    told: list[int] = []
-    compare(Study(PROBLEM, prompts=30, draws=16), told.append)
-    assert sum(told) == 30
-
-
-def test_text(usual: comparison.Comparison) -> None:
-    lines = as_text(usual, "A title").splitlines()
-    assert lines[0] == "A title"
-    assert "d = 8, s = 2, n = 24, noise 0.3, signal 1" in lines[1]
-    for name, label in LABELS.items():
-        rows = [line for line in lines if line.strip().startswith(label)]
-        assert len(rows) == (name != "lasso")
-        if rows:
-            assert f"{usual.methods[name].theory:.4g}" in rows[0]
-            assert f"{usual.methods[name].simulated:.4g} +- {usual.methods[name].se:.1g}" in rows[0]
-    ols = usual.methods["ols"]  # its theory has no error
-    row = next(line for line in lines if "least squares " in line)
-    assert f"{ols.simulated / ols.theory:.3f} +- {ols.se / ols.theory:.1g}" in row
-    assert f"P2O / ridge = {usual.simulated_advantage.mean:.3f} +-" in lines[-2]
-    assert lines[-1].strip() == "the hypotheses under which P2O beats ridge are met"
-    p = replace(PROBLEM, d=8, s=8, weights="gauss", support_variance=0.2)
-    text = as_text(compare(Study(p, prompts=0, draws=16)), "t")
-    assert "Gaussian weights, variance 0.2 on the support" in text
-    assert "not met are: sparse weights, d >= 4 s; prompts that show the support, n >= 12 s; variance" in text
-
-
-def test_json(usual: comparison.Comparison) -> None:
-    made = as_json(usual)
-    text = json.dumps(made, allow_nan=False)
-    assert json.loads(text) == made
-    assert set(made) == {
-        *("methods", "advantage", "simulated_advantage", "hypotheses", "curve", "sparse", "study")
-    }
-    assert Study.from_dict({"sparse": made["sparse"], "study": made["study"]}) == usual.study
-    assert made["methods"]["ols"]["tuned"] is None
-    assert made["methods"]["p2o"]["theory"] == usual.methods["p2o"].theory
-    assert usual.simulation is not None
-    assert made["curve"]["simulated"] == usual.simulation.mean("p2o").tolist()
-    assert len(made["curve"]["time"]) == len(made["curve"]["theory"]) == len(usual.grid.p2o)
-
-
-def test_what_has_no_theory_is_nan() -> None:
-    found = compare(Study(replace(PROBLEM, correlation=0.5, n=6), prompts=20, draws=16))
-    for name in ("gd", "ridge", "ols"):  # least squares is exact for any covariance if n > d + 1
-        assert np.isnan(found.methods[name].theory)
-        assert np.isfinite(found.methods[name].simulated)
-    assert np.isfinite([found.methods[name].theory for name in ("p2o", "oracle")]).all()
-    assert np.isfinite(found.methods["ridge"].tuned)  # on the grid
-    assert np.isnan(found.advantage.mean)
-    assert np.isfinite(found.simulated_advantage.mean)
-    row = next(line for line in as_text(found, "t").splitlines() if "gradient flow" in line)
-    assert row.split()[2] == "-"
-    assert as_json(found)["methods"]["ridge"]["theory"] is None
-    longer = compare(Study(replace(PROBLEM, correlation=0.5), prompts=0, draws=16))
-    assert longer.methods["ols"].theory == ols_risk(8, 24, 1.0, 0.3)
-
-
-def test_without_prompts_nothing_is_simulated() -> None:
-    found = compare(Study(PROBLEM, prompts=0, draws=16))
-    assert found.simulation is None
-    assert all(np.isnan([m.simulated, m.se]).all() for m in found.methods.values())
-    assert np.isnan(found.simulated_advantage).all()
-    text = as_text(found, "t")
-    assert f"P2O / ridge = {found.advantage.mean:.3f}" in text
-    assert "by theory" in text
-    assert as_json(found)["curve"]["simulated"] is None
-
-
-def test_infinite_risks() -> None:
-    found = compare(Study(replace(PROBLEM, n=8), prompts=0, draws=16))
-    assert found.methods["ols"].theory == np.inf
-    assert "infinite" in as_text(found, "t")
-    json.dumps(as_json(found), allow_nan=False)
-
-
-@pytest.mark.parametrize("prompts", [0, 20])
-def test_without_noise(prompts: int) -> None:
-    """Where ridge is right there is no advantage over it, and no error."""
-    found = compare(Study(replace(PROBLEM, noise=0.0), prompts=prompts, draws=16))
-    assert found.methods["ridge"].theory == found.methods["oracle"].theory == 0.0
-    assert not np.isfinite(found.advantage.se)
-    as_text(found, "t")
-    json.dumps(as_json(found), allow_nan=False)
-
-
-def test_the_lasso_is_simulated_if_asked_for() -> None:
-    pytest.importorskip("sklearn")
-    found = compare(Study(PROBLEM, prompts=20, draws=16, lasso=True)).methods["lasso"]
-    assert np.isnan(found.theory)
-    assert found.simulated > 0.0
-    assert found.tuned in Grid.of(PROBLEM).lasso
-    assert LABELS["lasso"] in as_text(compare(Study(PROBLEM, prompts=20, draws=16, lasso=True)), "t")
-
-
-def test_best_of_a_curve() -> None:
-    grid = Grid.of(PROBLEM, [1.0, 2.0, 3.0])
-    curve = Risk(np.array([0.3, 0.1, 0.2]), np.array([0.03, 0.01, 0.02]))
-    found = theory.best(PROBLEM, grid, curve)
-    assert found["p2o"] == (0.1, 0.01, 2.0)
-    assert set(found) == set(theory.METHODS)
-    for changed, known in (
-        ({"support_variance": 0.5}, {"p2o", "ols", "oracle"}),
-        ({"correlation": 0.5, "n": 9}, {"p2o", "oracle"}),
-        (
-            {"d": 16, "n": 16, "noise": 1e-4},
-            {"p2o", "ols", "oracle"},
-        ),  # the second one infinite
-    ):
-        found = theory.best(replace(PROBLEM, **changed), grid, curve)  # type: ignore[arg-type]
-        assert {name for name, best in found.items() if not np.isnan(best.risk)} == known
-
-
-def test_oracle_and_least_squares_for_any_covariance() -> None:
-    """Exact there too: against prompts."""
-    for changed in ({"correlation": 0.7}, {"support_variance": 0.3}):
-        p = replace(PROBLEM, **changed)  # type: ignore[arg-type]
-        sampled = simulate(p, ["ols", "oracle"], 3000, 2)
-        known = theory.best(
-            p, sampled.grid, Risk(np.ones(sampled.grid.p2o.size), np.ones(sampled.grid.p2o.size))
-        )
-        for name in ("ols", "oracle"):
-            mean, error = sampled.at_best(name)
-            assert error < 0.03 * mean
-            assert abs(mean - known[name].risk) < 4 * error, (changed, name)
-
-
-BROKEN: dict[str, Callable[[Any], Any]] = {
-    "twice the signal": lambda p: replace(p, signal=2 * p.signal),
-    "four pairs less": lambda p: replace(p, n=p.n - 4),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_theory_of_another_problem_is_noticed(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = theory.best
-    monkeypatch.setattr(theory, "best", lambda p, *rest: sound(BROKEN[case](p), *rest))
-    with pytest.raises(AssertionError):
-        test_theory_and_simulation_are_of_one_problem()

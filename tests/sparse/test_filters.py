@@ -124,11 +124,11 @@ def test_shapes() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Flow(-1.0), "T: expected times >= 0"),
-        (lambda: Flow([]), "T: expected"),
-        (lambda: Flow([[1.0]]), "T: expected"),
-        (lambda: Flow([1.0, np.nan]), "T: expected"),
-        (lambda: Flow(np.inf), "T: expected"),
+        (lambda: Flow(-1.0), "times: expected times >= 0"),
+        (lambda: Flow([]), "times: expected"),
+        (lambda: Flow([[1.0]]), "times: expected"),
+        (lambda: Flow([1.0, np.nan]), "times: expected"),
+        (lambda: Flow(np.inf), "times: expected"),
         (lambda: Steps(0.0, 3), "eta: expected a number > 0"),
         (lambda: Steps(np.nan, 3), "eta: expected"),
         (lambda: Steps(0.1, -1), "t: expected a whole number >= 0"),

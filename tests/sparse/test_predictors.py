@@ -102,10 +102,10 @@ def test_flow_is_its_differential_equation(name: str, n: int, d: int) -> None:
     D = metric(X, y)
     T = TIMES * edge(X, y, D)
     expected = [flowed(X, y, D, time) for time in T]
-    np.testing.assert_allclose(method(X, y, T=T), expected, atol=1e-10)
-    np.testing.assert_allclose(method(X, y, T=float(T[2])), expected[2], atol=1e-10)
+    np.testing.assert_allclose(method(X, y, times=T), expected, atol=1e-10)
+    np.testing.assert_allclose(method(X, y, times=float(T[2])), expected[2], atol=1e-10)
     batch, labels = prompt(n, d, 1, (2, 3))
-    found = method(batch, labels, T=T)
+    found = method(batch, labels, times=T)
     assert found.shape == (2, 3, 4, d)
     one = flowed(batch[1, 2], labels[1, 2], metric(batch[1, 2], labels[1, 2]), T[1])
     np.testing.assert_allclose(found[1, 2, 1], one, atol=1e-10)
@@ -117,7 +117,7 @@ def test_flow_against_an_integrator() -> None:
     r = X.T @ y / 8
     F = X * r
     sol = solve_ivp(lambda t, u: F.T @ (y - F @ u) / 8, (0, 7), np.zeros(3), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(p2o(X, y, T=7.0), r * sol.y[:, -1], rtol=1e-7)
+    np.testing.assert_allclose(p2o(X, y, times=7.0), r * sol.y[:, -1], rtol=1e-7)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -127,7 +127,7 @@ def test_flow_is_the_limit_of_small_steps(name: str, n: int, d: int) -> None:
     method, metric = METHODS[name]
     X, y = prompt(n, d)
     T = 1.5 * edge(X, y, metric(X, y))
-    limit = method(X, y, T=T)
+    limit = method(X, y, times=T)
     coarse, fine = (np.abs(method(X, y, T / t, t)[-1] - limit).max() for t in (200, 400))
     assert 0.0 < coarse < 0.02 * np.abs(limit).max()
     assert coarse / fine == pytest.approx(2.0, rel=0.05)
@@ -139,8 +139,8 @@ def test_long_descent_is_least_squares() -> None:
     solution = np.linalg.lstsq(X, y)[0]
     eta = 0.9 * edge(X, y, metric_of(X, y))
     np.testing.assert_allclose(p2o(X, y, eta, 2000)[-1], solution, rtol=1e-9)
-    np.testing.assert_allclose(p2o(X, y, T=1e6), solution, rtol=1e-9)
-    np.testing.assert_allclose(gd(X, y, T=1e6), solution, rtol=1e-9)
+    np.testing.assert_allclose(p2o(X, y, times=1e6), solution, rtol=1e-9)
+    np.testing.assert_allclose(gd(X, y, times=1e6), solution, rtol=1e-9)
     np.testing.assert_allclose(ols(X, y), solution, rtol=1e-9)
 
 
@@ -149,8 +149,8 @@ def test_long_flow_with_few_pairs_interpolates() -> None:
     X, y = prompt(3, 6)
     D = metric_of(X, y)
     expected = D @ X.T @ np.linalg.solve(X @ D @ X.T, y)
-    np.testing.assert_allclose(p2o(X, y, T=1e9), expected, rtol=1e-8)
-    np.testing.assert_allclose(gd(X, y, T=1e9), np.linalg.lstsq(X, y)[0], rtol=1e-8)
+    np.testing.assert_allclose(p2o(X, y, times=1e9), expected, rtol=1e-8)
+    np.testing.assert_allclose(gd(X, y, times=1e9), np.linalg.lstsq(X, y)[0], rtol=1e-8)
     np.testing.assert_allclose(ols(X, y), np.linalg.lstsq(X, y)[0], rtol=1e-10)
 
 
@@ -230,14 +230,16 @@ def test_partial_preprocessing(n: int, d: int) -> None:
     X, y = prompt(n, d, 6, (2,))
     J, alpha = [d - 1, 1], 0.6
     T = np.array([0.4, 6.0])
-    found = partial_p2o(X, y, J, alpha, T=T)
+    found = partial_p2o(X, y, J, alpha, times=T)
     for b in range(2):
         metric = np.full(d, alpha**2)
         metric[J] = ((X[b].T @ y[b] / n) ** 2)[J]
         for j in range(2):
             np.testing.assert_allclose(found[b, j], flowed(X[b], y[b], np.diag(metric), T[j]), atol=1e-11)
-    np.testing.assert_allclose(partial_p2o(X, y, range(d), alpha, T=T), p2o(X, y, T=T), rtol=1e-12)
-    np.testing.assert_allclose(partial_p2o(X, y, [], alpha, T=T), gd(X, y, T=alpha**2 * T), rtol=1e-10)
+    np.testing.assert_allclose(partial_p2o(X, y, range(d), alpha, times=T), p2o(X, y, times=T), rtol=1e-12)
+    np.testing.assert_allclose(
+        partial_p2o(X, y, [], alpha, times=T), gd(X, y, times=alpha**2 * T), rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize(("n", "d"), [(9, 4), (3, 6)])
@@ -246,7 +248,7 @@ def test_group_preprocessing(n: int, d: int) -> None:
     X, y = prompt(n, d, 7, (2,))
     groups = [[2, 0], [1], list(range(3, d))]
     T = np.array([0.4, 6.0])
-    found = group_p2o(X, y, groups, T=T)
+    found = group_p2o(X, y, groups, times=T)
     for b in range(2):
         r = X[b].T @ y[b] / n
         mixing = np.zeros((d, 3))
@@ -256,8 +258,10 @@ def test_group_preprocessing(n: int, d: int) -> None:
             u = flowed(X[b] @ mixing, y[b], np.eye(3), T[j])
             np.testing.assert_allclose(found[b, j], mixing @ u, atol=1e-11)
     singletons = [[j] for j in reversed(range(d))]
-    np.testing.assert_allclose(group_p2o(X, y, singletons, T=T), p2o(X, y, T=T), rtol=1e-9, atol=1e-13)
-    np.testing.assert_allclose(group_p2o(X, y, groups, T=0.4), found[:, 0], rtol=1e-14)
+    np.testing.assert_allclose(
+        group_p2o(X, y, singletons, times=T), p2o(X, y, times=T), rtol=1e-9, atol=1e-13
+    )
+    np.testing.assert_allclose(group_p2o(X, y, groups, times=0.4), found[:, 0], rtol=1e-14)
 
 
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 2**32 - 1), st.floats(0.1, 10.0))
@@ -270,18 +274,18 @@ def test_invariances(n: int, d: int, seed: int, c: float) -> None:
     X, y = prompt(n, d, seed)
     rng = np.random.default_rng(seed)
     T = np.array([0.3, 4.0])
-    beta, tolerance = p2o(X, y, T=T), {"rtol": 1e-8, "atol": 1e-10}
-    np.testing.assert_allclose(p2o(X, c * y, T=T / c**2), c * beta, **tolerance)
-    np.testing.assert_allclose(gd(X, c * y, T=T), c * gd(X, y, T=T), **tolerance)
+    beta, tolerance = p2o(X, y, times=T), {"rtol": 1e-8, "atol": 1e-10}
+    np.testing.assert_allclose(p2o(X, c * y, times=T / c**2), c * beta, **tolerance)
+    np.testing.assert_allclose(gd(X, c * y, times=T), c * gd(X, y, times=T), **tolerance)
     order, signs = rng.permutation(d), rng.choice([-1.0, 1.0], d)
-    np.testing.assert_allclose(p2o(X[:, order] * signs, y, T=T), beta[:, order] * signs, **tolerance)
-    np.testing.assert_allclose(p2o(c * X, y, T=T / c**4), beta / c, **tolerance)
-    np.testing.assert_allclose(gd(c * X, y, T=T / c**2), gd(X, y, T=T) / c, **tolerance)
+    np.testing.assert_allclose(p2o(X[:, order] * signs, y, times=T), beta[:, order] * signs, **tolerance)
+    np.testing.assert_allclose(p2o(c * X, y, times=T / c**4), beta / c, **tolerance)
+    np.testing.assert_allclose(gd(c * X, y, times=T / c**2), gd(X, y, times=T) / c, **tolerance)
     again = rng.permutation(n)
-    np.testing.assert_allclose(p2o(X[again], y[again], T=T), beta, **tolerance)
-    np.testing.assert_allclose(p2o(X, -y, T=T), -beta, **tolerance)
+    np.testing.assert_allclose(p2o(X[again], y[again], times=T), beta, **tolerance)
+    np.testing.assert_allclose(p2o(X, -y, times=T), -beta, **tolerance)
     turn, _ = np.linalg.qr(rng.normal(size=(n, n)))  # of the pairs
-    np.testing.assert_allclose(p2o(turn @ X, turn @ y, T=T), beta, **tolerance)
+    np.testing.assert_allclose(p2o(turn @ X, turn @ y, times=T), beta, **tolerance)
 
 
 @given(st.integers(2, 8), st.integers(2, 6), st.integers(0, 2**32 - 1))
@@ -348,35 +352,38 @@ def test_wrong_descent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 X0, Y0 = prompt(5, 3)
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
-    "labels of another number": (lambda: p2o(X0, Y0[:4], T=1.0), "y: expected an array"),
-    "one axis": (lambda: p2o(Y0, Y0, T=1.0), "X: expected an array of shape"),
-    "no pairs": (lambda: gd(X0[:0], Y0[:0], T=1.0), "X: expected an array of shape"),
+    "labels of another number": (lambda: p2o(X0, Y0[:4], times=1.0), "y: expected an array"),
+    "one axis": (lambda: p2o(Y0, Y0, times=1.0), "X: expected an array of shape"),
+    "no pairs": (lambda: gd(X0[:0], Y0[:0], times=1.0), "X: expected an array of shape"),
     "a hole": (lambda: ols(np.where(X0 > 1, np.nan, X0) * np.nan, Y0), r"X\[0, 0\]: expected a finite"),
-    "time and steps": (lambda: p2o(X0, Y0, 0.1, 3, T=1.0), "T: expected no eta and t beside it"),
-    "neither": (lambda: p2o(X0, Y0), "T: expected a value"),
+    "time and steps": (lambda: p2o(X0, Y0, 0.1, 3, times=1.0), "times: expected no eta and t beside it"),
+    "neither": (lambda: p2o(X0, Y0), "times: expected a value"),
     "no number of steps": (lambda: p2o(X0, Y0, 0.1), "t: expected a value"),
     "no step": (lambda: gd(X0, Y0, t=3), "eta: expected a value"),
     "negative step": (lambda: gd(X0, Y0, -0.1, 3), "eta: expected steps > 0"),
     "steps of another shape": (lambda: gd(X0, Y0, [0.1, 0.2], 3), "eta: expected a number, or one for each"),
     "half a step": (lambda: gd(X0, Y0, 0.1, 2.5), "t: expected a whole number"),  # type: ignore[arg-type]
-    "negative time": (lambda: gd(X0, Y0, T=[1.0, -1.0]), "T: expected times >= 0"),
+    "negative time": (lambda: gd(X0, Y0, times=[1.0, -1.0]), "times: expected times >= 0"),
     "no penalty": (lambda: ridge(X0, Y0, 0.0), "lam: expected penalties > 0"),
     "penalties of two axes": (lambda: ridge(X0, Y0, [[1.0]]), "lam: expected penalties"),
-    "feature outside": (lambda: partial_p2o(X0, Y0, [3], 1.0, T=1.0), "J: expected a whole number"),
-    "negative alpha": (lambda: partial_p2o(X0, Y0, [0], -1.0, T=1.0), "alpha: expected a number >= 0"),
-    "feature in no group": (lambda: group_p2o(X0, Y0, [[0], [2]], T=1.0), "groups: expected a partition"),
-    "feature in two groups": (lambda: group_p2o(X0, Y0, [[0, 1], [1, 2]], T=1.0), "groups: expected a part"),
+    "feature outside": (lambda: partial_p2o(X0, Y0, [3], 1.0, times=1.0), "J: expected a whole number"),
+    "negative alpha": (lambda: partial_p2o(X0, Y0, [0], -1.0, times=1.0), "alpha: expected a number >= 0"),
+    "feature in no group": (lambda: group_p2o(X0, Y0, [[0], [2]], times=1.0), "groups: expected a partition"),
+    "feature in two groups": (
+        lambda: group_p2o(X0, Y0, [[0, 1], [1, 2]], times=1.0),
+        "groups: expected a part",
+    ),
     "group outside": (
-        lambda: group_p2o(X0, Y0, [[0, 1], [2, 3]], T=1.0),
-        "groups: expected a whole number >= 0 and <= 2",
+        lambda: group_p2o(X0, Y0, [[0, 1], [2, 3]], times=1.0),
+        r"groups\[1\]: expected a whole number >= 0 and <= 2",
     ),
     "support outside": (lambda: oracle(X0, Y0, [0, 3]), "S: expected different features of 0 to 2"),
     "support of halves": (lambda: oracle(X0, Y0, [0.5]), "S: expected different features"),
     "support is a number": (lambda: oracle(X0, Y0, 1), "S: expected"),
     "support of another batch": (lambda: oracle(X0, Y0, [[0, 1], [1, 2]]), "S: expected"),
     "support repeats": (lambda: oracle(X0, Y0, [1, 1]), "S: expected"),
-    "ragged features": (lambda: p2o([[1.0, 2.0], [3.0]], [1.0, 2.0], T=1.0), "X: expected"),
-    "time is text": (lambda: p2o(X0, Y0, T="long"), "T: expected"),
+    "ragged features": (lambda: p2o([[1.0, 2.0], [3.0]], [1.0, 2.0], times=1.0), "X: expected"),
+    "time is text": (lambda: p2o(X0, Y0, times="long"), "times: expected"),
     "step is text": (lambda: p2o(X0, Y0, "small", 3), "eta: expected"),
     "penalty is text": (lambda: ridge(X0, Y0, "small"), "lam: expected"),
 }

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -18,14 +16,12 @@ from spectral_icl.sparse.predictors import p2o
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import (
     Prompts,
-    covariance_root,
     draw,
     excess_risk,
     sample_prompts,
     sample_weights,
-    times,
 )
-from spectral_icl.sparse.risk import given_labels as conditional
+from spectral_icl.sparse.risk import given_labels
 from spectral_icl.sparse.risk.given_labels import sample_r, sample_shat
 
 Array = NDArray[np.float64]
@@ -155,31 +151,16 @@ def test_excess_risk_is_that_of_queries(design: str) -> None:
     np.testing.assert_allclose(excess_risk(many, truth, Sigma), expected)
 
 
-@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
-@settings(max_examples=30)
-def test_root_and_product_of_a_covariance(d: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    A = rng.normal(size=(d, d + 2))
-    Sigma, x = A @ A.T, rng.normal(size=(3, d))
-    root = covariance_root(Sigma, d)
-    assert root is not None
-    np.testing.assert_allclose(root @ root.T, Sigma, atol=1e-12)
-    np.testing.assert_allclose(times(Sigma, x), x @ Sigma, atol=1e-12)
-    flat = rng.uniform(0.1, 2.0, d)
-    np.testing.assert_allclose(times(flat, x), x @ np.diag(flat))
-    np.testing.assert_allclose(covariance_root(flat, d), np.sqrt(flat))
-
-
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "more weights than features": ({"s": 7}, "s: expected a whole number >= 1 and <= 6"),
     "no weights": ({"s": 0}, "s: expected"),
     "no pairs": ({"n": 0}, "n: expected a whole number >= 1"),
     "half a pair": ({"n": 2.5}, "n: expected a whole number"),
     "no features": ({"d": 0}, "d: expected"),
-    "no prompts": ({"B": 0}, "B: expected"),
-    "negative noise": ({"sigma2": -0.1}, "sigma2: expected a number >= 0"),
-    "no signal": ({"v": 0.0}, "v: expected a number > 0"),
-    "noise not a number": ({"sigma2": float("nan")}, "sigma2: expected"),
+    "no prompts": ({"prompts": 0}, "prompts: expected"),
+    "negative noise": ({"noise": -0.1}, "noise: expected a number >= 0"),
+    "no signal": ({"signal": 0.0}, "signal: expected a number > 0"),
+    "noise not a number": ({"noise": float("nan")}, "noise: expected"),
     "unknown weights": ({"weights": "laplace"}, "weights: expected one of 'pm', 'gauss'"),
     "covariance of another size": ({"Sigma": np.eye(5)}, "Sigma: expected an array of finite numbers"),
     "variances of another size": ({"Sigma": np.ones(5)}, "Sigma: expected an array of finite numbers"),
@@ -202,7 +183,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line(case: str) -> None:
     changed, message = BAD[case]
-    arguments: dict[str, Any] = {"B": 2, "d": 6, "s": 2, "n": 3, "sigma2": 0.1, "rng": 0} | changed
+    arguments: dict[str, Any] = {"prompts": 2, "d": 6, "s": 2, "n": 3, "noise": 0.1, "rng": 0} | changed
     with pytest.raises(si.ProblemError, match=message) as caught:
         sample_prompts(**arguments)
     assert "\n" not in str(caught.value)
@@ -283,7 +264,7 @@ def test_law_of_what_depends_on_all(design: str) -> None:
     Sigma, count, n = DESIGNS[design], 6_000, 12
     X, y = pairs(Sigma, count, 5, n)
     T = np.array([1.0, 5.0, 30.0])
-    drawn = excess_risk(p2o(X, y, T=T), W, Sigma)
+    drawn = excess_risk(p2o(X, y, times=T), W, Sigma)
     r, _, shat = of_the_law(Sigma, count, 6, n)
     values, vectors = np.linalg.eigh(r[:, :, None] * shat * r[:, None])
     values = np.maximum(values, 1e-12)
@@ -301,7 +282,7 @@ def test_a_law_without_the_spike_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     _, _, fresh = of_prompts(None, 25_000, 3)
     with pytest.raises(AssertionError):
         same(drawn, joint_moments(r, y2, fresh))
-    monkeypatch.setattr(conditional, "times", lambda Sigma, x: x)  # C = Sigma - w w'/tau^2
+    monkeypatch.setattr(given_labels, "applied", lambda Sigma, x: x)  # C = Sigma - w w'/tau^2
     with pytest.raises(AssertionError):
         same(joint_moments(*of_prompts(AR, 25_000, 1)), joint_moments(*of_the_law(AR, 25_000, 2)))
 
@@ -331,9 +312,9 @@ def test_sample_shat_explains_r() -> None:
     [
         (lambda: sample_r(np.ones((2, 3)), None, 0.1, 5), "w: expected an array"),
         (lambda: sample_r(np.ones(3), np.eye(4), 0.1, 5), "Sigma: expected an array"),
-        (lambda: sample_r(np.ones(3), None, -0.1, 5), "s2: expected"),
+        (lambda: sample_r(np.ones(3), None, -0.1, 5), "noise: expected"),
         (lambda: sample_r(np.ones(3), None, 0.1, 0), "n: expected"),
-        (lambda: sample_r(np.ones(3), None, 0.1, 5, size=0), "size: expected"),
+        (lambda: sample_r(np.ones(3), None, 0.1, 5, prompts=0), "prompts: expected"),
         (lambda: sample_r(np.zeros(3), None, 0.0, 5), "w: expected a weight that is not 0, or noise"),
     ],
 )

@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 import spectral_icl as si
-from spectral_icl.sparse import predictors, scaling, simulation
+from spectral_icl.sparse import predictors, simulation
+from spectral_icl.sparse.methods import METHODS, USUAL
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import Prompts, draw, excess_risk
 from spectral_icl.sparse.risk.isotropic import gd_risk, ols_risk, ridge_opt_risk
-from spectral_icl.sparse.scaling import scaling_exponent
-from spectral_icl.sparse.simulation import METHODS, USUAL, Grid, Simulation, mc_risk, risks_on, simulate
+from spectral_icl.sparse.simulation import Simulation, mc_risk, risks_on, simulate
+from spectral_icl.sparse.tuning import Tuning
 
 Array = NDArray[np.float64]
 
@@ -24,7 +25,7 @@ PROBLEM = SparseProblem(8, 2, 20, 0.3)
 FAST = tuple(name for name in METHODS if name != "lasso")
 
 
-def one_by_one(p: SparseProblem, grid: Grid, name: str, count: int, seed: int) -> Array:
+def one_by_one(p: SparseProblem, grid: Tuning, name: str, count: int, seed: int) -> Array:
     """Risks of a method, (count, J), by the predictors on one prompt after another."""
     sample = draw(p, count, seed)
     full = np.eye(p.d) if p.Sigma is None else np.diag(p.Sigma) if p.Sigma.ndim == 1 else p.Sigma
@@ -32,9 +33,9 @@ def one_by_one(p: SparseProblem, grid: Grid, name: str, count: int, seed: int) -
     for w, X, y, _ in zip(*sample, strict=True):
         r = X.T @ y / p.n
         if name == "p2o":
-            many = predictors.p2o(X, y, T=grid.p2o)
+            many = predictors.p2o(X, y, times=grid.p2o)
         elif name == "gd":
-            many = predictors.gd(X, y, T=grid.gd)
+            many = predictors.gd(X, y, times=grid.gd)
         elif name == "ridge":
             many = predictors.ridge(X, y, grid.ridge)
         elif name == "ols":
@@ -61,7 +62,7 @@ def test_risks_are_those_of_the_predictors(name: str, changed: dict[str, Any]) -
     if name == "lasso":
         pytest.importorskip("sklearn")
     p = replace(PROBLEM, **changed)
-    full = Grid.of(p)
+    full = Tuning.of(p)
     grid = replace(
         full, p2o=full.p2o[8:48:8], gd=full.gd[:40:8], ridge=full.ridge[::6], lasso=full.lasso[6::6]
     )
@@ -77,7 +78,7 @@ def test_parts_of_the_risk() -> None:
             found.risks["p2o_support"] + found.risks["p2o_off"], found.risks["p2o"], rtol=1e-12
         )
         w, X, y, _ = draw(p, 30, 1)
-        beta = predictors.p2o(X, y, T=found.grid.p2o)
+        beta = predictors.p2o(X, y, times=found.tuning.p2o)
         np.testing.assert_allclose(found.risks["p2o_off"], ((w == 0)[:, None] * beta**2).sum(axis=2))
     p = replace(PROBLEM, correlation=0.7)
     found = simulate(p, ["p2o", "p2o_support", "p2o_off"], 30, 1)
@@ -107,7 +108,7 @@ def test_methods_do_not_disturb_each_other() -> None:
 def test_risks_on_prompts_in_batches() -> None:
     """Every prompt is by itself: cutting a batch in two changes nothing."""
     sample = draw(PROBLEM, 9, 2)
-    grid = Grid.of(PROBLEM)
+    grid = Tuning.of(PROBLEM)
     whole = risks_on(sample, None, 0.3, grid, FAST)
     parts = [
         risks_on(type(sample)(*(x[cut] for x in sample)), None, 0.3, grid, FAST)
@@ -132,7 +133,7 @@ def test_batches_are_of_one_law(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_means_and_ratios_by_hand() -> None:
-    grid = Grid.of(PROBLEM)
+    grid = Tuning.of(PROBLEM)
     a = np.array([[3.0, 1.0, 5.0], [2.0, 1.5, 0.0], [4.0, 0.2, 3.1], [1.0, 2.1, 2.0]])
     b = np.array([[2.0], [4.0], [1.0], [3.0]])
     found = Simulation({"p2o": a, "ols": b}, grid)
@@ -172,55 +173,14 @@ def test_simulation_agrees_with_theory() -> None:
     p = SparseProblem(16, 3, 40, 0.5, signal=2.0)
     found = simulate(p, ("gd", "ridge", "ols", "gd_steps"), 1500, 0)
     for name, theory in (
-        ("gd", gd_risk(16, 40, 2.0, 0.5, T=found.grid.gd)[:35]),
-        ("ridge", si.sparse.ridge_risk(16, 40, 2.0, 0.5, found.grid.ridge)),
+        ("gd", gd_risk(16, 40, 2.0, 0.5, times=found.tuning.gd)[:35]),
+        ("ridge", si.sparse.ridge_risk(16, 40, 2.0, 0.5, found.tuning.ridge)),
         ("ols", ols_risk(16, 40, 2.0, 0.5)),
     ):
         off = np.abs(found.mean(name)[:35] - theory)
         assert (off < 4 * found.se(name)[:35] + 1e-12).all()
     assert found.best("ridge") == pytest.approx(12, abs=2)  # the middle one is the best
-    assert found.grid.ridge[12] == pytest.approx(ridge_opt_risk(16, 40, 2.0, 0.5).lam, rel=1e-9)
-
-
-GRIDS = {
-    "usual": PROBLEM,
-    "long prompts": SparseProblem(16, 4, 256, 0.25),
-    "few pairs": SparseProblem(32, 4, 16, 0.25),
-    "little noise": SparseProblem(16, 4, 160, 0.01),
-    "Gaussian weights": SparseProblem(16, 4, 100, 0.25, weights="gauss"),
-    "large signal": SparseProblem(16, 4, 100, 25.0, signal=100.0),
-    "much noise": SparseProblem(16, 2, 40, 16.0),
-    "hardly noise, few pairs": SparseProblem(16, 4, 20, 1e-4),
-}
-
-
-@pytest.mark.parametrize("case", GRIDS)
-def test_best_on_the_grid_is_nearly_the_best(case: str) -> None:
-    """A hundred times longer and shorter times, and ten times as many: a percent lower at most."""
-    p = GRIDS[case]
-    grid = Grid.of(p)
-    wide = replace(grid, p2o=p.s / p.v * np.geomspace(5e-3, 1e4, 150), gd=np.geomspace(5e-4, 4e4, 150))
-    ours, finest = (simulate(p, ["p2o", "gd"], 200, 0, g) for g in (grid, wide))
-    for name in ("p2o", "gd"):
-        assert ours.at_best(name).mean <= 1.01 * finest.at_best(name).mean, name
-
-
-def test_grid_of_given_times() -> None:
-    assert Grid.of(PROBLEM, [1.0, 2.0]).p2o.tolist() == [1.0, 2.0]
-    assert Grid.of(PROBLEM, 3.0).p2o.tolist() == [3.0]
-    grid = Grid.of(PROBLEM)
-    for name, axis in (
-        ("p2o", grid.p2o),
-        ("p2o_off", grid.p2o),
-        ("p2o_equivalent", grid.p2o),
-        ("p2o_steps", grid.steps),
-        ("gd_steps", grid.steps),
-        ("gd", grid.gd),
-        ("lasso", grid.lasso),
-    ):
-        assert grid.axis(name) is axis
-    assert grid.axis("ols") is None
-    assert grid.axis("oracle") is None
+    assert found.tuning.ridge[12] == pytest.approx(ridge_opt_risk(16, 40, 2.0, 0.5).lam, rel=1e-9)
 
 
 def test_mc_risk_is_a_table() -> None:
@@ -228,7 +188,7 @@ def test_mc_risk_is_a_table() -> None:
     found = mc_risk(["p2o", "oracle", "p2o_off"], 8, 2, 20, 1.5, 0.3, T, 40, 9)
     assert list(found) == ["p2o", "oracle", "p2o_off"]
     p = SparseProblem(8, 2, 20, 0.3, signal=1.5)
-    expected = simulate(p, ["p2o", "oracle", "p2o_off"], 40, 9, Grid.of(p, T))
+    expected = simulate(p, ["p2o", "oracle", "p2o_off"], 40, 9, Tuning.of(p, T))
     for name, table in found.items():
         assert set(table) == {"mean", "se"}
         np.testing.assert_array_equal(table["mean"], expected.mean(name))
@@ -245,7 +205,7 @@ def test_mc_risk_paired() -> None:
     sampled, theory = found["p2o"], found["p2o_equivalent"]
     np.testing.assert_allclose(theory["mean"], sampled["mean"], rtol=0.05)
     p = SparseProblem(32, 4, 64, 0.25)
-    both = simulate(p, ["p2o", "p2o_equivalent"], 500, 3, Grid.of(p, T))
+    both = simulate(p, ["p2o", "p2o_equivalent"], 500, 3, Tuning.of(p, T))
     off = both.risks["p2o_equivalent"] - both.risks["p2o"]
     error = off.std(axis=0, ddof=1) / np.sqrt(500)
     assert (np.abs(off.mean(axis=0)) < 0.03 * sampled["mean"] + 3 * error).all()
@@ -269,62 +229,17 @@ def test_least_squares_with_a_feature_twice() -> None:
     """A direction that only rounding shows is none."""
     w, X, y, xq = draw(PROBLEM, 5, 1)
     X[..., 7] = X[..., 0]
-    found = risks_on(Prompts(w, X, y, xq), None, 0.3, Grid.of(PROBLEM), ["ols"])["ols"][:, 0]
+    found = risks_on(Prompts(w, X, y, xq), None, 0.3, Tuning.of(PROBLEM), ["ols"])["ols"][:, 0]
     expected = [excess_risk(np.linalg.lstsq(a, c)[0], b) for a, b, c in zip(X, w, y, strict=True)]
     np.testing.assert_allclose(found, expected, rtol=1e-7)
-
-
-# exponents
-
-
-def test_exponent_is_a_weighted_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against polyfit on the same simulations, four times as many at d = 8 as at 32; its error is honest.
-
-    Of features without weight, d counts those alone.
-    """
-    p = SparseProblem(12, 2, 100, 0.25)
-    values = [8, 16, 32]
-    found = scaling_exponent("d", values, p, "p2o_off", 8.0, 60, 4)
-    means, errors = [], []
-    for k, d in enumerate(values):
-        at = mc_risk(["p2o_off"], d, 2, 100, 1.0, 0.25, 8.0 * 2, 60 * 32 // d, 4 + k)["p2o_off"]
-        means.append(at["mean"][0])
-        errors.append(at["se"][0])
-    relative = np.array(errors) / means
-    (slope, _), scaled = np.polyfit(
-        np.log([d - 2 for d in values]), np.log(means), 1, w=1 / relative, cov="unscaled"
-    )
-    assert found.mean == pytest.approx(slope, rel=1e-9)
-    assert found.se == pytest.approx(np.sqrt(scaled[0, 0]), rel=1e-9)
-    many = np.array([scaling_exponent("d", values, p, "p2o_off", 8.0, 60, seed) for seed in range(0, 120, 3)])
-    assert 0.6 < np.sqrt((many[:, 1] ** 2).mean()) / many[:, 0].std(ddof=1) < 1.5
-
-
-def test_exponents_of_a_small_case() -> None:
-    """Off the support the risk is as d, and on it as 1/n, when prompts are long."""
-    p = SparseProblem(16, 2, 400, 0.25)
-    off = scaling_exponent("d", [10, 34, 66], p, "p2o_off", prompts=200)
-    assert off.se < 0.06
-    assert off.mean == pytest.approx(1.0, abs=3 * off.se)
-    on = scaling_exponent("n", [200, 800], p, "p2o_support", prompts=300)
-    assert on.se < 0.1
-    assert on.mean == pytest.approx(-1.0, abs=3 * on.se)
 
 
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown method": (lambda: simulate(PROBLEM, ["p2o", "magic"]), r"methods\[1\]: expected one of"),
     "one prompt": (lambda: simulate(PROBLEM, USUAL, 1), "prompts: expected a whole number >= 2"),
-    "negative seed": (lambda: simulate(PROBLEM, USUAL, 5, -1), "seed: expected"),
-    "negative time": (lambda: mc_risk(["p2o"], 8, 2, 20, 1.0, 0.3, [-1.0]), "T: expected times >= 0"),
+    "negative seed": (lambda: simulate(PROBLEM, USUAL, 5, -1), "rng: expected"),
+    "negative time": (lambda: mc_risk(["p2o"], 8, 2, 20, 1.0, 0.3, [-1.0]), "times: expected times >= 0"),
     "more weights than features": (lambda: mc_risk(["p2o"], 8, 9, 20, 1.0, 0.3), "s: expected"),
-    "unknown axis": (lambda: scaling_exponent("v", [1, 2], PROBLEM), "axis: expected one of 'd', 's', 'n'"),
-    "unknown part": (lambda: scaling_exponent("d", [9, 12], PROBLEM, "ridge"), "part: expected one of"),
-    "one value": (lambda: scaling_exponent("d", [9, 9], PROBLEM), "values: expected at least two different"),
-    "half a feature": (
-        lambda: scaling_exponent("d", [9, 9.5], PROBLEM),  # type: ignore[list-item]
-        r"values\[1\]: expected a whole number",
-    ),
-    "fewer features than weights": (lambda: scaling_exponent("d", [1, 9], PROBLEM), "s: expected"),
 }
 
 
@@ -336,7 +251,7 @@ def test_bad_input_is_one_line(case: str) -> None:
 
 
 def test_wrong_simulations_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Labels with a little more noise than they should have; a weight of the line forgotten."""
+    """Labels with a little more noise than they should have."""
     sound = simulation.draw
 
     def noisier(p: SparseProblem, *rest: Any) -> Any:
@@ -346,6 +261,3 @@ def test_wrong_simulations_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(simulation, "draw", noisier)
         with pytest.raises(AssertionError):
             test_simulation_agrees_with_theory()
-    monkeypatch.setattr(scaling.np.linalg, "lstsq", lambda A, b: (np.polyfit(A[:, 1], b, 1)[::-1],))
-    with pytest.raises(AssertionError):
-        test_exponent_is_a_weighted_line(monkeypatch)

@@ -101,11 +101,11 @@ def hook(folder: Path, code: str) -> dict[str, str]:
     folder.mkdir()
     lines = [
         "import os, signal, time",
-        "from spectral_icl.sweeps import solving as points",
-        "solve = points.solve",
+        "from spectral_icl.sweeps.plan import Plan",
+        "solve = Plan.solve",
     ]
     lines += ["def hooked(plan, start, stop, threads=1):", f"    {code}"]
-    lines += ["    return solve(plan, start, stop, threads=threads)", "points.solve = hooked"]
+    lines += ["    return solve(plan, start, stop, threads=threads)", "Plan.solve = hooked"]
     (folder / "sitecustomize.py").write_text("\n".join(lines) + "\n", "utf-8")
     return {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[2])])}
 

@@ -20,7 +20,8 @@ from shell import run
 
 import spectral_icl as si
 from spectral_icl.multitask.experiment import Experiment
-from spectral_icl.sweeps.plan import Plan, point_seed
+from spectral_icl.sweeps.multitask.points import FlowPoints
+from spectral_icl.sweeps.plan import Invalid, Plan, Valid, point_seed
 
 PROBLEM = {"task_sizes": [10, 10], "signal": [10.0, 10.0], "noise": 0.09, "context_length": 100}
 RANDOM = {"kind": "random", "scale": 0.05, "positive": True}
@@ -185,7 +186,8 @@ def test_batches() -> None:
 
 
 def test_record() -> None:
-    record = Plan.from_dict(sweep(LENGTHS)).record
+    record = Plan.from_dict(sweep(LENGTHS)).points
+    assert isinstance(record, FlowPoints)
     assert (record.state, record.phases, record.benchmarks, record.forecast) == (True, True, True, False)
     assert record.times is None
     for times, expected in (
@@ -193,7 +195,8 @@ def test_record() -> None:
         ({"linear": [0, 2, 3]}, [0.0, 1.0, 2.0]),
         ({"log": [0.1, 10, 3]}, [0.1, 1.0, 10.0]),
     ):
-        record = Plan.from_dict(sweep(LENGTHS, record={"times": times, "state": False})).record
+        record = Plan.from_dict(sweep(LENGTHS, record={"times": times, "state": False})).points
+        assert isinstance(record, FlowPoints)
         assert record.times is not None
         assert record.times.dtype == np.float64
         np.testing.assert_allclose(record.times, expected, rtol=1e-12)
@@ -309,15 +312,15 @@ def test_experiments_are_those_asked_for_one_by_one() -> None:
     found = list(plan.experiments(1, 8))
     for k, point in zip(range(1, 8), found, strict=True):
         if k in (2, 3):  # three tasks with two heads
-            assert isinstance(point, si.ProblemError)
+            assert isinstance(point, Invalid)
             with pytest.raises(si.ProblemError, match=r"^model\.heads: expected >= 3 heads"):
                 plan.experiment(k)
         else:
             alone = plan.experiment(k)
-            assert not isinstance(point, si.ProblemError)
-            assert point.problem == alone.problem
-            assert np.array_equal(point.start.mu, alone.start.mu)
-            assert point.flow == alone.flow
+            assert isinstance(point, Valid)
+            assert point.point.problem == alone.problem
+            assert np.array_equal(point.point.start.mu, alone.start.mu)
+            assert point.point.flow == alone.flow
 
 
 def test_equal_tasks_and_signal_to_noise_ratio() -> None:
@@ -500,7 +503,7 @@ def test_a_value_that_suits_some_of_the_others_is_kept(tasks: list[int], heads: 
         initial={"kind": "dominant"},
     )
     plan = Plan.from_dict(table)
-    invalid = [isinstance(point, si.ProblemError) for point in plan.experiments(0, plan.size)]
+    invalid = [isinstance(point, Invalid) for point in plan.experiments(0, plan.size)]
     assert invalid == [t > h for t in tasks for h in heads]
 
 
@@ -522,15 +525,15 @@ def test_files_and_overrides(tmp_path: Path) -> None:
     )
     plan = Plan.read(file)
     assert plan.experiment(0).problem.noise == (1.0, 1.0)
-    assert (plan.seed, plan.size, plan.record.state) == (4, 4, False)
+    assert (plan.seed, plan.size, plan.points.state) == (4, 4, False)
     changed = Plan.read(file, ("problem.context_length=50", "record.state=true", "seed=5", "batch=2"))
-    assert (changed.seed, changed.batch, changed.record.state) == (5, 2, True)
+    assert (changed.seed, changed.batch, changed.points.state) == (5, 2, True)
     assert changed.experiment(0).problem.context_length == 50.0
     for override, argument in (
         ("problem.snr=5", "problem.snr"),
         ("problem.noise=5", "problem.snr"),
-        ("axis.path=3", "--set"),
-        ("seeds=3", "--set"),
+        ("axis.path=3", "overrides"),
+        ("seeds=3", "overrides"),
         ("seed=-1", "seed"),
     ):
         with pytest.raises(si.ProblemError) as caught:

@@ -26,9 +26,9 @@ from shell import run
 from zarr.storage import LocalStore
 
 from spectral_icl.io import progress
-from spectral_icl.sweeps import solving as points
-from spectral_icl.sweeps.batches import Failures, Tally, run_batch
 from spectral_icl.sweeps.engines import EngineError, Job, Scheduler
+from spectral_icl.sweeps.plan import Plan
+from spectral_icl.sweeps.run import BatchTask
 from spectral_icl.sweeps.store import Store
 
 
@@ -41,7 +41,7 @@ def _epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _ensemble_compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Or loaded from the cache, where the processes of the tests find it too."""
-    points.solve(stores.plan(tmp_path_factory.mktemp("compiled")), 0, 1)
+    stores.plan(tmp_path_factory.mktemp("compiled")).solve(0, 1)
 
 
 @pytest.fixture(scope="module")
@@ -160,16 +160,6 @@ def test_invalid_points_are_explained(tmp_path: Path, out: Path) -> None:
     invalid = table["failed"]["invalid"]
     assert (invalid["points"], invalid["first"]) == (1, 2)  # three tasks, two heads
     assert "heads" in invalid["advice"]
-
-
-def test_tallies_add_up() -> None:
-    a = Tally(5, {3: Failures(2, 7)}, (1.0, 2.0), Failures(1, 6))
-    b = Tally(4, {3: Failures(1, 4), 100: Failures(1, 9)}, (0.5, 1.5), Failures(2, 5))
-    both = Tally(9, {3: Failures(3, 4), 100: Failures(1, 9)}, (0.5, 2.0), Failures(3, 5))
-    assert a + b == b + a == both
-    assert a + Tally() == Tally() + a == a
-    assert (a + b).failed == 4
-    assert a.failures == {3: Failures(2, 7)}
 
 
 def test_progress_is_a_line_now_and_then(
@@ -292,7 +282,7 @@ def test_dask_workers_give_the_same_bytes(file: Path, out: Path, reference: Path
 def test_batches_do_not_depend_on_threads_or_order(file: Path, out: Path, reference: Path) -> None:
     store = Store.attach(out, stores.plan(file.parent))
     for batch in reversed(range(store.plan.batches)):
-        run_batch(str(out), store.plan.digest(), batch, threads=1 + batch % 2)
+        BatchTask(str(out), store.plan.digest())(Job(batch), threads=1 + batch % 2)
     assert stores.differing(out, reference) == []
 
 
@@ -387,7 +377,7 @@ def test_interrupt_finishes_what_has_begun_and_resumes(
 def test_first_interrupt_keeps_the_batch_and_the_second_does_not(
     file: Path, out: Path, reference: Path, monkeypatch: pytest.MonkeyPatch, signals: int, kept: int
 ) -> None:
-    solve = points.solve
+    solve = Plan.solve
 
     def interrupted(plan: Any, start: int, stop: int, threads: int | None = 1) -> Any:
         if start == 5:
@@ -397,7 +387,7 @@ def test_first_interrupt_keeps_the_batch_and_the_second_does_not(
 
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(points, "solve", interrupted)
+        patch.setattr(Plan, "solve", interrupted)
         status, text, err = sweep(file, out)
     assert signal.getsignal(signal.SIGINT) is handler
     assert status == 130
@@ -409,14 +399,14 @@ def test_first_interrupt_keeps_the_batch_and_the_second_does_not(
 
 
 def test_interrupt_in_the_last_batch_is_none(file: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    solve = points.solve
+    solve = Plan.solve
 
     def interrupted(plan: Any, start: int, stop: int, threads: int | None = 1) -> Any:
         if start == 20:
             os.kill(os.getpid(), signal.SIGINT)
         return solve(plan, start, stop, threads)
 
-    monkeypatch.setattr(points, "solve", interrupted)
+    monkeypatch.setattr(Plan, "solve", interrupted)
     assert sweep(file, out)[0] == 0
 
 
@@ -502,7 +492,7 @@ def test_store_that_became_read_only(file: Path, out: Path, monkeypatch: pytest.
 def test_retry_solves_failed_points_alone(
     file: Path, out: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    solve = points.solve
+    solve = Plan.solve
     seen: list[tuple[int, int]] = []
 
     def failing(plan: Any, start: int, stop: int, threads: int | None = 1) -> Any:
@@ -517,11 +507,11 @@ def test_retry_solves_failed_points_alone(
         seen.append((start, stop))
         return solve(plan, start, stop, threads)
 
-    monkeypatch.setattr(points, "solve", failing)
+    monkeypatch.setattr(Plan, "solve", failing)
     status, text, _ = sweep(file, out)
     assert status == 1
     assert "step_underflow 4, the first is point 3: the step shrank" in text
-    monkeypatch.setattr(points, "solve", watched)
+    monkeypatch.setattr(Plan, "solve", watched)
     assert sweep(file, out)[0] == 1
     assert seen == []
     status, text, _ = sweep(file, out, "--retry-failed")
@@ -670,9 +660,10 @@ def test_workers_that_cannot_see_the_store(
 ) -> None:
     """As on a cluster without a shared file system: here the store goes away before it is used."""
     store = Store.attach(out, stores.plan(file.parent))
+    task = BatchTask(str(out), store.made["digest"])
     shutil.rmtree(out)
     with pytest.raises(EngineError, match=r"the worker on .* cannot use the store.*run\.zarr"):
-        next(Scheduler(scheduler[1])(store, [Job(0)], lambda: False))
+        next(Scheduler(scheduler[1])(task, [Job(0)], lambda: False))
 
 
 @pytest.mark.slow

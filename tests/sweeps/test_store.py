@@ -20,12 +20,11 @@ import zarr
 
 import spectral_icl as si
 from spectral_icl.io import provenance
-from spectral_icl.sweeps import solving as points
 from spectral_icl.sweeps import store
-from spectral_icl.sweeps.batches import run_batch
-from spectral_icl.sweeps.grid import open_sweep
+from spectral_icl.sweeps.engines import Job
 from spectral_icl.sweeps.plan import Plan
-from spectral_icl.sweeps.store import Store
+from spectral_icl.sweeps.run import BatchTask
+from spectral_icl.sweeps.store import Store, open_sweep
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "run.zarr"
     made = Store.attach(path, stores.plan(folder))
     for batch in range(made.plan.batches):
-        run_batch(str(path), made.plan.digest(), batch)
+        BatchTask(str(path), made.plan.digest())(Job(batch))
     return path
 
 
@@ -49,7 +48,7 @@ def test_every_batch_is_one_chunk_of_every_variable(finished: Path) -> None:
     made = Store.open(finished)
     assert (made.plan.size, made.plan.batches) == (stores.SIZE, stores.BATCHES)
     extent = {"point": 24, "task": 2, "head": 2, "block": 2, "time": 2}
-    expected = {**points.variables(made.plan), **store.variables(made.plan)}
+    expected = {**made.plan.variables, **store.variables(made.plan)}
     assert list(made.arrays)[-1] == "status"
     for name, variable in expected.items():
         meta = json.loads((finished / name / "zarr.json").read_text())
@@ -68,7 +67,7 @@ def test_every_batch_is_one_chunk_of_every_variable(finished: Path) -> None:
 
 def test_what_is_stored_is_what_was_solved(finished: Path) -> None:
     made = Store.open(finished)
-    expected = {**points.solve(made.plan, 0, 24), **made.plan.coordinates(0, 24)}
+    expected = {**made.plan.solve(0, 24), **made.plan.coordinates(0, 24)}
     found = stores.values(made)
     assert set(found) == set(expected)
     for name, value in expected.items():
@@ -94,7 +93,7 @@ def test_an_empty_store_is_pending_and_no_larger_for_more_points(tmp_path: Path)
         assert sum(map(len, files.values())) < 50_000
     assert counts[0] == counts[1]
     late = Store.open(tmp_path / "large.zarr")
-    late.write(late.plan.batches - 1, points.solve(late.plan, 10**7 - 5, 10**7))
+    late.write(late.plan.batches - 1, late.plan.solve(10**7 - 5, 10**7))
     assert not late.is_damaged(late.plan.batches - 1)
     assert late.arrays["replicate"][-1] == 10**7 - 1
     assert (late.arrays["status"][-10:-5] == -1).all()
@@ -135,7 +134,7 @@ def test_grid_is_what_unstacking_gives(finished: Path) -> None:
 def test_grid_of_an_unfinished_store_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "run.zarr"
     made = Store.attach(path, stores.plan(tmp_path))
-    run_batch(str(path), made.plan.digest(), 1)
+    BatchTask(str(path), made.plan.digest())(Job(1))
     grid = open_sweep(str(path))
     status = grid.status.values.ravel()
     assert (status[5:10] == 0).all()
@@ -152,7 +151,7 @@ def refused(path: Path, plan: Plan, word: str) -> None:
     before = stores.tree(path.parent)
     with pytest.raises(si.ProblemError, match=word) as caught:
         Store.attach(path, plan)
-    assert caught.value.argument == "--out"
+    assert caught.value.argument == "path"
     assert str(path)[:20] in str(caught.value)
     assert stores.tree(path.parent) == before
 
@@ -229,7 +228,7 @@ def test_of_many_that_start_at_once_one_makes_the_store(tmp_path: Path) -> None:
         thread.join()
     assert len(made) == 8
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["run.zarr", "sweep.toml"]
-    made[0].write(0, points.solve(plan, 0, 5))
+    made[0].write(0, plan.solve(0, 5))
     assert all(not entry.is_pending(0) for entry in made)
 
 
@@ -250,15 +249,15 @@ def test_a_failure_while_it_is_made_leaves_nothing(tmp_path: Path, monkeypatch: 
 def test_store_that_was_replaced_is_not_taken_for_the_old_one(copied: Path, tmp_path: Path) -> None:
     """A worker may live longer than a store."""
     old = Store.open(copied).plan.digest()
-    run_batch(str(copied), old, 0)
+    BatchTask(str(copied), old)(Job(0))
     shutil.rmtree(copied)
     plan = stores.plan(tmp_path, stores.TEXT.replace("seed = 7", "seed = 8"))
     made = Store.attach(copied, plan)
-    run_batch(str(copied), plan.digest(), 0)
-    expected = points.solve(plan, 0, 5)["loss"]
+    BatchTask(str(copied), plan.digest())(Job(0))
+    expected = plan.solve(0, 5)["loss"]
     np.testing.assert_array_equal(made.read(0, ["loss"])["loss"], expected)
     with pytest.raises(si.ProblemError, match="plan that is being solved"):
-        run_batch(str(copied), old, 1)
+        BatchTask(str(copied), old)(Job(1))
     assert made.is_pending(1)
 
 
@@ -286,7 +285,7 @@ def test_damage_is_found_and_repaired(copied: Path, finished: Path, name: str, h
     if not made.is_pending(batch):
         with pytest.raises(si.ProblemError, match=f"batch {batch} is damaged"):
             open_sweep(copied)
-    run_batch(str(copied), made.plan.digest(), batch)
+    BatchTask(str(copied), made.plan.digest())(Job(batch))
     assert stores.differing(copied, finished) == []
 
 
@@ -401,6 +400,10 @@ def test_source_is_that_of_the_package_and_of_nothing_around_it(tmp_path: Path) 
     assert source() == {"commit": commit, "dirty": False}
     (twin.parent / "new.py").write_text("")
     assert source() == {"commit": commit, "dirty": True}
+
+
+def test_source_is_of_the_whole_package() -> None:
+    assert provenance._package() == Path(si.__file__).parent
 
 
 @pytest.mark.parametrize("content", ["{", "{}", None])

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spectral_icl import Problem
-from spectral_icl.figures.flow import STYLE
+from spectral_icl.figures.style import STYLE
 from spectral_icl.multitask import initial
 from spectral_icl.multitask import loss as reduced
 from spectral_icl.multitask.loss import State

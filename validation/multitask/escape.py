@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import brentq
 
 from spectral_icl import Factored, Solution, gradient_flow
-from spectral_icl.figures.flow import STYLE
+from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.phases import EXIT
 from spectral_icl.multitask.loss import task_loss

@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from spectral_icl import Problem
-from spectral_icl.figures.flow import STYLE
+from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
 from spectral_icl.multitask.loss import State

@@ -16,7 +16,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from spectral_icl import Factored, Solution, gradient_flow
-from spectral_icl.figures.flow import STYLE
+from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
 from spectral_icl.multitask.optimal import benchmarks as optimal

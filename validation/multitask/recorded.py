@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from scipy.signal import savgol_filter
 
 from spectral_icl import Problem, Solution, gradient_flow
-from spectral_icl.figures.flow import STYLE
+from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.flow.phases import shares

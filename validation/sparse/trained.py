@@ -21,7 +21,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_icl.figures.flow import STYLE
+from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
 from spectral_icl.sparse.problem import SparseProblem
 from validation.context import Context

@@ -10,8 +10,10 @@ loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with phi_i = s_i / a_i:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +30,17 @@ from spectral_icl.multitask.problem import Problem
 _STARTS = 8  # random ones, of each numerical search
 _LARGE = 100  # variables from which a search has fewer: it is slower, and its structured starts do as well
 _SAME = 1e-6  # relative difference of losses within which two ends of a search are one local minimum
+
+
+# what the benchmarks of `BENCHMARKS` are called, in the order in which they are listed
+_NAMES = {
+    "single_head": "best single head",
+    "head_per_task": "head-per-task limit",
+    "plateau": "H = I plateau",
+    "lower_bound": "lower bound",
+    "gradient_step": "one gradient step",
+    "bayes": "Bayes risk (ridge)",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +103,7 @@ def lower_bound(problem: Problem) -> Benchmark:
     (`minimise`).
     """
     losses = (np.asarray(problem.signal) / (1.0 + gain(problem))).sum(axis=1) + np.asarray(problem.noise)
-    return Benchmark("lower bound", float(losses.sum()), losses, False, None)
+    return Benchmark(_NAMES["lower_bound"], float(losses.sum()), losses, False, None)
 
 
 def head_per_task(problem: Problem) -> Benchmark:
@@ -108,7 +121,7 @@ def head_per_task(problem: Problem) -> Benchmark:
         weights.omega[task] = alone.weights.omega[0]
         weights.mu[task, task] = alone.weights.mu[0, 0]
         losses[task] = alone.loss
-    return Benchmark("head-per-task limit", float(losses.sum()), losses, True, weights)
+    return Benchmark(_NAMES["head_per_task"], float(losses.sum()), losses, True, weights)
 
 
 def single_head(problem: Problem) -> Benchmark:
@@ -136,7 +149,7 @@ def single_head(problem: Problem) -> Benchmark:
         w = search(limit.objective, limit.unit, starts)[0].point
     weights = with_best_mu(problem, w[None, :])
     losses = task_loss(problem, *weights)
-    return Benchmark("best single head", float(losses.sum()), losses, True, weights)
+    return Benchmark(_NAMES["single_head"], float(losses.sum()), losses, True, weights)
 
 
 def head_budget(problem: Problem, heads: int) -> Benchmark:
@@ -184,7 +197,7 @@ def plateau(problem: Problem) -> Benchmark:
     if problem.tasks < 2:
         raise ProblemError("problem", f"{problem.tasks} task", "at least two tasks, for as many heads")
     small = head_budget(problem, problem.tasks)
-    return Benchmark("H = I plateau", small.loss, small.task_loss, False, None)
+    return Benchmark(_NAMES["plateau"], small.loss, small.task_loss, False, None)
 
 
 def gradient_step(problem: Problem) -> Benchmark:
@@ -202,7 +215,7 @@ def gradient_step(problem: Problem) -> Benchmark:
     spread = signal + problem.variance[:, None] * sizes  # A (1 + phi d)
     losses = (signal * spread / (spread + problem.context_length * signal)).sum(axis=1)
     losses = losses + np.asarray(problem.noise)
-    return Benchmark("one gradient step", float(losses.sum()), losses, False, None)
+    return Benchmark(_NAMES["gradient_step"], float(losses.sum()), losses, False, None)
 
 
 def bayes(problem: Problem) -> Benchmark:
@@ -232,7 +245,7 @@ def bayes(problem: Problem) -> Benchmark:
             risk, off = ridge.approximate(power, noise, sizes, int(length))
             error += off
         losses[task] = risk + noise
-    return Benchmark("Bayes risk (ridge)", float(losses.sum()), losses, False, None, error)
+    return Benchmark(_NAMES["bayes"], float(losses.sum()), losses, False, None, error)
 
 
 def length_generalisation(
@@ -459,3 +472,16 @@ def _distinct(ends: list[Found], noise: float) -> tuple[tuple[float, int], ...]:
         else:
             minima.append((loss, 1))
     return tuple(minima)
+
+
+class Reference(NamedTuple):
+    """A benchmark that any problem has: the function that finds it, and what it is called."""
+
+    find: Callable[[Problem], Benchmark]
+    name: str
+
+
+BENCHMARKS = {
+    function.__name__: Reference(function, _NAMES[function.__name__])
+    for function in (single_head, head_per_task, plateau, lower_bound, gradient_step, bayes)
+}

@@ -2,78 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.sparse.prompts import Random, sample_weights
-from spectral_icl.sparse.risk import isotropic as risk
+from spectral_icl.sparse.prompts import sample_weights
+from spectral_icl.sparse.risk import isotropic
 from spectral_icl.sparse.risk.equivalent import Risk, p2o_risk
-from spectral_icl.sparse.simulation import USUAL, Grid
+from spectral_icl.sparse.rng import Random, generator
+from spectral_icl.sparse.tuning import Tuning
 
-_NAN = float("nan")
-
-METHODS = USUAL
+NAN = float("nan")
 
 
 class Best(NamedTuple):
-    """A method at its best.
+    """The least risk of a method.
 
     Attributes
     ----------
     risk, error : float
-        Its excess risk, and the standard error of that if it is averaged over draws.
+        Excess risk, and its standard error if it is averaged over draws. NaN where there is no theory.
     tuned : float
         The time or penalty; NaN if there is nothing to tune.
     """
 
     risk: float
     error: float = 0.0
-    tuned: float = _NAN
+    tuned: float = NAN
 
 
 def p2o_curve(problem: SparseProblem, times: Floats, draws: int, rng: Random) -> Risk:
     """Risk of preprocess-then-optimize at times of the flow, averaged over weights and correlations."""
-    generator = np.random.default_rng(rng)
+    source = generator(rng)
     p = problem
     if p.weights == "pm" and not p.correlation:  # signs and places make no difference
         w = np.zeros(p.d)
         w[: p.s] = np.sqrt(p.v / p.s)
-        return p2o_risk(w, p.Sigma, p.noise, p.n, times, draws, generator)
+        return p2o_risk(w, p.Sigma, p.noise, p.n, times, draws, source)
     support = None if p.correlation else range(p.s)
-    weights = sample_weights(draws, p.d, p.s, p.v, p.weights, generator, support)
-    return p2o_risk(weights, p.Sigma, p.noise, p.n, times, draws, generator)
+    weights = sample_weights(draws, p.d, p.s, p.v, p.weights, source, support)
+    return p2o_risk(weights, p.Sigma, p.noise, p.n, times, draws, source)
 
 
-def best(problem: SparseProblem, grid: Grid, curve: Risk) -> Mapping[str, Best]:
-    """The least risk of every method, NaN where there is no theory of it on this problem.
-
-    Those of gradient descent and ridge are for isotropic features, that of least squares with d > n too.
-
-    Parameters
-    ----------
-    problem : SparseProblem
-    grid : Grid
-        What the flows are tuned over.
-    curve : Risk
-        `p2o_curve` along ``grid.p2o``.
-    """
-    p = problem
+def p2o_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
+    """Least risk of preprocess-then-optimize on its curve along the times of the tuning."""
     k = int(np.argmin(curve.mean))
-    found = {"p2o": Best(float(curve.mean[k]), float(curve.se[k]), float(grid.p2o[k]))}
-    found |= {name: Best(_NAN) for name in ("gd", "ridge", "ols")}
-    if p.isotropic:
-        flow = risk.gd_risk(p.d, p.n, p.v, p.noise, T=grid.gd)
-        k = int(np.nanargmin(flow))
-        if not np.isnan(flow[k : k + 2]).any():  # else the best may be where there is no theory
-            found["gd"] = Best(float(flow[k]), tuned=float(grid.gd[k]))
-        ridge = risk.ridge_opt_risk(p.d, p.n, p.v, p.noise)
-        if not np.isnan(ridge.risk):
-            found["ridge"] = Best(ridge.risk, tuned=ridge.lam)
-    if p.isotropic or p.n > p.d + 1:  # exact for every covariance
-        found["ols"] = Best(risk.ols_risk(p.d, p.n, p.v, p.noise))
-    found["oracle"] = Best(risk.oracle_risk(p.s, p.n, p.noise))
-    return found
+    return Best(float(curve.mean[k]), float(curve.se[k]), float(tuning.p2o[k]))
+
+
+def gd_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
+    """Least risk of gradient flow; its theory is for isotropic features."""
+    p = problem
+    if not p.isotropic:
+        return Best(NAN)
+    flow = isotropic.gd_risk(p.d, p.n, p.v, p.noise, times=tuning.gd)
+    k = int(np.nanargmin(flow))
+    if np.isnan(flow[k : k + 2]).any():  # the best may be where there is no theory
+        return Best(NAN)
+    return Best(float(flow[k]), tuned=float(tuning.gd[k]))
+
+
+def ridge_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
+    """Risk of ridge regression at its best penalty; its theory is for isotropic features."""
+    p = problem
+    if not p.isotropic:
+        return Best(NAN)
+    found = isotropic.ridge_opt_risk(p.d, p.n, p.v, p.noise)
+    return Best(NAN) if np.isnan(found.risk) else Best(found.risk, tuned=found.lam)
+
+
+def ols_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
+    """Risk of least squares: exact for every covariance if n > d + 1, else for isotropic features."""
+    p = problem
+    if not (p.isotropic or p.n > p.d + 1):
+        return Best(NAN)
+    return Best(isotropic.ols_risk(p.d, p.n, p.v, p.noise))
+
+
+def oracle_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
+    """Risk of least squares on the support: exact for every covariance."""
+    return Best(isotropic.oracle_risk(problem.s, problem.n, problem.noise))

@@ -49,13 +49,13 @@ def _hyperbolas(flow: Flow, refined: int) -> Iterator[Contour]:
     decays. The error is exp(-B K) for all times in a range, whatever the spectrum (Weideman and Trefethen
     2007).
     """
-    order = np.argsort(flow.T, kind="stable")
-    order = order[flow.T[order] > 0.0]  # at time 0 the filter is 0
+    order = np.argsort(flow.times, kind="stable")
+    order = order[flow.times[order] > 0.0]  # at time 0 the filter is 0
     while order.size:
-        shortest = flow.T[order[0]]
-        many = int(np.searchsorted(flow.T[order], _SPAN * shortest, side="right"))
+        shortest = flow.times[order[0]]
+        many = int(np.searchsorted(flow.times[order], _SPAN * shortest, side="right"))
         which, order = order[:many], order[many:]
-        longest = float(flow.T[which].max())
+        longest = float(flow.times[which].max())
         angle, width, rate = _shape(longest / shortest)
         count = refined * int(np.ceil(_DIGITS / rate))
         step = width / count
@@ -63,7 +63,7 @@ def _hyperbolas(flow: Flow, refined: int) -> Iterator[Contour]:
         turn = 1j * (np.arange(count) + 0.5) * step - angle
         s = scale * (1.0 + np.sin(turn))
         weights = step / (2j * np.pi) * 1j * scale * np.cos(turn)
-        values = weights * np.exp(s * flow.T[which][:, None]) / -s
+        values = weights * np.exp(s * flow.times[which][:, None]) / -s
         yield Contour(which, -s, values)
 
 

@@ -1,6 +1,6 @@
 """The risk of preprocess-then-optimize given what it read off the prompt: a deterministic equivalent.
 
-Given r and |y|^2 the design is a known spike and an independent Wishart matrix (`conditional`), so that
+Given r and |y|^2 the design is a known spike and an independent Wishart matrix (`given_labels`), so that
 preprocess-then-optimize is a linear filter of a random matrix with a known profile. Resolvents of that
 matrix concentrate; the risk, quadratic in the filter, is a double contour integral over the equivalent of a
 product of two. It is within 3 % of the mean over Wishart matrices at every time for d from 16 to 1600 and n
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, array, integer, number
+from spectral_icl.io.renamed import renamed
 from spectral_icl.kernels.threads import one_thread
-from spectral_icl.sparse.descent import STABLE
-from spectral_icl.sparse.filters import Filters, Flow, Steps, as_numbers
+from spectral_icl.sparse.covariance import applied, covariance, covariance_root
+from spectral_icl.sparse.filters import STABLE, Filters, Flow, Steps, as_numbers
 from spectral_icl.sparse.problem import check_length
-from spectral_icl.sparse.prompts import Random, covariance, covariance_root, times
 from spectral_icl.sparse.risk.contour import Complex, contours
 from spectral_icl.sparse.risk.given_labels import transformed
+from spectral_icl.sparse.rng import Random, generator
 
 _DAMPED, _NEWTON, _TOLERANCE = 6, 60, 1e-12
 _GAUSS = 24  # nodes that stand for the features without weight
@@ -33,7 +34,7 @@ GROUPS = 8  # of draws, whose means tell the error
 
 
 class Risk(NamedTuple):
-    """A mean and its standard error, (J,) each, one entry per filter."""
+    """Mean risk and its standard error, (J,) each, with an entry for every filter."""
 
     mean: Floats
     se: Floats
@@ -84,12 +85,13 @@ class _Profile(NamedTuple):
         return np.concatenate([x[..., :p] @ self.block, x[..., p:] * self.tail[:, None]], axis=-1)
 
 
+@renamed(s2="noise")
 def p2o_risk_given(
     r: ArrayLike,
     y2: ArrayLike,
     w: ArrayLike,
     Sigma: ArrayLike | None,
-    s2: float,
+    noise: float,
     n: int,
     filters: Filters | ArrayLike | tuple[float, ArrayLike],
     refined: int = 1,
@@ -105,8 +107,8 @@ def p2o_risk_given(
     w : array_like, (d,) or (m, d)
     Sigma : array_like, (d,) or (d, d), optional
         Covariance of the features, or its diagonal; the identity by default. Dense ones cost more.
-    s2 : float
-        Noise variance.
+    noise : float
+        Variance of the label noise.
     n : int
         Context pairs.
     filters : Flow, Steps, array_like (J,) or (float, array_like)
@@ -127,7 +129,7 @@ def p2o_risk_given(
     ProblemError
         An argument is malformed, or the equivalent's equations were not solved to 1e-12.
     """
-    n, s2 = check_length(n), number("s2", s2, minimum=0.0)
+    n, noise = check_length(n), number("noise", noise, minimum=0.0)
     one = np.ndim(r) == 1
     read = np.atleast_2d(array("r", r, (None,) if one else (None, None)))
     m, d = read.shape
@@ -147,15 +149,16 @@ def p2o_risk_given(
     with one_thread():
         for start in range(0, m, size):
             part = slice(start, start + size)
-            profile = _profile(read[part], squares[part], weights[part], matrix, s2, n)
+            profile = _profile(read[part], squares[part], weights[part], matrix, noise, n)
             found[part] = _risk(profile, n, wanted, refined)
     return found[0] if one else found
 
 
+@renamed(s2="noise")
 def p2o_risk(
     w: ArrayLike,
     Sigma: ArrayLike | None,
-    s2: float,
+    noise: float,
     n: int,
     filters: Filters | ArrayLike | tuple[float, ArrayLike],
     draws: int = 256,
@@ -172,7 +175,7 @@ def p2o_risk(
     ----------
     w : array_like, (d,) or (draws, d)
         The weights, or weights to go with every draw.
-    Sigma, s2, n, filters
+    Sigma, noise, n, filters
         See `p2o_risk_given`.
     draws : int
         At least 16.
@@ -187,28 +190,28 @@ def p2o_risk(
     count = integer("draws", draws, minimum=2 * GROUPS, maximum=10**7)
     weights = array("w", w, (None,) if np.ndim(w) == 1 else (count, None))
     d = weights.shape[-1]
-    generator = np.random.default_rng(rng)
+    draw = generator(rng)
     parts = np.array_split(np.arange(count), GROUPS)
-    cubes = [_hypercube(part.size, d + 2, generator) for part in parts]
-    read = transformed(np.concatenate(cubes), weights, Sigma, s2, n)
-    risks = p2o_risk_given(*read, weights, Sigma, s2, n, filters)
+    cubes = [_hypercube(part.size, d + 2, draw) for part in parts]
+    read = transformed(np.concatenate(cubes), weights, Sigma, noise, n)
+    risks = p2o_risk_given(*read, weights, Sigma, noise, n, filters)
     means = np.array([risks[part].mean(axis=0) for part in parts])
     return Risk(risks.mean(axis=0), means.std(axis=0, ddof=1) / np.sqrt(GROUPS))
 
 
-def _hypercube(count: int, size: int, generator: np.random.Generator) -> Floats:
+def _hypercube(count: int, size: int, rng: np.random.Generator) -> Floats:
     """A Latin hypercube of ``count`` points whose first coordinates do not depend on how many there are.
 
     So problems that differ in d see the same first features, and their risks differ by little noise.
     """
-    order, within = generator.spawn(2)
+    order, within = rng.spawn(2)
     strata = order.permuted(np.tile(np.arange(count), (size, 1)), axis=1)
     points: Floats = (strata + within.random((size, count))).T / count
     return points
 
 
 def as_filters(filters: Filters | ArrayLike | tuple[float, ArrayLike]) -> Filters:
-    """Times of the flow, or (eta, t), as filters."""
+    """Filters of times of the flow, or of (eta, t), a step and numbers of steps."""
     if isinstance(filters, (Flow, Steps)):
         return filters
     if isinstance(filters, tuple) and len(filters) == 2:
@@ -219,14 +222,14 @@ def as_filters(filters: Filters | ArrayLike | tuple[float, ArrayLike]) -> Filter
     return Flow(filters)
 
 
-def _profile(r: Floats, y2: Floats, w: Floats, Sigma: Floats | None, s2: float, n: int) -> _Profile:
-    """Draws of one problem, features with weight first if nothing else couples features."""
+def _profile(r: Floats, y2: Floats, w: Floats, Sigma: Floats | None, noise: float, n: int) -> _Profile:
+    """Profile of m draws; features with weight come first if Sigma is diagonal, many others are merged."""
     m, d = r.shape
     dense = Sigma is not None and Sigma.ndim == 2
     p = d if dense else max(1, int((w != 0.0).sum(axis=1).max()))
-    shown = times(Sigma, w)  # Sigma w
+    shown = applied(Sigma, w)  # Sigma w
     null = (w * shown).sum(axis=1)
-    tau2 = null + s2
+    tau2 = null + noise
     if dense:
         assert Sigma is not None
         variance = np.zeros((m, 0))
@@ -365,7 +368,7 @@ def _crossed(at: _Profile, q: Complex, gU: Complex) -> Complex:
 
 
 def _whole(x: Complex) -> Complex:
-    """From half of the nodes to all, transposed: (m, K, d) to (m, d, 2K)."""
+    """Values (m, d, 2K) at all nodes of a contour, transposed, of those (m, K, d) at one half."""
     return np.swapaxes(np.concatenate([x, x.conj()], axis=1), -1, -2)
 
 

@@ -1,10 +1,11 @@
 """Expected excess risks of everything but preprocess-then-optimize, for an isotropic design.
 
-Risks are E (prediction - <w, x_q>)^2, of the target without noise. ``v`` is |w|^2 and ``s2`` the variance of
-the label noise. Where a risk is called exact it is so for every d and n; others are exact expectations up to
-the Marchenko-Pastur functional that stands for the mean over eigenvalues (`spectrum.mp_functional`), and
-mostly within 1 %. They are NaN where single eigenvalues at the lower edge decide: for nearly square designs
-with little noise or long flows, and for very few features or pairs.
+Risks are E (prediction - <w, x_q>)^2, of the target without noise. In formulas v is the signal |w|^2 and
+s2 the noise, the variance of what is added to labels. Where a risk is called exact it is so for every d and
+n; others are exact expectations up to the Marchenko-Pastur functional that stands for the mean over
+eigenvalues (`spectrum.mp_functional`), and mostly within 1 %. They are NaN where single eigenvalues at the
+lower edge decide: for nearly square designs with little noise or long flows, and for very few features or
+pairs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError, number
+from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.filters import Filters, Flow, Steps, as_numbers
 from spectral_icl.sparse.problem import check_sizes
 from spectral_icl.sparse.risk.spectrum import mp_functional, upper_edge
@@ -24,21 +26,22 @@ _SPACINGS = 5.0  # of the least eigenvalues of a square design, over which a fil
 
 
 class Optimum(NamedTuple):
-    """The best ridge penalty and its risk."""
+    """Best ridge penalty ``lam``, and the risk at it."""
 
     lam: float
     risk: float
 
 
+@renamed(v="signal", s2="noise", T="times")
 def gd_risk(
     d: int,
     n: int,
-    v: float,
-    s2: float,
+    signal: float,
+    noise: float,
     eta: float | None = None,
     t: int | Sequence[int] | NDArray[np.int64] | None = None,
     *,
-    T: ArrayLike | None = None,
+    times: ArrayLike | None = None,
 ) -> Floats:
     """Risk of gradient descent from 0 on a prompt's least squares, or of the flow.
 
@@ -48,30 +51,30 @@ def gd_risk(
     Parameters
     ----------
     d, n : int
-    v, s2 : float
-        |w|^2 and the noise variance.
+    signal, noise : float
+        v = |w|^2, and s2, the variance of the label noise.
     eta : float, optional
         Step, below 2 over the upper edge of the spectrum.
     t : int or sequence of int, optional
         Steps; with ``eta``.
-    T : float or array_like (J,), optional
-        Time or times of the flow; alone.
+    times : float or array_like (J,), optional
+        Time or times T of the flow; alone.
 
     Returns
     -------
-    ndarray, (J,), or () if t or T is one number
+    ndarray, (J,), or () if ``t`` or ``times`` is one number
 
     Raises
     ------
     ProblemError
         An argument is malformed, or ``eta`` is past stability.
     """
-    d, n, v, s2 = _checked(d, n, v, s2)
-    if (T is None) == (eta is None) or (eta is None) != (t is None):
-        raise ProblemError("T", T, "eta and t, or T alone")
+    d, n, v, s2 = _checked(d, n, signal, noise)
+    if (times is None) == (eta is None) or (eta is None) != (t is None):
+        raise ProblemError("times", times, "eta and t, or times alone")
     optimizer: Filters
-    if T is not None:
-        optimizer, one = Flow(T), np.ndim(T) == 0
+    if times is not None:
+        optimizer, one = Flow(times), np.ndim(times) == 0
     else:
         assert eta is not None
         assert t is not None
@@ -86,20 +89,21 @@ def gd_risk(
         values: Floats = (v / d) * (1.0 - z * f) ** 2 + (s2 / n) * z * f**2
         return values
 
-    times = optimizer.T if isinstance(optimizer, Flow) else optimizer.eta * optimizer.t
-    smooth = _resolved(d, n, 0.5 / np.maximum(times, 1e-300))
+    elapsed = optimizer.times if isinstance(optimizer, Flow) else optimizer.eta * optimizer.t
+    smooth = _resolved(d, n, 0.5 / np.maximum(elapsed, 1e-300))
     found = np.where(smooth, mp_functional(at, d, n), np.nan)
     return found[0] if one else found
 
 
-def ridge_risk(d: int, n: int, v: float, s2: float, lam: ArrayLike) -> Floats:
+@renamed(v="signal", s2="noise")
+def ridge_risk(d: int, n: int, signal: float, noise: float, lam: ArrayLike) -> Floats:
     """Risk of ridge regression, |y - X beta|^2/n + lam |beta|^2, for penalties ``lam`` > 0.
 
     Returns
     -------
     ndarray, of the shape of ``lam``
     """
-    d, n, v, s2 = _checked(d, n, v, s2)
+    d, n, v, s2 = _checked(d, n, signal, noise)
     penalty = as_numbers("lam", lam)
     if not ((penalty > 0.0) & (penalty <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
@@ -112,13 +116,14 @@ def ridge_risk(d: int, n: int, v: float, s2: float, lam: ArrayLike) -> Floats:
     return np.where(_resolved(d, n, penalty), mp_functional(at, d, n), np.nan)
 
 
-def ridge_opt_risk(d: int, n: int, v: float, s2: float) -> Optimum:
-    """The best ridge penalty s2 d/(n v), exact for every d and n, and its risk.
+@renamed(v="signal", s2="noise")
+def ridge_opt_risk(d: int, n: int, signal: float, noise: float) -> Optimum:
+    """Best ridge penalty s2 d/(n v), exact for every d and n, and the risk at it.
 
     No spectral filter has a smaller risk, gradient descent of any step and length included: at this penalty
     the risk is the least at each eigenvalue by itself.
     """
-    d, n, v, s2 = _checked(d, n, v, s2)
+    d, n, v, s2 = _checked(d, n, signal, noise)
     lam = s2 * d / (n * v)
     if s2 == 0.0:  # what is left are the directions that the prompt does not show
         return Optimum(0.0, v * max(0.0, 1.0 - n / d))
@@ -127,9 +132,10 @@ def ridge_opt_risk(d: int, n: int, v: float, s2: float) -> Optimum:
     return Optimum(lam, float(mp_functional(lambda z: (s2 / n) / (z + lam), d, n)))
 
 
-def ridge_opt_limit(g: float, v: float, s2: float) -> float:
+def ridge_opt_limit(g: float, signal: float, noise: float) -> float:
     """The risk at the best penalty for d, n to infinity, d/n = g: Marchenko and Pastur's, in closed form."""
     ratio = number("g", g, minimum=0.0, above=True)
+    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
     lam = s2 * ratio / v
     root = np.sqrt((1.0 - ratio + lam) ** 2 + 4.0 * ratio * lam)
     # of the difference root - (1 - g + lam), without its cancellation
@@ -138,19 +144,21 @@ def ridge_opt_limit(g: float, v: float, s2: float) -> float:
     return float(v / (2.0 * ratio) * gap)
 
 
-def spectral_lower_bound(d: int, n: int, v: float, s2: float) -> float:
-    """What no spectral filter goes below, ridge and gradient descent included: exact for every d and n.
+@renamed(v="signal", s2="noise")
+def spectral_lower_bound(d: int, n: int, signal: float, noise: float) -> float:
+    """Risk that no spectral filter goes below, ridge and gradient descent included: exact for every d and n.
 
     The larger of s2 d v/(n v + s2 d), by Jensen's inequality from the best ridge risk, and v (1 - n/d), the
     weight in directions that the prompt does not show.
     """
-    d, n, v, s2 = _checked(d, n, v, s2)
+    d, n, v, s2 = _checked(d, n, signal, noise)
     return max(s2 * d * v / (n * v + s2 * d), v * max(0.0, 1.0 - n / d))
 
 
-def ols_risk(d: int, n: int, v: float, s2: float) -> float:
+@renamed(v="signal", s2="noise")
+def ols_risk(d: int, n: int, signal: float, noise: float) -> float:
     """Risk of least squares, of smallest norm if d > n; exact, and infinite for |n - d| <= 1."""
-    d, n, v, s2 = _checked(d, n, v, s2)
+    d, n, v, s2 = _checked(d, n, signal, noise)
     if n > d + 1:
         return s2 * d / (n - d - 1)
     if n < d - 1:
@@ -158,22 +166,24 @@ def ols_risk(d: int, n: int, v: float, s2: float) -> float:
     return float("inf")
 
 
-def oracle_risk(s: int, n: int, s2: float) -> float:
+@renamed(s2="noise")
+def oracle_risk(s: int, n: int, noise: float) -> float:
     """Risk of least squares on the true support, s2 s/(n - s - 1); exact, and infinite for n <= s + 1."""
     _, s, n = check_sizes(s, s, n)
-    s2 = number("s2", s2, minimum=0.0)
+    s2 = number("noise", noise, minimum=0.0)
     return s2 * s / (n - s - 1) if n > s + 1 else float("inf")
 
 
-def one_step_risk(d: int, n: int, v: float, s2: float) -> float:
+@renamed(v="signal", s2="noise")
+def one_step_risk(d: int, n: int, signal: float, noise: float) -> float:
     """Risk v (1 - 1/a) of one gradient step of the best size 1/a, a = 1 + (d + 1)/n + s2 d/(n v); exact."""
-    d, n, v, s2 = _checked(d, n, v, s2)
+    d, n, v, s2 = _checked(d, n, signal, noise)
     return v * (1.0 - 1.0 / one_step_scale(d, n, v, s2))
 
 
-def one_step_scale(d: int, n: int, v: float, s2: float) -> float:
-    """The a of `one_step_risk`: one over the best single step."""
-    d, n, v, s2 = _checked(d, n, v, s2)
+def one_step_scale(d: int, n: int, signal: float, noise: float) -> float:
+    """One over the best size of a single gradient step, a = 1 + (d + 1)/n + s2 d/(n v)."""
+    d, n, v, s2 = _checked(d, n, signal, noise)
     return 1.0 + (d + 1) / n + s2 * d / (n * v)
 
 
@@ -190,6 +200,8 @@ def _resolved(d: int, n: int, scale: ArrayLike) -> NDArray[np.bool_]:
     return found
 
 
-def _checked(d: int, n: int, v: float, s2: float) -> tuple[int, int, float, float]:
+def _checked(d: int, n: int, signal: float, noise: float) -> tuple[int, int, float, float]:
+    """Sizes, signal and noise, checked: d, n, v and s2 of the formulas."""
     d, _, n = check_sizes(d, 1, n)
-    return d, n, number("v", v, minimum=0.0, above=True), number("s2", s2, minimum=0.0)
+    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
+    return d, n, v, s2

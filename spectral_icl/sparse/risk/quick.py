@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, number
+from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.filters import Flow
 from spectral_icl.sparse.problem import check_sizes
 
@@ -39,8 +40,9 @@ class Parts(NamedTuple):
         return self.support + self.off
 
 
-def p2o_risk_gh(d: int, s: int, n: int, v: float, s2: float, T: ArrayLike) -> Parts:
-    """Risk of the flow of preprocess-then-optimize at times ``T`` in the quick model.
+@renamed(v="signal", s2="noise", T="times")
+def p2o_risk_gh(d: int, s: int, n: int, signal: float, noise: float, times: ArrayLike) -> Parts:
+    """Risk of the flow of preprocess-then-optimize in the quick model.
 
     Isotropic features, nonzero weights of one absolute value sqrt(v/s). Meant for n >= 2 d; the module says
     how accurate it is.
@@ -48,9 +50,9 @@ def p2o_risk_gh(d: int, s: int, n: int, v: float, s2: float, T: ArrayLike) -> Pa
     Parameters
     ----------
     d, s, n : int
-    v, s2 : float
-        |w|^2 and the noise variance.
-    T : float or array_like (J,)
+    signal, noise : float
+        v = |w|^2, and s2, the variance of the label noise.
+    times : float or array_like (J,)
 
     Returns
     -------
@@ -62,8 +64,8 @@ def p2o_risk_gh(d: int, s: int, n: int, v: float, s2: float, T: ArrayLike) -> Pa
         An argument is malformed.
     """
     d, s, n = check_sizes(d, s, n)
-    v, s2 = number("v", v, minimum=0.0, above=True), number("s2", s2, minimum=0.0)
-    times = Flow(T).T[:, None]
+    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
+    T = Flow(times).times[:, None]
     nodes, masses = np.polynomial.hermite_e.hermegauss(_NODES)
     masses = masses / masses.sum()
     rate, weight = v / s, np.sqrt(v / s)
@@ -71,34 +73,35 @@ def p2o_risk_gh(d: int, s: int, n: int, v: float, s2: float, T: ArrayLike) -> Pa
     share = s2 / tau2
 
     xi = np.sqrt((tau2 + weight**2) / n) * nodes
-    left = np.exp(-((weight + xi) ** 2) * times)
+    left = np.exp(-((weight + xi) ** 2) * T)
     bias = (weight * left - share * xi * (1.0 - left)) ** 2 + v * share / n * (1.0 - left) ** 2
     # least squares on the support costs more than s2 s/n at finite n
     finite = (n / (n - s - 1) - 1.0 if n > s + 1 else 0.0) * s2 / n * (1.0 - left) ** 2
     support = s * ((bias + finite) @ masses)
 
     r = np.sqrt(tau2 / n) * nodes
-    fitted = -np.expm1(-(r**2) * times)
-    lagging = r**2 / rate * ((1.0 - fitted) - np.exp(-rate * times))
+    fitted = -np.expm1(-(r**2) * T)
+    lagging = r**2 / rate * ((1.0 - fitted) - np.exp(-rate * T))
     read_off = r**2 * ((s2 * fitted + v * lagging) / tau2) ** 2 + v * share / n * (fitted - lagging) ** 2
     return Parts(support, (d - s) * (read_off @ masses))
 
 
-def p2o_offsupport_leading(d: int, s: int, n: int, v: float, s2: float, T: ArrayLike) -> Floats:
+@renamed(v="signal", s2="noise", T="times")
+def p2o_offsupport_leading(d: int, s: int, n: int, signal: float, noise: float, times: ArrayLike) -> Floats:
     """The leading term in 1/n of the risk of features without weight: (d - s) c(T)/n^3.
 
-    Valid only while T (v + s2)/n is far below 1.
+    Valid only while T (v + s2)/n is far below 1, with v the signal and s2 the noise.
 
     Returns
     -------
     ndarray, (J,)
     """
     d, s, n = check_sizes(d, s, n)
-    v, s2 = number("v", v, minimum=0.0, above=True), number("s2", s2, minimum=0.0)
-    times = Flow(T).T
+    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
+    T = Flow(times).times
     tau2 = v + s2
-    a = s / v * -np.expm1(-v * times / s)
+    a = s / v * -np.expm1(-v * T / s)
     found: Floats = (
-        (d - s) * (15.0 * tau2 * (v * a + s2 * times) ** 2 + 3.0 * tau2 * v * s2 * (times - a) ** 2) / n**3
+        (d - s) * (15.0 * tau2 * (v * a + s2 * T) ** 2 + 3.0 * tau2 * v * s2 * (T - a) ** 2) / n**3
     )
     return found

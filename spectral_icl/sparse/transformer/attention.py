@@ -88,13 +88,14 @@ def stack_heads(heads: Head | Sequence[Head]) -> Head:
 
 
 def _leading(argument: str, value: ArrayLike, shape: tuple[int | None, ...]) -> Floats:
-    """``value`` of ``shape``, or of that shape after a leading axis, which it has afterwards."""
+    """An array (N, *shape) of a value of ``shape``, where N = 1, or of one that has the leading axis."""
     if _dimensions(value) <= len(shape):
         return array(argument, value, shape)[None]
     return array(argument, value, (None, *shape))
 
 
 def _dimensions(value: ArrayLike) -> int:
+    """Number of axes; 0 for what is no array."""
     try:
         return int(np.ndim(value))
     except (TypeError, ValueError):  # nested lists of unequal length: `array` says so
@@ -193,12 +194,12 @@ def embed_prompt(X: ArrayLike, y: ArrayLike, xq: ArrayLike, layout: str = "wide"
 
 
 def read_prediction(E: ArrayLike) -> Floats:
-    """The prediction that constructed layers leave in E (..., D, n + 1): minus the last row at the query."""
+    """Predictions (...) constructed layers leave in E (..., D, n + 1): minus the last row at the query."""
     return -_leading("E", E, (None, None))[:, -1, -1].reshape(np.shape(E)[:-2])
 
 
 def pairs_of(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """The pairs of one prompt, or of several along a leading axis."""
+    """Features (n, d) and labels (n,) of one prompt, or (B, n, d) and (B, n) of several, checked."""
     lead: tuple[int | None, ...] = () if _dimensions(X) <= 2 else (None,)
     x = array("X", X, (*lead, None, None))
     if 0 in x.shape:
@@ -207,5 +208,5 @@ def pairs_of(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def query_of(xq: ArrayLike, x: Floats) -> Floats:
-    """The queries of the prompts whose features are ``x``."""
+    """Checked queries (d,) or (B, d) of the prompts whose features are ``x`` (n, d) or (B, n, d)."""
     return array("xq", xq, (*x.shape[:-2], x.shape[-1]))

@@ -21,13 +21,17 @@ are derived here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number, sequence
+from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number
+from spectral_icl.io.renamed import renamed
+from spectral_icl.sparse.partition import partition
 from spectral_icl.sparse.predictors import p2o
 from spectral_icl.sparse.problem import check_sizes
 from spectral_icl.sparse.prompts import sample_prompts
+from spectral_icl.sparse.rng import Random
 from spectral_icl.sparse.transformer.attention import LAYOUTS, Head, embed_prompt, linear_attention_layer
 
 VARIANTS = ("p2o", "mixed", "group", "narrow")
@@ -164,30 +168,25 @@ def build_gd_head(d: int, a: float = 0.0, b: float = 0.0, layout: str = "wide") 
 
 
 def _groups(d: int, groups: int | Sequence[Sequence[int]]) -> list[list[int]]:
+    """Features of every group, of a partition or of a number of groups of neighbours of equal size."""
     d = integer("d", d, minimum=1, maximum=_LARGEST)
     if isinstance(groups, (int, float, np.number)):
         H = integer("H", groups, minimum=1, maximum=d)
         if d % H:
             raise ProblemError("H", H, f"a divisor of d = {d}")
         return np.arange(d).reshape(H, d // H).tolist()
-    expected = f"a number of groups, or a partition of 0 ... {d - 1}"
-    members = [
-        [integer(f"groups[{h}]", j, minimum=0, maximum=d - 1) for j in sequence("groups", group, expected)]
-        for h, group in enumerate(sequence("groups", groups, expected))
-    ]
-    if sorted(j for group in members for j in group) != list(range(d)):
-        raise ProblemError("groups", groups, expected)
-    return members
+    return partition(groups, d, f"a number of groups, or a partition of 0 ... {d - 1}")
 
 
+@renamed(seed="rng", sigma2="noise")
 def check_construction(
     d: int,
     s: int,
     n: int,
     t: int,
-    seed: int = 0,
+    rng: Random = 0,
     *,
-    sigma2: float = 0.25,
+    noise: float = 0.25,
     variant: str = "p2o",
     H: int | None = None,
     c: float = 100.0,
@@ -204,10 +203,10 @@ def check_construction(
         Features, support size, pairs.
     t : int
         Layers after the first.
-    seed : int
-        Of the prompt.
-    sigma2 : float
-        Noise variance of the labels, whose signal has variance 1.
+    rng : Generator or int, optional
+        Source of the prompt, or its seed.
+    noise : float
+        Variance of the label noise; the signal has variance 1.
     variant : {'p2o', 'mixed', 'group', 'narrow'}
         'p2o' against `spectral_icl.sparse.predictors.p2o`. Others against gradient descent on their
         features: 'mixed' takes a free first step and then uses half of x and half of z, 'group' has H
@@ -230,41 +229,78 @@ def check_construction(
     choice("variant", variant, VARIANTS)
     d, s, n = check_sizes(d, s, n)
     t = integer("t", t, minimum=0, maximum=10_000)
-    seed = integer("seed", seed, minimum=0, maximum=2**63 - 1)
     if variant == "group" and H is None:
         raise ProblemError("H", H, f"a divisor of d = {d}")
-    prompts = sample_prompts(1, d, s, n, sigma2, rng=seed)
+    prompts = sample_prompts(1, d, s, n, noise, rng=rng)
     X, y, xq = prompts.X[0], prompts.y[0], prompts.xq[0]
-    r = X.T @ y / n
-    tokens, residual = np.vstack([X, xq]), np.append(y, 0.0)
-    rows, step, layout = slice(d, 2 * d), (0.0, 1.0), "wide"
-    if variant == "group":
-        assert H is not None
-        first = build_group_heads(d, H)
-        features = (tokens * r).reshape(n + 1, H, -1).sum(axis=2)
-        rows = slice(d, d + H)
-    elif variant == "narrow":
-        first, layout, rows, step = build_narrow_heads(d, c), "narrow", slice(0, d), (1.0, 0.0)
-        features = tokens * (1.0 + c * r)
+    case = _case(variant, X, y, xq, H, c)
+    eta = 1.0 / _top(case.metric[:-1])
+    if variant == "p2o":  # by the predictor itself
+        path = case.residual - p2o(X, y, eta, t) @ np.vstack([X, xq]).T
     else:
-        first, features = build_preprocess_heads(d), tokens * r
-    metric = features
-    if variant == "mixed":
-        step = (0.5, 0.5)
-        metric = np.sqrt(0.5) * np.hstack([tokens, features])
-        eta0 = 1.0 / _top(X)
-        first, residual = build_preprocess_heads(d, eta0), residual - eta0 * tokens @ r
-    eta = 1.0 / _top(metric[:-1])
-    direct = variant == "p2o"
-    path = residual - p2o(X, y, eta, t) @ tokens.T if direct else _descent(metric, residual, eta, t)
-    E = linear_attention_layer(embed_prompt(X, y, xq, layout), first)
-    head = build_gd_head(d, eta * step[0], eta * step[1], layout)
+        path = _descent(case.metric, case.residual, eta, t)
+    E = linear_attention_layer(embed_prompt(X, y, xq, case.layout), case.first)
+    head = build_gd_head(d, eta * case.step[0], eta * case.step[1], case.layout)
     error = 0.0
     for k in range(t + 1):
         if k > 0:
             E = linear_attention_layer(E, head)
-        error = max(error, float(np.abs(E[rows].T - features).max()), float(np.abs(E[-1] - path[k]).max()))
+        off = np.abs(E[case.rows].T - case.features).max(), np.abs(E[-1] - path[k]).max()
+        error = max(error, *map(float, off))
     return error
+
+
+class _Case(NamedTuple):
+    """What a variant's layers are, and what is expected after the first.
+
+    Attributes
+    ----------
+    first : Head
+        The heads of the first layer.
+    layout : str
+    rows : slice
+        Where that layer leaves its features.
+    features : ndarray, (n + 1, F)
+        These features of every token, the query last.
+    residual : ndarray, (n + 1,)
+        Labels less what the first layer predicts.
+    metric : ndarray, (n + 1, F')
+        Features on which the later layers descend.
+    step : tuple of float
+        Of the step size, the shares of the rows x and z.
+    """
+
+    first: Head
+    layout: str
+    rows: slice
+    features: Floats
+    residual: Floats
+    metric: Floats
+    step: tuple[float, float]
+
+
+def _case(variant: str, X: Floats, y: Floats, xq: Floats, H: int | None, c: float) -> _Case:
+    """Layers and expected features of a variant on one prompt."""
+    n, d = X.shape
+    r = X.T @ y / n
+    tokens, residual = np.vstack([X, xq]), np.append(y, 0.0)
+    if variant == "group":
+        assert H is not None
+        features = (tokens * r).reshape(n + 1, H, -1).sum(axis=2)
+        first, rows = build_group_heads(d, H), slice(d, d + H)
+        return _Case(first, "wide", rows, features, residual, features, (0.0, 1.0))
+    if variant == "narrow":
+        features = tokens * (1.0 + c * r)
+        first, rows = build_narrow_heads(d, c), slice(0, d)
+        return _Case(first, "narrow", rows, features, residual, features, (1.0, 0.0))
+    features, rows = tokens * r, slice(d, 2 * d)
+    if variant == "mixed":
+        eta0 = 1.0 / _top(X)
+        metric = np.sqrt(0.5) * np.hstack([tokens, features])
+        residual = residual - eta0 * tokens @ r
+        first = build_preprocess_heads(d, eta0)
+        return _Case(first, "wide", rows, features, residual, metric, (0.5, 0.5))
+    return _Case(build_preprocess_heads(d), "wide", rows, features, residual, features, (0.0, 1.0))
 
 
 def _top(features: Floats) -> float:

@@ -15,8 +15,10 @@ from math import comb
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError, integer, number
+from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.problem import check_sizes
 from spectral_icl.sparse.risk.isotropic import one_step_risk
+from spectral_icl.sparse.rng import Random, generator
 
 _LARGEST = 12  # features of a search, whose objective has d^4 terms
 
@@ -44,7 +46,8 @@ def min_heads_exact(d: int) -> int:
     return integer("d", d, minimum=1, maximum=10**9)
 
 
-def head_mismatch(H: int, d: int, restarts: int = 8, seed: int = 0) -> float:
+@renamed(seed="rng")
+def head_mismatch(H: int, d: int, restarts: int = 8, rng: Random = 0) -> float:
     """How far H heads stay from Rhat x: the least squared mismatch of coefficients that is found.
 
     In the notation of `min_heads_exact`, the minimum over A_h, C_h (d, d) and v_h, om_h (d,) of
@@ -60,7 +63,8 @@ def head_mismatch(H: int, d: int, restarts: int = 8, seed: int = 0) -> float:
         Heads and features, d <= 12.
     restarts : int
         Random starts; the best end counts.
-    seed : int
+    rng : Generator or int, optional
+        Source of the starts, or its seed.
 
     Returns
     -------
@@ -76,14 +80,14 @@ def head_mismatch(H: int, d: int, restarts: int = 8, seed: int = 0) -> float:
     d = integer("d", d, minimum=1, maximum=_LARGEST)
     H = integer("H", H, minimum=1, maximum=2 * _LARGEST)
     restarts = integer("restarts", restarts, minimum=1, maximum=10_000)
-    rng = np.random.default_rng(integer("seed", seed, minimum=0, maximum=2**63 - 1))
+    draws = generator(rng)
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         return mismatch(flat, H, d)
 
     best = np.inf
     for _ in range(restarts):
-        start: Floats = 0.5 * rng.normal(size=2 * H * d * (d + 1))
+        start: Floats = 0.5 * draws.normal(size=2 * H * d * (d + 1))
         found = minimize(
             objective,
             start,
@@ -141,7 +145,8 @@ def head_mismatch_conjecture(H: int, d: int) -> float:
     return float((2.0 * np.sqrt(2.0) - 2.0) * max(min(H, d - H), 0) + max(d - 2 * H, 0))
 
 
-def group_heads_risk(d: int, s: int, n: int, v: float, s2: float, H: int) -> float:
+@renamed(v="signal", s2="noise")
+def group_heads_risk(d: int, s: int, n: int, signal: float, noise: float, H: int) -> float:
     """Approximate excess risk of H group heads, stopped at the best time, without what leaks off the support.
 
     Isotropic covariates, a random support of s features of signal v / s each. For 1 < H <= d, with groups of
@@ -163,8 +168,8 @@ def group_heads_risk(d: int, s: int, n: int, v: float, s2: float, H: int) -> flo
     ----------
     d, s, n : int
         Features, support size, pairs.
-    v, s2 : float
-        Signal |w|^2 > 0, and noise variance of the labels.
+    signal, noise : float
+        v = |w|^2 > 0, and s2, the variance of the label noise.
     H : int
         Groups, a divisor of d.
 
@@ -178,7 +183,7 @@ def group_heads_risk(d: int, s: int, n: int, v: float, s2: float, H: int) -> flo
         For s > d, or H that does not divide d.
     """
     d, s, n = check_sizes(d, s, n)
-    v, s2 = number("v", v, minimum=0.0, above=True), number("s2", s2, minimum=0.0)
+    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
     H = integer("H", H, minimum=1, maximum=d)
     if d % H:
         raise ProblemError("H", H, f"a divisor of d = {d}")
@@ -189,9 +194,9 @@ def group_heads_risk(d: int, s: int, n: int, v: float, s2: float, H: int) -> flo
     total = comb(d, s)
     risk = 0.0
     for k in range(max(1, s - (d - m)), min(m, s) + 1):
-        signal = k * v / s
+        own = k * v / s
         chance = comb(m, k) * comb(d - m, s - k) / total
-        risk += H * chance * (signal * nu / (signal + nu) + s2 / n)
+        risk += H * chance * (own * nu / (own + nu) + s2 / n)
     return risk
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError, array, choice, integer, sequence
+from spectral_icl.io.renamed import renamed
+from spectral_icl.sparse.rng import Random, generator
 from spectral_icl.sparse.transformer.attention import (
     LARGEST,
     LAYOUTS,
@@ -39,8 +41,8 @@ class LinTF:
         One entry for each layer.
     dh : int
         Rows of keys and queries.
-    seed : int
-        Of the initial weights: W_E, ro, K, Q ~ N(0, 1/D) and V ~ N(0, 1) / (D sqrt(H)).
+    rng : Generator or int, optional
+        Source, or its seed, of the initial weights: W_E, ro, K, Q ~ N(0, 1/D) and V ~ N(0, 1) / (D sqrt(H)).
 
     Attributes
     ----------
@@ -55,7 +57,8 @@ class LinTF:
         For sizes that are not positive whole numbers.
     """
 
-    def __init__(self, d: int, D: int, heads_per_layer: Sequence[int], dh: int, seed: int = 0) -> None:
+    @renamed(seed="rng")
+    def __init__(self, d: int, D: int, heads_per_layer: Sequence[int], dh: int, rng: Random = 0) -> None:
         d = integer("d", d, minimum=1, maximum=LARGEST)
         D = integer("D", D, minimum=1, maximum=LARGEST)
         dh = integer("dh", dh, minimum=1, maximum=LARGEST)
@@ -65,14 +68,14 @@ class LinTF:
             integer(f"heads_per_layer[{k}]", H, minimum=1, maximum=LARGEST)
             for k, H in enumerate(heads_per_layer)
         ]
-        rng = np.random.default_rng(integer("seed", seed, minimum=0, maximum=2**63 - 1))
-        self.embedding: Floats = rng.normal(size=(D, d + 1)) / np.sqrt(D)
-        self.readout: Floats = rng.normal(size=D) / np.sqrt(D)
+        draws = generator(rng)
+        self.embedding: Floats = draws.normal(size=(D, d + 1)) / np.sqrt(D)
+        self.readout: Floats = draws.normal(size=D) / np.sqrt(D)
         self.layers: tuple[Head, ...] = tuple(
             Head(
-                rng.normal(size=(H, D, D)) / (D * np.sqrt(H)),
-                rng.normal(size=(H, dh, D)) / np.sqrt(D),
-                rng.normal(size=(H, dh, D)) / np.sqrt(D),
+                draws.normal(size=(H, D, D)) / (D * np.sqrt(H)),
+                draws.normal(size=(H, dh, D)) / np.sqrt(D),
+                draws.normal(size=(H, dh, D)) / np.sqrt(D),
             )
             for H in counts
         )
@@ -244,6 +247,7 @@ class LinTF:
         return np.array(maps).reshape(len(maps), *x.shape[:-2], self.D, self.d)
 
     def _pairs(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Checked features and labels of prompts with the d features of the embedding."""
         x, labels = pairs_of(X, y)
         if x.shape[-1] != self.d:
             raise ProblemError("X", f"{x.shape[-1]} features", f"{self.d} features, as the embedding has")
@@ -275,6 +279,7 @@ class LinTF:
             yield A
 
     def _kept(self, mask: Sequence[ArrayLike] | None) -> list[Floats]:
+        """For each layer the factors (H,) of its heads: those of a mask, or 1."""
         counts = self.heads_per_layer
         if mask is None:
             return [np.ones(H) for H in counts]
@@ -286,6 +291,7 @@ class LinTF:
         ]
 
     def _ablated(self, pairs: Iterable[tuple[int, int]] | None) -> set[tuple[int, int]]:
+        """Checked pairs (layer, head) of heads that are replaced by their mean."""
         counts = self.heads_per_layer
         chosen: set[tuple[int, int]] = set()
         expected = "pairs (layer, head)"
@@ -302,7 +308,7 @@ class LinTF:
 
 
 def _floats(row: ArrayLike) -> ArrayLike:
-    """Booleans as numbers; anything else as it is."""
+    """A row of a mask, its booleans as numbers."""
     try:
         values = np.asarray(row)
     except (TypeError, ValueError):
@@ -311,4 +317,5 @@ def _floats(row: ArrayLike) -> ArrayLike:
 
 
 def _some(V: Floats, layer: Head, which: NDArray[np.bool_]) -> Head:
+    """The heads of a layer that ``which`` (H,) marks, with the values ``V`` (H, D, D) in place of theirs."""
     return Head(V[which], layer.K[which], layer.Q[which])

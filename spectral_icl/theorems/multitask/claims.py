@@ -1,17 +1,17 @@
-"""The claims of the theory as predicates, in the order in which the theory makes them.
+"""The claims about the flow of softmax attention, in the order in which the theory makes them.
 
-Each is a function from `Evidence` to a `Trial`: what it needs, what it supposes, and how it is measured. The
+Each is a function from `Evidence` to a `Trial`: how it is measured, what it needs and what it supposes. The
 registry `CLAIMS` has them by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from spectral_icl.io.checks import LARGEST, Floats
+from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask import softmax
 from spectral_icl.multitask.flow.emergence import BALANCED, size_of_start
 from spectral_icl.multitask.flow.phases import Escape
@@ -19,8 +19,8 @@ from spectral_icl.multitask.loss import State, loss
 from spectral_icl.multitask.optimal.benchmarks import gain, head_budget, minimise, rank, single_head
 from spectral_icl.multitask.parametrization import Factored
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.theorems.claim import Hypotheses, Measured, Trial, UnmeasurableError, agreement
-from spectral_icl.theorems.multitask.evidence import Evidence, excess
+from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Trial, Trials, UnmeasurableError
+from spectral_icl.theorems.multitask.evidence import Evidence
 
 RESOLVED = 1e-5  # what the end of a flow resolves of a loss, and of a ratio of losses
 ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
@@ -36,41 +36,22 @@ INFIMUM = 1e-6  # relative error of an infimum found numerically
 KERNEL = 0.15  # relative error of the large-L kernel's loss
 SHARED = 0.01  # share of a task's power in a block that counts as having the block
 LENGTHS = 4.0  # test length over training length
-SIGMAS = 3.0  # standard errors that a sampled claim may be off
 FALSE_ALARM = 1e-6  # chance that sampled zeros look like something else
 
 CSWY = "Chen, Sheen, Wang and Yang (2024)"
 HPCY = "He, Pan, Chen and Yang (2025)"
 
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim: its name, its words, where it is from, and how it is put to the test."""
-
-    name: str
-    statement: str
-    reference: str
-    test: Callable[[Evidence], Trial]
+CLAIMS: Claims[Evidence, Problem] = Claims()
+claim = CLAIMS.claim
 
 
-CLAIMS: dict[str, Claim] = {}
-
-
-def _claim(name: str, statement: str, reference: str) -> Callable[..., Callable[[Evidence], Trial]]:
-    def register(test: Callable[[Evidence], Trial]) -> Callable[[Evidence], Trial]:
-        CLAIMS[name] = Claim(name, statement, reference, test)
-        return test
-
-    return register
-
-
-@_claim(
+@claim(
     "decomposability-preserved",
     "At decomposable weights the full model's gradient is decomposable: every off-diagonal entry vanishes.",
     CSWY,
 )
-def _decomposability(e: Evidence) -> Trial:
-    def measure() -> Measured:
+def _decomposability(e: Evidence) -> Trials:
+    def measure() -> Finding:
         # While a task is learned the gradient is large, so that entries that should vanish are seen if not.
         times = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
         at = e.flow(min(times)) if times else e.flow.final
@@ -81,80 +62,78 @@ def _decomposability(e: Evidence) -> Trial:
 
         most = float(-ndtri(0.5 * FALSE_ALARM / scores.size))
         worst = float(np.abs(scores).max())
-        detail = f"largest |z| of {scores.size} entries, rms {_rms(scores):.2f}, {prompts} prompts"
-        return Measured(worst, most, 1.0 - worst / most, 0.0, detail)
+        what = f"largest |z| of {scores.size} entries, rms {_rms(scores):.2f}, {prompts} prompts"
+        return Finding.below(worst, most, what)
 
     entries = e.heads * (e.problem.dimension**2 + e.problem.tasks**2)
     few = entries <= 10**6 and max(e.problem.dimension, e.problem.tasks) > 1
-    entries_too = ("matrices have off-diagonal entries, at most a million", few)
-    return Trial([_sampled(e), entries_too, e.learns], [], measure)
+    entries_too = Hypothesis("matrices have off-diagonal entries, at most a million", few)
+    yield Trial(measure, needs=[_sampled(e), entries_too, e.learns])
 
 
-@_claim("monotone-loss", "The loss never increases along the flow.", "gradient flow")
-def _monotone(e: Evidence) -> Trial:
-    def measure() -> Measured:
+@claim("monotone-loss", "The loss never increases along the flow.", "gradient flow")
+def _monotone(e: Evidence) -> Trials:
+    def measure() -> Finding:
         losses = np.asarray(loss(e.problem, *e.flow(e.flow.trajectory.refined(4)), e.kernel))
         rise = float((np.diff(losses) / losses[:-1]).max(initial=0.0))
-        return Measured(
-            rise, 0.0, 1.0 - rise / (RISE * e.rtol), 0.0, "largest relative rise between two times"
-        )
+        return Finding.zero(rise, RISE * e.rtol, "largest relative rise between two times")
 
-    return Trial([e.learns], [], measure)
+    yield Trial(measure, needs=[e.learns])
 
 
-@_claim("sign-conservation", "Balanced weights keep the sign of every omega and mu.", f"{CSWY}; mirror flow")
-def _signs(e: Evidence) -> Trial:
-    def measure() -> Measured:
-        flips = e.factors.flips if e.trained_factors[1] else 0
+@claim("sign-conservation", "Balanced weights keep the sign of every omega and mu.", f"{CSWY}; mirror flow")
+def _signs(e: Evidence) -> Trials:
+    def measure() -> Finding:
+        flips = e.factors.flips if e.trained_factors else 0
         for start, path in zip(e.start, e.flow(e.flow.trajectory.refined(4)), strict=True):
             # an entry that reaches 0 from elsewhere has underflowed, not crossed
             crossed = (path * np.sign(start) < 0.0) | ((start == 0.0) & (path != 0.0))
             flips += int(crossed.any(axis=0).sum())
-        detail = "entries that changed sign, in the flow or in k, q, o, v integrated apart"
-        return Measured(flips, 0.0, 1.0 if flips == 0 else -flips, 0.0, detail)
+        what = "entries that changed sign, in the flow or in k, q, o, v integrated apart"
+        return Finding.count(flips, 0, what)
 
-    return Trial([], [e.balanced], measure)
+    yield Trial(measure, supposes=[e.balanced])
 
 
-@_claim(
+@claim(
     "imbalance-conservation",
     "k^2 - q^2 and v^2 - o^2 are conserved, so that the flow closes in omega = c k q and mu = o v.",
     "mirror flow of the factored weights",
 )
-def _imbalance(e: Evidence) -> Trial:
-    def measure() -> Measured:
+def _imbalance(e: Evidence) -> Trials:
+    def measure() -> Finding:
         found = e.factors
         bar = PATH * e.rtol
-        detail = f"relative drift {found.drift:.1e}, distance of paths {found.distance:.1e}, below {bar:g}"
+        what = f"relative drift {found.drift:.1e}, distance of paths {found.distance:.1e}, below {bar:g}"
         worst = max(found.drift, found.distance)
-        return Measured(worst, 0.0, 1.0 - worst / bar, 0.0, detail)
+        return Finding.zero(worst, bar, what)
 
-    return Trial([e.trained_factors], [], measure)
+    yield Trial(measure, needs=[e.trained_factors])
 
 
-@_claim(
+@claim(
     "convergence-to-limit",
     "From a small dominated start the balanced flow converges to the head-per-task limit.",
     f"{CSWY}, convergence",
 )
-def _convergence(e: Evidence) -> Trial:
-    def measure() -> Measured:
+def _convergence(e: Evidence) -> Trials:
+    def measure() -> Finding:
         final, limit = e.flow.final_loss, e.limit.loss
         if not limit > RESOLVED * float(e.problem.variance.sum()):
             raise UnmeasurableError("the limit's loss is too small for the flow's tolerance of rest")
-        detail = f"loss at rest against the limit's, within {LIMIT:g}"
-        return Measured(final, limit, agreement(final, limit, LIMIT), 0.0, detail)
+        what = f"loss at rest against the limit's, within {LIMIT:g}"
+        return Finding.agreement(final, limit, LIMIT, what)
 
-    return Trial([e.disjoint, e.enough_heads], [*e.theorem, e.rests], measure)
+    yield Trial(measure, needs=[e.disjoint, e.enough_heads], supposes=[*e.theorem, e.rests])
 
 
-@_claim(
+@claim(
     "task-allocation",
     "Every task is seized by one head, the one that dominates it at the start.",
     f"{CSWY}, task allocation",
 )
-def _allocation(e: Evidence) -> Trial:
-    def measure() -> Measured:
+def _allocation(e: Evidence) -> Trials:
+    def measure() -> Finding:
         # where the flow rests: the winner of a close race may not be known yet on the plateau
         held = e.flow.shares
         emerged = [task.head is not None for task in e.flow.phases.tasks]
@@ -165,131 +144,126 @@ def _allocation(e: Evidence) -> Trial:
             head is not None and head == leader and expected in (None, head)
             for head, leader, expected in zip(allocation, heads, predicted, strict=True)
         )
-        detail = f"tasks whose winner is as predicted: heads {_listed(allocation)}, dominant {_listed(heads)}"
-        wrong = e.problem.tasks - right
-        return Measured(right, e.problem.tasks, 1.0 if wrong == 0 else -wrong, 0.0, detail)
+        what = f"tasks whose winner is as predicted: heads {_listed(allocation)}, dominant {_listed(heads)}"
+        return Finding.count(right, e.problem.tasks, what)
 
-    return Trial([e.disjoint], [e.enough_heads, *e.theorem, e.rests], measure)
+    yield Trial(measure, needs=[e.disjoint], supposes=[e.enough_heads, *e.theorem, e.rests])
 
 
-@_claim(
+@claim(
     "three-phases",
     "Warm-up, emergence and convergence follow each other, and every task emerges at the predicted time.",
     f"{CSWY}; emergence time of the warm-up race",
 )
-def _phases(e: Evidence) -> Trial:
+def _phases(e: Evidence) -> Trials:
     phases, forecast = e.flow.phases, e.flow.forecast
     predicted = [task.time for task in forecast if task.time is not None]
 
-    def measure() -> Measured:
+    def measure() -> Finding:
+        what = "emergence time of task {}, the worst predicted, within {:.0%}"
         pairs = [(_seen(e, task.time), time) for task, time in zip(phases.tasks, predicted, strict=True)]
-        worst = min(range(len(pairs)), key=lambda k: agreement(*pairs[k], EMERGENCE))
-        margin = agreement(*pairs[worst], EMERGENCE)
-        detail = f"emergence time of task {worst}, the worst predicted, within {EMERGENCE:.0%}"
+        found = [Finding.agreement(*x, EMERGENCE, what.format(k, EMERGENCE)) for k, x in enumerate(pairs)]
+        worst = min(found, key=lambda finding: finding.margin)
         if any(task.head is None for task in phases.tasks):
-            margin, detail = -np.inf, f"not every task has emerged by t = {e.end:g}"
-        elif not phases.warm_up[1] <= phases.emergence[1] <= phases.convergence[1]:
-            margin, detail = -np.inf, "the phases are out of order"
-        return Measured(*pairs[worst], margin, 0.0, detail)
+            return worst.refuted(f"not every task has emerged by t = {e.end:g}")
+        if not phases.warm_up[1] <= phases.emergence[1] <= phases.convergence[1]:
+            return worst.refuted("the phases are out of order")
+        return worst
 
-    needs = [e.disjoint, ("every emergence is predicted", len(predicted) == e.problem.tasks)]
-    size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint[1] else np.inf
-    small = (f"the start is small, of size at most {START:g}", size <= START)
-    return Trial(needs, [e.balanced, e.dominated, small, e.long_enough(max(predicted, default=0.0))], measure)
+    needs = [e.disjoint, Hypothesis("every emergence is predicted", len(predicted) == e.problem.tasks)]
+    size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint else np.inf
+    small = Hypothesis(f"the start is small, of size at most {START:g}", size <= START)
+    supposes = [e.balanced, e.dominated, small, e.long_enough(max(predicted, default=0.0))]
+    yield Trial(measure, needs, supposes)
 
 
-@_claim(
+@claim(
     "optimality",
     "The limit's loss is above the lower bound on all decomposable attention by less than a factor e.",
     f"{CSWY}, optimality; the bound by Schur's product theorem",
 )
-def _optimality(e: Evidence) -> Trial:
-    def measure() -> Measured:
-        ratio = excess(e.flow.final_task_loss, e.problem) / excess(e.bound.task_loss, e.problem)
+def _optimality(e: Evidence) -> Trials:
+    def measure() -> Finding:
+        ratio = e.reducible(e.flow.final_task_loss) / e.reducible(e.bound.task_loss)
         task = int(ratio.argmax())
         assert e.problem.home is not None
         worth = float(gain(e.problem)[task, e.problem.home[task]])  # L / (phi d)
         predicted = (1.0 + worth) / (1.0 + worth / np.e)
         if not np.e - predicted > RESOLVED:
             raise UnmeasurableError("the ratio is e, to the accuracy of the flow")
-        margin = float(min(ratio.min() - 1.0, np.e - ratio.max())) / (np.e - 1.0)
-        return Measured(float(ratio[task]), predicted, margin, 0.0, "worst task, loss over bound, in (1, e)")
+        return Finding.inside(ratio, task, predicted, 1.0, np.e, "worst task, loss over bound, in (1, e)")
 
-    return Trial([e.disjoint, e.enough_heads], [*e.theorem, e.rests], measure)
+    yield Trial(measure, needs=[e.disjoint, e.enough_heads], supposes=[*e.theorem, e.rests])
 
 
-@_claim(
+@claim(
     "single-vs-multi",
     "With two tasks or more, a head for each is strictly better than the best single head.",
     f"{CSWY}, separation",
 )
-def _separation(e: Evidence) -> Trial:
-    def measure() -> Measured:
+def _separation(e: Evidence) -> Trials:
+    def measure() -> Finding:
         single = single_head(e.problem)
-        multi, one = (float(excess(b.task_loss, e.problem).sum()) for b in (e.limit, single))
+        multi, one = (float(e.reducible(b.task_loss).sum()) for b in (e.limit, single))
         if not abs(one - multi) > ROUNDING * single.loss:
             raise UnmeasurableError("the two losses agree to rounding")
-        return Measured(
-            multi,
-            one,
-            1.0 - float(np.divide(multi, one)),
-            0.0,
-            "loss of a head per task, below that of one head",
-        )
+        return Finding.below(multi, one, "loss of a head per task, below that of one head")
 
-    several = ("there are two tasks or more", e.problem.tasks > 1)
-    return Trial([several], [e.disjoint], measure)
+    several = Hypothesis("there are two tasks or more", e.problem.tasks > 1)
+    yield Trial(measure, needs=[several], supposes=[e.disjoint])
 
 
-@_claim(
+@claim(
     "head-budget",
     "H > I heads reach the lower bound, as an infimum; H <= I reach X_i = d_i / p_i, sum_i p_i = H - 1.",
     f"{HPCY} for one task; derived for several",
 )
-def _budget(e: Evidence) -> Trial:
-    def measure() -> Measured:
+def _budget(e: Evidence) -> Trials:
+    def measure() -> Finding:
         best, bound = e.best, e.bound.loss
         if best.infimum == bound:
-            margin = agreement(best.loss, bound, BUDGET) if best.loss >= bound else -np.inf
-            detail = f"loss of {e.heads} heads against the lower bound, within {BUDGET:g}"
-            return Measured(best.loss, bound, margin, 0.0, detail)
+            what = f"loss of {e.heads} heads against the lower bound, within {BUDGET:g}"
+            found = Finding.agreement(best.loss, bound, BUDGET, what)
+            return found if best.loss >= bound else found.refuted(what)
         if e.heads == 1:
-            predicted, detail = single_head(e.problem).loss, "numerical optimum against the best single head"
+            predicted, what = single_head(e.problem).loss, "numerical optimum against the best single head"
         else:
             predicted = head_budget(e.problem, e.heads).loss
-            detail = f"numerical infimum of {e.heads} heads against that of small heads"
-        return Measured(best.infimum, predicted, agreement(best.infimum, predicted, INFIMUM), 0.0, detail)
+            what = f"numerical infimum of {e.heads} heads against that of small heads"
+        return Finding.agreement(best.infimum, predicted, INFIMUM, what)
 
-    return Trial([], [e.disjoint], measure)
+    yield Trial(measure, supposes=[e.disjoint])
 
 
-@_claim(
+@claim(
     "escape-rate",
     "With an imbalance the limit is a saddle: a losing head changes sign and the plateau is left, on time.",
     "derived from the mirror flow",
 )
-def _escape(e: Evidence) -> Trial:
+def _escape(e: Evidence) -> Trials:
     escapes = [escape for escape in e.flow.phases.escapes if escape.predicted_time is not None]
     predicted = min((float(escape.predicted_time or 0.0) for escape in escapes), default=0.0)
 
-    def measure() -> Measured:
+    def measure() -> Finding:
         first = min(escapes, key=lambda escape: _seen(e, escape.time))
-        time = _seen(e, first.time)
-        margin = agreement(time, predicted, ESCAPE)
-        detail = f"escape time of task {first.task} through head {first.head}, within {ESCAPE:.0%}"
-        if not np.isfinite(first.time):
-            margin, detail = -np.inf, f"the plateau is not left by t = {e.end:g}"
-        return Measured(time, predicted, margin, 0.0, detail)
+        what = f"escape time of task {first.task} through head {first.head}, within {ESCAPE:.0%}"
+        found = Finding.agreement(_seen(e, first.time), predicted, ESCAPE, what)
+        left = np.isfinite(first.time)
+        return found if left else found.refuted(f"the plateau is not left by t = {e.end:g}")
 
     imbalance = np.asarray(e.parametrization.imbalance_mu if isinstance(e.parametrization, Factored) else 0.0)
-    needs = [e.disjoint, ("the imbalance is positive", bool(imbalance.min() > 0.0))]
-    needs.append(("an escape is predicted", bool(escapes)))
+    needs = [e.disjoint, Hypothesis("the imbalance is positive", bool(imbalance.min() > 0.0))]
+    needs.append(Hypothesis("an escape is predicted", bool(escapes)))
     small = bool(imbalance.max() <= 2.0 * BALANCED * np.abs(e.start.mu).max())
-    supposes = [e.dominated, ("the imbalance is small against the start", small), e.long_enough(predicted)]
-    if escapes and e.disjoint[1]:
+    supposes = [
+        e.dominated,
+        Hypothesis("the imbalance is small against the start", small),
+        e.long_enough(predicted),
+    ]
+    if escapes and e.disjoint:
         supposes += _quiet_rivals(e, escapes, float(imbalance.max()))
-    supposes.append((f"there are at most {CROWD} heads", e.heads <= CROWD))
-    return Trial(needs, supposes, measure)
+    supposes.append(Hypothesis(f"there are at most {CROWD} heads", e.heads <= CROWD))
+    yield Trial(measure, needs, supposes)
 
 
 def _seen(e: Evidence, time: float) -> float:
@@ -297,7 +271,7 @@ def _seen(e: Evidence, time: float) -> float:
     return time if np.isfinite(time) else e.end
 
 
-def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> Hypotheses:
+def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> list[Hypothesis]:
     """Whether the rivals of the escaping tasks are small and still on the winner's side at the emergence."""
     assert e.problem.home is not None
     largest, waiting = 0.0, True
@@ -311,66 +285,68 @@ def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> Hypot
         side = np.sign(at.mu[emerged.head, escape.task]) * at.mu[:, escape.task]
         waiting = waiting and bool((side > imbalance).all())
     return [
-        (f"the rival's kappa sqrt(d) omega is at most {RIVAL:g}", largest <= RIVAL),
-        ("no rival has changed sign before the emergence", waiting),
+        Hypothesis(f"the rival's kappa sqrt(d) omega is at most {RIVAL:g}", largest <= RIVAL),
+        Hypothesis("no rival has changed sign before the emergence", waiting),
     ]
 
 
-@_claim(
+@claim(
     "kernel-validity",
     f"The large-L loss is that of softmax attention within {KERNEL:.0%}, along the whole flow.",
     "softmax of sampled prompts",
 )
-def _kernel(e: Evidence) -> Trial:
-    def measure() -> Measured:
+def _kernel(e: Evidence) -> Trials:
+    def measure() -> Finding:
         states = [e.start, e.flow(e.flow.saturation.worst_at), e.flow.final]
         return _compared(e.problem, states, e)
 
-    return Trial([_sampled(e)], [], measure)
+    yield Trial(measure, needs=[_sampled(e)])
 
 
-@_claim(
+@claim(
     "length-generalisation",
     f"At {LENGTHS:g} times their length, trained weights have the loss with L replaced, within {KERNEL:.0%}.",
     CSWY,
 )
-def _length(e: Evidence) -> Trial:
+def _length(e: Evidence) -> Trials:
     tested = replace(e.problem, context_length=min(round(LENGTHS * e.problem.context_length), LARGEST))
 
-    def measure() -> Measured:
+    def measure() -> Finding:
         return _compared(tested, [e.flow.final], e)
 
-    valid = ("the flow stays in the kernel's range", e.flow.saturation.valid)
-    return Trial([_sampled(e, LENGTHS), e.learns], [valid], measure)
+    valid = Hypothesis("the flow stays in the kernel's range", e.flow.saturation.valid)
+    yield Trial(measure, needs=[_sampled(e, LENGTHS), e.learns], supposes=[valid])
 
 
-@_claim(
+@claim(
     "superposition",
     "Tasks that share a block gain from one head more than tasks, H = I + 1, in the full model.",
     HPCY,
 )
-def _superposition(e: Evidence) -> Trial:
+def _superposition(e: Evidence) -> Trials:
     tasks = e.problem.tasks
 
-    def measure() -> Measured:
+    def measure() -> Finding:
         few, more = (minimise(e.problem, heads, e.kernel, e.seed) for heads in (tasks, tasks + 1))
         assert few.weights is not None
         assert more.weights is not None
         prompts = softmax.affordable(e.problem, e.prompts)
         drawn = softmax.losses(e.problem, [few.weights, more.weights], prompts, e.seed)
         gap, error = float(drawn.mean[0] - drawn.mean[1]), float(drawn.gap_error[0, 1])
-        detail = f"loss of {tasks} heads less that of {tasks + 1}, {prompts} prompts, above {SIGMAS:g} errors"
-        margin = 1.0 - SIGMAS * error / gap if gap > 0.0 else -np.inf
-        return Measured(gap, few.loss - more.loss, margin, error, detail)
+        what = f"loss of {tasks} heads less that of {tasks + 1}, {prompts} prompts, above {SIGMAS:g} errors"
+        return Finding.positive(gap, error, few.loss - more.loss, what)
 
     signal = np.asarray(e.problem.signal)
     shared = (signal >= SHARED * signal.sum(axis=1, keepdims=True)).sum(axis=0).max() > 1
-    needs = [_sampled(e), (f"tasks share a block, with {SHARED:.0%} of their power or more", bool(shared))]
-    needs.append(("the tasks' best maps are linearly independent", rank(e.problem) == tasks))
-    return Trial(needs, [], measure)
+    needs = [
+        _sampled(e),
+        Hypothesis(f"tasks share a block, with {SHARED:.0%} of their power or more", bool(shared)),
+    ]
+    needs.append(Hypothesis("the tasks' best maps are linearly independent", rank(e.problem) == tasks))
+    yield Trial(measure, needs)
 
 
-def _compared(problem: Problem, states: list[State], e: Evidence) -> Measured:
+def _compared(problem: Problem, states: list[State], e: Evidence) -> Finding:
     """Sampled losses against the kernel's, the worst of the states, with more prompts until it is decided.
 
     The verdict is the mean's. If the tolerance is still within the error bar in the end, there is none.
@@ -388,18 +364,16 @@ def _compared(problem: Problem, states: list[State], e: Evidence) -> Measured:
         )
     worst = int(off.argmax())
     drawn_from = f"{prompts} prompts of {problem.context_length:g} pairs"
-    detail = f"sampled and reduced loss, within {KERNEL:.0%}; {drawn_from}"
-    margin = float(1.0 - off[worst] / KERNEL)
-    return Measured(
-        float(drawn.mean[worst]), float(reduced[worst]), margin, float(drawn.error[worst]), detail
-    )
+    what = f"sampled and reduced loss, within {KERNEL:.0%}; {drawn_from}"
+    mean, error = float(drawn.mean[worst]), float(drawn.error[worst])
+    return Finding.sampled(mean, error, float(reduced[worst]), KERNEL, what)
 
 
-def _sampled(e: Evidence, longer: float = 1.0) -> tuple[str, bool]:
-    """Whether prompts can be drawn."""
+def _sampled(e: Evidence, longer: float = 1.0) -> Hypothesis:
+    """Prompts, of so many times the problem's length, that are short enough to be drawn."""
     size = round(longer * e.problem.context_length) * e.problem.dimension
     text = f"a prompt has at most {softmax.LARGEST_PROMPT:g} covariates to sample"
-    return text, size <= softmax.LARGEST_PROMPT
+    return Hypothesis(text, size <= softmax.LARGEST_PROMPT)
 
 
 def _off_diagonal(sample: softmax.Sample) -> Floats:

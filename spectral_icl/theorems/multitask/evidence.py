@@ -1,4 +1,4 @@
-"""What the claims of the theory are checked on: a flow and its surroundings, each computed once."""
+"""What the claims about softmax attention are checked on: a flow and its benchmarks, each computed once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from spectral_icl.io.checks import Floats
+from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask.flow.emergence import one_sign, size_of_start
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
@@ -16,7 +17,7 @@ from spectral_icl.multitask.loss import State, loss
 from spectral_icl.multitask.optimal.benchmarks import Benchmark, Optimum, head_per_task, lower_bound, minimise
 from spectral_icl.multitask.parametrization import Balanced, Merged, Parametrization
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.theorems.claim import Hypotheses, UnmeasurableError
+from spectral_icl.theorems.claim import UnmeasurableError
 from spectral_icl.theorems.multitask import factors
 
 REST = 1e-12  # first-order optimality at which a balanced flow has converged
@@ -30,9 +31,24 @@ _LEAD = 1e-3  # least relative lead of a dominant head
 _MOVED = 1e-6  # relative fall of the loss that is one
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """A problem and a start, and everything the claims ask about them, computed when first asked for."""
+    """A problem and a start, and everything that the claims ask of their flow, computed when first asked for.
+
+    Attributes
+    ----------
+    problem : Problem
+    start : State
+    parametrization : Balanced, Factored or Merged
+    t_end : float or None
+        Length of the flow; None to follow it to rest.
+    rtol : float
+    kernel : str
+    prompts : int
+        To sample from the full model.
+    seed : int
+        Of the sampled prompts and the numerical searches.
+    """
 
     problem: Problem
     start: State
@@ -69,7 +85,7 @@ class Evidence:
 
     @cached_property
     def bound(self) -> Benchmark:
-        """The lower bound."""
+        """The lower bound on the loss of all decomposable attention."""
         return lower_bound(self.problem)
 
     @cached_property
@@ -84,8 +100,26 @@ class Evidence:
 
     @property
     def heads(self) -> int:
-        """H."""
+        """Number of heads, H."""
         return len(self.start.omega)
+
+    @property
+    def end(self) -> float:
+        """Time that the flow was solved to."""
+        return float(self.flow.trajectory.t[-1])
+
+    def reducible(self, task_losses: Floats) -> Floats:
+        """Task losses (I,) less the query noise, which no attention reduces.
+
+        Raises
+        ------
+        UnmeasurableError
+            Hardly anything is left, so that the difference has lost its digits.
+        """
+        result: Floats = task_losses - np.asarray(self.problem.noise)
+        if not (result > _LOST * task_losses).all():
+            raise UnmeasurableError("the loss is all query noise, to rounding")
+        return result
 
     @cached_property
     def leaders(self) -> tuple[int | None, ...]:
@@ -113,82 +147,70 @@ class Evidence:
     # Hypotheses that several claims share, each with its words.
 
     @property
-    def disjoint(self) -> tuple[str, bool]:
-        """Disjoint tasks."""
-        return "tasks are disjoint, one block each", self.problem.home is not None
+    def disjoint(self) -> Hypothesis:
+        """Every task has a block of its own."""
+        return Hypothesis("tasks are disjoint, one block each", self.problem.home is not None)
 
     @property
-    def enough_heads(self) -> tuple[str, bool]:
+    def enough_heads(self) -> Hypothesis:
         """H >= I."""
-        return "there is a head for every task, H >= I", self.heads >= self.problem.tasks
+        return Hypothesis("there is a head for every task, H >= I", self.heads >= self.problem.tasks)
 
     @property
-    def balanced(self) -> tuple[str, bool]:
-        """Balanced weights."""
-        return "weights are balanced", isinstance(self.parametrization, Balanced)
+    def balanced(self) -> Hypothesis:
+        """Both imbalances are 0 and stay so, so that signs are kept."""
+        return Hypothesis("weights are balanced", isinstance(self.parametrization, Balanced))
 
     @property
-    def trained_factors(self) -> tuple[str, bool]:
-        """k, q, o and v are trained."""
-        return "k, q, o and v are trained", not isinstance(self.parametrization, Merged)
+    def trained_factors(self) -> Hypothesis:
+        """Weights are products of the trained k, q, o and v."""
+        return Hypothesis("k, q, o and v are trained", not isinstance(self.parametrization, Merged))
 
     @property
-    def dominated(self) -> tuple[str, bool]:
-        """A dominant head per task, all distinct."""
+    def dominated(self) -> Hypothesis:
+        """Every task has a leader, all of them distinct; see `leaders`."""
         leaders = [head for head in self.leaders if head is not None]
         distinct = len(leaders) == self.problem.tasks == len(set(leaders))
-        return "every task has its own dominant head", distinct
+        return Hypothesis("every task has its own dominant head", distinct)
 
     @cached_property
-    def small(self) -> tuple[str, bool]:
-        """A start below the limit."""
+    def small(self) -> Hypothesis:
+        """No weight of a task starts above half of its size in the head-per-task limit."""
         text = f"the start is small, at most {SMALL:g} of the limit"
         if self.problem.home is None or self.limit.weights is None:
-            return text, False
+            return Hypothesis(text, False)
         tasks = np.arange(self.problem.tasks)
         home = list(self.problem.home)
         fits = np.abs(self.start.omega[:, home]) <= SMALL * self.limit.weights.omega[tasks, home]
         fits &= np.abs(self.start.mu) <= SMALL * self.limit.weights.mu[tasks, tasks]
-        return text, bool(fits.all())
+        return Hypothesis(text, bool(fits.all()))
 
     @property
-    def end(self) -> float:
-        """Time that the flow was solved to."""
-        return float(self.flow.trajectory.t[-1])
-
-    @property
-    def rests(self) -> tuple[str, bool]:
+    def rests(self) -> Hypothesis:
         """The flow was followed until it came to rest, or for so long that it should have."""
         # a tiny key scale slows omega down below any tolerance: that is no rest
         stationary = self.flow.outcome is Outcome.STATIONARY and self.flow.key_scale >= _SLOWEST
-        return "the flow was followed to rest", stationary or self.end >= FOREVER
+        return Hypothesis("the flow was followed to rest", stationary or self.end >= FOREVER)
 
-    def long_enough(self, predicted: float) -> tuple[str, bool]:
-        """The flow was followed well beyond a predicted time."""
+    def long_enough(self, predicted: float) -> Hypothesis:
+        """The flow was followed to rest, or to half as long again as a predicted time."""
         enough = self.flow.outcome is Outcome.STATIONARY or self.end >= _BEYOND * predicted
-        return "the flow was followed beyond the predicted time", enough
+        return Hypothesis("the flow was followed beyond the predicted time", enough)
 
     @property
-    def learns(self) -> tuple[str, bool]:
-        """The flow goes anywhere."""
+    def learns(self) -> Hypothesis:
+        """The loss falls by more than a millionth; otherwise there is nothing to measure."""
         first = float(loss(self.problem, *self.start, self.kernel))
-        return "the flow lowers the loss", self.flow.final_loss < first * (1.0 - _MOVED)
+        falls = self.flow.final_loss < first * (1.0 - _MOVED)
+        return Hypothesis("the flow lowers the loss", falls)
 
     @property
-    def signs(self) -> tuple[str, bool]:
-        """Weights of one sign."""
-        text = "all weights of a task have one sign"
-        return text, self.problem.home is not None and one_sign(self.problem, self.start)
+    def signs(self) -> Hypothesis:
+        """The omega and mu of a task all start with one sign."""
+        one = self.problem.home is not None and one_sign(self.problem, self.start)
+        return Hypothesis("all weights of a task have one sign", one)
 
     @property
-    def theorem(self) -> Hypotheses:
+    def theorem(self) -> list[Hypothesis]:
         """What the theorems on task allocation and convergence suppose of the start."""
         return [self.balanced, self.signs, self.dominated, self.small]
-
-
-def excess(losses: Floats, problem: Problem) -> Floats:
-    """Task losses without the query noise, which no attention reduces."""
-    result: Floats = losses - np.asarray(problem.noise)
-    if not (result > _LOST * losses).all():
-        raise UnmeasurableError("the loss is all query noise, to rounding")
-    return result

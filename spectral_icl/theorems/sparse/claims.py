@@ -1,26 +1,24 @@
-"""The claims of the second paper as predicates: where they hold, by how much, and where they fail.
+"""The claims about sparse regression: where they hold, by how much, and where they fail.
 
 A claim is put to the test at documented places, among them some that lack a hypothesis, to show what happens
-there. Risks are simulated, each method at its best on the same prompts, unless a row says otherwise.
+there. Risks are simulated, each method at its best on the same prompts, unless a trial says otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from spectral_icl.io.checks import ProblemError
+from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.sparse import hypotheses
-from spectral_icl.sparse.hypotheses import Hypotheses
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.risk import isotropic as risk
 from spectral_icl.sparse.risk.quick import p2o_risk_gh
 from spectral_icl.sparse.risk.spectrum import upper_edge
 from spectral_icl.sparse.scaling import scaling_exponent
 from spectral_icl.sparse.simulation import Estimate
-from spectral_icl.theorems.claim import UnmeasurableError
+from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Hypotheses, Trial, Trials, UnmeasurableError
 from spectral_icl.theorems.sparse.evidence import Evidence
 
 CZZ = "Chen, Zhao and Zou (2024)"
@@ -34,119 +32,61 @@ LASSO = 1.5
 STRONG = 0.9  # correlation of neighbours, from which on ridge wins
 SLOPES = {"d": (0.9, 1.1), "n": (-3.2, -2.6), "s": (1.6, 2.2)}  # of the risk of features without weight
 ON_SUPPORT = {"n": (-1.15, -0.85), "s": (0.85, 1.2)}
-SIGMAS = 3.0
-_STEPS = (2, 8)
+_STEPS = (2, 8)  # of P2O, too few and enough
+
+CLAIMS: Claims[Evidence, SparseProblem] = Claims()
+claim = CLAIMS.claim
 
 
-@dataclass(frozen=True)
-class Row:
-    """What was measured for a claim at one place, and what bounds it.
-
-    Attributes
-    ----------
-    place : str
-    measured, error : float
-        With its standard error, 0 if it is not sampled.
-    least, most : float
-        The claim is least < measured < most.
-    supposes : list of (str, bool)
-        Its hypotheses, and whether they are met here.
-    what : str
-        What the number is.
-    """
-
-    place: str
-    measured: float
-    error: float
-    least: float
-    most: float
-    supposes: Hypotheses
-    what: str
-
-    @property
-    def unmet(self) -> list[str]:
-        """The hypotheses that are not met."""
-        return [text for text, met in self.supposes if not met]
-
-    @property
-    def applies(self) -> bool:
-        """Whether all hypotheses are met."""
-        return not self.unmet
-
-    @property
-    def decided(self) -> bool:
-        """Whether no bound is within three standard errors."""
-        return min(abs(self.measured - self.least), abs(self.measured - self.most)) > SIGMAS * self.error
-
-    @property
-    def margin(self) -> float:
-        """Distance from the nearest bound, over that bound; of an interval, over half its width."""
-        if np.isfinite([self.least, self.most]).all():
-            half = 0.5 * (self.most - self.least)
-            return 1.0 - abs(self.measured - self.least - half) / half
-        if np.isfinite(self.most):
-            return 1.0 - self.measured / self.most
-        return self.measured / self.least - 1.0
-
-
-Rows = Iterator[Row]
-Test = Callable[[Evidence, SparseProblem], Rows]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim: name, words, source, the problems it is tested on, and how.
-
-    ``anywhere`` says whether it can be tested on any one problem too.
-    """
-
-    name: str
-    statement: str
-    reference: str
-    places: tuple[SparseProblem, ...]
-    test: Test
-    anywhere: bool
-
-
-CLAIMS: dict[str, Claim] = {}
-
-
-def _claim(
-    name: str, statement: str, reference: str, *places: SparseProblem, anywhere: bool = True
-) -> Callable[[Test], Test]:
-    def register(test: Test) -> Test:
-        CLAIMS[name] = Claim(name, statement, reference, places, test, anywhere)
-        return test
-
-    return register
-
-
-def _at(d: int = 64, s: int = 4, n: int = 128, noise: float = 0.25, **more: object) -> SparseProblem:
-    return SparseProblem(d, s, n, noise, **more)  # type: ignore[arg-type]
+def _at(
+    d: int = 64,
+    s: int = 4,
+    n: int = 128,
+    noise: float = 0.25,
+    *,
+    weights: str = "pm",
+    correlation: float = 0.0,
+    support_variance: float = 1.0,
+) -> SparseProblem:
+    """A documented place: a usual problem but for what is given."""
+    signal = 1.0
+    return SparseProblem(d, s, n, noise, signal, weights, correlation, support_variance)
 
 
 def _named(problem: SparseProblem, *names: str) -> str:
-    """The parameters that a row is about."""
+    """The parameters that a trial is about, with their values."""
     short = {"correlation": "rho", "support_variance": "variance"}
     return ", ".join(f"{short.get(name, name)} = {getattr(problem, name):g}" for name in names)
 
 
-def _below(place: str, found: Estimate, most: float, supposes: Hypotheses, what: str) -> Row:
-    return Row(place, found.mean, found.se, -np.inf, most, supposes, what)
+def _below(
+    place: str, found: Estimate, most: float, supposes: Hypotheses, what: str, without: str = ""
+) -> Trial:
+    """A trial of a number below a bound."""
+    return Trial.of(Finding.below(found.mean, most, f"{place}: {what}", found.se), supposes, without)
 
 
-def _above(place: str, found: Estimate, least: float, supposes: Hypotheses, what: str) -> Row:
-    return Row(place, found.mean, found.se, least, np.inf, supposes, what)
+def _above(place: str, found: Estimate, least: float, supposes: Hypotheses, what: str) -> Trial:
+    """A trial of a number above a bound."""
+    return Trial.of(Finding.above(found.mean, least, f"{place}: {what}", found.se), supposes)
 
 
-@_claim(
+def _between(
+    place: str, found: Estimate, least: float, most: float, supposes: Hypotheses, what: str
+) -> Trial:
+    """A trial of a number in an interval."""
+    return Trial.of(Finding.between(found.mean, least, most, f"{place}: {what}", found.se), supposes)
+
+
+@claim(
     "ridge-domination",
     "Ridge at penalty s2 d/(n v) has a smaller risk than gradient descent of any step and length.",
     DERIVED,
     *(_at(d, n=n) for d, n in ((16, 20), (16, 160), (64, 128), (64, 1000), (256, 128))),
 )
-def _domination(e: Evidence, p: SparseProblem) -> Rows:
-    place, isotropic = _named(p, "d", "n"), [("isotropic features", p.isotropic)]
+def _domination(e: Evidence) -> Trials:
+    p = e.problem
+    place, isotropic = _named(p, "d", "n"), [Hypothesis("isotropic features", p.isotropic)]
     if not p.isotropic or p.noise == 0.0:
         raise UnmeasurableError("there is no theory of ridge without isotropic features and noise")
     best = risk.ridge_opt_risk(p.d, p.n, p.v, p.noise).risk
@@ -155,80 +95,81 @@ def _domination(e: Evidence, p: SparseProblem) -> Rows:
     sizes = np.linspace(0.05, 0.99, 20) * 2.0 / upper_edge(p.d, p.n)
     lengths = np.unique(np.round(np.geomspace(1, 1000, 25))).astype(np.int64)
     steps = min(float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, x, lengths))) for x in sizes.tolist())
-    flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, T=np.geomspace(1e-3, 1e4, 200))))
+    flow = float(np.nanmin(risk.gd_risk(p.d, p.n, p.v, p.noise, times=np.geomspace(1e-3, 1e4, 200))))
     ratio = Estimate(min(steps, flow) / best, 0.0)
     yield _above(place, ratio, 1.0, isotropic, "best GD / ridge by theory, 20 steps, 25 lengths, 200 times")
-    found = e.usual(p)
-    sampled = found.ratio("gd", "ridge", below=found.grid.known)
+    found = e.usual
+    sampled = found.ratio("gd", "ridge", below=found.tuning.known)
     noisy = Estimate(sampled.mean + SIGMAS * sampled.se, sampled.se)
     yield _above(place, noisy, 1.0, isotropic, f"gradient flow / ridge, simulated, plus {SIGMAS:g} errors")
     bound = best / risk.spectral_lower_bound(p.d, p.n, p.v, p.noise)
     yield _above(place, Estimate(bound, 0.0), 1.0, isotropic, "ridge / Jensen's bound, by theory")
 
 
-@_claim(
+@claim(
     "oracle-rate",
     "With enough pairs P2O is close to least squares on the true support, and far below ridge.",
     CZZ,
     *(_at(n=n) for n in (128, 256, 512, 1024)),
 )
-def _oracle_rate(e: Evidence, p: SparseProblem) -> Rows:
+def _oracle_rate(e: Evidence) -> Trials:
+    p = e.problem
     place = _named(p, "n")
     supposes = [
         *hypotheses.half(p),
-        ("16 pairs per feature", p.n >= 16 * p.d),
-        ("weights of one size", p.weights == "pm"),
+        Hypothesis("16 pairs per feature", p.n >= 16 * p.d),
+        Hypothesis("weights of one size", p.weights == "pm"),
     ]
-    found = e.usual(p)
+    found = e.usual
     yield _below(place, found.ratio("p2o", "oracle"), ORACLE, supposes, "P2O / oracle")
-    yield _below(place, e.over_ridge(p), FEW, supposes, "P2O / ridge")
+    yield _below(place, e.over_ridge, FEW, supposes, "P2O / ridge")
 
 
-@_claim(
+@claim(
     "advantage",
     "P2O has at most half the risk of ridge once prompts show the support, a quarter with more pairs.",
     CZZ,
     *(_at(n=n) for n in (8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)),
 )
-def _advantage(e: Evidence, p: SparseProblem) -> Rows:
+def _advantage(e: Evidence) -> Trials:
+    p = e.problem
     supposes = hypotheses.half(p)
     many = p.n >= 32 * p.s and p.n >= 2 * p.d
     what = "P2O / ridge; " + ("n >= 32 s and 2 d" if many else "half")
-    yield _below(_named(p, "n"), e.over_ridge(p), QUARTER if many else HALF, supposes, what)
+    yield _below(_named(p, "n"), e.over_ridge, QUARTER if many else HALF, supposes, what)
 
 
-@_claim(
+@claim(
     "sparsity",
     "P2O beats ridge for up to a quarter of the features, and not for dense weights.",
     CZZ,
     *(_at(n=256, s=s) for s in (1, 2, 4, 8, 16, 32, 64)),
     _at(16, 16, 80),
 )
-def _sparsity(e: Evidence, p: SparseProblem) -> Rows:
-    place, found = _named(p, "d", "s", "n"), e.over_ridge(p)
+def _sparsity(e: Evidence) -> Trials:
+    p = e.problem
+    place, found = _named(p, "d", "s", "n"), e.over_ridge
     yield _below(place, found, DENSER, hypotheses.advantage(p), "P2O / ridge")
     if p.s == p.d:
-        dense = [("n > d", p.n > p.d), *hypotheses.advantage(p)[2:]]
+        dense = [Hypothesis("n > d", p.n > p.d), *hypotheses.advantage(p)[2:]]
         yield _above(place, found, 1.0, dense, "P2O / ridge, dense weights")
 
 
-@_claim(
+@claim(
     "lasso",
     "P2O is within a factor of 1.5 of the Lasso at its best if d <= n/2.",
     CZZ,
     *(_at(d, s, n) for d, s, n in ((16, 4, 64), (64, 4, 128), (64, 4, 256), (64, 16, 256), (64, 4, 64))),
     *(_at(d, 4, n) for d, n in ((128, 64), (256, 128))),
 )
-def _lasso(e: Evidence, p: SparseProblem) -> Rows:
-    supposes = [*hypotheses.advantage(p), ("d <= n/2", 2 * p.d <= p.n)]
-    try:
-        found = e.with_lasso(p)
-    except ProblemError as error:
-        raise UnmeasurableError(f"{error.expected} is needed") from None
-    yield _below(_named(p, "d", "s", "n"), found.ratio("p2o", "lasso"), LASSO, supposes, "P2O / Lasso")
+def _lasso(e: Evidence) -> Trials:
+    p = e.problem
+    supposes = [*hypotheses.advantage(p), Hypothesis("d <= n/2", 2 * p.d <= p.n)]
+    ratio = e.with_lasso.ratio("p2o", "lasso")
+    yield _below(_named(p, "d", "s", "n"), ratio, LASSO, supposes, "P2O / Lasso")
 
 
-@_claim(
+@claim(
     "upper-bound",
     "The risk of P2O is at most s2 log(n)^2 (s/n + d/n^2) if the noise is not small.",
     CZZ,
@@ -237,24 +178,26 @@ def _lasso(e: Evidence, p: SparseProblem) -> Rows:
     *(_at(d) for d in (8, 32, 256)),
     _at(n=32, noise=1e-3),
 )
-def _upper_bound(e: Evidence, p: SparseProblem) -> Rows:
+def _upper_bound(e: Evidence) -> Trials:
+    p = e.problem
     supposes = [
-        ("noise at least a quarter of the signal", p.noise >= 0.25 * p.signal),
-        ("n >= 6 s", p.n >= 6 * p.s),
-        ("isotropic features", p.isotropic),
+        Hypothesis("noise at least a quarter of the signal", p.noise >= 0.25 * p.signal),
+        Hypothesis("n >= 6 s", p.n >= 6 * p.s),
+        Hypothesis("isotropic features", p.isotropic),
     ]
     if p.noise == 0.0 or p.n == 1:
         raise UnmeasurableError("without noise, or with one pair, the bound is 0")
-    best = e.usual(p).at_best("p2o")
+    best = e.usual.at_best("p2o")
     scale = p.noise * (p.s / p.n + p.d / p.n**2)
     place, logs = _named(p, "d", "s", "n", "noise"), np.log(p.n)
     yield _below(place, _over(best, scale * logs**2), 1.0, supposes, "P2O / bound")
     if p.n <= p.d:
-        sharper = [*supposes, ("log n squared", False)]
-        yield _below(place, _over(best, scale * logs), 1.0, sharper, "P2O / the same with log n")
+        what = "P2O / the same with log n"
+        yield _below(place, _over(best, scale * logs), 1.0, supposes, what, without="log n squared")
 
 
 def _over(found: Estimate, scale: float) -> Estimate:
+    """An estimate in parts of a scale."""
     return Estimate(found.mean / scale, found.se / scale)
 
 
@@ -262,137 +205,146 @@ _FAMILIES = {"d": (32, 64, 128, 256), "n": (500, 1000, 2000, 4000), "s": (2, 4, 
 _WIDE = (400, 800, 1600)
 
 
-@_claim(
+@claim(
     "exponents",
     "At T = 8 s/v features without weight risk (d - s) s^2/n^3, the others s/n; d/n^2 is not sharp.",
     DERIVED,
     _at(n=2000),
     anywhere=False,
 )
-def _exponents(e: Evidence, p: SparseProblem) -> Rows:
+def _exponents(e: Evidence) -> Trials:
+    p = e.problem
     for part, slopes in (("p2o_off", SLOPES), ("p2o_support", ON_SUPPORT)):
         for axis, (least, most) in slopes.items():
             # few nonzero weights beside many features, and few enough for n
             at = {"d": replace(p, s=2), "n": p, "s": replace(p, n=4000)}[axis]
             values = _FAMILIES[axis]
-            found = scaling_exponent(axis, values, at, part, prompts=e.prompts, seed=e.seed)
+            found = scaling_exponent(axis, values, at, part, prompts=e.prompts, rng=e.seed)
             whose = "without weight" if part == "p2o_off" else "with weight"
             place = f"{axis} = {values[0]} to {values[-1]}"
-            yield Row(place, *found, least, most, [], f"exponent of {axis}, features {whose}")
+            yield _between(place, Estimate(*found), least, most, [], f"exponent of {axis}, features {whose}")
     for n in _FAMILIES["n"]:
         at = replace(p, n=n)
         time = 8.0 * p.s / p.v
-        off = e.at_time(at, time, "p2o_off").at_best("p2o_off")
+        off = e.at(at).at_time(time, "p2o_off").at_best("p2o_off")
         quick = float(p2o_risk_gh(p.d, p.s, n, p.v, p.noise, time).off[0])
         what = "without weight, simulated / quick model"
-        enough = [("n >= 2 d", n >= 2 * p.d)]
-        yield Row(_named(at, "n"), *_over(off, quick), 0.85, 1.15, enough, what)
+        enough = [Hypothesis("n >= 2 d", n >= 2 * p.d)]
+        yield _between(_named(at, "n"), _over(off, quick), 0.85, 1.15, enough, what)
 
 
-@_claim(
+@claim(
     "memorisation",
     "For d far above n features without weight fit the labels: the signal shrinks by 3 d s (1 + s2/v)/n^2.",
     DERIVED,
     _at(n=400),
     anywhere=False,
 )
-def _memorisation(e: Evidence, p: SparseProblem) -> Rows:
+def _memorisation(e: Evidence) -> Trials:
+    p = e.problem
     off = []
     for d in _WIDE:
         at = replace(p, d=d)
         place = _named(at, "d", "n")
-        found = e.few(at)
+        found = e.at(at).parts
         k = found.best("p2o")
         shrinkage = 3.0 * d * p.s * (1.0 + p.noise / p.v) / p.n**2
         expected = p.noise * p.s / p.n + p.v * shrinkage**2
         on = Estimate(float(found.mean("p2o_support")[k]), float(found.se("p2o_support")[k]))
         what = "risk of features with weight / (s2 s/n + v shrinkage^2)"
-        yield Row(place, *_over(on, expected), 1.0 / 3.0, 3.0, [], what)
+        yield _between(place, _over(on, expected), 1.0 / 3.0, 3.0, [], what)
         theory = found.ratio("p2o", "p2o_equivalent", k, k)
         agree = 0.03 + SIGMAS * theory.se
-        yield Row(
-            place, theory.mean, 0.0, 1.0 - agree, 1.0 + agree, [], "P2O / its equivalent, 3 % + 3 errors"
-        )
-        quick = float(p2o_risk_gh(d, p.s, p.n, p.v, p.noise, found.grid.p2o[k]).total[0])
+        ratio, what = Estimate(theory.mean, 0.0), "P2O / its equivalent, 3 % + 3 errors"
+        yield _between(place, ratio, 1.0 - agree, 1.0 + agree, [], what)
+        quick = float(p2o_risk_gh(d, p.s, p.n, p.v, p.noise, found.tuning.p2o[k]).total[0])
         model = Estimate(quick / float(found.mean("p2o")[k]), 0.0)
-        yield Row(place, *model, 0.8, 1.25, [("n >= 2 d", p.n >= 2 * d)], "quick model / P2O")
+        yield _between(place, model, 0.8, 1.25, [Hypothesis("n >= 2 d", p.n >= 2 * d)], "quick model / P2O")
         off.append(float(found.mean("p2o_off")[k]))
     slope = float(np.log(off[-1] / off[0]) / np.log(_WIDE[-1] / _WIDE[0]))
     place = f"d = {_WIDE[0]} to {_WIDE[-1]}, n = {p.n}"
-    yield Row(place, slope, 0.0, 0.0, 0.9, [], "exponent of d, features without weight: no longer 1")
+    what = "exponent of d, features without weight: no longer 1"
+    yield _between(place, Estimate(slope, 0.0), 0.0, 0.9, [], what)
 
 
-@_claim(
+@claim(
     "snr",
     "P2O is never worse than ridge at any noise, and has at most half its risk for noise up to the signal.",
     OBSERVED,
     *(_at(noise=noise) for noise in (0.01, 0.1, 0.25, 1.0, 4.0, 16.0)),
 )
-def _snr(e: Evidence, p: SparseProblem) -> Rows:
-    found, place = e.over_ridge(p), _named(p, "noise")
+def _snr(e: Evidence) -> Trials:
+    p = e.problem
+    found, place = e.over_ridge, _named(p, "noise")
     less = Estimate(found.mean - SIGMAS * found.se, found.se)
     yield _below(place, less, 1.0, hypotheses.any_noise(p), f"P2O / ridge, less {SIGMAS:g} errors")
     yield _below(place, found, HALF, hypotheses.half(p), "P2O / ridge")
 
 
-@_claim(
+@claim(
     "correlated-design",
     "P2O beats ridge also for correlated features, up to a correlation of 0.6 of neighbours.",
     OBSERVED,
     *(_at(n=256, correlation=rho) for rho in (0.0, 0.3, 0.6, 0.9, 0.97)),
 )
-def _correlated(e: Evidence, p: SparseProblem) -> Rows:
-    place, found = _named(p, "correlation"), e.over_ridge(p)
+def _correlated(e: Evidence) -> Trials:
+    p = e.problem
+    place, found = _named(p, "correlation"), e.over_ridge
     yield _below(place, found, 1.0, hypotheses.advantage(p), "P2O / ridge, both tuned")
     if abs(p.correlation) >= STRONG:
-        long = [("n >= 4 d", p.n >= 4 * p.d)]
+        long = [Hypothesis("n >= 4 d", p.n >= 4 * p.d)]
         yield _above(place, found, 1.0, long, "P2O / ridge, strongly correlated")
 
 
-@_claim(
+@claim(
     "low-variance-support",
     "P2O beats gradient flow by half where features with weight vary no less than 0.3 of the others.",
     OBSERVED,
     *(_at(n=256, support_variance=x) for x in (1.0, 0.5, 0.3, 0.1, 0.05)),
 )
-def _low_variance(e: Evidence, p: SparseProblem) -> Rows:
-    found = e.usual(p).ratio("p2o", "gd")
+def _low_variance(e: Evidence) -> Trials:
+    p = e.problem
+    found = e.usual.ratio("p2o", "gd")
     yield _below(_named(p, "support_variance"), found, HALF, hypotheses.half(p), "P2O / gradient flow")
 
 
-@_claim(
+@claim(
     "no-beta-min",
     "With Gaussian weights, some of them small, P2O still beats ridge, but is slower to near the oracle.",
     OBSERVED,
     *(_at(n=n, weights="gauss") for n in (64, 128, 256, 1024)),
 )
-def _no_beta_min(e: Evidence, p: SparseProblem) -> Rows:
+def _no_beta_min(e: Evidence) -> Trials:
+    p = e.problem
     place = _named(p, "n")
-    yield _below(place, e.over_ridge(p), HALF, hypotheses.half(p), "P2O / ridge")
-    supposes = [("weights of one size", p.weights == "pm"), ("16 pairs per feature", p.n >= 16 * p.d)]
-    yield _below(place, e.usual(p).ratio("p2o", "oracle"), ORACLE, supposes, "P2O / oracle")
+    yield _below(place, e.over_ridge, HALF, hypotheses.half(p), "P2O / ridge")
+    supposes = [
+        Hypothesis("weights of one size", p.weights == "pm"),
+        Hypothesis("16 pairs per feature", p.n >= 16 * p.d),
+    ]
+    yield _below(place, e.usual.ratio("p2o", "oracle"), ORACLE, supposes, "P2O / oracle")
 
 
-@_claim(
+@claim(
     "depth",
     "Eight steps of P2O, of size 1 over the largest eigenvalue, beat ridge; two do not if n is large.",
     OBSERVED,
     *(_at(d, n=n) for d, n in ((16, 256), (16, 64), (64, 128))),
 )
-def _depth(e: Evidence, p: SparseProblem) -> Rows:
-    place, found = _named(p, "d", "n"), e.steps(p)
-    two, eight = (int(np.flatnonzero(found.grid.steps == t)[0]) for t in _STEPS)
+def _depth(e: Evidence) -> Trials:
+    p = e.problem
+    place, found = _named(p, "d", "n"), e.steps
+    two, eight = (int(np.flatnonzero(found.tuning.steps == t)[0]) for t in _STEPS)
     supposes = [
         *hypotheses.advantage(p),
-        ("n >= 16 s", p.n >= 16 * p.s),
-        ("at most four nonzero weights", p.s <= 4),
-        ("noise <= signal", p.noise <= p.signal),
+        Hypothesis("n >= 16 s", p.n >= 16 * p.s),
+        Hypothesis("at most four nonzero weights", p.s <= 4),
+        Hypothesis("noise <= signal", p.noise <= p.signal),
     ]
-    deep = found.ratio("p2o_steps", "ridge", eight, found.grid.known)
+    deep = found.ratio("p2o_steps", "ridge", eight, found.tuning.known)
     yield _below(place, deep, 1.0, supposes, "P2O after 8 steps / ridge")
-    shallow = found.ratio("p2o_steps", "ridge", two, found.grid.known)
-    long = [*supposes, ("n >= 4 d", p.n >= 4 * p.d)]
+    shallow = found.ratio("p2o_steps", "ridge", two, found.tuning.known)
+    long = [*supposes, Hypothesis("n >= 4 d", p.n >= 4 * p.d)]
     yield _above(place, shallow, 1.0, long, "P2O after 2 steps / ridge")
-    fixed = e.fixed_steps(p)
-    own = [*supposes, ("a step for each prompt", False)]
-    yield _below(place, fixed, 1.0, own, "P2O after 3 steps / GD, each at its best step for all prompts")
+    what = "P2O after 3 steps / GD, each at its best step for all prompts"
+    yield _below(place, e.fixed_steps, 1.0, supposes, what, without="a step for each prompt")

@@ -1,73 +1,100 @@
-"""Simulations that the claims share: each problem is simulated once."""
+"""What the claims about sparse regression are checked on: simulations of a problem, each made once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.sparse import predictors
 from spectral_icl.sparse.filters import Steps
+from spectral_icl.sparse.methods import USUAL
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import draw, excess_risk
-from spectral_icl.sparse.simulation import USUAL, Estimate, Grid, Simulation, simulate
+from spectral_icl.sparse.simulation import Estimate, Simulation, simulate
+from spectral_icl.sparse.tuning import Tuning
+from spectral_icl.theorems.claim import UnmeasurableError
 
-_WIDE, _FEWEST = 8, 50  # times fewer prompts where d is far above n, and no fewer than
+_WIDE, _FEWEST = 8, 50  # prompts of wide problems: so many times fewer, and at least so many
 _FEATURES = 2**25  # drawn at once
-_LAYERS = 3
+_LAYERS = 3  # steps of gradient descent, and of P2O
+
+
+Kept = dict[tuple[object, ...], Simulation]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Simulated risks on demand.
+    """A sparse problem and everything that the claims ask of it, simulated when first asked for.
 
     Attributes
     ----------
+    problem : SparseProblem
     prompts : int
-        To simulate for each problem; fewer where they take long.
+        To simulate; fewer where they take long.
     seed : int
+    kept : dict
+        Simulations made so far, by what was simulated: shared by evidence on other problems.
     """
 
+    problem: SparseProblem
     prompts: int
     seed: int
-    _kept: dict[object, Simulation] = field(default_factory=dict)
+    kept: Kept = field(default_factory=dict, repr=False, compare=False)
 
-    def larger(self, factor: int) -> Evidence:
-        """The same with more prompts."""
-        return Evidence(self.prompts * factor, self.seed)
+    def at(self, problem: SparseProblem) -> Evidence:
+        """Evidence on another problem, from as many prompts."""
+        return replace(self, problem=problem)
 
-    def usual(self, problem: SparseProblem) -> Simulation:
-        """The usual methods on a problem."""
-        return self._simulated(problem, USUAL, self.prompts)
+    def growing(self, doublings: int) -> Iterator[Evidence]:
+        """Evidence from these prompts, then from twice as many, and so on: one more than ``doublings``."""
+        yield self
+        for k in range(1, doublings + 1):
+            yield replace(self, prompts=self.prompts * 2**k, kept={})
 
-    def steps(self, problem: SparseProblem) -> Simulation:
-        """The discrete methods, and ridge."""
-        return self._simulated(problem, ("p2o_steps", "gd_steps", "ridge"), self.prompts)
+    @property
+    def usual(self) -> Simulation:
+        """The usual methods."""
+        return self._simulated(USUAL, self.prompts)
 
-    def with_lasso(self, problem: SparseProblem) -> Simulation:
-        """P2O and the Lasso."""
-        return self._simulated(problem, ("p2o", "lasso"), self.prompts)
+    @property
+    def steps(self) -> Simulation:
+        """P2O and gradient descent in discrete steps, and ridge."""
+        return self._simulated(("p2o_steps", "gd_steps", "ridge"), self.prompts)
 
-    def few(self, problem: SparseProblem) -> Simulation:
-        """P2O in parts, and its equivalent, on the fewest prompts."""
+    @property
+    def with_lasso(self) -> Simulation:
+        """P2O and the Lasso, which needs scikit-learn."""
+        try:
+            return self._simulated(("p2o", "lasso"), self.prompts)
+        except ProblemError as error:
+            raise UnmeasurableError(f"{error.expected} is needed") from None
+
+    @property
+    def parts(self) -> Simulation:
+        """P2O, its risk on and off the support, and its equivalent, from an eighth of the prompts."""
         methods = ("p2o", "p2o_support", "p2o_off", "p2o_equivalent")
-        return self._simulated(problem, methods, max(_FEWEST, self.prompts // _WIDE))
+        return self._simulated(methods, max(_FEWEST, self.prompts // _WIDE))
 
-    def at_time(self, problem: SparseProblem, time: float, method: str) -> Simulation:
-        """A method of the P2O flow at one time, on more prompts."""
-        return self._simulated(problem, (method,), 3 * self.prompts, time)
+    def at_time(self, time: float, method: str) -> Simulation:
+        """A method of the P2O flow at one time, from three times the prompts."""
+        return self._simulated((method,), 3 * self.prompts, time)
 
-    def over_ridge(self, problem: SparseProblem) -> Estimate:
+    @property
+    def over_ridge(self) -> Estimate:
         """P2O over ridge, at the best penalty: the known one for isotropic features, else the tuned one."""
-        found = self.usual(problem)
-        return found.ratio("p2o", "ridge", below=found.grid.known if problem.isotropic else None)
+        found = self.usual
+        return found.ratio("p2o", "ridge", below=found.tuning.known if self.problem.isotropic else None)
 
-    def fixed_steps(self, problem: SparseProblem) -> Estimate:
+    @property
+    def fixed_steps(self) -> Estimate:
         """P2O over gradient descent after three steps, each of the best size, one for all prompts.
 
         Means are over prompts whose risk is clipped at that of predicting 0, since the tail is heavy.
         """
+        problem = self.problem
         affordable = max(_FEWEST, _FEATURES // (problem.n * problem.d))
         sample = draw(problem, min(self.prompts, affordable), np.random.default_rng(self.seed))
         scale = problem.s / problem.v
@@ -85,14 +112,13 @@ class Evidence:
             ]
             clipped = np.minimum(np.array(risks), problem.signal)
             best.append(clipped[clipped.mean(axis=1).argmin()])
-        return Simulation({"p2o": best[0][:, None], "gd": best[1][:, None]}, Grid.of(problem)).ratio(
+        return Simulation({"p2o": best[0][:, None], "gd": best[1][:, None]}, Tuning.of(problem)).ratio(
             "p2o", "gd"
         )
 
-    def _simulated(
-        self, problem: SparseProblem, methods: tuple[str, ...], prompts: int, time: float | None = None
-    ) -> Simulation:
-        key = (problem, methods, prompts, time)
-        if key not in self._kept:
-            self._kept[key] = simulate(problem, methods, prompts, self.seed, Grid.of(problem, time))
-        return self._kept[key]
+    def _simulated(self, methods: tuple[str, ...], prompts: int, time: float | None = None) -> Simulation:
+        key = (self.problem, methods, prompts, time)
+        if key not in self.kept:
+            tuning = Tuning.of(self.problem, time)
+            self.kept[key] = simulate(self.problem, methods, prompts, self.seed, tuning)
+        return self.kept[key]

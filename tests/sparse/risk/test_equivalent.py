@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 import spectral_icl as si
 from spectral_icl.sparse.filters import Filters, Flow, Steps
+from spectral_icl.sparse.methods import best_risks
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.risk import contour, equivalent
-from spectral_icl.sparse.risk.best import best, p2o_curve
+from spectral_icl.sparse.risk.best import p2o_curve
 from spectral_icl.sparse.risk.equivalent import as_filters, p2o_risk, p2o_risk_given
 from spectral_icl.sparse.risk.given_labels import sample_r, sample_shat, transformed
 from spectral_icl.sparse.risk.quick import p2o_offsupport_leading, p2o_risk_gh
 from spectral_icl.sparse.simulation import mc_risk, simulate
+from spectral_icl.sparse.tuning import Tuning
 
 Array = NDArray[np.float64]
 
@@ -175,7 +177,7 @@ def test_equivalent_is_its_formulas_in_loops(design: str) -> None:
 def many_draws(d: int = 64, n: int = 128, count: int = 12) -> dict[str, Any]:
     w = weights(d, 4)
     r, y2 = sample_r(w, None, 0.25, n, 5, count)
-    return {"r": r, "y2": y2, "w": w, "s2": 0.25, "n": n, "filters": Flow(4 * TIMES)}
+    return {"r": r, "y2": y2, "w": w, "noise": 0.25, "n": n, "filters": Flow(4 * TIMES)}
 
 
 def test_paths_for_one_covariance_agree() -> None:
@@ -264,7 +266,7 @@ def test_at_time_zero_nothing_is_predicted() -> None:
 def test_kinds_of_filters() -> None:
     assert isinstance(as_filters((0.3, [1, 2])), Steps)
     assert isinstance(as_filters([0.3, 1.0]), Flow)
-    assert as_filters(2.0).T.tolist() == [2.0]  # type: ignore[union-attr]
+    assert as_filters(2.0).times.tolist() == [2.0]  # type: ignore[union-attr]
     for wanted in (Flow(1.0), Steps(0.1, 3)):
         assert as_filters(wanted) is wanted
 
@@ -333,7 +335,7 @@ def test_curve_is_that_of_drawn_weights(kind: str) -> None:
     p = SparseProblem(24, 3, 60, 0.25, **options)
     T = 3 * TIMES
     curve = p2o_curve(p, T, 256, 0)
-    grid = si.sparse.simulation.Grid.of(p, T)
+    grid = Tuning.of(p, T)
     sampled = simulate(p, ["p2o"], 3000, 1, grid)
     error = np.hypot(curve.se, sampled.se("p2o"))
     off = np.abs(curve.mean - sampled.mean("p2o"))
@@ -355,9 +357,9 @@ def test_table_of_best_risks(d: int, s: int, n: int, s2: float) -> None:
     """Theory against numbers found by another program, and against prompts simulated here."""
     p = SparseProblem(d, s, n, s2)
     count = 1500 if d == 16 else 400
-    sampled = simulate(p, prompts=count, seed=3)
-    curve = p2o_curve(p, sampled.grid.p2o, 256, 2)
-    found = best(p, sampled.grid, curve)
+    sampled = simulate(p, prompts=count, rng=3)
+    curve = p2o_curve(p, sampled.tuning.p2o, 256, 2)
+    found = best_risks(p, sampled.tuning, curve)
     names = ("p2o", "gd", "ridge", "ols", "oracle")
     for name, expected in zip(names, ROWS[d, s, n, s2], strict=True):
         exact = 0.04 if name == "p2o" else 0.006  # 200 to 300 draws there; digits printed
@@ -486,9 +488,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"Sigma": np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])},
         "Sigma: expected a positive definite",
     ),
-    "negative noise": ({"s2": -1.0}, "s2: expected"),
+    "negative noise": ({"noise": -1.0}, "noise: expected"),
     "no pairs": ({"n": 0}, "n: expected"),
-    "negative time": ({"filters": [-1.0]}, "T: expected"),
+    "negative time": ({"filters": [-1.0]}, "times: expected"),
     "negative step": ({"filters": (-0.1, [1])}, "eta: expected"),
     "coarse": ({"refined": 0}, "refined: expected"),
 }
@@ -502,7 +504,7 @@ def test_bad_input_is_one_line(case: str) -> None:
         "y2": 6.0,
         "w": [1.0, 0.0, 0.0],
         "Sigma": None,
-        "s2": 0.2,
+        "noise": 0.2,
         "n": 5,
         "filters": [1.0],
     }
@@ -516,9 +518,9 @@ def test_bad_input_is_one_line(case: str) -> None:
         (lambda: p2o_risk(np.ones(3), None, 0.1, 5, [1.0], 8), "draws: expected a whole number >= 16"),
         (lambda: p2o_risk(np.ones((20, 3)), None, 0.1, 5, [1.0], 16), "w: expected an array"),
         (lambda: p2o_risk_gh(3, 4, 5, 1.0, 0.1, 1.0), "s: expected"),
-        (lambda: p2o_risk_gh(3, 2, 5, 0.0, 0.1, 1.0), "v: expected"),
+        (lambda: p2o_risk_gh(3, 2, 5, 0.0, 0.1, 1.0), "signal: expected"),
         (lambda: p2o_offsupport_leading(3, 2, 0, 1.0, 0.1, 1.0), "n: expected"),
-        (lambda: p2o_offsupport_leading(3, 2, 5, 1.0, 0.1, -1.0), "T: expected"),
+        (lambda: p2o_offsupport_leading(3, 2, 5, 1.0, 0.1, -1.0), "times: expected"),
     ],
 )
 def test_bad_input_of_averages(call: Callable[[], object], message: str) -> None:

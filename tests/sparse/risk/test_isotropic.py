@@ -179,7 +179,7 @@ def test_descent_and_flow_are_those_of_prompts(d: int, n: int, v: float, s2: flo
         close(float(gd_risk(d, n, v, s2, eta, t)), sample, 0.03)
     for T in (0.4, 3.0):
         sample = simulated(d, n, v, s2, lambda shat, r, T=T: flowed(shat, r, T), 3000)
-        close(float(gd_risk(d, n, v, s2, T=T)), sample, 0.03)
+        close(float(gd_risk(d, n, v, s2, times=T)), sample, 0.03)
 
 
 @pytest.mark.parametrize(("d", "n", "v", "s2"), CASES[:3])
@@ -259,7 +259,7 @@ def test_risks_are_means_of_the_derived_ones(d: int, n: int) -> None:
     values = np.maximum(eigenvalues(d, n, 4000), 1e-13)
     for found, sums in (
         (gd_risk(d, n, v, s2, eta, t), added(values, (1 - (1 - eta * values) ** t) / values)),
-        (gd_risk(d, n, v, s2, T=T), added(values, -np.expm1(-T * values) / values)),
+        (gd_risk(d, n, v, s2, times=T), added(values, -np.expm1(-T * values) / values)),
         (ridge_risk(d, n, v, s2, lam), added(values, 1 / (values + lam))),
         (ridge_opt_risk(d, n, v, s2).risk, best(values)),
     ):
@@ -282,7 +282,7 @@ def test_ridge_is_never_beaten(d: int, n: int, v: float, s2: float, share: float
     least = best.risk * (1 - 1e-10)
     eta = share * 2 / upper_edge(d, n)
     assert not (gd_risk(d, n, v, s2, eta, [0, 1, 2, 5, 20, 100, 1000]) < least).any()
-    assert not (gd_risk(d, n, v, s2, T=np.geomspace(1e-3, 1e3, 25)) < least).any()
+    assert not (gd_risk(d, n, v, s2, times=np.geomspace(1e-3, 1e3, 25)) < least).any()
     assert not ols_risk(d, n, v, s2) < least
     assert not one_step_risk(d, n, v, s2) < least
     assert not (ridge_risk(d, n, v, s2, best.lam * np.geomspace(0.01, 100, 9)) < least).any()
@@ -298,8 +298,8 @@ def test_ridge_is_never_beaten(d: int, n: int, v: float, s2: float, share: float
 def test_risks_scale(d: int, n: int, v: float, s2: float, c: float) -> None:
     for found in (one_step_risk, ols_risk, spectral_lower_bound, lambda *a: ridge_opt_risk(*a).risk):
         assert found(d, n, c * v, c * s2) == pytest.approx(c * found(d, n, v, s2), rel=1e-9, nan_ok=True)
-    flow = gd_risk(d, n, v, s2, T=[0.5, 5.0])
-    np.testing.assert_allclose(gd_risk(d, n, c * v, c * s2, T=[0.5, 5.0]), c * flow, rtol=1e-11)
+    flow = gd_risk(d, n, v, s2, times=[0.5, 5.0])
+    np.testing.assert_allclose(gd_risk(d, n, c * v, c * s2, times=[0.5, 5.0]), c * flow, rtol=1e-11)
 
 
 @pytest.mark.parametrize(("g", "s2"), [(0.3, 0.25), (1.0, 1.0), (2.5, 0.1)])
@@ -325,8 +325,8 @@ def test_without_noise() -> None:
         assert spectral_lower_bound(d, n, 2.0, 0.0) == 2.0 * hidden
     assert ols_risk(8, 20, 2.0, 0.0) == 0.0
     assert ols_risk(20, 8, 2.0, 0.0) == pytest.approx(2.0 * 0.6)
-    assert gd_risk(8, 20, 2.0, 0.0, T=1e4) < 1e-12
-    assert gd_risk(20, 8, 2.0, 0.0, T=1e5) == pytest.approx(1.2, rel=1e-6)
+    assert gd_risk(8, 20, 2.0, 0.0, times=1e4) < 1e-12
+    assert gd_risk(20, 8, 2.0, 0.0, times=1e5) == pytest.approx(1.2, rel=1e-6)
 
 
 @pytest.mark.parametrize(("d", "n"), [(8, 20), (20, 8), (16, 40)])
@@ -341,7 +341,7 @@ def test_no_number_where_the_smallest_eigenvalue_decides(d: int, n: int) -> None
     """Little noise in a square design: the functional would be off by a fifth at 1e-3, and more below."""
     assert np.isnan(ridge_opt_risk(d, n, 1.0, 1e-3).risk)
     assert np.isnan(ridge_risk(d, n, 1.0, 1e-3, [1e-3, 1e-2, 0.1])).tolist() == [True, True, False]
-    assert np.isnan(gd_risk(d, n, 1.0, 1e-3, T=[1.0, 10.0, 100.0])).tolist() == [False, False, True]
+    assert np.isnan(gd_risk(d, n, 1.0, 1e-3, times=[1.0, 10.0, 100.0])).tolist() == [False, False, True]
     assert np.isfinite(ridge_opt_risk(d, n, 1.0, 0.05).risk)
 
 
@@ -358,9 +358,13 @@ def test_what_is_given_is_within_a_few_percent(d: int, n: int) -> None:
 
 
 def test_shapes() -> None:
-    assert np.shape(gd_risk(8, 20, 1.0, 0.1, T=1.0)) == np.shape(gd_risk(8, 20, 1.0, 0.1, 0.1, 3)) == ()
-    assert gd_risk(8, 20, 1.0, 0.1, T=[1.0, 2.0]).shape == gd_risk(8, 20, 1.0, 0.1, 0.1, [3, 4]).shape == (2,)
-    assert gd_risk(8, 20, 1.0, 0.1, 0.1, 0) == gd_risk(8, 20, 1.0, 0.1, T=0.0) == pytest.approx(1.0)
+    assert np.shape(gd_risk(8, 20, 1.0, 0.1, times=1.0)) == np.shape(gd_risk(8, 20, 1.0, 0.1, 0.1, 3)) == ()
+    assert (
+        gd_risk(8, 20, 1.0, 0.1, times=[1.0, 2.0]).shape
+        == gd_risk(8, 20, 1.0, 0.1, 0.1, [3, 4]).shape
+        == (2,)
+    )
+    assert gd_risk(8, 20, 1.0, 0.1, 0.1, 0) == gd_risk(8, 20, 1.0, 0.1, times=0.0) == pytest.approx(1.0)
     assert np.shape(ridge_risk(8, 20, 1.0, 0.1, 0.3)) == ()
     assert ridge_risk(8, 20, 1.0, 0.1, [[0.3, 1.0]]).shape == (1, 2)
 
@@ -398,11 +402,14 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: gd_risk(16, 64, 1.0, 0.1, 0.9, 3),
         r"eta: expected a step below 0.888889, the edge of stability 2/\(1 \+ sqrt\(d/n\)\)\^2",
     ),
-    "steps and time": (lambda: gd_risk(16, 64, 1.0, 0.1, 0.3, 3, T=1.0), "T: expected eta and t, or T alone"),
-    "neither": (lambda: gd_risk(16, 64, 1.0, 0.1), "T: expected eta and t"),
-    "step alone": (lambda: gd_risk(16, 64, 1.0, 0.1, 0.3), "T: expected eta and t"),
-    "no signal": (lambda: ridge_opt_risk(16, 64, 0.0, 0.1), "v: expected a number > 0"),
-    "negative noise": (lambda: ols_risk(16, 64, 1.0, -0.1), "s2: expected a number >= 0"),
+    "steps and time": (
+        lambda: gd_risk(16, 64, 1.0, 0.1, 0.3, 3, times=1.0),
+        "times: expected eta and t, or times alone",
+    ),
+    "neither": (lambda: gd_risk(16, 64, 1.0, 0.1), "times: expected eta and t"),
+    "step alone": (lambda: gd_risk(16, 64, 1.0, 0.1, 0.3), "times: expected eta and t"),
+    "no signal": (lambda: ridge_opt_risk(16, 64, 0.0, 0.1), "signal: expected a number > 0"),
+    "negative noise": (lambda: ols_risk(16, 64, 1.0, -0.1), "noise: expected a number >= 0"),
     "no pairs": (lambda: one_step_risk(16, 0, 1.0, 0.1), "n: expected"),
     "no features": (lambda: spectral_lower_bound(0, 3, 1.0, 0.1), "d: expected"),
     "no penalty": (lambda: ridge_risk(16, 64, 1.0, 0.1, 0.0), "lam: expected penalties > 0"),

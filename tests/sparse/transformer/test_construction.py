@@ -195,7 +195,7 @@ def test_group_heads_are_group_p2o() -> None:
     np.testing.assert_allclose(columns[1, 4:8], [*(mixing.T @ xq), 0.0], atol=1e-14)
     path = descent(X, y, mixing @ mixing.T, eta, t, np.zeros(4))
     np.testing.assert_allclose(-columns[1:, -1], path @ xq, atol=1e-12)
-    flow = group_p2o(X, y, groups, T=eta * t) @ xq
+    flow = group_p2o(X, y, groups, times=eta * t) @ xq
     assert prediction == pytest.approx(flow, rel=1e-2)
     by_number, explicit = build_group_heads(6, 2), build_group_heads(6, [[0, 1, 2], [3, 4, 5]])
     for part, same in zip(by_number, explicit, strict=True):

@@ -130,7 +130,7 @@ def test_risk_of_groups_on_sampled_prompts() -> None:
     times = np.geomspace(1.0, 100.0, 20)
     best = []
     for H in (2, 4, 8):
-        beta = group_p2o(p.X, p.y, np.arange(16).reshape(H, -1).tolist(), T=times)
+        beta = group_p2o(p.X, p.y, np.arange(16).reshape(H, -1).tolist(), times=times)
         risks = excess_risk(beta, p.w[:, None])
         chosen = risks[:, risks.mean(axis=0).argmin()]
         best.append(chosen.mean())
@@ -143,7 +143,7 @@ def test_risk_of_groups_on_sampled_prompts() -> None:
 
 def test_risk_of_one_group_is_one_step() -> None:
     """The mean of |beta - w|^2 for beta = X^T y / (n a), on sampled prompts."""
-    p = sample_prompts(20_000, 8, 2, 12, 0.5, v=2.0, rng=1)
+    p = sample_prompts(20_000, 8, 2, 12, 0.5, signal=2.0, rng=1)
     a = 1 + 9 / 12 + 0.5 * 8 / (12 * 2.0)
     r = np.einsum("bnd,bn->bd", p.X, p.y) / 12
     risks = excess_risk(r / a, p.w)
@@ -165,12 +165,12 @@ def test_bad_arguments() -> None:
         (lambda: head_mismatch(0, 2), "H: expected a whole number >= 1"),
         (lambda: head_mismatch(1, 13), "d: expected a whole number >= 1 and <= 12"),
         (lambda: head_mismatch(1, 2, restarts=0), "restarts: expected a whole number >= 1"),
-        (lambda: head_mismatch(1, 2, seed=-1), "seed: expected a whole number >= 0"),
+        (lambda: head_mismatch(1, 2, rng=-1), "rng: expected a whole number >= 0"),
         (lambda: head_mismatch_conjecture(0, 2), "H: expected a whole number >= 1"),
         (lambda: group_heads_risk(16, 4, 64, 1.0, 0.25, 3), "H: expected a divisor of d = 16, got 3"),
         (lambda: group_heads_risk(4, 5, 64, 1.0, 0.25, 2), "s: expected a whole number >= 1 and <= 4"),
-        (lambda: group_heads_risk(4, 2, 64, 0.0, 0.25, 2), "v: expected a number > 0"),
-        (lambda: group_heads_risk(4, 2, 64, 1.0, -0.1, 2), "s2: expected a number >= 0"),
+        (lambda: group_heads_risk(4, 2, 64, 0.0, 0.25, 2), "signal: expected a number > 0"),
+        (lambda: group_heads_risk(4, 2, 64, 1.0, -0.1, 2), "noise: expected a number >= 0"),
         (lambda: partial_risk(5, 4, 0.1, 0.2), "H: expected a whole number >= 0 and <= 4"),
         (lambda: partial_risk(2, 4, -0.1, 0.2), "R_p2o: expected a number >= 0"),
     ):

@@ -9,9 +9,9 @@ import pytest
 
 import spectral_icl as si
 from spectral_icl.multitask import softmax
-from spectral_icl.theorems import claim as verdict
-from spectral_icl.theorems.examine import Check, Verdict, check, names
+from spectral_icl.theorems.claim import Check, Trial, UnmeasurableError, Verdict
 from spectral_icl.theorems.multitask import claims, evidence, factors
+from spectral_icl.theorems.multitask.check import check, names
 
 HOLDS, FAILS, NOT_APPLICABLE = Verdict.HOLDS, Verdict.FAILS, Verdict.NOT_APPLICABLE
 
@@ -231,9 +231,15 @@ def doctored(p: si.Problem) -> Doctored:
     return Doctored(p, start, si.Balanced(), 100.0, 1e-8, "large-L", 500, 0)
 
 
+def trial(claim: str, e: evidence.Evidence) -> Trial:
+    """The one trial of a claim on the evidence."""
+    (only_one,) = claims.CLAIMS[claim].test(e)
+    return only_one
+
+
 def margin(claim: str, e: evidence.Evidence) -> float:
     """Margin of a claim on the evidence."""
-    return claims.CLAIMS[claim].test(e).measure().margin
+    return trial(claim, e).measure().margin
 
 
 def test_claims_that_always_hold_would_see_a_broken_flow(two_tasks: si.Problem) -> None:
@@ -337,7 +343,7 @@ def test_error_bars_decide_but_do_not_excuse(
     e = doctored(two_tasks)
     states = [e.start, e.start]
     if holds is None:
-        with pytest.raises(verdict.UnmeasurableError, match="undecided with"):
+        with pytest.raises(UnmeasurableError, match="undecided with"):
             claims._compared(two_tasks, states, e)
     else:
         assert (claims._compared(two_tasks, states, e).margin > 0.0) == holds
@@ -352,9 +358,9 @@ def test_what_does_not_happen_in_time_fails(two_tasks: si.Problem) -> None:
     frozen = replace(stuck.flow.trajectory, x=0 * stuck.flow.trajectory.x + stuck.flow.trajectory.x[0])
     object.__setattr__(stuck.flow, "trajectory", replace(frozen, dense=0 * frozen.dense))
     stuck.flow.__dict__.pop("phases", None)
-    trial = claims.CLAIMS["three-phases"].test(stuck)
-    assert all(met for _, met in (*trial.needs, *trial.supposes))
-    assert trial.measure().margin < 0.0
+    phases = trial("three-phases", stuck)
+    assert all(met for _, met in (*phases.needs, *phases.supposes))
+    assert phases.measure().margin < 0.0
     for t_end, claim in ((15.0, "three-phases"), (40.0, "escape-rate")):
         found = only(
             two_tasks,

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.theorems.claim import Check, Verdict
-from spectral_icl.theorems.sparse import claims, verify
-from spectral_icl.theorems.sparse.claims import CLAIMS, Row
+from spectral_icl.theorems.claim import Check, Finding, Trial, Verdict
+from spectral_icl.theorems.report import ClaimReport
+from spectral_icl.theorems.sparse import check as sparse
+from spectral_icl.theorems.sparse import claims
+from spectral_icl.theorems.sparse.claims import CLAIMS
 from spectral_icl.theorems.sparse.evidence import Evidence
 
 PROMPTS = 100
@@ -21,11 +22,11 @@ PROMPTS = 100
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[Check]]:
     """All claims at their documented places."""
-    return {checks[0].claim: checks for checks in verify.check(prompts=PROMPTS)}
+    return {checks[0].claim: checks for checks in sparse.check(prompts=PROMPTS)}
 
 
 def test_no_claim_fails_where_its_hypotheses_are_met(found: dict[str, list[Check]]) -> None:
-    assert list(found) == verify.names()
+    assert list(found) == sparse.names()
     failed = [one.reason for checks in found.values() for one in checks if one.verdict is Verdict.FAILS]
     assert failed == []
     for name, checks in found.items():
@@ -108,8 +109,8 @@ def test_numbers(found: dict[str, list[Check]], claim: str, place: str, value: f
 
 def test_predicates_have_names_values_and_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: CLAIMS[name] for name in ("sparsity", "snr")}
-    monkeypatch.setattr(verify, "CLAIMS", {k: replace(v, places=v.places[2:4]) for k, v in few.items()})
-    table = verify.predicates(prompts=100)
+    monkeypatch.setattr(sparse, "CLAIMS", {k: replace(v, places=v.places[2:4]) for k, v in few.items()})
+    table = sparse.predicates(prompts=100)
     assert [name.split(":")[0] for name, *_ in table] == ["P1 sparsity"] * 2 + ["P2 snr"] * 4
     for _, passed, value, threshold in table:
         assert passed
@@ -118,39 +119,39 @@ def test_predicates_have_names_values_and_thresholds(monkeypatch: pytest.MonkeyP
 
 def test_claims_about_families_are_left_out_on_one_problem() -> None:
     problem = SparseProblem(8, 1, 40, 0.25)
-    checked = [checks[0].claim for checks in verify.check(problem=problem, prompts=100)]
-    assert checked == [name for name in verify.names() if name not in ("exponents", "memorisation")]
+    checked = [checks[0].claim for checks in sparse.check(problem=problem, prompts=100)]
+    assert checked == [name for name in sparse.names() if name not in ("exponents", "memorisation")]
 
 
 def test_what_cannot_be_measured_says_why() -> None:
     problem = SparseProblem(8, 1, 40, 0.0)
-    ((one,),) = verify.check(["upper-bound"], problem, 100)
+    ((one,),) = sparse.check(["upper-bound"], problem, 100)
     assert one.verdict is Verdict.NOT_APPLICABLE
     assert one.measured is None
     assert one.reason == "not measured: without noise, or with one pair, the bound is 0"
-    assert "n/a" in verify.as_text([one])
+    assert "n/a" in ClaimReport((one,)).to_text()
 
 
 def test_a_missing_scikit_learn_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sklearn.linear_model", None)
-    ((one,),) = verify.check(["lasso"], SparseProblem(8, 1, 40, 0.25), 100)
+    ((one,),) = sparse.check(["lasso"], SparseProblem(8, 1, 40, 0.25), 100)
     assert "spectral-icl[sparse]" in one.reason
 
 
 def test_a_wrong_claim_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """P2O has more than a hundredth of ridge's risk; saying otherwise is found out."""
     monkeypatch.setattr(claims, "DENSER", 0.01)
-    ((one,),) = verify.check(["sparsity"], SparseProblem(64, 4, 128, 0.25), 100)
+    ((one,),) = sparse.check(["sparsity"], SparseProblem(64, 4, 128, 0.25), 100)
     assert one.verdict is Verdict.FAILS
     assert one.margin is not None
     assert one.margin < -10.0
 
 
-def rows(*measured: float) -> Callable[[Evidence, SparseProblem], list[Row]]:
+def trials(*measured: float) -> Callable[[Evidence], list[Trial]]:
     """A claim whose error falls with the prompts."""
 
-    def test(e: Evidence, p: SparseProblem) -> list[Row]:
-        return [Row("here", x, 1.0 / math.sqrt(e.prompts), -np.inf, 1.0, [], "what") for x in measured]
+    def test(e: Evidence) -> list[Trial]:
+        return [Trial.of(Finding.below(x, 1.0, "here: what", 1.0 / math.sqrt(e.prompts))) for x in measured]
 
     return test
 
@@ -159,15 +160,7 @@ def rows(*measured: float) -> Callable[[Evidence, SparseProblem], list[Row]]:
 def test_prompts_grow_until_a_claim_is_decided(
     monkeypatch: pytest.MonkeyPatch, measured: float, error: float
 ) -> None:
-    claim = replace(CLAIMS["snr"], test=rows(measured))
-    monkeypatch.setattr(verify, "CLAIMS", {"snr": claim})
-    ((one,),) = verify.check(["snr"], SparseProblem(8, 1, 40, 0.25), 100)
+    claim = replace(CLAIMS["snr"], test=trials(measured))
+    monkeypatch.setattr(sparse, "CLAIMS", {"snr": claim})
+    ((one,),) = sparse.check(["snr"], SparseProblem(8, 1, 40, 0.25), 100)
     assert one.error == pytest.approx(error)
-
-
-@pytest.mark.parametrize(
-    ("least", "most", "measured", "margin"),
-    [(-np.inf, 2.0, 0.5, 0.75), (2.0, np.inf, 3.0, 0.5), (1.0, 3.0, 2.5, 0.5), (1.0, 3.0, 3.5, -0.5)],
-)
-def test_margins(least: float, most: float, measured: float, margin: float) -> None:
-    assert Row("", measured, 0.0, least, most, [], "").margin == pytest.approx(margin)

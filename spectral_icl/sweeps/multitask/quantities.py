@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError, choice, integer
 from spectral_icl.multitask.flow.saturation import LIMIT
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.sweeps.plan import Plan
-from spectral_icl.sweeps.quantities import GOOD, SATURATED, Quantity, Sweep
+from spectral_icl.sweeps.quantities import Class, Quantity, Sweep
 
 if TYPE_CHECKING:
     import xarray
 
+    from spectral_icl.sweeps.plan import Plan
+
 # Patterns of allocation
 NONE_LEARNED, SOME_LEARNED, SHARED, OWN = range(4)
 PATTERNS = {
-    NONE_LEARNED: "no task learned",
-    SOME_LEARNED: "not all tasks learned",
-    SHARED: "a head serves several tasks",
-    OWN: "a head for each task",
+    NONE_LEARNED: Class("no task learned", "0.85"),
+    SOME_LEARNED: Class("not all tasks learned", "#f0e442"),
+    SHARED: Class("a head serves several tasks", "#e69f00"),
+    OWN: Class("a head for each task", "#0072b2"),
 }
 
-_BENCHMARKS = {
-    "head_per_task": "head-per-task limit",
-    "single_head": "best single head",
-    "lower_bound": "lower bound",
-}
+_BENCHMARKS = {key: BENCHMARKS[key].name for key in ("head_per_task", "single_head", "lower_bound")}
 _LABELS = {
     "loss": "loss (query noise included)",
     "gap": "excess loss / lower bound",
@@ -48,10 +46,7 @@ _LABELS = {
     "omega": r"KQ value $\omega$",
     "mu": r"OV value $\mu$",
     "loss_curve": "loss (query noise included)",
-    "lower_bound": "lower bound",
-    "head_per_task": "head-per-task limit",
-    "single_head": "best single head",
-    "gradient_step": "one gradient step",
+    **{key: BENCHMARKS[key].name for key in ("lower_bound", "head_per_task", "single_head", "gradient_step")},
     "allocation": "allocation",
     "own_heads": "share of runs with a head for each task",
     "as_predicted": "share of runs with the predicted heads",
@@ -126,17 +121,10 @@ class FlowSweep(Sweep):
             name=name,
             label=text,
             values=self._shares(name, task) if name in _SHARES else self._reduced(name, task),
-            trouble=self.trouble(saturated=name not in _ALWAYS),
+            trouble=self.trouble(guarded=name not in _ALWAYS),
+            shown_as=_shown_as(name),
             theory=self._theory(name, task),
-            awaited=name in _TIMES and not name.endswith("predicted"),
-            share=name in _SHARES,
         )
-
-    def trouble(self, saturated: bool = True) -> xarray.DataArray:
-        """`GOOD` or one of `REASONS` for every point; ``saturated`` ones may count as good."""
-        found = super().trouble()
-        beyond = (found.values == GOOD) & ~(self.data["saturation"].values <= LIMIT) & saturated
-        return found.copy(data=np.where(beyond, SATURATED, found.values))
 
     def _raw(self, name: str) -> xarray.DataArray:
         if name in ("gap", "excess"):
@@ -210,10 +198,21 @@ class FlowSweep(Sweep):
         heads = self.data["allocation"]
         if task is not None:
             most = int(self.data["allocation"].max())
-            kinds = {-1: "not learned", **{h: f"head {h}" for h in range(max(most, 0) + 1)}}
-            return Quantity("allocation", text, heads.isel(task=task), self.trouble(), kinds=kinds)
+            classes = {-1: Class("not learned", "0.85")}
+            classes |= {h: Class(f"head {h}") for h in range(max(most, 0) + 1)}
+            return Quantity(
+                "allocation", text, heads.isel(task=task), self.trouble(), "classes", classes=classes
+            )
         found = self.trouble().copy(data=_patterns(heads.values, self._exists().values))
-        return Quantity("allocation", text, found, self.trouble(), kinds=dict(PATTERNS))
+        return Quantity(
+            name="allocation",
+            label=text,
+            values=found,
+            trouble=self.trouble(),
+            shown_as="classes",
+            classes=PATTERNS,
+            as_share="own_heads",
+        )
 
     def _shares(self, name: str, task: int | None) -> xarray.DataArray:
         """Whether every task (or one) has a head of its own, or the predicted one; NaN where none is."""
@@ -230,6 +229,13 @@ class FlowSweep(Sweep):
             return (heads == forecast).astype(np.float64).where(forecast >= 0)
         known = ((forecast >= 0) | ~exists).all("task")
         return ((heads == forecast) | ~exists).all("task").astype(np.float64).where(known)
+
+
+def _shown_as(name: str) -> Literal["numbers", "times", "shares"]:
+    """How a quantity other than the allocation is shown; a prediction is a number, there or not."""
+    if name in _SHARES:
+        return "shares"
+    return "times" if name in _TIMES and not name.endswith("predicted") else "numbers"
 
 
 def _patterns(heads: NDArray[Any], exists: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -27,14 +27,11 @@ from spectral_icl.figures.sweep import summary, sweep_figure
 from spectral_icl.sparse.comparison import compare
 from spectral_icl.sparse.experiment import Study
 from spectral_icl.sweeps import run as sweep
-from spectral_icl.sweeps import solving as points
-from spectral_icl.sweeps import sparse as sparse_points
-from spectral_icl.sweeps.grid import open_sweep
-from spectral_icl.sweeps.plan import Plan, point_seed
+from spectral_icl.sweeps.plan import Plan, point_seed, sweep_of
 from spectral_icl.sweeps.points import INVALID
-from spectral_icl.sweeps.results import sweep_of
-from spectral_icl.sweeps.sparse import UNSOLVED, SparsePoints
-from spectral_icl.sweeps.store import Store
+from spectral_icl.sweeps.sparse import points as sparse_points
+from spectral_icl.sweeps.sparse.points import UNSOLVED, SparsePoints
+from spectral_icl.sweeps.store import Store, open_sweep
 
 Table = dict[str, Any]
 
@@ -88,9 +85,9 @@ def near(value: Any) -> Any:
 
 def test_a_point_is_the_comparison_of_its_file() -> None:
     made = plan(SIZES, NONZERO)
-    found = points.solve(made, 0, 4)
+    found = made.solve(0, 4)
     assert found["status"].tolist() == [0, INVALID, 0, 0], "12 nonzero weights of 8"
-    expected = points.variables(made)
+    expected = made.variables
     assert set(found) == {"status", *expected}
     assert all(np.isnan(found[name][1]) for name in expected)
     for k in (0, 2, 3):
@@ -109,18 +106,18 @@ def test_a_point_is_the_comparison_of_its_file() -> None:
 @pytest.mark.parametrize(("cuts", "threads"), [([1, 2, 3], 1), ([3], 2), ([], None)])
 def test_bits_depend_on_neither_batches_nor_threads(cuts: list[int], threads: int | None) -> None:
     made = plan(LENGTHS)
-    whole = points.solve(made, 0, 4)
-    pieces = [points.solve(made, a, b, threads=threads) for a, b in pairwise([0, *cuts, 4])]
+    whole = made.solve(0, 4)
+    pieces = [made.solve(a, b, threads=threads) for a, b in pairwise([0, *cuts, 4])]
     for name, values in whole.items():
         assert np.concatenate([piece[name] for piece in pieces]).tobytes() == values.tobytes(), name
 
 
 def test_theory_alone_and_risks_without_theory() -> None:
-    found = points.solve(plan({"path": "study.prompts", "values": [0, 20]}), 0, 2)
+    found = plan({"path": "study.prompts", "values": [0, 20]}).solve(0, 2)
     assert np.isfinite([found[name] for name in ("p2o", "gd", "ridge", "ols", "oracle", "advantage")]).all()
     for name in ("p2o_mc", "ridge_se", "advantage_mc", "advantage_se"):
         assert np.isfinite(found[name]).tolist() == [False, True]
-    found = points.solve(plan({"path": "sparse.correlation", "values": [0.0, 0.5]}), 0, 2)
+    found = plan({"path": "sparse.correlation", "values": [0.0, 0.5]}).solve(0, 2)
     assert np.isfinite(found["p2o"]).all()
     assert np.isnan(found["ridge"]).tolist() == np.isnan(found["advantage"]).tolist() == [False, True]
     assert np.isfinite(found["advantage_mc"]).all()
@@ -128,13 +125,13 @@ def test_theory_alone_and_risks_without_theory() -> None:
 
 def test_lasso_is_stored_if_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made = plan(LENGTHS | {"values": [24]}, study={"lasso": True})
-    assert set(points.variables(made)) | {"method"} == SparsePoints.reserved, "no dimension is called so"
+    assert set(made.variables) | {"method"} == SparsePoints.reserved(), "no dimension is called so"
     monkeypatch.setattr(sparse_points, "find_spec", lambda _: None)
     with pytest.raises(si.ProblemError, match=r"^study\.lasso: expected the package 'scikit-learn'"):
-        points.solve(made, 0, 1)
+        made.solve(0, 1)
     monkeypatch.undo()
     pytest.importorskip("sklearn")
-    found = points.solve(made, 0, 1)
+    found = made.solve(0, 1)
     assert found["lasso_mc"][0] > 0.0
     assert np.isnan(found["lasso"][0])
 
@@ -144,7 +141,7 @@ def test_replicates_draw_the_seed_of_the_study() -> None:
     assert made.table(4)["study"]["seed"] == point_seed(5, 4)
     assert made.coordinates(0, 12)["seed"].tolist() == [point_seed(5, k) for k in range(12)]
     assert made.base["study"]["seed"] == 0
-    found = points.solve(made, 0, 3)
+    found = made.solve(0, 3)
     assert len(set(found["p2o_mc"])) == len(set(found["p2o"])) == 3
     assert len(set(found["ridge"])) == 1, "a formula"
 
@@ -475,7 +472,7 @@ def test_every_quantity_can_be_drawn(data: Callable[[str], xarray.Dataset], name
     results = data(name)
     names = sweep_of(results).names
     assert names[:7] == ["risk", "advantage", *METHODS]
-    assert set(names[7:]) == set(points.variables(Plan.from_dict(PLANS[name]))) - {"advantage", *METHODS}
+    assert set(names[7:]) == set(Plan.from_dict(PLANS[name]).variables) - {"advantage", *METHODS}
     for k in range(0, len(names), 6):
         panels = sweep_figure(results, names[k : k + 6]).get_axes()
         assert all(axes.get_ylabel() for axes in panels if axes.get_visible())

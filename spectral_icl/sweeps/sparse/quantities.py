@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError, choice
-from spectral_icl.sparse.methods import COLORS, SHORT
-from spectral_icl.sweeps.plan import Plan
-from spectral_icl.sweeps.quantities import Border, Quantity, Sweep
-from spectral_icl.sweeps.sparse import METHODS, names
+from spectral_icl.sparse.methods import COMPARED
+from spectral_icl.sparse.methods import METHODS as KNOWN
+from spectral_icl.sweeps.quantities import Quantity, Sweep
 
 if TYPE_CHECKING:
     import xarray
+
+    from spectral_icl.sweeps.plan import Plan
 
 METHOD = "method"  # dimension of the quantity "risk"
 
@@ -22,20 +23,24 @@ _LABELS = {
     "advantage": "risk of P2O / risk of ridge",
     "p2o_time": "best time of P2O",
 }
-_EQUAL = Border(1.0, "P2O as good as ridge")
+
+
+def names(method: str) -> tuple[str, str, str]:
+    """What the risk of a method is called: by theory, simulated, and the standard error of that."""
+    return method, f"{method}_mc", f"{method}_se"
 
 
 class SparseSweep(Sweep):
     """The results of a sweep of sparse problems."""
 
     def __init__(self, data: xarray.Dataset, plan: Plan) -> None:
-        methods = [name for name in METHODS if name in data]
+        methods = [name for name in COMPARED if name in data]
         stacked = {
             risk: _stack([data[names(method)[k]] for method in methods])
             for k, risk in enumerate(names("risk"))
         }
         super().__init__(data.assign(stacked), plan)
-        self.entries = {METHOD: {SHORT[method]: COLORS[method] for method in methods}}
+        self.entries = {METHOD: {KNOWN[method].short: KNOWN[method].color for method in methods}}
         self._risks = ("risk", *methods)
 
     @property
@@ -58,15 +63,25 @@ class SparseSweep(Sweep):
         choice("quantity", name, self.names)
         if task is not None:
             raise ProblemError("task", task, "nothing for sparse problems, which have no tasks")
-        text = _LABELS.get(name) or (f"excess risk of {SHORT[name]}" if name in SHORT else name)
+        text = _LABELS.get(name) or (f"excess risk of {KNOWN[name].short}" if name in KNOWN else name)
         if name != "advantage" and name not in self._risks:
             return Quantity(name, text, _finite(self.data[name]), self.trouble())
-        border = _EQUAL if name == "advantage" else None
+        tips = name == "advantage"
+        even = 1.0 if tips else None
+        even_text = "P2O as good as ridge" if tips else ""
         by_theory, simulated, error = (self.data[each] for each in names(name))
         simulated = _finite(simulated).where(~np.isinf(by_theory))  # which no mean of samples tends to
         by_theory = _finite(by_theory)
         if not bool(simulated.notnull().any()):
-            return Quantity(name, text, by_theory, self.trouble(), measured="theory", border=border)
+            return Quantity(
+                name=name,
+                label=text,
+                values=by_theory,
+                trouble=self.trouble(),
+                measured="theory",
+                break_even=even,
+                break_even_text=even_text,
+            )
         return Quantity(
             name=name,
             label=text,
@@ -75,7 +90,8 @@ class SparseSweep(Sweep):
             theory={"theory": by_theory},
             measured="simulated",
             error=error,
-            border=border,
+            break_even=even,
+            break_even_text=even_text,
         )
 
 
@@ -87,5 +103,5 @@ def _stack(arrays: list[xarray.DataArray]) -> xarray.DataArray:
 
 
 def _finite(values: xarray.DataArray) -> xarray.DataArray:
-    """Without the infinite risks, which have no place in a figure."""
+    """The risks, NaN where they are infinite: those have no place in a figure."""
     return values.where(np.isfinite(values))

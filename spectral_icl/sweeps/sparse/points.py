@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.io.toml import Tables
 from spectral_icl.kernels.threads import available_cores, one_thread
 from spectral_icl.sparse.comparison import Comparison, compare
 from spectral_icl.sparse.experiment import NUMBERS, SECTIONS, Study
-from spectral_icl.sparse.methods import LABELS
-from spectral_icl.sweeps.points import Kind, Record, Results, Variable
+from spectral_icl.sparse.methods import COMPARED
+from spectral_icl.sparse.methods import METHODS as KNOWN
+from spectral_icl.sweeps.points import Points, Results, Variable
+from spectral_icl.sweeps.sparse.labels import LABELS as PATHS
+from spectral_icl.sweeps.sparse.quantities import METHOD, SparseSweep, names
 
-METHODS = tuple(LABELS)
 UNSOLVED = 3  # status of a point whose theory was not found
 
 _PROBLEM = ("d", "s", "n", "noise", "snr", "signal", "correlation", "support_variance")
@@ -29,32 +32,57 @@ _OTHERS = {
 }
 
 
-def names(method: str) -> tuple[str, str, str]:
-    """What the risk of a method is called: by theory, simulated, and the standard error of that."""
-    return method, f"{method}_mc", f"{method}_se"
+def _results(methods: Iterable[str]) -> dict[str, Variable]:
+    """Risks of methods by theory and simulated, with errors; NaN without a theory, or if not simulated."""
+    texts = dict(_OTHERS)
+    for method in methods:
+        by_theory, simulated, error = names(method)
+        texts[by_theory] = f"risk of {KNOWN[method].name} at its best, by theory"
+        texts[simulated] = f"risk of {KNOWN[method].name} at its best, simulated"
+        texts[error] = f"standard error of {simulated}"
+    return {name: Variable(("point",), "float64", np.nan, text) for name, text in texts.items()}
 
 
-class SparsePoints(Kind[Study, Record]):
-    """Points that are sparse regression problems."""
+class SparsePoints(Points[Study]):
+    """Sparse regression problems, of which all risks are recorded."""
 
     name = "sparse problems"
     sections = SECTIONS
-    subject = "sparse"
+    shared_section = "sparse"
     seed = ("study", "seed")
     replicated = "study.seed"
-    reserved = frozenset({"method", *_OTHERS, *(name for method in METHODS for name in names(method))})
+    results = _results(COMPARED)
     headline = "p2o"
-    least = 8  # each takes about a second, and a batch is shared by the cores
+    least_batch = 8  # each takes about a second, and a batch is shared by the cores
+    labels = PATHS
+    sweep = SparseSweep
 
-    def fields(self, section: str, base: Mapping[str, Any]) -> set[str]:
+    @classmethod
+    def recording(cls, record: object) -> Self:
+        """Sparse problems; there is nothing to choose."""
+        if record != {}:
+            raise ProblemError("record", record, "nothing beside [sparse]: all risks are stored")
+        return cls()
+
+    def record(self) -> dict[str, Any]:
+        """An empty table."""
+        return {}
+
+    @classmethod
+    def reserved(cls) -> set[str]:
+        """Names of results, and of the dimension along which a figure puts the methods."""
+        return {*super().reserved(), METHOD}
+
+    @classmethod
+    def numeric_keys(cls, section: str, base: Tables) -> set[str]:
         """The keys of a section that are numbers."""
         return set({"sparse": _PROBLEM, "study": NUMBERS}.get(section, ()))
 
-    def point(self, table: Mapping[str, Any], like: Study | None = None) -> Study:
-        """The study of a file; another one does not help."""
+    def point(self, table: Tables, like: Study | None = None) -> Study:
+        """The study that a file describes. ``like`` is not used: a study costs nothing to build."""
         return Study.from_dict(table)
 
-    def settled(self, table: Mapping[str, Any], point: Study) -> dict[str, Any]:
+    def settled(self, table: Tables, point: Study) -> dict[str, Any]:
         """The tables of a study, defaults filled in; a ratio of signal to noise stays one."""
         filled = point.to_dict()
         if "snr" in table["sparse"]:
@@ -62,29 +90,16 @@ class SparsePoints(Kind[Study, Record]):
             filled["sparse"]["snr"] = table["sparse"]["snr"]
         return filled
 
-    def record(self, given: object) -> Record:
-        """Nothing to choose."""
-        if given != {}:
-            raise ProblemError("record", given, "nothing beside [sparse]: all risks are stored")
-        return Record()
-
-    def extents(self, first: Study, base: Mapping[str, Any], largest: Mapping[str, float]) -> dict[str, int]:
-        """None: all results are numbers."""
+    def extents(self, first: Study, base: Tables, largest: Mapping[str, float]) -> dict[str, int]:
+        """No sizes: all results are numbers."""
         return {}
 
-    def variables(self, record: Record, base: Mapping[str, Any]) -> dict[str, Variable]:
-        """Risks, by theory and simulated, with errors. What has no theory or is not simulated is NaN."""
-        texts = dict(_OTHERS)
-        for method in _methods(base["study"]["lasso"]):
-            by_theory, simulated, error = names(method)
-            texts[by_theory] = f"risk of {LABELS[method]} at its best, by theory"
-            texts[simulated] = f"risk of {LABELS[method]} at its best, simulated"
-            texts[error] = f"standard error of {simulated}"
-        return {name: Variable(("point",), "float64", np.nan, text) for name, text in texts.items()}
+    def variables(self, base: Tables) -> dict[str, Variable]:
+        """The risks of all methods; of the Lasso if it is asked for."""
+        lasso = base["study"]["lasso"]
+        return _results(method for method in COMPARED if lasso or method != "lasso")
 
-    def solve(
-        self, found: Results, members: Sequence[tuple[int, Study]], record: Record, threads: int | None
-    ) -> None:
+    def solve(self, found: Results, members: Sequence[tuple[int, Study]], threads: int | None) -> None:
         """Compare the methods of points, several points at a time."""
         if any(study.lasso for _, study in members) and find_spec("sklearn") is None:
             raise ProblemError("study.lasso", True, "the package 'scikit-learn' to be installed")
@@ -94,19 +109,15 @@ class SparsePoints(Kind[Study, Record]):
                     found[name][row] = value
 
     def outcome(self, status: int) -> tuple[str, str]:
-        """The one way to fail."""
+        """Name and advice of the one way to fail."""
         return (
             "unsolved",
             "the equations of the theory were not solved, or did not fit into memory",
         )
 
 
-def _methods(lasso: bool) -> list[str]:
-    return [method for method in METHODS if lasso or method != "lasso"]
-
-
 def _solved(study: Study) -> dict[str, float]:
-    """The row of a point."""
+    """The results of a point by name, with its status."""
     try:
         found = compare(study)
     except (ProblemError, MemoryError):  # of a study that is valid

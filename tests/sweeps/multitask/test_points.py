@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 import spectral_icl as si
 from spectral_icl.multitask.experiment import Experiment
-from spectral_icl.sweeps import multitask as flow_points
-from spectral_icl.sweeps.multitask import FlowPoints
+from spectral_icl.multitask.optimal import benchmarks
+from spectral_icl.sweeps.multitask import points as flow_points
+from spectral_icl.sweeps.multitask.points import FlowPoints
 from spectral_icl.sweeps.plan import Plan
 from spectral_icl.sweeps.points import INVALID, SOLVED
-from spectral_icl.sweeps.solving import solve, variables
 
 # Six points with 2 or 3 equal tasks, 2 or 3 heads (too few for one of the combinations), two seeds.
 RAGGED = {
@@ -36,13 +36,13 @@ Results = dict[str, NDArray[Any]]
 @pytest.fixture(scope="module")
 def ragged() -> tuple[Plan, Results]:
     plan = Plan.from_dict(RAGGED)
-    return plan, solve(plan, 0, plan.size)
+    return plan, plan.solve(0, plan.size)
 
 
 def test_every_variable_has_its_shape_and_type(ragged: tuple[Plan, Results]) -> None:
     plan, found = ragged
     sizes = {"point": 8, "task": 3, "head": 3, "block": 3, "time": 3}
-    expected = variables(plan)
+    expected = plan.variables
     assert set(found) == {"status", *expected}
     assert found["status"].dtype == np.int8
     for name, variable in expected.items():
@@ -53,7 +53,7 @@ def test_every_variable_has_its_shape_and_type(ragged: tuple[Plan, Results]) -> 
 
 def test_what_is_recorded_is_what_was_asked_for() -> None:
     def names(**record: Any) -> set[str]:
-        return set(variables(Plan.from_dict({**RAGGED, "record": record})))
+        return set(Plan.from_dict({**RAGGED, "record": record}).variables)
 
     nothing = {"state": False, "phases": False, "benchmarks": False}
     least = {"t", "loss", "saturation", "steps", "task_loss"}
@@ -65,7 +65,9 @@ def test_what_is_recorded_is_what_was_asked_for() -> None:
     assert names(**{**nothing, "benchmarks": True}) == least | benchmarks
     forecast = {"emergence_predicted", "escape_predicted", "allocation_predicted"}
     assert names(**{**nothing, "forecast": True}) == least | forecast
-    assert names(forecast=True, times=[1.0]) < FlowPoints.reserved, "no dimension may be called like a result"
+    assert names(forecast=True, times=[1.0]) < FlowPoints.reserved(), (
+        "no dimension may be called like a result"
+    )
 
 
 def test_a_point_is_the_flow_of_its_file(ragged: tuple[Plan, Results]) -> None:
@@ -84,7 +86,7 @@ def test_a_point_is_the_flow_of_its_file(ragged: tuple[Plan, Results]) -> None:
         np.testing.assert_allclose(found["task_loss"][k, :tasks], flow.final_task_loss, rtol=1e-6)
         np.testing.assert_allclose(found["omega"][k, :heads, :tasks], flow.final.omega, atol=1e-6)
         np.testing.assert_allclose(found["mu"][k, :heads, :tasks], flow.final.mu, atol=1e-6)
-        curve = si.loss(flow.problem, *flow(plan.record.times))
+        curve = si.loss(flow.problem, *flow(plan.points.times))
         np.testing.assert_allclose(found["loss_curve"][k], curve, rtol=1e-6)
         assert tuple(found["allocation"][k, :tasks]) == flow.allocation
         # the sampled steepest fall may move by a sample; 1 % is the distance of two of them
@@ -98,7 +100,7 @@ def test_a_point_is_the_flow_of_its_file(ragged: tuple[Plan, Results]) -> None:
 
 def test_padding_and_invalid_points_are_empty(ragged: tuple[Plan, Results]) -> None:
     plan, found = ragged
-    fills = {name: variable.fill for name, variable in variables(plan).items()}
+    fills = {name: variable.fill for name, variable in plan.variables.items()}
     for k in (4, 5):  # three tasks for two heads
         assert found["status"][k] == INVALID
         for name, fill in fills.items():
@@ -114,7 +116,7 @@ def test_padding_and_invalid_points_are_empty(ragged: tuple[Plan, Results]) -> N
 def test_bits_do_not_depend_on_the_batches(ragged: tuple[Plan, Results], cuts: list[int]) -> None:
     plan, found = ragged
     ends = [0, *cuts, plan.size]
-    pieces = [solve(plan, a, b, threads=2) for a, b in pairwise(ends)]
+    pieces = [plan.solve(a, b, threads=2) for a, b in pairwise(ends)]
     for name, whole in found.items():
         assert np.concatenate([piece[name] for piece in pieces]).tobytes() == whole.tobytes(), name
 
@@ -125,7 +127,7 @@ def test_flows_that_fail_are_marked_and_keep_what_they_reached() -> None:
         "record": {"times": [0.01, 100.0]},
         "axis": [{"path": "flow.max_steps", "values": [3, 100_000]}],
     }
-    found = solve(Plan.from_dict(table), 0, 2)
+    found = Plan.from_dict(table).solve(0, 2)
     assert found["status"].tolist() == [si.Outcome.STEP_LIMIT, si.Outcome.REACHED_END]
     assert 0.0 < found["t"][0] < 200.0 == found["t"][1]
     assert np.isfinite(found["loss"]).all()
@@ -146,7 +148,7 @@ def test_what_varies_in_the_flow_reaches_the_integrator() -> None:
         ],
     }
     plan = Plan.from_dict(table)
-    found = solve(plan, 0, plan.size)
+    found = plan.solve(0, plan.size)
     alone = [Experiment.from_dict(plan.table(k)).solve() for k in range(plan.size)]
     assert found["status"].tolist() == [int(flow.outcome) for flow in alone]
     assert {0, 1} == set(found["status"].tolist())
@@ -165,7 +167,7 @@ def test_forecasts_are_those_of_the_flow() -> None:
         "axis": [{"path": "problem.context_length", "values": [50, 100]}],
     }
     plan = Plan.from_dict(table)
-    found = solve(plan, 0, 2)
+    found = plan.solve(0, 2)
     for k in range(2):
         flow = plan.experiment(k).solve()
         assert found["emergence_predicted"][k].tolist() == [task.time for task in flow.forecast]
@@ -178,17 +180,17 @@ def test_forecasts_are_those_of_the_flow() -> None:
 
 def test_benchmarks_are_computed_once_per_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    true = si.optimal.lower_bound
+    true = benchmarks.lower_bound
 
     def counted(problem: si.Problem) -> si.optimal.Benchmark:
         calls.append(problem)
         return true(problem)
 
     flow_points._benchmarks.cache_clear()
-    monkeypatch.setattr(si.optimal, "lower_bound", counted)
+    monkeypatch.setattr(benchmarks, "lower_bound", counted)
     plan = Plan.from_dict(RAGGED)
-    solve(plan, 0, 3)
-    solve(plan, 3, plan.size)
+    plan.solve(0, 3)
+    plan.solve(3, plan.size)
     assert len(calls) == len(set(calls)) == 2
 
 
@@ -196,7 +198,7 @@ def test_benchmark_out_of_range_is_none() -> None:
     """The best weights for so small an eigenvalue are beyond 1e12."""
     problem = {"task_sizes": [1], "signal": 1.0, "noise": 1.0, "context_length": 100, "covariance": 1e-300}
     table = {"problem": problem, "flow": {"t_end": 1.0}, "axis": [{"path": "problem.noise", "values": [1.0]}]}
-    found = solve(Plan.from_dict(table), 0, 1)
+    found = Plan.from_dict(table).solve(0, 1)
     assert found["status"][0] == 0
     assert np.isnan(found["single_head"][0])
     assert np.isfinite(found["lower_bound"][0])
@@ -204,12 +206,12 @@ def test_benchmark_out_of_range_is_none() -> None:
 
 def test_empty_range_and_wrong_range(ragged: tuple[Plan, Results]) -> None:
     plan, found = ragged
-    empty = solve(plan, 3, 3)
+    empty = plan.solve(3, 3)
     assert set(empty) == set(found)
     assert all(len(values) == 0 for values in empty.values())
     for start, stop in ((-1, 2), (3, 2), (0, 9)):
         with pytest.raises(si.ProblemError):
-            solve(plan, start, stop)
+            plan.solve(start, stop)
 
 
 def test_failed_points_have_no_forecast_and_stop_nothing() -> None:
@@ -224,7 +226,7 @@ def test_failed_points_have_no_forecast_and_stop_nothing() -> None:
             "axis": [{"path": "initial.omega[0][0]", "values": [0.1, 1e6]}],
         }
     )
-    found = solve(plan, 0, 2)
+    found = plan.solve(0, 2)
     assert found["status"][0] == si.Outcome.REACHED_END
     assert np.isfinite(found["escape_predicted"][0]).any()
     assert found["status"][1] not in SOLVED

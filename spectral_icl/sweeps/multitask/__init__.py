@@ -1,0 +1,1 @@
+"""Flows as the points of a sweep."""

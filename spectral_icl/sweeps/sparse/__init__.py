@@ -1,0 +1,1 @@
+"""Sparse problems as the points of a sweep."""

@@ -1,0 +1,128 @@
+"""Check the claims about the flow of softmax attention on a problem and a start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import ArrayLike
+
+from spectral_icl.io.checks import ProblemError, integer
+from spectral_icl.multitask.context import check_kernel
+from spectral_icl.multitask.flow.options import check_options
+from spectral_icl.multitask.flow.solution import Solution
+from spectral_icl.multitask.loss import State, state
+from spectral_icl.multitask.parametrization import Balanced, Parametrization
+from spectral_icl.multitask.problem import Problem
+from spectral_icl.theorems.claim import Check
+from spectral_icl.theorems.examine import chosen, examine
+from spectral_icl.theorems.multitask.claims import CLAIMS
+from spectral_icl.theorems.multitask.evidence import FOREVER, Evidence
+
+PROMPTS = 4000  # to sample, unless a claim is not decided by them
+
+
+def check(
+    problem: Problem,
+    omega0: ArrayLike,
+    mu0: ArrayLike,
+    *,
+    parametrization: Parametrization = Balanced(),
+    claims: Sequence[str] | None = None,
+    t_end: float | None = None,
+    rtol: float = 1e-8,
+    kernel: str = "large-L",
+    prompts: int = PROMPTS,
+    seed: int = 0,
+) -> list[Check]:
+    """Check the claims of the theory on the flow from a start.
+
+    A claim whose hypotheses are not met is "not applicable", never passed; what it speaks of is measured all
+    the same where it can be, to show what happens without them. Claims about the full model sample softmax
+    attention and have a standard error.
+
+    Parameters
+    ----------
+    problem : Problem
+    omega0 : array_like, (H, B)
+    mu0 : array_like, (H, I)
+    parametrization : Balanced, Factored or Merged
+    claims : sequence of str, optional
+        Names of claims, see `names`; all by default.
+    t_end : float, optional
+        Length of the flow; by default until rest, or 1e6 where signs may change and it never rests.
+    rtol : float
+    kernel : {"large-L"}
+    prompts : int
+        Sampled prompts, >= 100; up to 16 times as many if they do not decide a claim, and fewer where prompts
+        are long (a second's worth).
+    seed : int
+        Of the sampled prompts and the numerical searches.
+
+    Returns
+    -------
+    list of Check
+        In the order of the theory.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed.
+
+    Examples
+    --------
+    >>> import spectral_icl as si
+    >>> p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
+    >>> found = si.theorems.check(p, *si.initial.dominant(p, heads=2), claims=["task-allocation"])
+    >>> found[0].verdict
+    <Verdict.HOLDS: 'holds'>
+    """
+    if not isinstance(problem, Problem):
+        raise ProblemError("problem", problem, "a Problem")
+    return checks_and_flow(
+        problem,
+        state(problem, omega0, mu0),
+        parametrization=parametrization,
+        claims=claims,
+        t_end=t_end,
+        rtol=rtol,
+        kernel=kernel,
+        prompts=prompts,
+        seed=seed,
+    )[0]
+
+
+def checks_and_flow(
+    problem: Problem,
+    start: State,
+    *,
+    parametrization: Parametrization,
+    claims: Sequence[str] | None,
+    t_end: float | None,
+    rtol: float,
+    kernel: str,
+    prompts: int,
+    seed: int,
+) -> tuple[list[Check], Solution]:
+    """The checks of `check`, and the flow that they looked at."""
+    check_kernel(kernel)
+    if not isinstance(parametrization, Parametrization):
+        raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
+    parametrization.chart(problem, start)
+    wanted = chosen(claims, CLAIMS)
+    end, rtol, *_ = check_options(FOREVER if t_end is None else t_end, rtol, stationary=None, max_steps=1)
+    evidence = Evidence(
+        problem=problem,
+        start=start,
+        parametrization=parametrization,
+        t_end=None if t_end is None else end,
+        rtol=rtol,
+        kernel=kernel,
+        prompts=integer("prompts", prompts, minimum=100, maximum=10**9),
+        seed=integer("seed", seed, minimum=0, maximum=2**63),
+    )
+    return [one for claim in wanted for one in examine(claim, [evidence])], evidence.flow
+
+
+def names() -> list[str]:
+    """Names of the claims, in the order of the theory."""
+    return list(CLAIMS)

@@ -1,0 +1,61 @@
+"""Progress: a bar on a terminal if tqdm is there, and elsewhere lines in the log or nothing."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+
+import pytest
+
+from spectral_icl.io.progress import Progress, tracked
+
+
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal in the place of standard error; no fixture, since pytest puts its own there after those."""
+    found = Terminal()
+    monkeypatch.setattr(sys, "stderr", found)
+    return found
+
+
+def test_a_loop_has_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = terminal(monkeypatch)
+    assert list(tracked(range(3), label="theory", unit="panels", named="panel {}".format)) == [0, 1, 2]
+    text = shown.getvalue()
+    assert text.startswith("\rtheory:   0%")
+    assert "3/3" in text
+    assert "panels/s, panel 2]" in text
+
+
+def test_a_bar_that_is_not_wanted_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = terminal(monkeypatch)
+    assert list(tracked("ab", shown=False)) == ["a", "b"]
+    assert shown.getvalue() == ""
+
+
+def test_a_loop_says_nothing_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "spectral_icl"):
+        assert list(tracked([1, 2])) == [1, 2]
+    assert (caplog.records, *capsys.readouterr()) == ([], "", "")
+
+
+def test_without_tqdm_there_are_lines(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = terminal(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with caplog.at_level(logging.INFO, "spectral_icl"), Progress(4, unit="batches") as progress:
+        progress.update(4, "0 failed")
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("4/4 batches, ")
+    assert line.endswith("/s, 0 failed")
+    assert shown.getvalue() == ""

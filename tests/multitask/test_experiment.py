@@ -1,0 +1,83 @@
+"""Experiment files: the schema has one owner, and a start is one class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spectral_icl as si
+from spectral_icl.multitask import experiment
+from spectral_icl.multitask.experiment import BUILT_IN, STARTS, Experiment, Start, numeric_keys, start_of
+from spectral_icl.sweeps.plan import Plan
+
+ARRAYS = {"omega": [[0.1, 0.2]] * 2, "mu": [[0.1, 0.2]] * 2}
+
+
+def file(**tables: Any) -> dict[str, Any]:
+    return {**BUILT_IN, **tables}
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [({}, "paper"), ({"qk": 0.2}, "paper"), (ARRAYS, "explicit"), ({"mu": [[1.0]]}, "explicit")]
+    + [({"kind": kind}, kind) for kind in ("paper", "dominant", "random", "explicit")],
+)
+def test_the_kind_of_a_start_is_recognised(table: dict[str, Any], kind: str) -> None:
+    assert start_of(table) is STARTS[kind]
+    assert start_of(table).kind == kind
+
+
+@pytest.mark.parametrize("initial", [{}, {"kind": "dominant"}, {"kind": "random", "seed": 3}, ARRAYS])
+def test_tables_survive_an_experiment(initial: dict[str, Any]) -> None:
+    made = Experiment.from_dict(file(initial=initial))
+    table = made.initial.to_dict()
+    assert next(iter(table)) == "kind"
+    assert Experiment.from_dict(file(initial=table)).initial == made.initial
+
+
+def test_keys_that_a_sweep_can_vary_are_numbers() -> None:
+    assert numeric_keys("initial", {"kind": "random"}) == {"scale", "seed"}
+    assert numeric_keys("initial", ARRAYS) == {"omega", "mu"}
+    assert numeric_keys("flow", {}) == {"t_end", "rtol", "stationary", "max_steps"}
+    assert numeric_keys("model", {}) == {"heads", "imbalance_omega", "imbalance_mu", "key_scale"}
+    assert numeric_keys("record", {}) == set()
+    whole = {"task_sizes": 4, "tasks": 2, "signal": 1.0, "snr": 2.0, "context_length": 9, "covariance": 1.0}
+    blocks = si.Problem.from_dict(whole).to_dict()
+    assert numeric_keys("problem", {}) == {*whole, *blocks}, "all that a problem understands"
+
+
+@pytest.fixture
+def _equal_start() -> Iterator[None]:
+    @dataclass(frozen=True)
+    class EqualStart(Start, kind="equal"):
+        """All weights of one size."""
+
+        size: float = 0.1
+
+        def build(self, problem: si.Problem, heads: int, key_scale: float | None) -> si.State:
+            """The state with every entry ``size``."""
+            shapes = (heads, problem.blocks), (heads, problem.tasks)
+            return si.State(*(np.full(shape, self.size) for shape in shapes))
+
+    yield
+    del experiment.STARTS["equal"]
+
+
+@pytest.mark.usefixtures("_equal_start")
+def test_a_start_is_one_class() -> None:
+    """Files, error lines and sweeps know it without another word."""
+    made = Experiment.from_dict(file(initial={"kind": "equal", "size": 1}))
+    assert (made.start.omega == 1.0).all()
+    assert made.initial.to_dict() == {"kind": "equal", "size": 1.0}
+    with pytest.raises(si.ProblemError, match=r"^initial\.siz: expected a known key"):
+        Experiment.from_dict(file(initial={"kind": "equal", "siz": 1}))
+    with pytest.raises(si.ProblemError, match=r"^initial\.kind: expected one of .*'equal'.*, got 'equall'"):
+        Experiment.from_dict(file(initial={"kind": "equall"}))
+    axis = {"path": "initial.size", "values": [0.1, 0.2]}
+    plan = Plan.from_dict(file(initial={"kind": "equal"}, axis=[axis]))
+    assert (plan.experiment(1).start.mu == 0.2).all()
+    assert plan.base["initial"] == {"kind": "equal", "size": 0.1}
