@@ -87,6 +87,7 @@ def _keep(p, systems, nodes, rests, recording):
                 found.plateau[p],
                 found.rival[p],
                 found.escape[p],
+                found.at[p],
             ),
         )
     instant, theta, losses = np.empty(1), np.empty((1, nodes.x.shape[1])), np.empty((1, tasks))

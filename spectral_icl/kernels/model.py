@@ -135,13 +135,23 @@ class Emerged(NamedTuple):
     plateau: Floats
     rival: Ints
     escape: Floats
+    at: Floats  # (I, N) the flat state at ``time``, where signs may change
 
     @classmethod
-    def nothing(cls, *shape: int) -> Emerged:
-        """Room for what there is to find, filled as if nothing had been found."""
+    def nothing(cls, *shape: int, size: int) -> Emerged:
+        """Room for what there is to find of flows of N = ``size`` numbers, filled as if nothing had been."""
         heads, numbers = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
-        each = (heads.copy() if name in ("head", "rival") else numbers.copy() for name in cls._fields)
-        return cls(*each)  # type: ignore[arg-type]
+        return cls(
+            head=heads.copy(),
+            share=numbers.copy(),
+            onset=numbers.copy(),
+            time=numbers.copy(),
+            settled=numbers.copy(),
+            plateau=numbers.copy(),
+            rival=heads,
+            escape=numbers,
+            at=np.full((*shape, size), np.nan),
+        )
 
 
 class Systems(NamedTuple):

@@ -225,6 +225,7 @@ def measure_phases(
         if signs_may_change and found.head[i] >= 0:
             instant[0] = found.time[i]
             evaluate(chart, nodes, instant, theta)
+            found.at[i] = theta[0]
             at_start = theta[0, first_mu:].reshape(heads, count)
             found.rival[i], found.escape[i] = _departure(
                 shape, moments, mu, instant[0], at_start, i, found.head[i], thresholds.exit

@@ -238,6 +238,15 @@ def flat(at: State) -> Floats:
     return np.concatenate([at.omega.reshape(*lead, -1), at.mu.reshape(*lead, -1)], axis=-1)
 
 
+def unflattened(theta: Floats, shape: tuple[int, int, int]) -> State:
+    """The states (..., H, B) and (..., H, I) of flat ones (..., N): the inverse of `flat`."""
+    heads, blocks, tasks = shape
+    lead, split = theta.shape[:-1], heads * blocks
+    return State(
+        theta[..., :split].reshape(*lead, heads, blocks), theta[..., split:].reshape(*lead, heads, tasks)
+    )
+
+
 def to_dual(chart: Chart, at: State) -> Floats:
     """The dual coordinates x (..., N) of states: the inverse of `spectral_icl.kernels.charts.to_primal`."""
     theta = flat(at)

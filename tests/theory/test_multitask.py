@@ -19,7 +19,7 @@ import spectral_icl as si
 import theory
 from spectral_icl.multitask.flow.emergence import fall_delay, predicted_emergence
 from spectral_icl.multitask.flow.emergence import race as full_race
-from spectral_icl.multitask.flow.phases import EXIT, predicted_escape
+from spectral_icl.multitask.flow.escape import EXIT, predicted_escape
 from spectral_icl.multitask.optimal import ridge
 from spectral_icl.multitask.optimal.search import Attention, Limit
 from theory.__main__ import derivation, main

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from spectral_icl import Factored, Solution, gradient_flow
 from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.flow.phases import EXIT
+from spectral_icl.multitask.flow.escape import EXIT
 from spectral_icl.multitask.loss import task_loss
 from validation.context import Context
 from validation.multitask.recorded import BATCH, END, PROBLEM, START, Trace, authors, emergence, ours

@@ -27,7 +27,13 @@ from spectral_icl.multitask.flow.options import LimitArguments, Outcome, check_t
 from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
 from spectral_icl.multitask.loss import MOST_ENTRIES, State, depth
-from spectral_icl.multitask.parametrization import Balanced, Parametrization, parametrizations, to_dual, twins
+from spectral_icl.multitask.parametrization import (
+    Balanced,
+    Parametrization,
+    parametrizations,
+    to_dual,
+    twins,
+)
 from spectral_icl.multitask.problem import Problem
 
 # Flows per lane and compiled call: enough that lanes stand empty for little of it, few enough to share among
@@ -72,6 +78,8 @@ class Ensemble:
         if not before the end.
     rival : ndarray of int, (P, I), or None
         The head that did; -1 if none.
+    measured : Emerged, or None
+        All that was measured of the phases, with the states at the emergences; see `phases_of`.
     """
 
     outcome: NDArray[np.int64]
@@ -90,6 +98,7 @@ class Ensemble:
     share: Floats | None = None
     escape: Floats | None = None
     rival: NDArray[np.int64] | None = None
+    measured: Emerged | None = None
 
     @cached_property
     def loss(self) -> Floats:
@@ -106,6 +115,11 @@ class Ensemble:
     def valid(self) -> NDArray[np.bool_]:
         """Which members stayed where the large-L kernel describes softmax attention, (P,)."""
         return self.saturation <= LIMIT
+
+    def phases_of(self, member: int) -> Emerged:
+        """What was measured of the phases of one member; ``phases`` must have been asked for."""
+        assert self.measured is not None
+        return Emerged(*(values[member] for values in self.measured))
 
     def __len__(self) -> int:
         return self.outcome.size
@@ -207,7 +221,7 @@ def gradient_flow_ensemble(
     recording = Recording(
         tasks=_asked(problems, kernel, count) if phases else _not_asked(shape),
         thresholds=THRESHOLDS,
-        found=Emerged.nothing(count if phases else 0, shape[2]),
+        found=Emerged.nothing(count if phases else 0, shape[2], size=x.shape[1]),
         times=times,
         curve=np.full((count, times.size), np.nan),
     )
@@ -347,4 +361,5 @@ def _result(systems: Systems, ends: Ends, recording: Recording, phases: bool) ->
         share=found.share,
         escape=found.escape,
         rival=found.rival,
+        measured=found,
     )

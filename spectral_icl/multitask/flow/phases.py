@@ -7,30 +7,27 @@ Definitions follow Chen, Sheen, Wang and Yang (2024); every threshold is a const
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.large_length import LargeLength
-from spectral_icl.kernels.model import HYPERBOLIC, Emerged, Model, Tasks, Thresholds
+from spectral_icl.kernels.model import Emerged, Model, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
-from spectral_icl.multitask.flow.emergence import lone_forecast, mu_entry
+from spectral_icl.multitask.flow.emergence import lone_forecast
+from spectral_icl.multitask.flow.escape import EXIT, Escape, find_escapes
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.loss import State, gradient
-from spectral_icl.multitask.optimal.benchmarks import head_per_task, lower_bound
+from spectral_icl.multitask.optimal.benchmarks import lower_bound
 from spectral_icl.multitask.problem import Problem
 
 ONSET = 0.05  # share of a task's whole fall that ends its warm-up
 SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reached its plateau
 LULL = 0.1  # the same, if the rate then rises again: a plateau left before it was reached
 LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
-# |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
-EXIT = 0.2
 THRESHOLDS = Thresholds(ONSET, SETTLED, LULL, LEARNED, EXIT)
-_TOGETHER = 1e-6  # relative difference of times within which equal tasks escape together
 
 
 @dataclass(frozen=True)
@@ -70,27 +67,6 @@ class Emergence:
 
 
 @dataclass(frozen=True)
-class Escape:
-    """How a task left its plateau because a rival head changed sign.
-
-    Attributes
-    ----------
-    task, head : int
-        The head is the rival whose mu reached a fifth of the winner's, with the opposite sign.
-    time : float
-        When it did; NaN if not before the end.
-    predicted_time : float or None
-        See `predicted_escape`; None where the theory does not apply: to all but the soonest escape, since it
-        moves the weights that the later ones start from.
-    """
-
-    task: int
-    head: int
-    time: float
-    predicted_time: float | None
-
-
-@dataclass(frozen=True)
 class Phases:
     """Phases of one flow. Intervals are (start, end) in units of the flow's time; NaN if not reached.
 
@@ -123,33 +99,6 @@ def shares(problem: Problem, omega: Floats, mu: Floats) -> Floats:
         return np.divide(held, total)
 
 
-def predicted_escape(problem: Problem, at: State, half: float, task: int, winner: int, rival: int) -> float:
-    """Time from emergence to escape of a task through a rival head, for disjoint tasks.
-
-    On the plateau the dual coordinate z of the rival, mu = half sinh z with half = D / 2, moves away from the
-    winner's sign at the constant rate 2 g, g = dloss/dmu_rival at (the winner at its limit, mu_rival = 0). So
-
-        T_esc - T_em = [asinh(2 mu / D) + asinh(2 |mu_exit| / D)] / (2 g)
-
-    with mu counted positive on the winner's side; infinite for D = 0. ``at`` is the state at emergence.
-    """
-    assert problem.home is not None
-    block = problem.home[task]
-    limit = head_per_task(problem).weights
-    assert limit is not None
-    side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
-    omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)
-    omega[winner, block] = side * limit.omega[task, block]
-    mu[winner, task] = side * limit.mu[task, task]
-    omega[rival, block] = at.omega[rival, block]
-    rate = 2.0 * side * gradient(problem, omega, mu).mu[rival, task]
-    if half == 0.0 or rate <= 0.0:
-        return float("inf")
-    path = np.arcsinh(side * at.mu[rival, task] / half)
-    path += np.arcsinh(EXIT * limit.mu[task, task] / half)
-    return float(path / rate)
-
-
 def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     """The phases of a trajectory."""
     problem = trajectory.problem
@@ -177,12 +126,7 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     settled = max((e.settled for e in reached), default=np.nan)
     if len(reached) < len(tasks):
         settled = np.nan
-    escapes = tuple(e for task in reached if (e := _escape(trajectory, task, found)) is not None)
-    soonest = min((e.predicted_time for e in escapes if e.predicted_time is not None), default=np.inf)
-    escapes = tuple(
-        replace(e, predicted_time=None) if (e.predicted_time or 0.0) > soonest * (1.0 + _TOGETHER) else e
-        for e in escapes
-    )
+    escapes = find_escapes(problem, trajectory.chart, found, trajectory.kernel)
     left = min((e.time for e in escapes if np.isfinite(e.time)), default=end)
     return Phases(
         warm_up=(float(trajectory.t[0]), onset if np.isfinite(onset) else end),
@@ -218,7 +162,7 @@ def _(model: LargeLength, problem: Problem) -> Floats:
 
 def _found(trajectory: Trajectory) -> Emerged:
     problem = trajectory.problem
-    found = Emerged.nothing(problem.tasks)
+    found = Emerged.nothing(problem.tasks, size=trajectory.x.shape[1])
     measure_phases(
         trajectory.model,
         trajectory.chart,
@@ -229,33 +173,3 @@ def _found(trajectory: Trajectory) -> Emerged:
         found,
     )
     return found
-
-
-def _escape(trajectory: Trajectory, emerged: Emergence, found: Emerged) -> Escape | None:
-    """The first rival of the task's winner to leave on the other side, or the one predicted to."""
-    task = emerged.task
-    waits = _waits(trajectory, emerged)
-    if found.rival[task] >= 0:
-        rival = int(found.rival[task])
-        return Escape(task, rival, float(found.escape[task]), waits.get(rival))
-    if not waits:
-        return None
-    rival = min(waits, key=lambda r: waits[r])
-    return Escape(task, rival, float("nan"), waits[rival])
-
-
-def _waits(trajectory: Trajectory, emerged: Emergence) -> dict[int, float]:
-    """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
-    task, winner = emerged.task, emerged.head
-    problem, chart = trajectory.problem, trajectory.chart
-    if problem.home is None or winner is None or not np.isfinite(emerged.time):
-        return {}
-    at = trajectory(emerged.time)
-    waits = {}
-    for rival in range(trajectory.heads):
-        entry = mu_entry(problem, trajectory.heads, rival, task)
-        if rival != winner and chart.kind[entry] == HYPERBOLIC:
-            wait = predicted_escape(problem, at, chart.scale[entry], task, winner, rival)
-            if np.isfinite(wait) and wait > 0.0:
-                waits[rival] = emerged.time + wait
-    return waits

@@ -12,6 +12,7 @@ from spectral_icl.kernels.integrator import evaluate
 from spectral_icl.kernels.model import Chart, Model, Nodes
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.parametrization import unflattened
 from spectral_icl.multitask.problem import Problem
 
 
@@ -73,11 +74,7 @@ class Trajectory:
         flat = np.minimum(times.ravel(), last)
         theta = np.empty((flat.size, self.x.shape[1]))
         evaluate(self.chart, self.nodes, flat, theta)
-        split = self.heads * self.problem.blocks
-        return State(
-            theta[:, :split].reshape(*times.shape, self.heads, self.problem.blocks),
-            theta[:, split:].reshape(*times.shape, self.heads, self.problem.tasks),
-        )
+        return unflattened(theta.reshape(*times.shape, -1), self.shape)
 
     @property
     def nodes(self) -> Nodes:

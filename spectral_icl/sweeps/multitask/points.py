@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.toml import Tables, read_table
+from spectral_icl.kernels.model import Emerged
 from spectral_icl.multitask.experiment import SECTIONS, Experiment, ExplicitStart, numeric_keys, seeded_starts
+from spectral_icl.multitask.flow.emergence import forecast
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
+from spectral_icl.multitask.flow.escape import find_escapes
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.saturation import LIMIT
-from spectral_icl.multitask.flow.solution import IntegrationError
 from spectral_icl.multitask.optimal import benchmarks as optimal
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.sweeps.axes import axis_values
 from spectral_icl.sweeps.multitask.labels import LABELS, NUMBERED, TOGETHER
 from spectral_icl.sweeps.multitask.quantities import FlowSweep
-from spectral_icl.sweeps.points import SOLVED, Guard, Points, Results, Variable
+from spectral_icl.sweeps.points import Guard, Points, Results, Variable
 
 _KEPT = 2**10  # problems whose benchmarks are remembered; one of many tasks takes tens of kilobytes
 
@@ -177,16 +179,17 @@ class FlowPoints(Points[Experiment]):
         for group in groups.values():
             rows = np.array([row for row, _ in group])
             points = [point for _, point in group]
-            _fill(found, rows, _ensemble(self, points, threads))
+            solved = _ensemble(self, points, threads)
+            _fill(found, rows, solved)
             if self.benchmarks:
                 for name, losses in zip(
                     _BENCHMARKS, zip(*(_benchmarks(p.problem) for p in points), strict=True), strict=True
                 ):
                     found[name][rows] = losses
             if self.forecast:
-                for row, point in group:
-                    if found["status"][row] in SOLVED:
-                        _forecast(found, row, point)
+                for member, (row, point) in enumerate(group):
+                    if solved.success[member]:
+                        _forecast(found, row, point, solved.phases_of(member))
 
     def outcome(self, status: int) -> tuple[str, str]:
         """Name and advice of an `Outcome`."""
@@ -232,7 +235,7 @@ def _ensemble(recorded: FlowPoints, points: list[Experiment], threads: int | Non
         kernel=points[0].model.kernel,
         stationary=None if np.isnan(stationary).all() else stationary,
         max_steps=np.array([flow.max_steps for flow in flows]),
-        phases=recorded.phases,
+        phases=recorded.phases or recorded.forecast,
         threads=threads,
     )
 
@@ -260,17 +263,16 @@ def _benchmark(name: str, problem: Problem) -> float:
         return np.nan
 
 
-def _forecast(found: Results, row: int, point: Experiment) -> None:
-    """Put the theory's predictions for a point into its row."""
-    try:
-        solution = point.solve()  # an ensemble keeps no trajectory
-    except IntegrationError:
-        return
-    for task in solution.forecast:
+def _forecast(found: Results, row: int, point: Experiment, phases: Emerged) -> None:
+    """Put the theory's predictions for a point into its row, from its start and what was measured of it."""
+    problem, kernel = point.problem, point.model.kernel
+    chart = point.parametrization.chart(problem, point.start)
+    scale = point.parametrization.scale(problem)
+    for task in forecast(problem, point.start, chart, scale, kernel):
         if task.time is not None:
             found["emergence_predicted"][row, task.task] = task.time
         if task.head is not None:
             found["allocation_predicted"][row, task.task] = task.head
-    for escape in solution.phases.escapes:
+    for escape in find_escapes(problem, chart, phases, kernel):
         if escape.predicted_time is not None:
             found["escape_predicted"][row, escape.task] = escape.predicted_time

@@ -14,7 +14,7 @@ from spectral_icl.io.checks import LARGEST, Floats
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask import softmax
 from spectral_icl.multitask.flow.emergence import BALANCED, size_of_start
-from spectral_icl.multitask.flow.phases import Escape
+from spectral_icl.multitask.flow.escape import Escape
 from spectral_icl.multitask.loss import State, loss
 from spectral_icl.multitask.optimal.benchmarks import gain, head_budget, minimise, rank, single_head
 from spectral_icl.multitask.parametrization import Factored

@@ -1,0 +1,138 @@
+"""The escape: when a plateau is left because a losing head changes sign, seen and predicted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+import numpy as np
+
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged, Model
+from spectral_icl.multitask.context import DEFAULT, pack
+from spectral_icl.multitask.flow.emergence import mu_entry
+from spectral_icl.multitask.loss import State, gradient
+from spectral_icl.multitask.optimal.benchmarks import head_per_task
+from spectral_icl.multitask.parametrization import unflattened
+from spectral_icl.multitask.problem import Problem
+
+# |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
+EXIT = 0.2
+_TOGETHER = 1e-6  # relative difference of times within which equal tasks escape together
+
+
+@dataclass(frozen=True)
+class Escape:
+    """How a task left its plateau because a rival head changed sign.
+
+    Attributes
+    ----------
+    task, head : int
+        The head is the rival whose mu reached a fifth of the winner's, with the opposite sign.
+    time : float
+        When it did; NaN if not before the end.
+    predicted_time : float or None
+        See `predicted_escape`; None where the theory does not apply: to all but the soonest escape, since it
+        moves the weights that the later ones start from.
+    """
+
+    task: int
+    head: int
+    time: float
+    predicted_time: float | None
+
+
+def find_escapes(problem: Problem, chart: Chart, found: Emerged, kernel: str = DEFAULT) -> tuple[Escape, ...]:
+    """The escapes of a flow, one per task with a possible or observed one.
+
+    Parameters
+    ----------
+    problem : Problem
+    chart : Chart
+        Dual coordinates of the flow.
+    found : Emerged
+        What was measured of the flow.
+    kernel : str
+        Law of the context that it descends.
+    """
+    model = pack(problem, kernel)
+    tasks = (task for task in range(problem.tasks) if found.head[task] >= 0)
+    escapes = [e for task in tasks if (e := _escape(model, problem, chart, found, task, kernel)) is not None]
+    soonest = min((e.predicted_time for e in escapes if e.predicted_time is not None), default=np.inf)
+    return tuple(
+        replace(e, predicted_time=None) if (e.predicted_time or 0.0) > soonest * (1.0 + _TOGETHER) else e
+        for e in escapes
+    )
+
+
+def _escape(
+    model: Model, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+) -> Escape | None:
+    """The first rival of the task's winner to leave on the other side, or the one predicted to."""
+    waits = _waits(model, problem, chart, found, task, kernel)
+    if found.rival[task] >= 0:
+        rival = int(found.rival[task])
+        return Escape(task, rival, float(found.escape[task]), waits.get(rival))
+    if not waits:
+        return None
+    rival = min(waits, key=lambda r: waits[r])
+    return Escape(task, rival, float("nan"), waits[rival])
+
+
+@singledispatch
+def _waits(
+    model: Model, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+) -> dict[int, float]:
+    """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite.
+
+    Empty for laws of the context without a theory of the plateau.
+    """
+    return {}
+
+
+@_waits.register
+def _(
+    model: LargeLength, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+) -> dict[int, float]:
+    winner, emerged = int(found.head[task]), float(found.time[task])
+    if problem.home is None or not np.isfinite(found.at[task]).all():
+        return {}
+    heads = chart.kind.size // (problem.blocks + problem.tasks)
+    at = unflattened(found.at[task], (heads, problem.blocks, problem.tasks))
+    waits = {}
+    for rival in range(heads):
+        entry = mu_entry(problem, heads, rival, task)
+        if rival != winner and chart.kind[entry] == HYPERBOLIC:
+            wait = predicted_escape(problem, at, float(chart.scale[entry]), task, winner, rival, kernel)
+            if np.isfinite(wait) and wait > 0.0:
+                waits[rival] = emerged + wait
+    return waits
+
+
+def predicted_escape(
+    problem: Problem, at: State, half: float, task: int, winner: int, rival: int, kernel: str = DEFAULT
+) -> float:
+    """Time from emergence to escape of a task through a rival head, for disjoint tasks.
+
+    On the plateau the dual coordinate z of the rival, mu = half sinh z with half = D / 2, moves away from the
+    winner's sign at the constant rate 2 g, g = dloss/dmu_rival at (the winner at its limit, mu_rival = 0). So
+
+        T_esc - T_em = [asinh(2 mu / D) + asinh(2 |mu_exit| / D)] / (2 g)
+
+    with mu counted positive on the winner's side; infinite for D = 0. ``at`` is the state at emergence.
+    """
+    assert problem.home is not None
+    block = problem.home[task]
+    limit = head_per_task(problem).weights
+    assert limit is not None
+    side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
+    omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)
+    omega[winner, block] = side * limit.omega[task, block]
+    mu[winner, task] = side * limit.mu[task, task]
+    omega[rival, block] = at.omega[rival, block]
+    rate = 2.0 * side * gradient(problem, omega, mu, kernel).mu[rival, task]
+    if half == 0.0 or rate <= 0.0:
+        return float("inf")
+    path = np.arcsinh(side * at.mu[rival, task] / half)
+    path += np.arcsinh(EXIT * limit.mu[task, task] / half)
+    return float(path / rate)
