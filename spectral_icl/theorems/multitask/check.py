@@ -8,15 +8,15 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.multitask.context import check_kernel
-from spectral_icl.multitask.flow.options import check_options
+from spectral_icl.multitask.flow.options import check_rtol, check_t_end
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.loss import State, state
-from spectral_icl.multitask.parametrization import Balanced, Parametrization
+from spectral_icl.multitask.parametrization import Balanced, Parametrization, check_parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.theorems.claim import Check
 from spectral_icl.theorems.examine import chosen, examine
 from spectral_icl.theorems.multitask.claims import CLAIMS
-from spectral_icl.theorems.multitask.evidence import FOREVER, Evidence
+from spectral_icl.theorems.multitask.evidence import Evidence
 
 PROMPTS = 4000  # to sample, unless a claim is not decided by them
 
@@ -105,17 +105,14 @@ def checks_and_flow(
 ) -> tuple[list[Check], Solution]:
     """The checks of `check`, and the flow that they looked at."""
     check_kernel(kernel)
-    if not isinstance(parametrization, Parametrization):
-        raise ProblemError("parametrization", parametrization, "Balanced, Factored or Merged")
-    parametrization.chart(problem, start)
+    check_parametrization("parametrization", parametrization).chart(problem, start)
     wanted = chosen(claims, CLAIMS)
-    end, rtol, *_ = check_options(FOREVER if t_end is None else t_end, rtol, stationary=None, max_steps=1)
     evidence = Evidence(
         problem=problem,
         start=start,
         parametrization=parametrization,
-        t_end=None if t_end is None else end,
-        rtol=rtol,
+        t_end=None if t_end is None else check_t_end(t_end),
+        rtol=check_rtol(rtol),
         kernel=kernel,
         prompts=integer("prompts", prompts, minimum=100, maximum=10**9),
         seed=integer("seed", seed, minimum=0, maximum=2**63),

@@ -17,7 +17,6 @@ from spectral_icl.multitask.flow.emergence import BALANCED, size_of_start
 from spectral_icl.multitask.flow.escape import Escape
 from spectral_icl.multitask.loss import State, loss
 from spectral_icl.multitask.optimal.benchmarks import gain, head_budget, minimise, rank, single_head
-from spectral_icl.multitask.parametrization import Factored
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Trial, Trials, UnmeasurableError
 from spectral_icl.theorems.multitask.evidence import Evidence
@@ -251,7 +250,7 @@ def _escape(e: Evidence) -> Trials:
         left = np.isfinite(first.time)
         return found if left else found.refuted(f"the plateau is not left by t = {e.end:g}")
 
-    imbalance = np.asarray(e.parametrization.imbalance_mu if isinstance(e.parametrization, Factored) else 0.0)
+    imbalance = e.parametrization.imbalance("mu")
     needs = [e.disjoint, Hypothesis("the imbalance is positive", bool(imbalance.min() > 0.0))]
     needs.append(Hypothesis("an escape is predicted", bool(escapes)))
     small = bool(imbalance.max() <= 2.0 * BALANCED * np.abs(e.start.mu).max())

@@ -15,7 +15,7 @@ from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import State, loss
 from spectral_icl.multitask.optimal.benchmarks import Benchmark, Optimum, head_per_task, lower_bound, minimise
-from spectral_icl.multitask.parametrization import Balanced, Merged, Parametrization
+from spectral_icl.multitask.parametrization import Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.theorems.claim import UnmeasurableError
 from spectral_icl.theorems.multitask import factors
@@ -62,13 +62,13 @@ class Evidence:
     @cached_property
     def flow(self) -> Solution:
         """The flow, to rest if it comes to rest; the solved part if the integration failed."""
-        balanced = isinstance(self.parametrization, Balanced)
+        ends = self.parametrization.conserves_signs
         try:
             return gradient_flow(
                 self.problem,
                 *self.start,
                 parametrization=self.parametrization,
-                t_end=self.t_end or (FOREVER if balanced else HORIZON),
+                t_end=self.t_end or (FOREVER if ends else HORIZON),
                 rtol=self.rtol,
                 kernel=self.kernel,
                 stationary=REST if self.t_end is None else None,
@@ -159,12 +159,12 @@ class Evidence:
     @property
     def balanced(self) -> Hypothesis:
         """Both imbalances are 0 and stay so, so that signs are kept."""
-        return Hypothesis("weights are balanced", isinstance(self.parametrization, Balanced))
+        return Hypothesis("weights are balanced", self.parametrization.conserves_signs)
 
     @property
     def trained_factors(self) -> Hypothesis:
         """Weights are products of the trained k, q, o and v."""
-        return Hypothesis("k, q, o and v are trained", not isinstance(self.parametrization, Merged))
+        return Hypothesis("k, q, o and v are trained", self.parametrization.trains_factors)
 
     @property
     def dominated(self) -> Hypothesis:

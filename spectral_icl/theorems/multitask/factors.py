@@ -12,7 +12,6 @@ import numpy as np
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.loss import gradient
-from spectral_icl.multitask.parametrization import Balanced, Factored, Merged
 from spectral_icl.theorems.claim import UnmeasurableError
 
 _FAINT = 1e-10  # below which the sign of a balanced weight is lost to the integration's error
@@ -43,11 +42,11 @@ def compare(flow: Solution, kernel: str) -> Comparison:
     """Integrate k, q, o and v through the first emergence."""
     from scipy.integrate import solve_ivp  # slow to import, and only needed here
 
-    assert not isinstance(flow.parametrization, Merged)
-    problem, c = flow.problem, flow.key_scale
+    problem, weights, c = flow.problem, flow.parametrization, flow.key_scale
+    assert weights.trains_factors
     omega0, mu0 = flow(0.0)
     start = np.concatenate(
-        [*_split(omega0 / c, _imbalance(flow, "omega")), *_split(mu0, _imbalance(flow, "mu"))]
+        [*_split(omega0 / c, weights.imbalance("omega")), *_split(mu0, weights.imbalance("mu"))]
     )
     if not start.any():
         raise UnmeasurableError("all weights are zero")
@@ -77,12 +76,6 @@ def compare(flow: Solution, kernel: str) -> Comparison:
     return Comparison(max(_drift(k, q), _drift(v, o)), distance, flips)
 
 
-def _imbalance(flow: Solution, circuit: str) -> Floats:
-    """k^2 - q^2 ("omega") or v^2 - o^2 ("mu") of the parametrization."""
-    weights = flow.parametrization
-    return np.asarray(getattr(weights, f"imbalance_{circuit}") if isinstance(weights, Factored) else 0.0)
-
-
 def _split(product: Floats, imbalance: Floats) -> tuple[Floats, Floats]:
     """Two flat factors with the given product and difference of squares, the first the larger."""
     larger = np.sqrt(0.5 * (imbalance + np.sqrt(imbalance**2 + 4.0 * product**2)))
@@ -103,7 +96,7 @@ def _comparable_until(flow: Solution) -> float:
     """
     emerged = [task.time for task in flow.phases.tasks if np.isfinite(task.time)]
     end = min(1.2 * min(emerged, default=np.inf), float(flow.t[-1]), _LONGEST)
-    if isinstance(flow.parametrization, Balanced):
+    if flow.parametrization.conserves_signs:
         times = np.linspace(0.0, end, 400)
         faint = np.zeros(times.size, dtype=bool)
         for path in flow(times):
