@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from spectral_icl.io.checks import ProblemError, Relabelled, choice
 from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, field_types, read_table, tables
 from spectral_icl.multitask import initial
-from spectral_icl.multitask.context import check_kernel
+from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.options import check_options
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
@@ -54,7 +54,7 @@ class ModelTable:
     imbalance_omega: float | Table | None = None
     imbalance_mu: float | Table | None = None
     key_scale: float | None = None
-    kernel: str = "large-L"
+    kernel: str = DEFAULT
 
     def build(self) -> Parametrization:
         """The parametrization; an imbalance is for "factored" alone, and needed there."""
