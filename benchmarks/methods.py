@@ -24,10 +24,22 @@ import numpy as np
 
 import spectral_icl as si
 from benchmarks import record
-from benchmarks.rivals import Floats, Shape
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Chart, Model, Progress, Record, Tableau
+from benchmarks.rivals import Floats
+from spectral_icl.kernels.integrator import evaluate
+from spectral_icl.kernels.integrator import integrate as compiled_integrate
+from spectral_icl.kernels.model import (
+    ALWAYS_IMPLICIT,
+    EXPLICIT,
+    REACHED_END,
+    Limits,
+    Methods,
+    Nodes,
+    Progress,
+    System,
+    Tableau,
+)
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
+from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.parametrization import Parametrization, to_dual
 
 CASES = Path(__file__).parents[1] / "tests" / "data" / "flow_reference.json"
@@ -144,11 +156,11 @@ class Method(NamedTuple):
     """A Rosenbrock method, alone or after Dormand-Prince."""
 
     tableau: Tableau
-    mode: int = kernels.ALWAYS_IMPLICIT
+    mode: int = ALWAYS_IMPLICIT
 
 
 METHODS = {
-    "switching": Method(RODAS5P, kernels.EXPLICIT),
+    "switching": Method(RODAS5P, EXPLICIT),
     "Rodas5P": Method(RODAS5P),
     "Rodas4": Method(RODAS4),
     "Rodas4P2": Method(RODAS4P2),
@@ -158,9 +170,7 @@ METHODS = {
 class Case(NamedTuple):
     """One reference case, ready for the kernel."""
 
-    model: Model
-    chart: Chart
-    shape: Shape
+    system: System
     start: Floats
     times: Floats
     filed: Floats  # (T, N) theta of the file
@@ -193,59 +203,42 @@ def load(table: dict[str, Any]) -> Case:
     chart = weights[table["parametrization"]]().chart(problem, start)
     count = len(table["times"])
     filed = [np.reshape(table[name], (count, -1)) for name in ("omega", "mu")]
+    dual = to_dual(chart, start)
+    shape = (start.omega.shape[0], problem.blocks, problem.tasks)
     return Case(
-        model=problem.model(),
-        chart=chart,
-        shape=(start.omega.shape[0], problem.blocks, problem.tasks),
-        start=to_dual(chart, start),
+        system=System(pack(problem), chart, np.arange(dual.size), shape),
+        start=dual,
         times=np.array(table["times"], dtype=np.float64),
         filed=np.concatenate(filed, axis=1),
         accuracy=table["agreement"],
     )
 
 
-def integrate(case: Case, method: Method, rtol: float, buffers: Record) -> tuple[Progress, int, float]:
+def integrate(case: Case, method: Method, rtol: float, buffers: Nodes) -> tuple[Progress, int, float]:
     """Solve to the last time; the work, the accepted steps and the seconds."""
-    progress = Progress(np.array([0.0, 0.0, 1.0]), np.array([method.mode, 0]), np.zeros(5, dtype=np.int64))
+    progress = Progress.begun(method.mode)
+    limits = Limits(t_end=case.times[-1], rtol=rtol, stationary=0.0, max_steps=_CAPACITY)
+    methods = Methods(DORMAND_PRINCE, method.tableau)
     buffers.x[0] = case.start
     began = time.perf_counter()
-    status, accepted = kernels.integrate(
-        case.model,
-        case.chart,
-        np.arange(case.start.size),
-        DORMAND_PRINCE,
-        method.tableau,
-        case.shape,
-        case.times[-1],
-        rtol,
-        0.0,
-        _CAPACITY,
-        progress,
-        buffers,
-    )
+    status, accepted = compiled_integrate(case.system, methods, limits, progress, buffers)
     seconds = time.perf_counter() - began
-    if status != kernels.REACHED_END:
+    if status != REACHED_END:
         raise RuntimeError(f"status {status} at t = {progress.real[0]:g}, rtol {rtol:g}")
     return progress, accepted, seconds
 
 
-def buffers_for(case: Case, method: Method) -> Record:
+def buffers_for(case: Case, method: Method) -> Nodes:
     """Room for every step."""
-    size = case.start.size
-    return Record(
-        np.empty(_CAPACITY + 1),
-        np.empty((_CAPACITY + 1, size)),
-        np.empty((_CAPACITY, method.tableau.dense.shape[0], size)),
-    )
+    return Nodes.room(_CAPACITY, method.tableau.dense.shape[0], case.start.size)
 
 
-def states(case: Case, buffers: Record, accepted: int) -> Floats:
+def states(case: Case, buffers: Nodes, accepted: int) -> Floats:
     """Theta at the times of the case."""
     theta = np.empty((case.times.size, case.start.size))
-    nodes = slice(accepted + 1)
-    kernels.evaluate(
-        case.chart, buffers.t[nodes], buffers.x[nodes], buffers.dense[:accepted], case.times, theta
-    )
+    whole = slice(accepted + 1)
+    nodes = Nodes(buffers.t[whole], buffers.x[whole], buffers.dense[:accepted])
+    evaluate(case.system.chart, nodes, case.times, theta)
     return theta
 
 
@@ -262,7 +255,7 @@ def measure(case: Case, reference: Floats) -> list[Run]:
         for name, method in METHODS.items():
             progress, accepted, seconds = integrate(case, method, rtol, buffers[name])
             error = deviation(states(case, buffers[name], accepted), reference)
-            runs.append(Run(name, rtol, accepted, int(progress.count[1]), error, seconds))
+            runs.append(Run(name, rtol, accepted, int(progress.counts[1]), error, seconds))
     for _ in range(_REPEATS):
         for entry in runs:
             seconds = integrate(case, METHODS[entry.method], entry.rtol, buffers[entry.method])[2]

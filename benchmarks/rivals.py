@@ -10,8 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.integrate import odeint, solve_ivp
 
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Chart, Model
+from spectral_icl.kernels import law
+from spectral_icl.kernels.large_length import LargeLength, Overlaps
+from spectral_icl.kernels.model import EXPONENTIAL, Chart, System
+from spectral_icl.kernels.steps import field as compiled_field
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, int, int]  # heads, blocks, tasks
@@ -33,7 +35,7 @@ class Run(NamedTuple):
 
 
 @njit(error_model="numpy")
-def _unpack(shape: Shape, packed: Floats) -> tuple[Model, Floats, Floats]:
+def _unpack(shape: Shape, packed: Floats) -> tuple[LargeLength, Floats, Floats]:
     """The model, the speeds and the signs as views of one array.
 
     One array instead of a dozen keeps a call from Python at about two microseconds.
@@ -41,8 +43,7 @@ def _unpack(shape: Shape, packed: Floats) -> tuple[Model, Floats, Floats]:
     heads, blocks, tasks = shape
     size = heads * (blocks + tasks)
     first = blocks + blocks + tasks * blocks
-    model = Model(
-        0,
+    model = LargeLength(
         packed[:blocks],
         packed[blocks : 2 * blocks],
         packed[2 * blocks : first].reshape(tasks, blocks),
@@ -69,14 +70,12 @@ def _field(
     """dx/dt in a new array; theta and the gradient stay in ``work``."""
     model, speed, sign = _unpack(shape, packed)
     out = np.empty(x.size)
-    kernels.field(
-        model,
-        Chart(kind, sign, speed, sign),
-        shape,
+    compiled_field(
+        System(model, Chart(kind, sign, speed, sign), kind, shape),  # no entry is asked for its twin
         x,
         work[: x.size],
         work[x.size :],
-        kernels.Overlaps(exponential, spread, pull, weighted),
+        Overlaps(exponential, spread, pull, weighted),
         out,
     )
     return out
@@ -100,11 +99,11 @@ def _jacobian(
     model, speed, sign = _unpack(shape, packed)
     _field(shape, packed, kind, x, work, exponential, spread, pull, weighted)
     theta = work[: x.size]
-    kernels.hessian(
+    law.hessian(
         model,
         theta[: heads * blocks].reshape(heads, blocks),
         theta[heads * blocks :].reshape(heads, tasks),
-        kernels.Overlaps(exponential, spread, pull, weighted),
+        Overlaps(exponential, spread, pull, weighted),
         hess,
     )
     out = np.empty_like(hess)
@@ -115,11 +114,11 @@ def _jacobian(
     return out
 
 
-def balanced_callbacks(model: Model, chart: Chart, heads: int, start: Floats) -> Callbacks:
+def balanced_callbacks(model: LargeLength, chart: Chart, heads: int, start: Floats) -> Callbacks:
     """The balanced flow as callbacks for SciPy. Reuses its work arrays: not for two threads at once."""
     tasks, blocks = model.signal.shape
     shape = (heads, blocks, tasks)
-    if (chart.kind != kernels.EXPONENTIAL).any() or (chart.scale != chart.sign).any():
+    if (chart.kind != EXPONENTIAL).any() or (chart.scale != chart.sign).any():
         raise ValueError("the Jacobian here is the one of balanced weights without zero entries")
     packed = np.concatenate(
         [
@@ -135,7 +134,7 @@ def balanced_callbacks(model: Model, chart: Chart, heads: int, start: Floats) ->
     )
     buffers = (
         np.empty(2 * start.size),
-        *kernels.Overlaps.empty(heads, blocks, tasks),
+        *law.scratch(model, shape),
     )
     kind = chart.kind
     hess = np.zeros((start.size, start.size))

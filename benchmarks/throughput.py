@@ -39,6 +39,7 @@ import spectral_icl as si
 from benchmarks import flops, record, rivals
 from benchmarks.rivals import Floats
 from benchmarks.work_precision import deviation
+from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
 from spectral_icl.multitask.parametrization import to_dual
 
@@ -190,7 +191,7 @@ def by_scipy(starts: Starts, callbacks: rivals.Callbacks, method: str, count: in
 def methods(starts: Starts) -> tuple[list[Method], str]:
     """Everybody, warm and compiled, and a line about diffrax."""
     chart = si.Balanced().chart(PROBLEM, starts[0])
-    callbacks = rivals.balanced_callbacks(PROBLEM.model(), chart, HEADS, starts.x[0])
+    callbacks = rivals.balanced_callbacks(pack(PROBLEM), chart, HEADS, starts.x[0])
     found = [
         Method(ENSEMBLE, partial(by_ensemble, starts)),
         Method(LOOP, partial(by_loop, starts)),
@@ -200,11 +201,11 @@ def methods(starts: Starts) -> tuple[list[Method], str]:
         from benchmarks import diffrax_flow
     except ModuleNotFoundError as error:
         return found, f"diffrax left out: {error} (pip install diffrax)"
-    slope = diffrax_flow.field(PROBLEM.model(), chart, SHAPE)
+    slope = diffrax_flow.field(pack(PROBLEM), chart, SHAPE)
     for x in (starts.x[0], starts.x[0] + 2.0):
         np.testing.assert_allclose(slope(0.0, x, None), callbacks.field(0.0, x), rtol=1e-9, atol=1e-12)
     built = {
-        newton: diffrax_flow.solver(PROBLEM.model(), chart, SHAPE, T_END, BATCH, newton)
+        newton: diffrax_flow.solver(pack(PROBLEM), chart, SHAPE, T_END, BATCH, newton)
         for newton in (False, True)
     }
 
@@ -225,7 +226,7 @@ def reference(starts: Starts, sample: int) -> tuple[Floats, float]:
     tight = by_loop(starts, sample, _REFERENCE)
     hard = np.argsort(-deviation(by_loop(starts, sample, 1e-4), tight).max(axis=1))[:_HARDEST]
     chart = si.Balanced().chart(PROBLEM, starts[0])
-    callbacks = rivals.balanced_callbacks(PROBLEM.model(), chart, HEADS, starts.x[0])
+    callbacks = rivals.balanced_callbacks(pack(PROBLEM), chart, HEADS, starts.x[0])
     chosen = Starts(starts.omega[hard], starts.mu[hard], starts.x[hard])
     radau = by_scipy(chosen, callbacks, "Radau", len(hard), _REFERENCE)
     return tight, float(deviation(radau, tight[hard]).max())

@@ -29,8 +29,9 @@ from matplotlib.figure import Figure
 import spectral_icl as si
 from benchmarks import record, rivals
 from benchmarks.rivals import Callbacks, Floats
-from spectral_icl.kernels import integrator as kernels
-from spectral_icl.kernels.integrator import Chart
+from spectral_icl.kernels.charts import to_primal
+from spectral_icl.kernels.model import Chart
+from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.parametrization import to_dual
 
 T_END = 2e5
@@ -104,7 +105,7 @@ def build(heads: int, tasks: int) -> Case:
     onset, end = solution.t[np.argmax(fallen > 0.01)], solution.t[np.argmax(fallen > 0.99)]
     times = np.append(np.geomspace(0.5 * onset, 2.0 * end, 50), T_END)
     chart = si.Balanced().chart(problem, start)
-    callbacks = rivals.balanced_callbacks(problem.model(), chart, heads, to_dual(chart, start))
+    callbacks = rivals.balanced_callbacks(pack(problem), chart, heads, to_dual(chart, start))
     reference = flat(solution(times))
     tight = 1e-12 if reference.shape[1] <= 64 else 1e-10
     check = primal(chart, rivals.solve("Radau", callbacks, times, tight).x)
@@ -131,7 +132,7 @@ def primal(chart: Chart, x: Floats) -> Floats:
     """Theta at dual coordinates (T, N)."""
     theta = np.empty_like(x)
     for row, out in zip(x, theta, strict=True):
-        kernels.to_primal(chart, row, out)
+        to_primal(chart, row, out)
     return theta
 
 
