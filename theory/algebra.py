@@ -1,0 +1,88 @@
+"""What several derivations do with small matrices of symbols, and with matrices of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy as sp
+
+
+def matrix(name: str, rows: int, columns: int) -> sp.Matrix:
+    """A matrix of real symbols, numbered from 0; the entries of a column have one index."""
+    return sp.Matrix(
+        rows,
+        columns,
+        lambda i, j: sp.Symbol(f"{name}_{i}" if columns == 1 else f"{name}_{i}_{j}", real=True),
+    )
+
+
+def unit(row: int, column: int, rows: int) -> sp.Matrix:
+    """The square matrix whose only entry that is not zero is a one."""
+    return sp.Matrix(rows, rows, lambda i, j: int((i, j) == (row, column)))
+
+
+def equal(left: sp.Basic, right: sp.Basic) -> sp.Eq:
+    """An equation for print between matrices, which sympy would call false for lack of a proof."""
+    return sp.Eq(left, right, evaluate=False)
+
+
+def inverse(of: sp.Matrix) -> sp.Matrix:
+    """The inverse of a square matrix, by Cramer's rule."""
+    return (of.adjugate() / sp.cancel(of.det())).applyfunc(sp.cancel)
+
+
+def covariance(left: sp.Matrix, right: sp.Matrix, sources: sp.Matrix, table: sp.Matrix) -> sp.Matrix:
+    """Covariance of two vectors that are linear in ``sources``, of covariance ``table``."""
+    return left.jacobian(sources) * table * right.jacobian(sources).T
+
+
+def gaussian_mean(expression: sp.Expr, variances: dict[sp.Symbol, sp.Expr]) -> sp.Expr:
+    """Mean of a polynomial in independent normal variables of mean zero."""
+    terms = sp.Poly(sp.expand(expression), *variances).terms()
+    total = sp.Integer(0)
+    for powers, factor in terms:
+        if not any(power % 2 for power in powers):
+            moments = zip(variances.values(), powers, strict=True)
+            total += factor * sp.prod(var ** (p // 2) * sp.factorial2(p - 1) for var, p in moments)
+    return total
+
+
+def expanded(
+    values: dict[sp.Basic, sp.Basic], *, diagonal: sp.MatrixSymbol | None = None
+) -> Callable[[sp.Expr], sp.Expr]:
+    """Proof of a relation between matrices of any size by expanding it with ``values`` inserted.
+
+    ``diagonal`` is a matrix that is known to be diagonal.
+    """
+    entries = {} if diagonal is None else {diagonal: sp.DiagMatrix(sp.MatrixSymbol("rho", diagonal.rows, 1))}
+
+    def rest(gap: sp.Expr) -> sp.Expr:
+        gap = gap.subs(values).doit().subs(entries).doit().expand()
+        gap = gap.replace(_is_power_of_product, _written_out).doit()
+        return sp.Integer(0) if gap.is_ZeroMatrix else gap
+
+    return rest
+
+
+def _is_power_of_product(expression: sp.Basic) -> bool:
+    """Whether sympy does not expand an expression by itself: a positive power of a product of matrices."""
+    return isinstance(expression, sp.MatPow) and expression.base.is_MatMul and expression.exp.is_positive
+
+
+def _written_out(power: sp.MatPow) -> sp.MatMul:
+    """The product that a power of a product of matrices stands for."""
+    return sp.MatMul(*power.base.args * int(power.exp))
+
+
+def entries(values: dict[sp.Basic, sp.Basic]) -> Callable[[sp.Expr], sp.Expr]:
+    """Proof of a relation between matrices, entry by entry, with small ones inserted for named ones."""
+    matrices = {
+        name: sp.ImmutableMatrix(m) if isinstance(m, sp.MatrixBase) else m for name, m in values.items()
+    }
+
+    def rest(gap: sp.Expr) -> sp.Expr:
+        explicit = gap.subs(matrices).doit().as_explicit()
+        left = (sp.cancel(sp.together(entry)) for entry in explicit)
+        return next((entry for entry in left if entry != 0), sp.Integer(0))
+
+    return rest
