@@ -86,3 +86,8 @@ def entries(values: dict[sp.Basic, sp.Basic]) -> Callable[[sp.Expr], sp.Expr]:
         return next((entry for entry in left if entry != 0), sp.Integer(0))
 
     return rest
+
+
+def inserted(values: dict[sp.Symbol, sp.Expr]) -> Callable[[sp.Expr], sp.Expr]:
+    """Proof of a relation between named quantities by inserting their values and cancelling."""
+    return lambda gap: sp.cancel(sp.together(gap.subs(values)))

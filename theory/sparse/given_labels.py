@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from theory.algebra import covariance, entries, equal, inverse, matrix
+from theory.algebra import covariance, entries, equal, inserted, inverse, matrix
 from theory.derivation import Derivation
 from theory.sparse.symbols import REFERENCE, mean, noise, tau
 
@@ -76,7 +76,7 @@ def derive() -> Derivation:
         "which is invertible with that of the covariates:",
         C.det(),
         noise / tau**2 * Sigma.det(),
-        by=lambda gap: sp.cancel(sp.together(gap.subs(tau, sp.sqrt(variance)))),
+        by=inserted({tau: sp.sqrt(variance)}),
         shown=sp.Determinant(C_),
     )
     t, J, single = sp.MatrixSymbol("t", 3, 1), sp.MatrixSymbol("J", 3, 3), sp.MatrixSymbol("y", 1, 1)
