@@ -47,6 +47,12 @@ def gaussian_mean(expression: sp.Expr, variances: dict[sp.Symbol, sp.Expr]) -> s
     return total
 
 
+def over_line(integrand: sp.Expr, variable: sp.Symbol) -> sp.Expr:
+    """Integral of a Gaussian times something smaller, over all real numbers."""
+    # Meijer's method finds these; sympy would try others first, at several times the cost
+    return sp.integrate(integrand, (variable, -sp.oo, sp.oo), conds="none", meijerg=True)
+
+
 def expanded(
     values: dict[sp.Basic, sp.Basic], *, diagonal: sp.MatrixSymbol | None = None
 ) -> Callable[[sp.Expr], sp.Expr]:

@@ -270,9 +270,10 @@ def _small(step: Derivation) -> None:
 
 def _at_zero(function: sp.Expr, pole: int) -> sp.Expr:
     """Limit at epsilon = 0 of a function with a pole of at most that order: the lower coefficients vanish."""
-    entire = sp.expand(sp.expand(function) * epsilon**pole, power_exp=False)
-    for order in range(pole):
-        coefficient = sp.diff(entire, epsilon, order).subs(epsilon, 0)
-        if sp.expand(sp.simplify(coefficient)) != 0:
+    derivative = sp.expand(sp.expand(function) * epsilon**pole, power_exp=False)
+    for _ in range(pole):
+        coefficient = derivative.subs(epsilon, 0)
+        if sp.expand(coefficient) != 0 and sp.simplify(coefficient) != 0:
             return sp.zoo
-    return sp.expand(sp.diff(entire, epsilon, pole).subs(epsilon, 0)) / sp.factorial(pole)
+        derivative = sp.diff(derivative, epsilon)
+    return sp.expand(derivative.subs(epsilon, 0)) / sp.factorial(pole)
