@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import sympy as sp
 
@@ -47,10 +48,49 @@ def gaussian_mean(expression: sp.Expr, variances: dict[sp.Symbol, sp.Expr]) -> s
     return total
 
 
+@cache
+def _gaussian_integral() -> tuple[sp.Symbol, sp.Symbol, sp.Expr]:
+    """Symbols alpha and beta, and the integral of exp(-alpha x^2 + beta x) over all real numbers."""
+    alpha, beta, x = sp.Symbol("alpha", positive=True), *sp.symbols("beta x", real=True)
+    gaussian = sp.exp(-alpha * x**2 + beta * x)
+    return alpha, beta, sp.simplify(sp.integrate(gaussian, (x, -sp.oo, sp.oo), conds="none", meijerg=True))
+
+
 def over_line(integrand: sp.Expr, variable: sp.Symbol) -> sp.Expr:
-    """Integral of a Gaussian times something smaller, over all real numbers."""
-    # Meijer's method finds these; sympy would try others first, at several times the cost
-    return sp.integrate(integrand, (variable, -sp.oo, sp.oo), conds="none", meijerg=True)
+    """Integral of a polynomial times a Gaussian over all real numbers.
+
+    That of the Gaussian is sympy's; powers of the variable are derivatives of it by beta.
+    """
+    alpha, beta, integral = _gaussian_integral()
+    polynomial, exponent = sp.Integer(1), sp.Integer(0)
+    for factor in sp.Mul.make_args(sp.powsimp(integrand)):
+        if isinstance(factor, sp.exp):
+            exponent += factor.exp
+        else:
+            polynomial *= factor
+    *square, linear, constant = sp.Poly(exponent, variable).all_coeffs()
+    assert len(square) == 1
+    assert square[0].is_negative, f"{integrand} is no polynomial times a Gaussian"
+    here = {alpha: -square[0], beta: linear}
+    return sp.exp(constant) * sum(
+        factor * sp.diff(integral, beta, power).subs(here, simultaneous=True)
+        for (power,), factor in sp.Poly(polynomial, variable).terms()
+    )
+
+
+def limit_at_zero(function: sp.Expr, variable: sp.Symbol, pole: int) -> sp.Expr:
+    """Limit at zero of a function whose pole is of at most that order: the lower coefficients must vanish.
+
+    Much faster than `sympy.limit` where the function is a sum of many exponentials.
+    """
+    function = function.replace(sp.exp, lambda exponent: sp.exp(sp.expand(exponent)))  # of which most cancels
+    derivative = sp.expand(function * variable**pole, power_exp=False)
+    for _ in range(pole):
+        coefficient = derivative.subs(variable, 0)
+        if sp.expand(coefficient) != 0 and sp.simplify(coefficient) != 0:
+            return sp.zoo
+        derivative = sp.diff(derivative, variable)
+    return sp.expand(derivative.subs(variable, 0)) / sp.factorial(pole)
 
 
 def expanded(
