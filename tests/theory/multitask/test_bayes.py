@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -23,27 +24,21 @@ def test_bayes_risk_solves_the_derived_equation(size: int, a: float, noise: floa
     listed = [list(map(sp.Float, powers)), list(map(sp.Float, sizes))]
     right = bayes.fixed_point(sp.Float(first), *listed, sp.Float(noise), sp.Float(length))
     assert float(right) == pytest.approx(first, rel=1e-10)
-    priors, m = sp.symbols("t_0 t_1", positive=True), sp.Symbol("m", positive=True)
-    correction = _next_order().subs(
-        {
-            priors[0]: powers[0] / sizes[0],
-            priors[1]: powers[1] / sizes[1],
-            m: 1 / (noise + first),
-            sp.Symbol("d_0"): sizes[0],
-            sp.Symbol("d_1"): sizes[1],
-            sp.Symbol("len"): length,
-        }
-    )
-    assert near == pytest.approx(first + float(correction), rel=1e-8)
+    correction = _next_order()(*(powers / sizes), *sizes, 1 / (noise + first), length)
+    assert near == pytest.approx(first + correction, rel=1e-8)
     alone = ridge._fixed_point(powers[:1] / sizes[:1], sizes[:1], noise, length)
     one = bayes.isotropic_risk(*map(sp.Float, (a, size, length, noise)))
     assert float(one) == pytest.approx(alone, rel=1e-7)
 
 
 @cache
-def _next_order() -> sp.Expr:
-    priors, m = sp.symbols("t_0 t_1", positive=True), sp.Symbol("m", positive=True)
-    return bayes.next_order(priors, [sp.Symbol("d_0"), sp.Symbol("d_1")], m, sp.Symbol("len"))
+def _next_order() -> Callable[..., float]:
+    """The derived correction as a function of two priors, two sizes, m and the length."""
+    priors, sizes = sp.symbols("t_0 t_1", positive=True), sp.symbols("d_0 d_1")
+    m, length = sp.Symbol("m", positive=True), sp.Symbol("len")
+    return sp.lambdify(
+        [*priors, *sizes, m, length], bayes.next_order(priors, sizes, m, length), "math", cse=True
+    )
 
 
 @pytest.mark.parametrize(("length", "size"), [(3, 2), (2, 4), (4, 4)])
