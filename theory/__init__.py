@@ -6,6 +6,15 @@ modules also export the expressions that the tests hold the compiled kernels and
 Run ``python -m theory NAME`` from the repository root to read one as text and LaTeX.
 """
 
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from theory.derivation import Derivation
+
 _MULTITASK = (
     "loss",
     "gradient",
@@ -23,5 +32,26 @@ _MULTITASK = (
     "escape",
     "length_generalisation",
 )
+_SPARSE = (
+    "attention",
+    "preprocessing",
+    "descent",
+    "filters",
+    "head_count",
+    "given_labels",
+    "law",
+    "spectral",
+    "marchenko_pastur",
+    "one_step",
+    "least_squares",
+)
 MODULES = {name: f"theory.multitask.{name}" for name in _MULTITASK} | {"sparse": "theory.sparse"}
 NAMES = tuple(MODULES)
+PARTS = tuple(f"sparse.{name}" for name in _SPARSE)  # of `sparse`, in the order of its argument
+
+
+@cache
+def derived(name: str) -> Derivation:
+    """The proved derivation, or part of one, that has this name: proved once in a process."""
+    made: Derivation = import_module(MODULES.get(name, f"theory.{name}")).derive()
+    return made

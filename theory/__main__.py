@@ -4,21 +4,8 @@ from __future__ import annotations
 
 import argparse
 import signal
-from functools import cache
-from importlib import import_module
-from typing import TYPE_CHECKING
 
-from theory import MODULES, NAMES
-
-if TYPE_CHECKING:
-    from theory.derivation import Derivation
-
-
-@cache
-def derivation(name: str) -> Derivation:
-    """The proved derivation of that name."""
-    made: Derivation = import_module(MODULES[name]).derive()
-    return made
+from theory import NAMES, PARTS, derived
 
 
 def main() -> None:
@@ -27,17 +14,18 @@ def main() -> None:
         prog="python -m theory",
         description="Prove derivations and print them as text and as LaTeX, or list all if none is named.",
     )
-    parser.add_argument("name", nargs="*", help=f"{', '.join(NAMES)}, or all")
+    parser.add_argument("name", nargs="*", help=f"{', '.join(NAMES)}, a part such as {PARTS[0]}, or all")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--text", action="store_true", help="text alone")
     form.add_argument("--latex", action="store_true", help="LaTeX alone")
     arguments = parser.parse_args()
+    choice = ", ".join((*NAMES, *PARTS, "all"))
     for name in arguments.name:
-        if name not in (*NAMES, "all"):
-            parser.exit(2, f"{parser.prog}: unknown name {name!r}; choose from {', '.join(NAMES)}, all\n")
+        if name not in (*NAMES, *PARTS, "all"):
+            parser.exit(2, f"{parser.prog}: unknown name {name!r}; choose from {choice}\n")
     names = NAMES if not arguments.name or "all" in arguments.name else arguments.name
     for name in names:
-        made = derivation(name)
+        made = derived(name)
         if not arguments.name:
             proved = sum(step.proved for step in made.steps)
             print(f"{name:22} {made.title} ({proved} proved steps)", flush=True)

@@ -79,8 +79,8 @@ class Derivation:
         account of the proof, where it takes more than to simplify. Returns ``right``.
         """
         difference = sp.sympify(left - right).doit()
-        rest = by(difference)
-        if rest != 0 and sp.simplify(sp.expand(rest)) != 0:
+        rest = difference if by is sp.simplify else by(difference)
+        if not _vanishes(rest):
             raise ProofError(f"{self.title}: {text}\n  left - right = {rest}, which is not zero")
         formula = sp.Eq(left if shown is None else shown, right, evaluate=False)
         self.steps.append(Step(text, names, formula, how or (_PLAIN if by is sp.simplify else _WRITTEN_OUT)))
@@ -102,7 +102,7 @@ class Derivation:
         equality with ``expression`` is proved as well.
         """
         certificate = expression if form is None else form
-        if sp.simplify(sp.expand(expression - certificate)) != 0:
+        if not _vanishes(expression - certificate):
             raise ProofError(f"{self.title}: {text}\n  {expression} is not {certificate}")
         attribute, shape = _SIGNS[relation]
         if getattr(certificate, attribute) is not True:
@@ -146,6 +146,14 @@ class Derivation:
                 parts.append(f"\\begin{{equation}}\n{sp.latex(step.formula)}\n\\end{{equation}}")
                 parts.append(f"{{\\small [{_prose(step.proof, step.names)}]}}")
         return "\n".join([*parts, "\\end{enumerate}"])
+
+
+def _vanishes(expression: sp.Expr) -> bool:
+    """Whether an expression is found to be exactly zero: what is cheap is tried first."""
+    if expression == 0 or sp.expand(expression) == 0:
+        return True
+    simple = sp.simplify(expression)
+    return simple == 0 or sp.simplify(sp.expand(simple)) == 0
 
 
 def _line(formula: sp.Basic) -> str:

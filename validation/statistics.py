@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from spectral_icl.io.checks import Floats
 
@@ -26,7 +26,7 @@ class Agreement(NamedTuple):
         value: the batches' deviations from the prediction get random signs, which changes nothing if the
         prediction is their mean.
     p_normal : float
-        The same for the Kolmogorov-Smirnov distance of z from N(0, 1).
+        Probability of a larger Kolmogorov-Smirnov distance of z from N(0, 1), by the same flips.
     """
 
     z: Floats
@@ -39,31 +39,31 @@ def agreement(batches: Floats, predicted: Floats, seed: int = 0) -> Agreement:
     """Means of M batches (M, P) against a prediction (P,)."""
     deviation = batches - predicted
     z = _scores(deviation)
-    flipped_chi, flipped_distance = [], []
+    count = deviation.shape[0]
     rng = np.random.default_rng(seed)
-    squares = (deviation**2).sum(axis=0)
-    for _ in range(_FLIPS):
-        mean = rng.choice((-1.0, 1.0), size=deviation.shape[0]) @ deviation / deviation.shape[0]
-        spread = squares / deviation.shape[0] - mean**2
-        scores = mean / np.sqrt(spread / (deviation.shape[0] - 1))
-        flipped_chi.append((scores**2).sum())
-        flipped_distance.append(_distance(scores))
+    # one product per flip: those of many at a time would round differently
+    mean = np.array([rng.choice((-1.0, 1.0), size=count) @ deviation for _ in range(_FLIPS)]) / count
+    spread = (deviation**2).sum(axis=0) / count - mean**2
+    scores = mean / np.sqrt(spread / (count - 1))
+    flipped_chi, flipped_distance = (scores**2).sum(axis=1), _distance(scores)
     chi_square, distance = float((z**2).sum()), _distance(z)
     return Agreement(
         z=z,
         chi_square=chi_square,
-        p=float((1 + np.sum(np.array(flipped_chi) >= chi_square)) / (_FLIPS + 1)),
-        p_normal=float((1 + np.sum(np.array(flipped_distance) >= distance)) / (_FLIPS + 1)),
+        p=float((1 + np.sum(flipped_chi >= chi_square)) / (_FLIPS + 1)),
+        p_normal=float((1 + np.sum(flipped_distance >= distance)) / (_FLIPS + 1)),
     )
 
 
 def _scores(deviation: Floats) -> Floats:
+    """Means over the batches, in standard errors."""
     scores: Floats = deviation.mean(axis=0) / (deviation.std(axis=0, ddof=1) / np.sqrt(len(deviation)))
     return scores
 
 
-def _distance(z: Floats) -> float:
-    """Kolmogorov-Smirnov distance from the standard normal distribution."""
-    ordered = stats.norm.cdf(np.sort(z))
-    steps = np.arange(z.size + 1) / z.size
-    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+def _distance(z: Floats) -> Floats:
+    """Kolmogorov-Smirnov distance from the standard normal distribution, along the last axis."""
+    ordered = special.ndtr(np.sort(z, axis=-1))
+    steps = np.arange(z.shape[-1] + 1) / z.shape[-1]
+    distance: Floats = np.maximum((steps[1:] - ordered).max(axis=-1), (ordered - steps[:-1]).max(axis=-1))
+    return distance

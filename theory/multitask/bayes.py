@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, zip_longest
 
 import sympy as sp
 
+from theory.algebra import equal, inserted
 from theory.derivation import Derivation
 from theory.symbols import L, a, d, kappa, s
 
@@ -107,12 +108,12 @@ def _posterior(step: Derivation) -> None:
         "coordinates:",
         energy(m + e) - energy(m),
         spread + sum(r[j] * e[j] for j in range(2)) / _NOISE,
-        by=_with(dict(zip(r, normal, strict=True))),
+        by=inserted(dict(zip(r, normal, strict=True))),
         shown=U(mean + away) - U(mean),
         U=U(labels),
         noise=_NOISE,
         m=mean,
-        r=_equal(sp.MatrixSymbol("r", d, 1), ridge * mean - whole.T * answer),
+        r=equal(sp.MatrixSymbol("r", d, 1), ridge * mean - whole.T * answer),
     )
     S = sp.symbols("S_11 S_22", positive=True)
     q = sp.symbols("q_1 q_2", real=True)
@@ -127,10 +128,10 @@ def _posterior(step: Derivation) -> None:
         kappas[0] * S[0] + kappas[1] * S[1],
         shown=sp.Function("mean")((q[0] * e[0] + q[1] * e[1]) ** 2),
         r=sp.MatrixSymbol("r", d, 1),
-        ridge=_equal(mean, sp.Inverse(ridge) * whole.T * answer),
+        ridge=equal(mean, sp.Inverse(ridge) * whole.T * answer),
         penalty=_NOISE / v_b,
         isotropic=d * kappa * _NOISE / a,
-        S=_equal(sp.MatrixSymbol("S", d, d), sp.Inverse(whole.T * whole / _NOISE + sp.Inverse(prior))),
+        S=equal(sp.MatrixSymbol("S", d, d), sp.Inverse(whole.T * whole / _NOISE + sp.Inverse(prior))),
         e=away,
         q=sp.Symbol("q"),
     )
@@ -142,14 +143,14 @@ def _posterior(step: Derivation) -> None:
         "entry of {share}: the share of it that stays unexplained.",
         kappas[0] * S[0],
         w_1 * h_1,
-        by=_with(
+        by=inserted(
             {
                 S[0]: _corner(X.T * X / _NOISE + sp.diag(*(1 / x for x in v))),
                 h_1: _NOISE * _corner(_NOISE * sp.eye(2) + Z.T * Z),
                 w_1: kappas[0] * v[0],
             }
         ),
-        Z=_equal(_Z, whole * sp.MatPow(prior, sp.Rational(1, 2))),
+        Z=equal(_Z, whole * sp.MatPow(prior, sp.Rational(1, 2))),
         w=sp.Eq(sp.Symbol("w"), power / size),
         h_1=h_1,
         share=_NOISE * sp.Inverse(_NOISE * sp.Identity(d) + _Z.T * _Z),
@@ -171,7 +172,7 @@ def _equivalent(step: Derivation) -> None:
         "coordinates:",
         shares[0],
         1 / (1 + Q),
-        by=_with(
+        by=inserted(
             {
                 shares[0]: _NOISE * _corner(left),
                 Q: (first.T * without.adjugate() * first)[0] / without.det(),
@@ -180,7 +181,7 @@ def _equivalent(step: Derivation) -> None:
         z=column,
         Z=_Z,
         Y=others,
-        Q=_equal(Q, column.T * resolvent * column),
+        Q=equal(Q, column.T * resolvent * column),
     )
     z = sp.symbols("z_1 z_2", real=True)
     M = sp.Matrix(2, 2, sp.symbols("M_11 M_12 M_12 M_22", real=True))
@@ -191,7 +192,7 @@ def _equivalent(step: Derivation) -> None:
         sp.expand((sp.Matrix([z]) * M * sp.Matrix(z))[0]).subs(white),
         w * M.trace(),
         shown=sp.Function("mean")((sp.Matrix([z]) * M * sp.Matrix(z))[0]),
-        M=_equal(sp.MatrixSymbol("M", L, L), resolvent),
+        M=equal(sp.MatrixSymbol("M", L, L), resolvent),
         w=w,
     )
     full = sp.Inverse(_NOISE * sp.Identity(L) + _Z * _Z.T)
@@ -201,13 +202,13 @@ def _equivalent(step: Derivation) -> None:
         "risk changes by a relative order of one over the dimension. The rest is algebra.",
         Q=Q,
         trace=sp.Eq(Q, w * tau),
-        tau=_equal(tau, sp.Trace(full)),
+        tau=equal(tau, sp.Trace(full)),
     )
     step.identity(
         "The trace and the shares determine each other; for two pairs and three coordinates:",
         _NOISE * tau,
         L - d + sum(shares),
-        by=_with(
+        by=inserted(
             {
                 tau: right.adjugate().trace() / right.det(),
                 L: sp.Integer(2),
@@ -231,7 +232,7 @@ def _equivalent(step: Derivation) -> None:
         "so {sum}, where {R} is the risk of all coordinates, and {tau}. The part of a block is",
         size * w / (1 + w * tau),
         fixed_point(_R, [A], [size], _NOISE, L),
-        by=_with({w: A / size, tau: L / (_NOISE + _R)}),
+        by=inserted({w: A / size, tau: L / (_NOISE + _R)}),
         shown=sp.Symbol("R_b"),
         sum=sp.Eq(_NOISE * tau, L - tau * _R),
         R=_R,
@@ -355,7 +356,7 @@ def _exact_law(step: Derivation) -> None:
         "are turned:",
         h[1],
         h[0],
-        by=_with({h[0]: lam * _corner(gram), h[1]: lam * _corner(turn.T * gram * turn)}),
+        by=inserted({h[0]: lam * _corner(gram), h[1]: lam * _corner(turn.T * gram * turn)}),
         X=X,
         gram=X.T * X,
         h=h[0],
@@ -380,7 +381,7 @@ def _exact_law(step: Derivation) -> None:
         "storey to a continued fraction. For three pairs and three coordinates:",
         h[0],
         continued_fraction(alpha, beta, lam),
-        by=_with({h[0]: lam * _corner(lam * sp.eye(3) + B.T * B)}),
+        by=inserted({h[0]: lam * _corner(lam * sp.eye(3) + B.T * B)}),
     )
     f = sp.Symbol("f", positive=True)
     step.identity(
@@ -450,7 +451,7 @@ def _correction(step: Derivation) -> None:
         "over the blocks, where {m} follows the priors. For one block, with {h}, that is",
         next_order([one], [d], m, L),
         gamma / (1 - gamma) * one * share * (1 - gamma * share / ((1 - gamma) * (1 - share))),
-        by=_with({share: 1 / (1 + L * m * one), gamma: L * m**2 * d * one**2 / (1 + L * m * one) ** 2}),
+        by=inserted({share: 1 / (1 + L * m * one), gamma: L * m**2 * d * one**2 / (1 + L * m * one) ** 2}),
         shown=sp.Symbol("R_1"),
         F=sp.Symbol("F"),
         F_0=sp.Symbol("F_0"),
@@ -462,21 +463,11 @@ def _correction(step: Derivation) -> None:
     )
 
 
-def _matrix(name: str, rows: int, columns: int) -> sp.Matrix:
-    """A matrix of real symbols."""
-    return sp.Matrix(rows, columns, lambda i, j: sp.Symbol(f"{name}_{i + 1}{j + 1}", real=True))
-
-
-def _equal(left: sp.Basic, right: sp.Basic) -> sp.Eq:
-    """An equation for print between matrices, which sympy would call false for lack of a proof."""
-    return sp.Eq(left, right, evaluate=False)
-
-
-def _corner(matrix: sp.Matrix) -> sp.Expr:
+def _corner(of: sp.Matrix) -> sp.Expr:
     """First diagonal entry of the inverse, by Cramer's rule."""
-    return matrix.minor(0, 0) / matrix.det()
+    return of.minor(0, 0) / of.det()
 
 
-def _with(values: dict[sp.Symbol, sp.Expr]) -> Callable[[sp.Expr], sp.Expr]:
-    """Simplify a relation between named quantities by inserting their values."""
-    return lambda relation: sp.cancel(sp.together(relation.subs(values)))
+def _matrix(name: str, rows: int, columns: int) -> sp.Matrix:
+    """A matrix of real symbols whose entries are numbered from 1, as the coordinates are in print."""
+    return sp.Matrix(rows, columns, lambda i, j: sp.Symbol(f"{name}_{i + 1}{j + 1}", real=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from theory.algebra import limit_at_zero
 from theory.derivation import Derivation
 from theory.multitask.loss import symbols, task_losses
 from theory.multitask.single_head import dimensions, read_off
@@ -118,7 +119,7 @@ def _limit(step: Derivation, heads: int) -> None:
         "Two heads. What they read off in the first block:"
         if heads == 2
         else "And three heads, whose {beta} is any vector in the span of the directions:",
-        _at_zero((w.T * mu)[0], 1),
+        limit_at_zero((w.T * mu)[0], epsilon, 1),
         target[0],
         shown=limit,
         how=how,
@@ -128,7 +129,7 @@ def _limit(step: Derivation, heads: int) -> None:
         "In matrices that is {vector}, and by symmetry the same in every block. The noise, over {factor}:"
         if heads == 2
         else "The noise is again {factor} times the sum of squares.",
-        _at_zero(form, 2),
+        limit_at_zero(form, epsilon, 2),
         alpha**2 + beta.dot(beta),
         shown=sp.Limit(sp.Symbol("N") * sp.exp(-base.dot(base)), epsilon, 0),
         how=how,
@@ -266,13 +267,3 @@ def _small(step: Derivation) -> None:
         H=sp.Symbol("H"),
         p=sp.Symbol("p_i"),
     )
-
-
-def _at_zero(function: sp.Expr, pole: int) -> sp.Expr:
-    """Limit at epsilon = 0 of a function with a pole of at most that order: the lower coefficients vanish."""
-    entire = sp.expand(sp.expand(function) * epsilon**pole, power_exp=False)
-    for order in range(pole):
-        coefficient = sp.diff(entire, epsilon, order).subs(epsilon, 0)
-        if sp.expand(sp.simplify(coefficient)) != 0:
-            return sp.zoo
-    return sp.expand(sp.diff(entire, epsilon, pole).subs(epsilon, 0)) / sp.factorial(pole)

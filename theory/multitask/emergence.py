@@ -8,6 +8,20 @@ from theory.derivation import Derivation
 from theory.multitask.loss import symbols, task_losses
 from theory.symbols import L, a, c, d, kappa, s, t
 
+w, m = sp.symbols("omega mu", positive=True)
+w_k, m_k = sp.symbols("omega_k mu_k", positive=True)  # of a second head
+eps = sp.Symbol("epsilon", positive=True)  # the factor of all weights
+c1, c2, n = sp.symbols("c_1 c_2 n", positive=True)
+w0, m0 = sp.symbols("omega_0 mu_0", positive=True)  # the start
+A, p = sp.symbols("A p", positive=True)  # slope of the ray, and the power of time
+x0 = sp.Symbol("x_0", real=True)  # distance of the start from the ray
+falling = sp.Symbol("v", positive=True)  # from one to zero as omega grows
+k = sp.Symbol("k", integer=True, nonnegative=True)  # a power in the expansion
+T_of = sp.Function("T")(w0, m0)
+
+Flow = dict[sp.Symbol, sp.Expr]
+"""Rates of change by weight."""
+
 
 def rates(
     power: sp.Expr, size: sp.Expr, kappa: sp.Expr, variance: sp.Expr, length: sp.Expr, key_scale: sp.Expr
@@ -23,7 +37,7 @@ def time(omega0: sp.Expr, mu0: sp.Expr, c1: sp.Expr, c2: sp.Expr, n: sp.Expr) ->
 
 
 def time_without_noise(omega0: sp.Expr, mu0: sp.Expr, c1: sp.Expr, c2: sp.Expr) -> sp.Expr:
-    """The same with n = 0, where it is a logarithm; c2 omega0 and c1 mu0 must differ."""
+    """Time to the divergence with n = 0, where it is a logarithm; c2 omega0 and c1 mu0 must differ."""
     return sp.log(c2 * omega0 / (c1 * mu0)) / (c2 * omega0 - c1 * mu0)
 
 
@@ -50,11 +64,18 @@ def derive() -> Derivation:
         "Chen, Sheen, Wang and Yang (2024), warm-up and emergence of the balanced flow; the time in closed "
         "form was derived for this project.",
     )
-    w, m = sp.symbols("omega mu", positive=True)
-    w_k, m_k = sp.symbols("omega_k mu_k", positive=True)
-    eps = sp.Symbol("epsilon", positive=True)
-    c1, c2, n = sp.symbols("c_1 c_2 n", positive=True)
+    grow_w, grow_m = _leading_order(step)
+    flow = _two_heads(step, grow_w, grow_m)
+    _orbit(step, flow)
+    _time_without_noise(step, flow)
+    _time(step)
+    _function(step, flow)
+    _limits(step)
+    return step
 
+
+def _leading_order(step: Derivation) -> tuple[sp.Expr, sp.Expr]:
+    """The rates of small weights, which are returned, and their first corrections."""
     # Two heads, two tasks and their blocks are enough to see what interacts with what.
     at = symbols(2, 2, 2)
     names = first_task(at, [w, w_k], [m, m_k])
@@ -122,6 +143,11 @@ def derive() -> Derivation:
         third=sp.Eq(n, kn),
         eps=eps,
     )
+    return grow_w, grow_m
+
+
+def _two_heads(step: Derivation, grow_w: sp.Expr, grow_m: sp.Expr) -> Flow:
+    """The race of two heads on one task; returns the rates of one alone."""
     named = {d: c * c2 / c1, a: c2 / (4 * kappa), s: n * L / 4}
     pair = {w: grow_w.subs(named), m: grow_m.subs(named)}
     swap = {w: w_k, w_k: w, m: m_k, m_k: m}
@@ -139,7 +165,11 @@ def derive() -> Derivation:
         c2 * (w - w_k),
         shown=sp.Derivative(sp.log(m / m_k), t),
     )
-    flow = {x: pair[x].subs(m_k, 0) for x in (w, m)}
+    return {x: pair[x].subs(m_k, 0) for x in (w, m)}
+
+
+def _orbit(step: Derivation, flow: Flow) -> None:
+    """The orbit, an approach to a ray on which both weights stay positive."""
     slope, constant = c2 / (c1 + n), sp.Symbol("C", real=True)
     orbit = slope * w + constant * w ** (-n / c1)
     step.identity(
@@ -149,8 +179,6 @@ def derive() -> Derivation:
         shown=sp.Derivative(orbit, w),
         orbit=sp.Eq(m, orbit),
     )
-    w0, m0, A, p = sp.symbols("omega_0 mu_0 A p", positive=True)
-    x0 = sp.Symbol("x_0", real=True)
     start = (m0 - slope * w0) * w0 ** (n / c1)
     tidy = {c2: A * c1 / p, n: c1 / p - c1, m0: A * w0 * (1 - x0)}
     step.identity(
@@ -167,7 +195,7 @@ def derive() -> Derivation:
         x0=sp.Eq(x0, 1 - m0 / (A * w0)),
         ray=sp.Eq(m, A * w),
     )
-    y, ratio, falling = sp.symbols("y r v", positive=True)
+    y, ratio = sp.symbols("y r", positive=True)
     step.sign(
         "It stays positive. In the bracket, {bracket}, {v} falls from one towards zero as {w} grows; with "
         "{y} and {ratio} it is",
@@ -181,6 +209,9 @@ def derive() -> Derivation:
         ratio=sp.Eq(x0, 1 - ratio),
     )
 
+
+def _time_without_noise(step: Derivation, flow: Flow) -> None:
+    """The time that is left without noise, a logarithm."""
     delta, T = sp.Symbol("Delta", real=True), sp.Symbol("T")
     noiseless = {key: rate.subs(n, 0) for key, rate in flow.items()}
     step.identity(
@@ -220,8 +251,10 @@ def derive() -> Derivation:
         riccati=sp.Eq(sp.Derivative(w, t), c2 * w**2),
     )
 
-    v, k = falling, sp.Symbol("k", integer=True, nonnegative=True)
-    at_v = w0 * v ** (-p)
+
+def _time(step: Derivation) -> None:
+    """The time with noise as an integral, and its expansion as Gauss's series."""
+    v, at_v = falling, w0 * falling ** (-p)
     travel = 1 / (c1 * w * A * w * (1 - x0 * (w0 / w) ** (1 / p)))
     step.identity(
         "With noise the time is the integral of {travel} over {w} from {w0} to infinity, finite because of "
@@ -246,7 +279,6 @@ def derive() -> Derivation:
         x0=x0,
         k=k,
     )
-    series = sp.hyper((1, p), (1 + p,), x0)
     step.identity(
         "which is the coefficient of Gauss's series {series}; its first parameter cancels the factorial. The "
         "series converges only above {minus}, but integral and function are analytic everywhere below {one}, "
@@ -255,10 +287,14 @@ def derive() -> Derivation:
         p / (p + k),
         by=lambda e: sp.gammasimp(e.rewrite(sp.gamma)),
         how="rising factorials written with the gamma function",
-        series=series,
+        series=sp.hyper((1, p), (1 + p,), x0),
         minus=sp.Eq(x0, -1),
         one=sp.Eq(x0, 1),
     )
+
+
+def _function(step: Derivation, flow: Flow) -> None:
+    """The equation of the series, and that the time falls at unit rate along the flow with noise."""
     F, z = sp.Function("F"), sp.Symbol("z", real=True)
     step.identity(
         "So the function, {F} for short, obeys an equation of first order, {equation}: on the power {k} its "
@@ -273,9 +309,8 @@ def derive() -> Derivation:
         k=k,
         factor=k + p,
     )
-    T_of = sp.Function("T")(w0, m0)
     named_F = time(w, m, c1, c2, n).replace(sp.hyper, lambda _, __, argument: F(argument))
-    share, argument = c1 / (c1 + n), 1 - m / (slope * w)
+    share, argument = c1 / (c1 + n), 1 - m * (c1 + n) / (c2 * w)
     rising = share * (1 / (1 - argument) - F(argument)) / argument
     step.identity(
         "The emergence time from {start} is thus {T_is}. Indeed it falls at unit rate along the flow with "
@@ -286,9 +321,13 @@ def derive() -> Derivation:
         shown=sp.Derivative(sp.Function("T")(w, m), t),
         how="with the derivative of F from its equation",
         start=sp.Tuple(w0, m0),
-        T_is=sp.Eq(T_of, series / (c1 * A * w0), evaluate=False),
+        T_is=sp.Eq(T_of, sp.hyper((1, p), (1 + p,), x0) / (c1 * A * w0), evaluate=False),
         w=w,
     )
+
+
+def _limits(step: Derivation) -> None:
+    """The time without noise as a special case, and how it grows as the start shrinks."""
     step.identity(
         "Without noise {p} and the function is elementary: the logarithm of above.",
         sp.hyperexpand(time(w0, m0, c1, c2, n).subs(n, 0)),
@@ -308,10 +347,9 @@ def derive() -> Derivation:
         shown=T_of.subs({w0: scale * w0, m0: scale * m0}, simultaneous=True) / T_of,
         T=T_of,
     )
-    return step
 
 
-def _along(function: sp.Expr, flow: dict[sp.Symbol, sp.Expr]) -> sp.Expr:
+def _along(function: sp.Expr, flow: Flow) -> sp.Expr:
     """Time derivative of a function of the weights along the flow."""
     return sum(sp.diff(function, x) * rate for x, rate in flow.items())
 

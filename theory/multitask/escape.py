@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import sympy as sp
 
 from theory.derivation import Derivation
 from theory.multitask.loss import kernel, symbols, task_losses
 from theory.symbols import L, a, d, kappa, s, t
+
+w, m, w_r, m_r, z = sp.symbols("omega mu omega_r mu_r z", real=True)  # winner, rival, and omega_r / omega
+w_else, m_else = sp.symbols("omega_else mu_else", real=True)  # what the rival has of another task
+s_else = sp.Symbol("s_else", positive=True)
+star = sp.Symbol("mu_*", positive=True)  # OV value of the winner on the plateau
+unit = 1 / (kappa * sp.sqrt(d))  # its KQ value
+D, push = sp.symbols("D g", positive=True)  # imbalance, and the slope that is taken as constant
+T = sp.Symbol("T", positive=True)  # time of the escape
+named, g = sp.Symbol("loss"), sp.Symbol("g")
+
+# With the winner at rest; its power is written in terms of mu_*, by the relation that defines that.
+PLATEAU = {m: star, w: unit, w_r: z * unit, a: sp.E * d * s * star / (L * (sp.sqrt(d) - star))}
 
 
 def rate(z: sp.Expr, s: sp.Expr, L: sp.Expr, mu_star: sp.Expr) -> sp.Expr:
@@ -26,11 +40,21 @@ def derive() -> Derivation:
         "Derived for this project; not in Chen, Sheen, Wang and Yang (2024), whose balanced weights keep "
         "their signs and so stay.",
     )
-    # Two tasks, each on its own block: head 0 has won the first, head 1 is the rival and may hold the second.
+    _plateau(step)
+    _force(step)
+    _balanced(step)
+    _crossing(step)
+    _beyond(step)
+    return step
+
+
+@cache
+def _two_tasks() -> tuple[sp.Expr, sp.Expr, sp.Expr]:
+    """The two losses, and the rival's kernel with itself, of two tasks with a block each.
+
+    Head 0 has won the first task, head 1 is the rival and may hold the second.
+    """
     at = symbols(2, 2, 2)
-    w, m, w_r, m_r, z = sp.symbols("omega mu omega_r mu_r z", real=True)
-    w_else, m_else = sp.symbols("omega_else mu_else", real=True)
-    s_else = sp.Symbol("s_else", positive=True)
     names = {
         at["sizes"][0]: d,
         at["kappas"][0]: kappa,
@@ -49,8 +73,12 @@ def derive() -> Derivation:
         at["mu"][1, 1]: m_else,
     }
     loss, other = (x.subs(names) for x in task_losses(at))
-    unit, star = 1 / (kappa * sp.sqrt(d)), sp.Symbol("mu_*", positive=True)
-    named, g = sp.Symbol("loss"), sp.Symbol("g")
+    return loss, other, kernel(at["omega"], at["sizes"], at["kappas"], 1, 1).subs(names)
+
+
+def _plateau(step: Derivation) -> None:
+    """Where the winner rests while its rival is silent."""
+    loss, _, _ = _two_tasks()
     step.say(
         "A task of power {a}, label variance {s} and block size {d} has been won by a head with {w} and {m}. "
         "A rival has {w_r} on the task's block and {m_r} in the task. It may have won another task, where it "
@@ -73,18 +101,21 @@ def derive() -> Derivation:
         silent=sp.Eq(m_r, 0),
         w=sp.Eq(w, unit),
     )
-    # The same relation, solved for the power: it lets the plateau be written in terms of mu_*.
-    plateau = {m: star, w: unit, w_r: z * unit, a: sp.E * d * s * star / (L * (sp.sqrt(d) - star))}
     step.identity(
         "and its KQ value does not move either.",
-        sp.diff(loss.subs(m_r, 0), w).subs(plateau),
+        sp.diff(loss.subs(m_r, 0), w).subs(PLATEAU),
         sp.Integer(0),
         shown=sp.Derivative(named, w),
     )
+
+
+def _force(step: Derivation) -> None:
+    """What pushes the rival's OV value down, and what moves its KQ value."""
+    loss, other, own_kernel = _two_tasks()
     slope = step.identity(
         "The slope of the loss in {m_r} is the noise that the rival adds to the winner's, less the signal "
         "that the winner has left. With {w_r} it is",
-        sp.diff(loss, m_r).subs(m_r, 0).subs(plateau),
+        sp.diff(loss, m_r).subs(m_r, 0).subs(PLATEAU),
         rate(z, s, L, star),
         shown=g,
         m_r=m_r,
@@ -109,14 +140,7 @@ def derive() -> Derivation:
         "label variance {s_else}, pulls it towards zero, where {g}. So {g_name} is constant for a rival that "
         "has won nothing, and close to constant after a small start.",
         sp.diff(loss + other, w_r).subs(m_r, 0),
-        2
-        * d
-        * kappa**2
-        * s_else
-        / L
-        * m_else**2
-        * w_r
-        * kernel(at["omega"], at["sizes"], at["kappas"], 1, 1).subs(names),
+        2 * d * kappa**2 * s_else / L * m_else**2 * w_r * own_kernel,
         shown=sp.Derivative(named + sp.Symbol("loss_else"), w_r),
         w_r=w_r,
         s_else=s_else,
@@ -124,7 +148,9 @@ def derive() -> Derivation:
         g_name=g,
     )
 
-    D, push = sp.symbols("D g", positive=True)
+
+def _balanced(step: Derivation) -> None:
+    """Balanced weights never escape."""
     decay = sp.Symbol("mu_0", positive=True) * sp.exp(-2 * push * t)
     step.identity(
         "Balanced weights obey {flow} for positive {m_r}: the rival dies out, and never crosses zero.",
@@ -134,6 +160,10 @@ def derive() -> Derivation:
         flow=sp.Eq(sp.Derivative(m_r, t), -2 * push * m_r),
         m_r=m_r,
     )
+
+
+def _crossing(step: Derivation) -> None:
+    """The time that unbalanced weights take through zero."""
     speed = -sp.sqrt(D**2 + 4 * m_r**2) * push
     step.identity(
         "At an imbalance {D} they obey {flow} instead: the dual coordinate {dual} falls at a constant rate.",
@@ -144,7 +174,7 @@ def derive() -> Derivation:
         flow=sp.Eq(sp.Derivative(m_r, t), speed),
         dual=sp.asinh(2 * m_r / D),
     )
-    begin, exit, T = sp.symbols("mu_em mu_exit T", positive=True)
+    begin, exit = sp.symbols("mu_em mu_exit", positive=True)
     primitive = sp.integrate(-1 / speed, m_r)
     escape = step.identity(
         "It does not stop at zero. From {begin} at the emergence to {end}, comparable with the winner's, it "
@@ -172,8 +202,12 @@ def derive() -> Derivation:
         D=D,
         push=push,
     )
+
+
+def _beyond(step: Derivation) -> None:
+    """The loss behind zero, and the plateau as a saddle."""
     o, v, eps = sp.symbols("o v epsilon", real=True)
-    task, beyond = sp.Function("loss"), loss.subs(plateau)
+    task, beyond = sp.Function("loss"), _two_tasks()[0].subs(PLATEAU)
     step.identity(
         "Behind zero the loss of the task is below the plateau's, to first order.",
         sp.limit(sp.expand((beyond.subs(m_r, -eps) - beyond.subs(m_r, 0)) / eps), eps, 0),
@@ -193,4 +227,3 @@ def derive() -> Derivation:
         unstable=o - v,
         balanced=sp.Eq(o, v),
     )
-    return step

@@ -7,6 +7,7 @@ The formulas are written once, by hand, in indexed symbols. `gradient` and `hess
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import product
 
 import sympy as sp
@@ -85,7 +86,14 @@ def _value(formula: sp.Expr, tables: Tables, place: dict[sp.Symbol, int]) -> sp.
     if not formula.args:
         return formula
     values = [_value(part, tables, place) for part in formula.args]
-    return sp.diff(*values) if isinstance(formula, AppliedUndef) else formula.func(*values)
+    return _derivative(*values) if isinstance(formula, AppliedUndef) else formula.func(*values)
+
+
+@cache
+def _derivative(value: sp.Expr, *unknowns: sp.Symbol) -> sp.Expr:
+    """The derivative by one unknown after the other, of which the first are shared by many entries."""
+    *others, last = unknowns
+    return sp.diff(_derivative(value, *others) if others else value, last)
 
 
 def _read(matrix: sp.Matrix) -> Callable[..., sp.Expr]:

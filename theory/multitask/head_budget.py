@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from theory.algebra import limit_at_zero
 from theory.derivation import Derivation
 from theory.multitask.loss import kernel, task_losses
 from theory.multitask.single_head import disjoint, profile, read_off
@@ -107,12 +108,12 @@ def _enough(step: Derivation) -> None:
     least = step.identity(
         "Since these OV values sum to zero, their noise {N}, the quadratic form of the overlaps, has a "
         "limit, which is the part of degree one in the lower bound.",
-        sp.Limit(noise, epsilon, 0),
+        limit_at_zero(noise, epsilon, 2),
         sizes[0] * T[0] ** 2 + sizes[1] * T[1] ** 2,
         shown=sp.Limit(named, epsilon, 0),
         N=named,
     )
-    gap = sp.limit(sp.expand((noise - least) / epsilon**2), epsilon, 0)
+    gap = limit_at_zero((noise - least) / epsilon**2, epsilon, 4)
     step.sign(
         "It is approached from above, by the lower bound at every scale, and to second order.",
         gap,
@@ -128,7 +129,7 @@ def _enough(step: Derivation) -> None:
     step.identity(
         "With the fractions that the lower bound asks for, {own} of the own block and none of the other's, "
         "the losses of all tasks tend to their bounds at once, here without query noise.",
-        sum(sp.limit(sp.expand(loss.subs(weights)), epsilon, 0) for loss in losses).subs(
+        sum(limit_at_zero(loss.subs(weights), epsilon, 2) for loss in losses).subs(
             dict(zip(T, best, strict=True))
         ),
         sum(task_loss(at["powers"][i, i], at["ratios"][i], sizes[i]) for i in range(2)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from theory.algebra import over_line
 from theory.derivation import Derivation
 from theory.multitask.loss import symbols, task_losses
 from theory.symbols import L, X, a, d, mu, omega, phi, task_loss
@@ -90,7 +91,7 @@ def _any_weights(step: Derivation) -> None:
         "The sum over the heads is not negative. An overlap is the mean over Gaussians, one in every "
         "coordinate, of a product of one term for each of the two heads, here with {u_is} and {v_is}. So the "
         "sum is the mean of a square.",
-        sp.integrate(sp.exp(exponent) / sp.sqrt(2 * sp.pi), (x, -sp.oo, sp.oo), conds="none"),
+        over_line(sp.exp(exponent) / sp.sqrt(2 * sp.pi), x),
         sp.exp(u * v),
         shown=sp.Integral(tilts, (x, -sp.oo, sp.oo)),
         u_is=sp.Eq(u, at["kappas"][0] * w1),

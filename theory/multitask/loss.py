@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from theory.algebra import over_line
 from theory.derivation import Derivation
 from theory.symbols import L, kappa
 
@@ -78,7 +79,7 @@ def _tilt(step: Derivation) -> tuple[sp.Expr, sp.Expr]:
     M = sp.Function("M")
     generating = step.identity(
         "The normaliser is the moment generating function.",
-        sp.integrate(sp.exp(u * x) * density, (x, -sp.oo, sp.oo), conds="none"),
+        over_line(sp.exp(u * x) * density, x),
         sp.exp(kappa * u**2 / 2),
         shown=M(u),
     )
@@ -101,7 +102,7 @@ def _tilt(step: Derivation) -> tuple[sp.Expr, sp.Expr]:
     step.identity(
         "The mean over one coordinate of the query, {u_h} and {v_k}, exists for {g} > 0 alone, with "
         "{definition}. For the best single head, {best}, that takes {least}.",
-        sp.integrate(sp.exp(-tilt * y**2 / (2 * kappa)) / sp.sqrt(2 * sp.pi * kappa), (y, -sp.oo, sp.oo)),
+        over_line(sp.exp(-tilt * y**2 / (2 * kappa)) / sp.sqrt(2 * sp.pi * kappa), y),
         1 / sp.sqrt(tilt),
         shown=sp.Symbol("mean"),
         u_h=sp.Eq(u, w * q),
@@ -163,7 +164,7 @@ def _moments(step: Derivation, read: sp.Expr, factor: sp.Expr) -> None:
         "amount of order 1 / {L}, E_hh / {L} to be precise. And the tilt by both heads changes the second "
         "moment of the labels: a coordinate with coefficient {g} adds the product below, of which only "
         "{variance} is kept. The rest is smaller by {order}, of the order of one over the size of the block.",
-        sp.integrate(sp.expand(product.subs(x, z + kappa * (u + v))) * density, (z, -sp.oo, sp.oo)),
+        over_line(sp.expand(product.subs(x, z + kappa * (u + v))) * density, z),
         slope**2 * (kappa + kappa**2 * u * v),
         shown=bracket(product),
         L=L,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from theory.algebra import over_line
 from theory.derivation import Derivation
 from theory.multitask.loss import kernel, symbols, task_losses
 from theory.symbols import L, a, d, phi, s, task_loss
@@ -93,7 +94,7 @@ def _remainder(step: Derivation) -> None:
     tilt = sp.Function("psi")
 
     def mean(value: sp.Expr) -> sp.Expr:
-        return sp.integrate(value * density, (z, -sp.oo, sp.oo), conds="none")
+        return over_line(value * density, z)
 
     def weight(rate: sp.Expr) -> sp.Expr:
         return sp.exp(rate * z - rate**2 / 2)

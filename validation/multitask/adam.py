@@ -20,7 +20,9 @@ from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.loss import State
 from validation.context import Context
 from validation.multitask.full_model import MergedAttention
-from validation.multitask.train import Run, Schedule
+from validation.multitask.prompts import Law
+from validation.multitask.sampled_loss import sampled_loss
+from validation.multitask.train import Run, Schedule, training_run
 from validation.result import Result, Row, at_least, noted, within
 
 TITLE = "Adam against gradient descent and the flow: d = 5, L = 40, one task"
@@ -43,15 +45,15 @@ def run(context: Context) -> Result:
     for heads in HEADS:
         start = _start(heads)
         steps = context.pick(5000, 20_000)
-        law = context.law(PROBLEM)
+        law = Law.of(PROBLEM, context.device)
         model = MergedAttention.diagonal(PROBLEM, start, law)
         schedule = Schedule(_ADAM, steps, _BATCH, 10, heads)
-        adam = context.train(
-            f"adam-{heads}", model, PROBLEM, schedule, lambda w: torch.optim.Adam(w, lr=_ADAM)
+        adam = training_run(
+            context, f"adam-{heads}", model, PROBLEM, schedule, lambda w: torch.optim.Adam(w, lr=_ADAM)
         )
         model = MergedAttention.diagonal(PROBLEM, start, law)
         schedule = Schedule(_SGD, context.pick(3000, 20_000), _BATCH, 10, heads)
-        sgd = context.train(f"adam-sgd-{heads}", model, PROBLEM, schedule)
+        sgd = training_run(context, f"adam-sgd-{heads}", model, PROBLEM, schedule)
         flow = gradient_flow(PROBLEM, *start, parametrization=Merged(), t_end=float(sgd.time[-1]))
         paths = {"Adam": State(adam.omega, adam.mu), "SGD": State(sgd.omega, sgd.mu), "flow": flow(sgd.time)}
         title = f"{heads} head" + "s" * (heads > 1)
@@ -81,7 +83,9 @@ def _end(context: Context, name: str, run: Run) -> list[Row]:
     last = run.time >= (1.0 - _LAST) * run.time[-1]
     omega, mu = run.omega[last].mean(axis=0)[:, 0], run.mu[last].mean(axis=0)[:, 0]
     at = State(omega[:, None], mu[:, None])
-    loss, error = context.loss(PROBLEM, at, context.pick(200_000, 2_000_000), f"loss, {name}", seed=11)
+    loss, error = sampled_loss(
+        context, PROBLEM, at, context.pick(200_000, 2_000_000), f"loss, {name}", seed=11
+    )
     if omega.size == 1:
         best = _EXACT["single"]
         return [

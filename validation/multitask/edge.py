@@ -30,6 +30,7 @@ from validation.multitask.full_model import (
     expected_task_loss,
     task_loss,
 )
+from validation.multitask.prompts import Law
 from validation.multitask.recorded import PLATEAU, PROBLEM, RATE, flow
 from validation.result import Result, at_least, at_most, noted, within
 
@@ -52,7 +53,7 @@ class Objective:
     def __init__(
         self, context: Context, problem: Problem, model: Attention, prompts: int, seed: int = 0
     ) -> None:
-        self.model, self.law = model, context.law(problem, torch.float64)
+        self.model, self.law = model, Law.of(problem, context.device, torch.float64)
         self.weights = list(model.parameters())
         self.draw(prompts, self.law.generator(seed))
 
@@ -142,7 +143,7 @@ def _sharpness(context: Context, result: Result, size: int, length: int, prompts
     at = optimal.single_head(problem).weights
     assert at is not None
     told = dict(zip(("merged", "factored"), _reduced_sharpness(problem, at), strict=True))
-    law = context.law(problem, torch.float64)
+    law = Law.of(problem, context.device, torch.float64)
     models = {"merged": MergedAttention.diagonal, "factored": FactoredAttention.balanced}
     for kind, build in models.items():
         value, error = _sharpest(Objective, context, problem, build(problem, at, law), prompts)
@@ -190,7 +191,7 @@ def _recorded(context: Context, result: Result) -> None:
     """How far the recorded runs' step was from the edge, on their plateau."""
     at = flow()(PLATEAU)
     _, sharp = _reduced_sharpness(PROBLEM, at)
-    model = FactoredAttention.balanced(PROBLEM, at, context.law(PROBLEM, torch.float64))
+    model = FactoredAttention.balanced(PROBLEM, at, Law.of(PROBLEM, context.device, torch.float64))
     prompts = context.pick(4_000, 20_000)
     value, error = _sharpest(Objective, context, PROBLEM, model, prompts)
     result.add(within("largest eigenvalue, recorded case on the plateau", value, error, sharp, _SHARPNESS))
@@ -204,7 +205,7 @@ def _recorded(context: Context, result: Result) -> None:
 def _descent(context: Context, result: Result) -> None:
     """Descent on one set of prompts, d = 5 and L = 40, close to the optimum and from a small start."""
     problem = Problem.multitask(task_sizes=(5,), signal=1.0, noise=0.1, context_length=40)
-    law = context.law(problem, torch.float64)
+    law = Law.of(problem, context.device, torch.float64)
     prompts = context.pick(5_000, 40_000)
     best = optimal.single_head(problem).weights
     assert best is not None

@@ -30,8 +30,9 @@ from validation.multitask.full_model import (
 )
 from validation.multitask.prompts import Law
 from validation.multitask.recorded import BATCH, PLATEAU, PROBLEM, RATE, Trace, authors, flow, joint, ours
+from validation.multitask.sampled_loss import sampled_loss
 from validation.multitask.spectrum import decomposable, spectral
-from validation.multitask.train import Schedule
+from validation.multitask.train import Schedule, training_run
 from validation.result import Result, consistent, noted
 
 TITLE = "loss on the plateau above the large-L loss: finite length and the noise of SGD"
@@ -112,7 +113,7 @@ def _split(context: Context, name: str, group: list[Trace], large: float) -> Spl
     states = [trace.at(PLATEAU) for trace in group]
     prompts = context.pick(40_000, 400_000) // len(group)
     sampled, blur = np.array(
-        [context.loss(PROBLEM, at, prompts, f"gap, {name}", seed=k) for k, at in enumerate(states)]
+        [sampled_loss(context, PROBLEM, at, prompts, f"gap, {name}", seed=k) for k, at in enumerate(states)]
     ).T
     large_l = np.array([reduced.loss(PROBLEM, *at) for at in states])
     count = len(group)
@@ -141,12 +142,12 @@ def _exponents(settings: Floats, excess: Floats) -> list[tuple[float, float]]:
 
 def _excess(context: Context, kind: str, rate: float, batch: int, seed: int) -> tuple[float, float]:
     """Loss by what is off the diagonals, once it is stationary, and its standard error over snapshots."""
-    law = context.law(PROBLEM)
+    law = Law.of(PROBLEM, context.device)
     model = _KINDS[kind](PROBLEM, flow()(PLATEAU), law)
     leg = round(_LEG / rate)
     settling, legs = round(_SETTLING / _LEG), context.pick(6, 16)
     schedule = Schedule(rate, (settling + legs) * leg, batch, leg, seed, keep=True)
-    trained = context.train(f"gap-{kind}-{rate:g}-{batch}", model, PROBLEM, schedule)
+    trained = training_run(context, f"gap-{kind}-{rate:g}-{batch}", model, PROBLEM, schedule)
     excesses = []
     for snapshot, weights in enumerate(trained.weights[settling + 1 :]):
         model.load_state_dict(weights)

@@ -21,6 +21,7 @@ from spectral_icl.multitask.optimal import benchmarks as optimal
 from validation.context import Context
 from validation.multitask import full_model, large_length, spectrum
 from validation.multitask.prompts import Law
+from validation.multitask.sampled_loss import sampled_loss
 from validation.result import Result, Row, consistent, noted, plausible, rejected, within
 from validation.statistics import Agreement, agreement
 
@@ -78,7 +79,7 @@ def _compare(
     prompts: int,
     seed: int,
 ) -> None:
-    law, exact = context.law(problem), Law.of(problem, torch.device("cpu"), torch.float64)
+    law, exact = Law.of(problem, context.device), Law.of(problem, torch.device("cpu"), torch.float64)
     if isinstance(weights, State):
         kq, ov = spectrum.decomposable(problem, weights, exact)
     else:
@@ -119,7 +120,7 @@ def _short(context: Context, result: Result, prompts: int) -> None:
         problem = Problem(**case["problem"])
         at = State(np.array(case["omega"]), np.array(case["mu"]))
         name = case["name"]
-        law = context.law(problem)
+        law = Law.of(problem, context.device)
         measured = _expected(context, law, problem, at, prompts, f"gradient, {name}")
         predicted = _spectral_large_length(problem, at)
         exact = np.concatenate([np.ravel(case[key]) for key in ("loss", "by_omega", "by_mu")])
@@ -146,7 +147,7 @@ def _bias(context: Context, result: Result) -> None:
             assert at is not None
             prompts = max(budget // (size * length), 20_000)
             label = f"bias at d = {size}, L = {length}"
-            mean, error = context.loss(problem, at, prompts, label, seed=4)
+            mean, error = sampled_loss(context, problem, at, prompts, label, seed=4)
             predicted = float(reduced.loss(problem, *at))
             over, doubt = mean / predicted - 1.0, error / predicted
             bias[j, k] = over, doubt

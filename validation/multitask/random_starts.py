@@ -26,7 +26,7 @@ from validation.multitask.full_model import FactoredAttention
 from validation.multitask.prompts import Law
 from validation.multitask.recorded import PROBLEM, RATE, steepest
 from validation.multitask.spectrum import effective_imbalance, spectral
-from validation.multitask.train import Run, Schedule
+from validation.multitask.train import Run, Schedule, training_run
 from validation.result import Result, at_most, noted, within
 
 TITLE = "starts that are not decomposable: random K, Q, V and O"
@@ -53,7 +53,7 @@ def run(context: Context) -> Result:
 
 
 def _compare(context: Context, result: Result, heads: int, seed: int) -> None:
-    law = context.law(PROBLEM)
+    law = Law.of(PROBLEM, context.device)
     batch = context.pick(500, 1000)
     name = f"{heads} heads, seed {seed}"
     model = FactoredAttention.random(PROBLEM, heads, _SIZE, law, seed)
@@ -63,10 +63,10 @@ def _compare(context: Context, result: Result, heads: int, seed: int) -> None:
     # seeds of their own for the start and for the prompts of either part
     schedule = Schedule(RATE, round(_ALIGNED / RATE), batch, 10, seed + 1000)
     label = f"random-{heads}-{seed}"
-    early = context.train(f"{label}-early", model, PROBLEM, schedule)
+    early = training_run(context, f"{label}-early", model, PROBLEM, schedule)
     rest = _reduced(model, _END - _ALIGNED)
     late_schedule = replace(schedule, steps=round((_END - _ALIGNED) / RATE), seed=seed + 2000)
-    late = context.train(f"{label}-late", model, PROBLEM, late_schedule)
+    late = training_run(context, f"{label}-late", model, PROBLEM, late_schedule)
 
     whole = np.array([_matrix_loss(a, b) for a, b in zip(kq, ov, strict=True)])
     lone = reduced.task_loss(PROBLEM, *naive(grid))

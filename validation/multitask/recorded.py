@@ -24,7 +24,8 @@ from spectral_icl.multitask.flow.phases import shares
 from spectral_icl.multitask.loss import State, task_loss
 from validation.context import Context
 from validation.multitask.full_model import FactoredAttention, JointAttention
-from validation.multitask.train import Run, Schedule
+from validation.multitask.prompts import Law
+from validation.multitask.train import Run, Schedule, training_run
 from validation.result import Result, Row, at_most, consistent, noted, same, within
 
 TITLE = "training of the recorded case beside the reduced flow"
@@ -82,18 +83,18 @@ def authors() -> Trace:
 @cache
 def ours(context: Context, seed: int, batch: int) -> Run:
     """A run with the matrices of the theory."""
-    model = FactoredAttention.balanced(PROBLEM, START, context.law(PROBLEM))
+    model = FactoredAttention.balanced(PROBLEM, START, Law.of(PROBLEM, context.device))
     schedule = Schedule(RATE, round(END / RATE), batch, _EVERY, seed)
-    return context.train(f"recorded-{batch}-{seed}", model, PROBLEM, schedule)
+    return training_run(context, f"recorded-{batch}-{seed}", model, PROBLEM, schedule)
 
 
 @cache
 def joint(context: Context, seed: int) -> Run:
     """A run with the authors' embedding, past the plateau's middle at least."""
-    model = JointAttention(FactoredAttention.balanced(PROBLEM, START, context.law(PROBLEM)))
+    model = JointAttention(FactoredAttention.balanced(PROBLEM, START, Law.of(PROBLEM, context.device)))
     end = context.pick(PLATEAU + WINDOW, END)
     schedule = Schedule(RATE, round(end / RATE), BATCH, _EVERY, seed)
-    return context.train(f"recorded-joint-{seed}", model, PROBLEM, schedule)
+    return training_run(context, f"recorded-joint-{seed}", model, PROBLEM, schedule)
 
 
 def flow() -> Solution:

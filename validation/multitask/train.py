@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,12 @@ from spectral_icl import Problem
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.loss import State
 from validation.checkpoint import Checkpoint, digest
+from validation.context import Context
+from validation.loop import Track, continued, untracked
 from validation.multitask.full_model import Attention, FactoredAttention, task_loss
 from validation.multitask.prompts import Law
 from validation.multitask.spectrum import imbalance, spectral, stray
 
-Track = Callable[[Iterable[int], str], Iterable[int]]
 Rule = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
 _FORMAT = 2  # of checkpoints; those of another are not continued
@@ -94,7 +94,7 @@ def train(
     schedule: Schedule,
     rule: Rule | None = None,
     *,
-    track: Track = lambda steps, _: steps,
+    track: Track = untracked,
     label: str = "",
     folder: Path | None = None,
 ) -> Run:
@@ -119,28 +119,35 @@ def train(
     optimiser = (rule or (lambda weights: torch.optim.SGD(weights, lr=schedule.rate)))(model.parameters())
     generator = law.generator(schedule.seed)
     key = _key(model, problem, law, schedule, optimiser)
+
+    def step(progress: _Progress, number: int) -> None:
+        if number % schedule.every == 0:
+            progress.record(model, problem, schedule.keep)
+        by_task = task_loss(model, law.draw(schedule.batch, generator), law)
+        optimiser.zero_grad()
+        by_task.sum().backward()
+        optimiser.step()
+        progress.losses.append(by_task.detach().double().cpu().numpy())
+
     checkpoint = Checkpoint(folder, label, key, model, optimiser, generator)
-    progress = checkpoint.load(_Progress)
-    began = time.perf_counter() - progress.seconds
-    between_steps = True
-    try:
-        for step in track(range(progress.done, schedule.steps), label):
-            between_steps = False
-            if step % schedule.every == 0:
-                progress.record(model, problem, schedule.keep)
-            by_task = task_loss(model, law.draw(schedule.batch, generator), law)
-            optimiser.zero_grad()
-            by_task.sum().backward()
-            optimiser.step()
-            progress.losses.append(by_task.detach().double().cpu().numpy())
-            progress.seconds = time.perf_counter() - began
-            between_steps = True
-            checkpoint.save_if_due(progress)
-    finally:
-        if between_steps:  # half a step could not be continued; the last checkpoint can
-            checkpoint.save(progress)
+    progress = continued(checkpoint, _Progress, schedule.steps, step, track)
     progress.record(model, problem, schedule.keep)
     return progress.run(schedule.rate)
+
+
+def training_run(
+    context: Context,
+    name: str,
+    model: Attention,
+    problem: Problem,
+    schedule: Schedule,
+    rule: Rule | None = None,
+) -> Run:
+    """The run of that name and setting: taken from the context's folder, or trained, in single precision."""
+    if context.folder is not None:
+        context.folder.mkdir(parents=True, exist_ok=True)
+    law = Law.of(problem, context.device)
+    return train(model, problem, law, schedule, rule, track=context.track, label=name, folder=context.folder)
 
 
 @dataclass

@@ -48,7 +48,7 @@ def squared_errors(model: LinearTransformer, prompts: SparsePrompts, mask: Mask 
 
 
 def errors_of(coefficients: Tensor, prompts: SparsePrompts) -> Floats:
-    """The same of a linear predictor <beta, x_q>."""
+    """Squared error of a linear predictor <beta, x_q>, of every prompt's ``coefficients``, at its query."""
     return _square(((coefficients - prompts.coefficients) * prompts.query).sum(dim=1))
 
 
@@ -237,18 +237,16 @@ def layer1_readout(model: LinearTransformer) -> tuple[float, float]:
 
 
 def _double(model: LinearTransformer) -> LinearTransformer:
+    """A copy in double precision."""
     return copy.deepcopy(model).double()
 
 
 def _square(errors: Tensor) -> Floats:
+    """Squares, in double precision and out of PyTorch."""
     return (errors.detach().double() ** 2).cpu().numpy()
 
 
-def _rows(count: int) -> Iterator[slice]:
-    for start in range(0, count, _CHUNK):
-        yield slice(start, start + _CHUNK)
-
-
 def _chunks(prompts: SparsePrompts) -> Iterator[SparsePrompts]:
-    for rows in _rows(len(prompts.y)):
-        yield SparsePrompts(*(part[rows] for part in prompts))
+    """Prompts, so many at a time that their states fit into memory."""
+    for start in range(0, len(prompts.y), _CHUNK):
+        yield SparsePrompts(*(part[start : start + _CHUNK] for part in prompts))

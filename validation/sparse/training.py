@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 from spectral_icl.io.checks import ProblemError, integer, number
 from spectral_icl.sparse.problem import SparseProblem
 from validation.checkpoint import Checkpoint, digest
-from validation.multitask.train import Track
+from validation.loop import Track, continued, untracked
 from validation.sparse.linear_attention import LinearTransformer, Mask
 from validation.sparse.probes import squared_errors, trimmed
 from validation.sparse.prompts import SparsePrompts, draw
@@ -106,7 +105,7 @@ def train(
     model: LinearTransformer | None = None,
     head_mask: Mask | None = None,
     *,
-    track: Track = lambda steps, _: steps,
+    track: Track = untracked,
     label: str = "",
     folder: Path | None = None,
     device: torch.device | None = None,
@@ -133,6 +132,18 @@ def train(
         model = LinearTransformer.random(config.problem.d, config.heads, config.seed).to(device)
     if model.dimension != config.problem.d:
         raise ProblemError("model", f"d = {model.dimension}", f"d = {config.problem.d}")
+    return model, _trained(config, model, head_mask, track, label, folder)
+
+
+def _trained(
+    config: Config,
+    model: LinearTransformer,
+    head_mask: Mask | None,
+    track: Track,
+    label: str,
+    folder: Path | None,
+) -> History:
+    """Train a model in place; the history of its training."""
     like = model.embed
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.rate, betas=_BETAS, weight_decay=config.decay)
     generator = torch.Generator(like.device).manual_seed(config.seed)
@@ -140,34 +151,28 @@ def train(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     key = _key(config, model, head_mask)
+
+    def watch(history: History, number: int) -> None:
+        history.step.append(number)
+        history.risk.append(trimmed(squared_errors(model, seen, head_mask))[0])
+
+    def step(history: History, number: int) -> None:
+        if number % config.every == 0:
+            watch(history, number)
+        prompts = draw(config.problem, config.batch, generator, like.dtype)
+        loss = ((model(prompts, head_mask) - prompts.target) ** 2).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate_at(number)
+        optimiser.step()
+        history.loss.append(float(loss.detach()))
+
     checkpoint = Checkpoint(folder, label, key, model, optimiser, generator)
-    history = checkpoint.load(History)
-    began = time.perf_counter() - history.seconds
-    between_steps = True
-    try:
-        for step in track(range(history.done, config.steps), label):
-            between_steps = False
-            if step % config.every == 0:
-                history.step.append(step)
-                history.risk.append(trimmed(squared_errors(model, seen, head_mask))[0])
-            prompts = draw(config.problem, config.batch, generator, like.dtype)
-            loss = ((model(prompts, head_mask) - prompts.target) ** 2).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
-            for group in optimiser.param_groups:
-                group["lr"] = config.rate_at(step)
-            optimiser.step()
-            history.loss.append(float(loss.detach()))
-            history.seconds = time.perf_counter() - began
-            between_steps = True
-            checkpoint.save_if_due(history)
-    finally:
-        if between_steps:  # half a step could not be continued; the last checkpoint can
-            checkpoint.save(history)
-    history.step.append(config.steps)
-    history.risk.append(trimmed(squared_errors(model, seen, head_mask))[0])
-    return model, history
+    history = continued(checkpoint, History, config.steps, step, track)
+    watch(history, config.steps)
+    return history
 
 
 def watched(

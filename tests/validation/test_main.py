@@ -1,0 +1,147 @@
+"""The command: bad input, files, interrupts; and the results that are recorded."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="the full model needs PyTorch")
+
+from matplotlib.figure import Figure  # noqa: E402
+
+from spectral_icl.cli import guarded  # noqa: E402
+from validation import (  # noqa: E402
+    MODULES,
+    NAMES,
+    result,
+)
+from validation.__main__ import main  # noqa: E402
+from validation.context import Context  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+EXPECTED = ROOT / "validation" / "expected"
+
+
+def test_the_command_is_a_module() -> None:
+    command = [sys.executable, "-m", "validation", "nonsense"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("NAME = 'nonsense': expected one of gradient, ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "message"),
+    [
+        (["nonsense"], "", "NAME = 'nonsense': expected one of gradient, "),
+        (["edge", "--device", "abacus"], "", "--device = 'abacus': expected a device of this machine"),
+        (
+            ["edge", "--out", "/dev/null/x"],
+            "",
+            "--out = '/dev/null/x': expected a folder that can be written",
+        ),
+        (["edge", "--ful"], "", "Error: No such option '--ful'"),
+        (
+            ["edge", "--out", "README.md"],
+            "",
+            "Error: Invalid value for '--out': Directory 'README.md' is a file.",
+        ),
+        (["edge"], "torch", "the package 'torch' is not installed: "),
+    ],
+    ids=["name", "device", "out", "option", "file", "torch"],
+)
+def test_bad_input_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    missing: str,
+    message: str,
+) -> None:
+    """As ``python -m validation`` says it, in this process: it would import PyTorch every time."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["validation", *arguments])
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit) as ended:
+        guarded(main, "python -m validation")
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(message)
+    assert len(printed.err.splitlines()) == 1
+
+
+def stub(run: Callable[[Context], result.Result]) -> ModuleType:
+    """A check."""
+    module = ModuleType("validation.stub")
+    module.run = run  # type: ignore[attr-defined]
+    module.figure = lambda _: Figure()  # type: ignore[attr-defined]
+    return module
+
+
+@pytest.mark.parametrize("measured", [1.0, 2.0])
+def test_a_check_writes_its_table_its_data_and_its_figure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: float
+) -> None:
+    def run(context: Context) -> result.Result:
+        assert context.full
+        assert context.folder == tmp_path / "new" / "runs"
+        return result.Result("stub", "a title", [result.same("quantity", measured, 1.0)], {}, ["a note"])
+
+    monkeypatch.setitem(sys.modules, "validation.stub", stub(run))
+    monkeypatch.setattr("validation.__main__.NAMES", ("stub",))
+    monkeypatch.setattr("validation.__main__.MODULES", {"stub": "validation.stub"})
+    done = CliRunner().invoke(main, ["--full", "--out", str(tmp_path / "new")])
+    failures = int(measured != 1.0)
+    assert done.exit_code == failures
+    assert done.stderr == ""  # no bar without a terminal
+    assert done.stdout.startswith("a title\n")
+    assert f"{failures} failures" in done.stdout
+    table = json.loads((tmp_path / "new" / "stub.json").read_text("utf-8"))
+    assert table["setting"] == "full"
+    assert table["rows"][0]["verdict"] == ("fails" if failures else "holds")
+    assert table["environment"]["torch"] == version("torch")
+    assert (tmp_path / "new" / "stub.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(("out", "word"), [(True, "the same command continues"), (False, "--out")])
+def test_an_interrupt_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, out: bool, word: str
+) -> None:
+    def run(_: Context) -> result.Result:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "validation.stub", stub(run))
+    monkeypatch.setattr("validation.__main__.NAMES", ("stub",))
+    monkeypatch.setattr("validation.__main__.MODULES", {"stub": "validation.stub"})
+    done = CliRunner().invoke(main, ["stub", *(["--out", str(tmp_path)] if out else [])])
+    assert done.exit_code == 130
+    assert word in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_can_be_drawn_from_recorded_data(name: str, tmp_path: Path) -> None:
+    module = importlib.import_module(MODULES[name])
+    table = json.loads((EXPECTED / f"{name}.json").read_text("utf-8"))
+    assert table["title"] == module.TITLE
+    figure = module.figure(result.Result(name, module.TITLE, [], table["curves"]))
+    drawn = [line for axes in figure.axes for line in [*axes.lines, *axes.patches]]
+    assert len(drawn) >= 4
+    figure.savefig(tmp_path / "figure.png", dpi=30)
+
+
+def test_recorded_results_are_of_every_check_and_none_failed() -> None:
+    assert sorted(path.stem for path in EXPECTED.glob("*.json")) == sorted(NAMES)
+    for path in EXPECTED.glob("*.json"):
+        table = json.loads(path.read_text("utf-8"))
+        assert table["setting"] == "full"
+        assert [row["quantity"] for row in table["rows"] if row["verdict"] == "fails"] == []
+        assert path.with_suffix(".png").exists()
