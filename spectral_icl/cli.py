@@ -8,12 +8,12 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,21 +43,56 @@ _overrides = click.option(
 _plot = click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
 
 
-class _Verify(click.Command):
-    """The command whose help lists the claims, and the numbers of prompts, of both registries."""
+class _Listing(click.Command):
+    """A command whose help ends in lists of names; these have solvers behind them, which are slow to import.
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help; the claims are imported only now, since the solvers behind them are slow to."""
-        from spectral_icl.theorems.multitask import check as multitask
-        from spectral_icl.theorems.sparse import check as sparse
+    Attributes
+    ----------
+    lists : callable
+        Makes the lists, by their titles, when the help is shown.
+    """
 
-        claims = {"Claims": multitask.names(), "Claims about sparse regression": sparse.names()}
-        self.epilog = "\n\n".join(_listed(title, names) for title, names in claims.items())
-        numbers = f"{multitask.PROMPTS}, or {sparse.PROMPTS} for sparse regression"
-        for option in self.params:
-            if isinstance(option, click.Option) and option.name == "prompts":
-                option.help = f"To sample, more if undecided; {numbers}, by default."
-        super().format_help(ctx, formatter)
+    def __init__(self, name: str, lists: Callable[[], Mapping[str, Sequence[str]]], **options: Any) -> None:
+        super().__init__(name, **options)
+        self.lists = lists
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the lists."""
+        self.epilog = "\n\n".join(_listed(title, names) for title, names in self.lists().items())
+        super().format_epilog(ctx, formatter)
+
+
+class _Prompts(click.Option):
+    """The option whose help says how many prompts are sampled without it."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option's line of the help."""
+        from spectral_icl.theorems.multitask.check import PROMPTS
+        from spectral_icl.theorems.sparse.check import PROMPTS as SPARSE_PROMPTS
+
+        self.help = (
+            f"To sample, more if undecided; {PROMPTS}, or {SPARSE_PROMPTS} for sparse regression, by default."
+        )
+        return super().get_help_record(ctx)
+
+
+def _claims() -> dict[str, Sequence[str]]:
+    from spectral_icl.theorems.multitask import check as multitask
+    from spectral_icl.theorems.sparse import check as sparse
+
+    return {"Claims": multitask.names(), "Claims about sparse regression": sparse.names()}
+
+
+def _quantities() -> dict[str, Sequence[str]]:
+    from spectral_icl.sweeps import kinds
+
+    return {f"Quantities of {points.name}": list(points.sweep.labels) for points in kinds()}
+
+
+def _kinds() -> dict[str, Sequence[str]]:
+    from spectral_icl.sweeps import kinds
+
+    return {f"Tables of {points.name}": points.sections for points in kinds()}
 
 
 def _listed(title: str, names: Sequence[str]) -> str:
@@ -118,12 +153,12 @@ def flow(
         _fail(solution.message, 1)
 
 
-@cli.command(cls=_Verify)
+@cli.command(cls=_Listing, lists=_claims)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @_json
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with figures.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME", help="Check this claim; may be repeated.")
-@click.option("--prompts", type=int)
+@click.option("--prompts", cls=_Prompts, type=int)
 @click.option("--seed", default=0, show_default=True, help="Of the sampled prompts and numerical searches.")
 @click.option("--sparse", "second", is_flag=True, help="The claims about sparse regression, at their places.")
 @_overrides
@@ -284,7 +319,7 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     emit(ComparisonReport(found, _title(file, _BUILT_IN_SPARSE)), as_json, [plot])
 
 
-@cli.command()
+@cli.command(cls=_Listing, lists=_kinds)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The store: a Zarr folder.")
 @click.option("--workers", type=int, metavar="N", help="Solve in N processes of one thread each.")
@@ -350,7 +385,7 @@ def _engine(
     return in_process, (int(found[1]), int(found[2]))
 
 
-@cli.command()
+@cli.command(cls=_Listing, lists=_quantities)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--quantity", "quantities", multiple=True, metavar="NAME", help="A panel of it; may be repeated."
@@ -373,11 +408,9 @@ def plot(
 ) -> None:
     """Draw the sweep or the saved flow in PATH, the theory's curves beside the measured ones.
 
-    Without options a sweep shows what suits its axes. Quantities are what was recorded (loss, emergence,
-    escape, allocation, saturation, ...) and, made from it, gap (excess loss over the lower bound), excess,
-    own_heads and as_predicted; of sparse problems risk, advantage and the risk of every method. Without --out
-    the figure gets the name of PATH and of what it shows, in the current folder. Points that were not solved,
-    or not where the kernel holds, are marked and counted.
+    Without options a sweep shows what suits its axes. It has the quantities that were recorded, and those
+    made from them. Without --out the figure gets the name of PATH and of what it shows, in the current
+    folder. Points that were not solved, or not where the kernel holds, are marked and counted.
 
     Exit status: 0 done, 2 bad input.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -80,6 +80,8 @@ class Sweep(ABC):
 
     Attributes
     ----------
+    labels : mapping of str to str
+        Quantities that such sweeps may have, in the order of lists, and what axes call them.
     data : xarray.Dataset
     plan : Plan
     dims : tuple of str
@@ -89,6 +91,8 @@ class Sweep(ABC):
     reasons : dict of int to str
         Why points are left out, in words, by the codes of `trouble`.
     """
+
+    labels: ClassVar[Mapping[str, str]]
 
     def __init__(self, data: xarray.Dataset, plan: Plan) -> None:
         self.data = data

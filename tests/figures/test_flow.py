@@ -252,18 +252,6 @@ def test_map_shows_the_final_mu_of_every_head_and_task() -> None:
     assert written == {(task, head): f"{value:.2f}" for (head, task), value in np.ndenumerate(final)}
 
 
-SIGNATURES = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n", ".svg": b"<?xml"}
-
-
-@pytest.mark.parametrize("suffix", SIGNATURES)
-def test_figures_are_saved_in_every_format(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"figure{suffix}"
-    path.write_bytes(b"an older figure")
-    plots.save(plots.flow_figure(CASES["one step"]()), path)
-    assert path.read_bytes().startswith(SIGNATURES[suffix])
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize("name", ["escape", "ten tasks", "unfinished", "no step"])
 def test_fonts_are_those_that_journals_take(tmp_path: Path, name: str) -> None:
     path = tmp_path / "figure.pdf"
@@ -271,14 +259,6 @@ def test_fonts_are_those_that_journals_take(tmp_path: Path, name: str) -> None:
     content = path.read_bytes()
     assert b"/Type3" not in content
     assert b"/FontFile2" in content  # TrueType, embedded
-
-
-@pytest.mark.parametrize("name", ["figure.jpg", "figure", "absent/figure.pdf", "folder.pdf"])
-def test_figures_are_not_saved_to_impossible_names(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder.pdf").mkdir()
-    with pytest.raises(si.ProblemError, match=r"^path: expected a"):
-        plots.save(Figure(), tmp_path / name)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.pdf"]
 
 
 def test_drawing_leaves_the_callers_settings_alone(tmp_path: Path) -> None:

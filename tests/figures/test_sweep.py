@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
-from click.testing import CliRunner
+from drawn import BASE, LENGTHS, NOISES, PLANS
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection, QuadMesh
@@ -18,9 +17,7 @@ from matplotlib.figure import Figure
 from scipy.interpolate import RegularGridInterpolator
 
 import spectral_icl as si
-from spectral_icl.cli import cli
 from spectral_icl.figures import flow as plots
-from spectral_icl.figures import stored as drawing
 from spectral_icl.figures import sweep as sweep_plots
 from spectral_icl.figures.sweep import sweep_figure
 from spectral_icl.multitask.flow.options import Outcome
@@ -32,42 +29,6 @@ from spectral_icl.sweeps.points import INVALID, SOLVED
 from spectral_icl.sweeps.store import Store, open_sweep
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "sweeps").glob("*.toml"))
-
-BASE: dict[str, Any] = {
-    "problem": {"task_sizes": [4, 4], "signal": [10.0, 10.0], "snr": 100.0, "context_length": 100},
-    "flow": {"t_end": 30.0},
-}
-LENGTHS = {"path": "problem.context_length", "log": [20, 2000, 9]}
-NOISES = {"path": "problem.snr", "log": [1, 100, 9]}
-HEADS = {"path": "model.heads", "values": [2, 3]}
-RANDOM = {"kind": "random", "scale": 0.1, "positive": True}
-REPLICATES = {"path": "initial.seed", "replicates": 5}
-
-PLANS: dict[str, dict[str, Any]] = {
-    "line": {"axis": [LENGTHS], "record": {"times": [0.1, 1.0, 10.0], "forecast": True}},
-    "lines": {"axis": [LENGTHS, HEADS]},
-    "map": {"axis": [LENGTHS, NOISES], "record": {"forecast": True}},
-    "replicates": {"axis": [LENGTHS, REPLICATES], "initial": RANDOM},
-    "ragged": {
-        "problem": {**BASE["problem"], "task_sizes": 4, "tasks": 2, "signal": 10.0},
-        "axis": [{"path": "problem.tasks", "values": [1, 2, 3]}, {"path": "model.heads", "values": [2, 3]}],
-        "initial": {"kind": "dominant"},
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The store of a plan, solved when it is first asked for."""
-    folder = tmp_path_factory.mktemp("stores")
-
-    def solved(name: str) -> Path:
-        path = folder / f"{name}.zarr"
-        if not path.exists():
-            assert sweep.run(Plan.from_dict({**BASE, **PLANS[name]}), path).status in (0, 1)
-        return path
-
-    return solved
 
 
 @pytest.fixture(scope="module")
@@ -362,83 +323,12 @@ def test_every_quantity_of_every_sweep_can_be_drawn(data: Callable[[str], xarray
         assert sweep_figure(results, [quantity]).get_axes()[0].get_xlabel()
 
 
-def test_an_incomplete_store_is_drawn_and_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    plan = Plan.from_dict({**BASE, "axis": [LENGTHS], "batch": 3})
-    path = tmp_path / "part.zarr"
-    sweep.run(plan, path, shard=(1, 3))
-    done = CliRunner().invoke(cli, ["plot", str(path)], catch_exceptions=False)
-    assert done.output == (
-        f"{path}: loss, emergence of 9 points\n  left out  6, not solved yet\nwrote part-loss-emergence.pdf\n"
-    )
-    assert (tmp_path / "part-loss-emergence.pdf").read_bytes().startswith(b"%PDF-")
-    _, axes = draw(open_sweep(path), "loss")
-    assert np.isfinite(curves(axes)[0][1]).tolist() == [False] * 3 + [True] * 3 + [False] * 3
-
-
 def test_a_store_without_a_point_is_drawn(tmp_path: Path) -> None:
     for name, axes in {"line": [LENGTHS], "map": [LENGTHS, NOISES]}.items():
         path = tmp_path / name
         Store.attach(path, Plan.from_dict({**BASE, "axis": axes}))
         figure, _ = draw(open_sweep(path))
         assert any(text.startswith("not solved yet") for text in legend(figure))
-
-
-def test_a_saved_flow_is_drawn_as_a_flow(tmp_path: Path, two_tasks: si.Problem) -> None:
-    flow = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2), t_end=1.0)
-    for suffix in (".nc", ".zarr"):
-        path = tmp_path / f"flow{suffix}"
-        flow.save(path)
-        target = tmp_path / f"flow{suffix}.png"
-        done = CliRunner().invoke(cli, ["plot", str(path), "--out", str(target), "--json"])
-        assert json.loads(done.output) == {
-            "path": str(path), "shows": ["flow"], "points": 1, "left_out": {}, "figure": str(target)
-        }  # fmt: skip
-        assert target.exists()
-        with pytest.raises(si.ProblemError, match="x: expected nothing for a flow"):
-            drawing.draw(path, x="time")
-
-
-ERRORS = {
-    "quantity: expected one of 'loss', 'gap',": {"quantities": ["emergency"]},
-    "x: expected one of 'problem.context_length', 'problem.snr', got 'snr'": {"x": "snr"},
-    "y: expected another dimension than x": {"x": "problem.snr", "y": "problem.snr"},
-    "task: expected a whole number >= 0 and <= 1, got 2": {"quantities": ["emergence"], "task": 2},
-    "task: expected nothing for saturation": {"quantities": ["saturation"], "task": 0},
-    "at problem.snr: expected a value of the sweep, such as 1, got 1.1": {"at": {"problem.snr": 1.1}},
-    "at: expected one of": {"at": {"snr": 1.0}},
-    "at: expected a dimension that is not shown": {"x": "problem.snr", "at": {"problem.snr": 1.0}},
-    "x: expected a dimension: none is left": {"y": "problem.snr", "at": {"problem.context_length": 20.0}},
-    "quantity: expected at most 6": {"quantities": ["loss"] * 7},
-}
-
-
-@pytest.mark.parametrize("message", ERRORS)
-def test_what_cannot_be_drawn_is_said_in_one_line(store: Callable[[str], Path], message: str) -> None:
-    with pytest.raises(si.ProblemError) as caught:
-        drawing.draw(store("map"), **ERRORS[message])
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
-
-
-def test_bad_paths_and_places_are_refused_and_nothing_is_written(
-    tmp_path: Path, store: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
-    good = str(store("line"))
-    for arguments, message in (
-        (["absent.zarr"], "path: expected an existing store of a sweep, or a saved flow"),
-        (["folder"], "path: expected"),
-        ([good, "--out", "figure.gif"], "--out: expected a name ending in .pdf"),
-        ([good, "--at", "x"], "--at: expected PATH=VALUE with a number, got 'x'"),
-        ([good, "--at", "x=y"], "--at: expected PATH=VALUE with a number, got 'x=y'"),
-        ([good, "--quantity", "losses"], "quantity: expected one of"),
-    ):
-        with pytest.raises(si.ProblemError) as caught:
-            CliRunner().invoke(cli, ["plot", *arguments], catch_exceptions=False)
-        assert str(caught.value).startswith(message)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_zipped_axes_show_the_path_that_is_asked_for(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ _SHARES = ("own_heads", "as_predicted")
 class FlowSweep(Sweep):
     """The results of a sweep of flows."""
 
+    labels = _LABELS
+
     def __init__(self, data: xarray.Dataset, plan: Plan) -> None:
         super().__init__(data, plan)
         self.tasks = int(data.sizes["task"])
@@ -77,7 +79,7 @@ class FlowSweep(Sweep):
         if "allocation_predicted" in self.data:
             here |= {"as_predicted"}
         here |= {"excess"}
-        first = [name for name in _LABELS if name in here]
+        first = [name for name in self.labels if name in here]
         return first + sorted(here - set(first))
 
     def suitable(self, task: int | None = None) -> list[str]:
@@ -109,7 +111,7 @@ class FlowSweep(Sweep):
             task = integer("task", task, minimum=0, maximum=self.tasks - 1)
             if not per_task:
                 raise ProblemError("task", task, f"nothing for {name}, which is not of one task")
-        text = _LABELS.get(name, name)
+        text = self.labels.get(name, name)
         if per_task and self.tasks > 1 and name in _TIMES:
             whose = "first task" if name.startswith("escape") else "last task"
             text += f", {whose if task is None else f'task {task}'}"

@@ -21,6 +21,7 @@ METHOD = "method"  # dimension of the quantity "risk"
 _LABELS = {
     "risk": "excess risk",
     "advantage": "risk of P2O / risk of ridge",
+    **{method: f"excess risk of {KNOWN[method].short}" for method in COMPARED},
     "p2o_time": "best time of P2O",
 }
 
@@ -32,6 +33,8 @@ def names(method: str) -> tuple[str, str, str]:
 
 class SparseSweep(Sweep):
     """The results of a sweep of sparse problems."""
+
+    labels = _LABELS
 
     def __init__(self, data: xarray.Dataset, plan: Plan) -> None:
         methods = [name for name in COMPARED if name in data]
@@ -63,7 +66,7 @@ class SparseSweep(Sweep):
         choice("quantity", name, self.names)
         if task is not None:
             raise ProblemError("task", task, "nothing for sparse problems, which have no tasks")
-        text = _LABELS.get(name) or (f"excess risk of {KNOWN[name].short}" if name in KNOWN else name)
+        text = self.labels.get(name, name)
         if name != "advantage" and name not in self._risks:
             return Quantity(name, text, _finite(self.data[name]), self.trouble())
         tips = name == "advantage"

@@ -1,0 +1,37 @@
+"""What is said of the benchmarks of a problem."""
+
+from __future__ import annotations
+
+import json
+
+import spectral_icl as si
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
+from spectral_icl.multitask.optimal.report import benchmark_report
+
+PROBLEM = si.Problem.multitask(task_sizes=(4, 6), signal=(10.0, 5.0), noise=0.09, context_length=100)
+
+
+def test_every_benchmark_has_the_name_of_the_table() -> None:
+    for key, reference in BENCHMARKS.items():
+        assert reference.find is getattr(si.optimal, key)
+        assert reference.find(PROBLEM).name == reference.name
+
+
+def test_optima_stand_before_the_bound_that_they_approach() -> None:
+    report = benchmark_report(PROBLEM, "a title", heads=2)
+    before = ["single_head", "head_per_task", "plateau"]
+    assert list(report.found) == [*before, "best_of_1", "best_of_2", "lower_bound", "gradient_step", "bayes"]
+    assert report.missing == {}
+    lines = report.to_text().splitlines()
+    assert lines[0] == "a title"
+    for found in report.found.values():
+        assert any(line.strip().startswith(found.name) for line in lines)
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_what_does_not_apply_has_a_reason() -> None:
+    alone = si.Problem.multitask(task_sizes=(4,), signal=10.0, noise=0.09, context_length=100.5)
+    report = benchmark_report(alone, "")
+    assert set(report.missing) == {"plateau", "bayes"}
+    assert "  no plateau: problem: expected at least two tasks" in report.to_text()
+    assert report.to_dict()["missing"] == report.missing
