@@ -11,7 +11,6 @@ from spectral_icl.multitask.flow.options import Outcome as Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError as IntegrationError
 from spectral_icl.multitask.flow.solution import Solution as Solution
 from spectral_icl.multitask.flow.solve import gradient_flow as gradient_flow
-from spectral_icl.multitask.loss import State as State
 from spectral_icl.multitask.loss import gradient as gradient
 from spectral_icl.multitask.loss import hessian as hessian
 from spectral_icl.multitask.loss import loss as loss
@@ -20,6 +19,7 @@ from spectral_icl.multitask.parametrization import Balanced as Balanced
 from spectral_icl.multitask.parametrization import Factored as Factored
 from spectral_icl.multitask.parametrization import Merged as Merged
 from spectral_icl.multitask.problem import Problem as Problem
+from spectral_icl.multitask.state import State as State
 from spectral_icl.sweeps.store import open_sweep as open_sweep
 
 __version__ = _package_version()

@@ -15,9 +15,9 @@ from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.options import check_options
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.loss import State, check_heads, state
 from spectral_icl.multitask.parametrization import Balanced, Factored, Merged, Parametrization
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State, check_heads, check_state
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -149,7 +149,7 @@ class ExplicitStart(Start, kind="explicit"):
 
     def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
         """The arrays themselves, which must have ``heads`` rows."""
-        at = state(problem, self.omega, self.mu)
+        at = check_state(problem, self.omega, self.mu)
         if at.omega.shape[0] != heads:
             raise ProblemError("omega", f"{at.omega.shape[0]} heads", f"model.heads = {heads} heads")
         return at
@@ -270,7 +270,7 @@ class Experiment:
             heads = _heads(model, start, problem)
             check_heads(problem, heads)
         with _within("initial"):
-            at = state(problem, *start.build(problem, heads, model.key_scale))
+            at = check_state(problem, *start.build(problem, heads, model.key_scale))
         if isinstance(parametrization, Factored):  # imbalances have a shape, which may not fit
             with _within("model"):
                 parametrization.chart(problem, at)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError, integer, number
-from spectral_icl.multitask.loss import State, check_heads
 from spectral_icl.multitask.parametrization import key_scale_of
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State, check_heads
 
 
 def paper(

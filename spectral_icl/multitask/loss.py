@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array, integer
+from spectral_icl.io.checks import Floats, ProblemError, array
 from spectral_icl.kernels import law
 from spectral_icl.kernels.loss import task_losses
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.problem import Problem
-
-MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
-
-
-class State(NamedTuple):
-    """Semi-singular values of decomposable attention.
-
-    ``omega`` (H, B) are the entries of the KQ circuits, ``mu`` (H, I) those of the OV circuits.
-    """
-
-    omega: Floats
-    mu: Floats
-
-
-def state(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
-    """``omega`` and ``mu`` as checked float64 arrays that fit the problem and each other."""
-    omega = array("omega", omega, (None, problem.blocks))
-    mu = array("mu", mu, (None, problem.tasks))
-    heads = omega.shape[0]
-    if heads == 0 or mu.shape[0] != heads:
-        raise ProblemError(
-            "mu", f"{mu.shape[0]} heads", f"as many heads as omega, which has {heads}, and >= 1"
-        )
-    if heads * (problem.blocks + problem.tasks) > MOST_ENTRIES:
-        raise ProblemError("omega", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES}")
-    return State(omega, mu)
-
-
-def check_heads(problem: Problem, heads: int) -> int:
-    """``heads`` if a state with that many fits in memory; `ProblemError` otherwise."""
-    most = MOST_ENTRIES // (problem.blocks + problem.tasks)
-    return integer("heads", heads, minimum=1, maximum=max(1, most))
+from spectral_icl.multitask.state import State, check_state, depth
 
 
 def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
@@ -112,27 +81,19 @@ def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DE
     ProblemError
         If a shape does not fit or an entry is not finite.
     """
-    at = state(problem, omega, mu)
+    at = check_state(problem, omega, mu)
     return _gradient(pack(problem, kernel), at)[0]
 
 
 def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
     """Hessian of `loss`, (N, N) with N = H (B + I): first omega, then mu, both head-major."""
-    at = state(problem, omega, mu)
+    at = check_state(problem, omega, mu)
     size = at.omega.size + at.mu.size
     upper = np.zeros((size, size))
     model = pack(problem, kernel)
     _, work = _gradient(model, at)
     law.hessian(model, *at, work, upper)
     return np.triu(upper) + np.triu(upper, 1).T
-
-
-def depth(values: ArrayLike) -> int:
-    """Number of dimensions, 2 for what is no array at all (so that the complaint is about the state)."""
-    try:
-        return max(2, np.ndim(values))
-    except ValueError:
-        return 2
 
 
 def _gradient(model: Model, at: State) -> tuple[State, Any]:

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError, array, number
 from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
-from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State, flat
 
 IntArray = NDArray[np.int64]
 Circuit = Literal["omega", "mu"]
@@ -230,21 +230,6 @@ def tied_heads(twin: IntArray, shape: tuple[int, int, int]) -> tuple[tuple[int, 
     first = (twin[: heads * blocks : blocks] // blocks).tolist()
     groups = (tuple(h for h in range(heads) if first[h] == k) for k in sorted(set(first)))
     return tuple(group for group in groups if len(group) > 1)
-
-
-def flat(at: State) -> Floats:
-    """Omega, then mu, both head-major, (..., N)."""
-    lead = at.omega.shape[:-2]
-    return np.concatenate([at.omega.reshape(*lead, -1), at.mu.reshape(*lead, -1)], axis=-1)
-
-
-def unflattened(theta: Floats, shape: tuple[int, int, int]) -> State:
-    """The states (..., H, B) and (..., H, I) of flat ones (..., N): the inverse of `flat`."""
-    heads, blocks, tasks = shape
-    lead, split = theta.shape[:-1], heads * blocks
-    return State(
-        theta[..., :split].reshape(*lead, heads, blocks), theta[..., split:].reshape(*lead, heads, tasks)
-    )
 
 
 def to_dual(chart: Chart, at: State) -> Floats:

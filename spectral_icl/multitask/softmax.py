@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 
 _CHUNK = 2_000_000  # covariates drawn at a time
 LARGEST_PROMPT = 4e5  # L d up to which enough prompts can be drawn

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 import spectral_icl as si
-from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.state import State
 from validation.multitask import full_model
 from validation.multitask.prompts import Law
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from spectral_icl import Merged, Problem, gradient_flow
 from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.state import State
 from validation.context import Context
 from validation.multitask.full_model import MergedAttention
 from validation.multitask.prompts import Law

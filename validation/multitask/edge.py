@@ -18,9 +18,9 @@ from spectral_icl import Problem
 from spectral_icl.figures.style import STYLE
 from spectral_icl.multitask import initial
 from spectral_icl.multitask import loss as reduced
-from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.optimal import benchmarks as optimal
 from spectral_icl.multitask.parametrization import key_scale_of
+from spectral_icl.multitask.state import State
 from validation.context import Context
 from validation.multitask.full_model import (
     Attention,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from spectral_icl import Problem
-from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.parametrization import key_scale_of
+from spectral_icl.multitask.state import State
 from validation.multitask.prompts import Law, Prompts
 from validation.multitask.spectrum import decomposable
 

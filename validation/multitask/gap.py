@@ -20,7 +20,7 @@ from spectral_icl import Problem
 from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
-from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.state import State
 from validation.context import Context
 from validation.multitask.full_model import (
     Attention,

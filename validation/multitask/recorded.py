@@ -21,7 +21,8 @@ from spectral_icl.figures.style import STYLE
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.flow.phases import shares
-from spectral_icl.multitask.loss import State, task_loss
+from spectral_icl.multitask.loss import task_loss
+from spectral_icl.multitask.state import State
 from validation.context import Context
 from validation.multitask.full_model import FactoredAttention, JointAttention
 from validation.multitask.prompts import Law

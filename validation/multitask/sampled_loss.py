@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from spectral_icl import Problem
-from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.state import State
 from validation.context import Context
 from validation.multitask.full_model import expected_task_loss
 from validation.multitask.prompts import Law

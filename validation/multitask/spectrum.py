@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spectral_icl import Problem
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.state import State
 from validation.multitask.prompts import Law
 
 Factors = tuple[Tensor, Tensor, Tensor, Tensor]  # K, Q (H, d, d), V and O (H, I, I)

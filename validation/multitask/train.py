@@ -11,7 +11,7 @@ import torch
 
 from spectral_icl import Problem
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.state import State
 from validation.checkpoint import Checkpoint, digest
 from validation.context import Context
 from validation.loop import Track, continued, untracked

@@ -22,9 +22,9 @@ from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.large_length import LargeLength
 from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Chart, Model
 from spectral_icl.multitask.context import DEFAULT, pack
-from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.optimal.benchmarks import head_per_task
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 
 BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
 MERGED = "the flow of merged weights has no warm-up theory"

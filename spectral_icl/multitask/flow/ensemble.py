@@ -26,15 +26,9 @@ from spectral_icl.multitask.context import DEFAULT, pack_all
 from spectral_icl.multitask.flow.options import LimitArguments, Outcome, check_times
 from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
-from spectral_icl.multitask.loss import MOST_ENTRIES, State, depth
-from spectral_icl.multitask.parametrization import (
-    Balanced,
-    Parametrization,
-    parametrizations,
-    to_dual,
-    twins,
-)
+from spectral_icl.multitask.parametrization import Balanced, Parametrization, parametrizations, to_dual, twins
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import MOST_ENTRIES, State, depth
 
 # Flows per lane and compiled call: enough that lanes stand empty for little of it, few enough to share among
 # threads and to notice an interrupt.

@@ -20,9 +20,10 @@ from spectral_icl.multitask.flow import phases, saturation
 from spectral_icl.multitask.flow.emergence import Forecast, forecast
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.loss import State, task_loss
+from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 
 if TYPE_CHECKING:
     import xarray

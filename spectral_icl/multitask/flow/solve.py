@@ -17,7 +17,6 @@ from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options, check_times
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.loss import state
 from spectral_icl.multitask.parametrization import (
     Balanced,
     Parametrization,
@@ -27,6 +26,7 @@ from spectral_icl.multitask.parametrization import (
     twins,
 )
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import check_state
 
 # Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
 _CAPACITY, _LARGEST_BUFFER = 512, 200_000
@@ -106,7 +106,7 @@ def gradient_flow(
     if not isinstance(problem, Problem):
         raise ProblemError("problem", problem, "a Problem")
     check_parametrization("parametrization", parametrization)
-    start = state(problem, omega0, mu0)
+    start = check_state(problem, omega0, mu0)
     model = pack(problem, kernel)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)

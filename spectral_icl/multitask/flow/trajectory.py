@@ -11,9 +11,8 @@ from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.integrator import evaluate
 from spectral_icl.kernels.model import Chart, Model, Nodes
 from spectral_icl.multitask.context import DEFAULT, pack
-from spectral_icl.multitask.loss import State
-from spectral_icl.multitask.parametrization import unflattened
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State, unflattened
 
 
 @dataclass(frozen=True, eq=False)

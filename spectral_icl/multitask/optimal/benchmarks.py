@@ -22,10 +22,11 @@ from spectral_icl.io.checks import Floats, ProblemError, integer, number
 from spectral_icl.kernels.large_length import LargeLength
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
-from spectral_icl.multitask.loss import State, check_heads, state, task_loss
+from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal import ridge
 from spectral_icl.multitask.optimal.search import SPREAD, Attention, Found, Limit, frame, search, with_best_mu
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State, check_heads, check_state
 
 _STARTS = 8  # random ones, of each numerical search
 _LARGE = 100  # variables from which a search has fewer: it is slower, and its structured starts do as well
@@ -276,7 +277,7 @@ def length_generalisation(
         weights = head_per_task(problem).weights
         assert weights is not None
     else:
-        weights = state(problem, omega, mu)
+        weights = check_state(problem, omega, mu)
     losses = task_loss(replace(problem, context_length=length), *weights)
     return Benchmark(f"trained at L, tested at {length:g}", float(losses.sum()), losses, True, weights)
 

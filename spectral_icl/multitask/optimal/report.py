@@ -10,7 +10,6 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.text import NEVER, plain, table
-from spectral_icl.multitask.loss import check_heads
 from spectral_icl.multitask.optimal.benchmarks import (
     BENCHMARKS,
     Benchmark,
@@ -20,6 +19,7 @@ from spectral_icl.multitask.optimal.benchmarks import (
     minimise,
 )
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import check_heads
 
 
 @dataclass(frozen=True, eq=False)

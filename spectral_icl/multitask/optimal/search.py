@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.loss import State
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 
 SPREAD = 1e-2  # distance between heads, in units of w, at which an unattained infimum is represented
 _SINGULAR = 1e-13  # eigenvalues of the equilibrated system below this are noise

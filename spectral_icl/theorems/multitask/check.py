@@ -10,9 +10,9 @@ from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow.options import check_rtol, check_t_end
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.loss import State, state
 from spectral_icl.multitask.parametrization import Balanced, Parametrization, check_parametrization
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State, check_state
 from spectral_icl.theorems.claim import Check
 from spectral_icl.theorems.examine import chosen, examine
 from spectral_icl.theorems.multitask.claims import CLAIMS
@@ -80,7 +80,7 @@ def check(
         raise ProblemError("problem", problem, "a Problem")
     return checks_and_flow(
         problem,
-        state(problem, omega0, mu0),
+        check_state(problem, omega0, mu0),
         parametrization=parametrization,
         claims=claims,
         t_end=t_end,

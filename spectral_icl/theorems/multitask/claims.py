@@ -15,9 +15,10 @@ from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask import softmax
 from spectral_icl.multitask.flow.emergence import BALANCED, size_of_start
 from spectral_icl.multitask.flow.escape import Escape
-from spectral_icl.multitask.loss import State, loss
+from spectral_icl.multitask.loss import loss
 from spectral_icl.multitask.optimal.benchmarks import gain, head_budget, minimise, rank, single_head
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Trial, Trials, UnmeasurableError
 from spectral_icl.theorems.multitask.evidence import Evidence
 

@@ -13,10 +13,11 @@ from spectral_icl.multitask.flow.emergence import one_sign, size_of_start
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.loss import State, loss
+from spectral_icl.multitask.loss import loss
 from spectral_icl.multitask.optimal.benchmarks import Benchmark, Optimum, head_per_task, lower_bound, minimise
 from spectral_icl.multitask.parametrization import Parametrization
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import UnmeasurableError
 from spectral_icl.theorems.multitask import factors
 

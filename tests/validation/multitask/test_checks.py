@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import spectral_icl as si
-from spectral_icl.multitask.loss import State
+from spectral_icl.multitask.state import State
 
 torch = pytest.importorskip("torch", reason="the full model needs PyTorch")
 

@@ -1,0 +1,66 @@
+"""The state of decomposable attention: its semi-singular values omega and mu, checked against a problem."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spectral_icl.io.checks import Floats, ProblemError, array, integer
+from spectral_icl.multitask.problem import Problem
+
+MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
+
+
+class State(NamedTuple):
+    """Semi-singular values of decomposable attention.
+
+    ``omega`` (H, B) are the entries of the KQ circuits, ``mu`` (H, I) those of the OV circuits.
+    """
+
+    omega: Floats
+    mu: Floats
+
+
+def check_state(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
+    """``omega`` and ``mu`` as checked float64 arrays that fit the problem and each other."""
+    omega = array("omega", omega, (None, problem.blocks))
+    mu = array("mu", mu, (None, problem.tasks))
+    heads = omega.shape[0]
+    if heads == 0 or mu.shape[0] != heads:
+        raise ProblemError(
+            "mu", f"{mu.shape[0]} heads", f"as many heads as omega, which has {heads}, and >= 1"
+        )
+    if heads * (problem.blocks + problem.tasks) > MOST_ENTRIES:
+        raise ProblemError("omega", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES}")
+    return State(omega, mu)
+
+
+def check_heads(problem: Problem, heads: int) -> int:
+    """``heads`` if a state with that many fits in memory; `ProblemError` otherwise."""
+    most = MOST_ENTRIES // (problem.blocks + problem.tasks)
+    return integer("heads", heads, minimum=1, maximum=max(1, most))
+
+
+def depth(values: ArrayLike) -> int:
+    """Number of dimensions, 2 for what is no array at all (so that the complaint is about the state)."""
+    try:
+        return max(2, np.ndim(values))
+    except ValueError:
+        return 2
+
+
+def flat(at: State) -> Floats:
+    """Omega, then mu, both head-major, (..., N)."""
+    lead = at.omega.shape[:-2]
+    return np.concatenate([at.omega.reshape(*lead, -1), at.mu.reshape(*lead, -1)], axis=-1)
+
+
+def unflattened(theta: Floats, shape: tuple[int, int, int]) -> State:
+    """The states (..., H, B) and (..., H, I) of flat ones (..., N): the inverse of `flat`."""
+    heads, blocks, tasks = shape
+    lead, split = theta.shape[:-1], heads * blocks
+    return State(
+        theta[..., :split].reshape(*lead, heads, blocks), theta[..., split:].reshape(*lead, heads, tasks)
+    )
