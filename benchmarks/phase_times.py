@@ -6,7 +6,7 @@ Emergence: random disjoint problems from `initial.dominant`, and from independen
 The steepest fall of every task's loss is compared with two predictions:
 
 - lone head: `predicted_emergence`, the divergence of the warm-up of the winning head alone, in closed form;
-- race: `spectral_icl.multitask.flow.emergence.race`, with all heads and tasks, to the steepest fall.
+- race: `spectral_icl.multitask.flow.race.race`, with all heads and tasks, to the steepest fall.
 
 Where the winner leads in omega and in mu, the divergence is between T(n) and T(n S), with T the closed form
 and S = sum_k mu_k / mu_h at the start. "Slack" is T(n S) / T(n) - 1. "Size" says how far the start is from
@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 import spectral_icl as si
 from benchmarks import record
 from spectral_icl.multitask.flow import emergence, phases
+from spectral_icl.multitask.flow import race as racing
 
 Floats = NDArray[np.float64]
 
@@ -110,8 +111,8 @@ def emergences(draws: int, rng: np.random.Generator) -> tuple[list[Emerged], dic
             remark = f"{family}: {alone[0].remark}"
             silent[remark] = silent.get(remark, 0) + problem.tasks
             continue
-        with mock.patch.object(emergence, "SMALL", np.inf):  # to see how the race fails at large starts
-            forecast = emergence.race(problem, start, c)
+        with mock.patch.object(racing, "SMALL", np.inf):  # to see how the race fails at large starts
+            forecast = racing.race(problem, start, c)
         raced = np.array([np.nan if f.time is None else f.time for f in forecast])
         horizon = 3.0 * max(prediction.time or 0.0 for prediction in alone) + 3.0 * np.nan_to_num(raced).max()
         sol = si.gradient_flow(

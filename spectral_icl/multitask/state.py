@@ -64,3 +64,8 @@ def unflattened(theta: Floats, shape: tuple[int, int, int]) -> State:
     return State(
         theta[..., :split].reshape(*lead, heads, blocks), theta[..., split:].reshape(*lead, heads, tasks)
     )
+
+
+def mu_entry(problem: Problem, heads: int, head: int, task: int) -> int:
+    """Index of mu_hi in the flat state of so many heads."""
+    return heads * problem.blocks + head * problem.tasks + task

@@ -10,11 +10,10 @@ import numpy as np
 from spectral_icl.kernels.large_length import LargeLength
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged, Model
 from spectral_icl.multitask.context import DEFAULT, pack
-from spectral_icl.multitask.flow.emergence import mu_entry
 from spectral_icl.multitask.loss import gradient
 from spectral_icl.multitask.optimal.benchmarks import head_per_task
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State, unflattened
+from spectral_icl.multitask.state import State, mu_entry, unflattened
 
 # |mu| of a rival, over the winner's, that marks the escape; one with a task of its own stalls at 1/e
 EXIT = 0.2

@@ -17,8 +17,8 @@ from spectral_icl.kernels.large_length import LargeLength
 from spectral_icl.kernels.model import Emerged, Model, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
-from spectral_icl.multitask.flow.emergence import lone_forecast
 from spectral_icl.multitask.flow.escape import EXIT, Escape, find_escapes
+from spectral_icl.multitask.flow.forecast import lone_forecast
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.optimal.benchmarks import lower_bound
 from spectral_icl.multitask.problem import Problem

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.model import Chart
 from spectral_icl.multitask.flow import phases, saturation
-from spectral_icl.multitask.flow.emergence import Forecast, forecast
+from spectral_icl.multitask.flow.emergence import Forecast
+from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import task_loss

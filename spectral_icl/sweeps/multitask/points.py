@@ -15,9 +15,9 @@ from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.toml import Tables, read_table
 from spectral_icl.kernels.model import Emerged
 from spectral_icl.multitask.experiment import SECTIONS, Experiment, ExplicitStart, numeric_keys, seeded_starts
-from spectral_icl.multitask.flow.emergence import forecast
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
 from spectral_icl.multitask.flow.escape import find_escapes
+from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.saturation import LIMIT
 from spectral_icl.multitask.optimal import benchmarks as optimal

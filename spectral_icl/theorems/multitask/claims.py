@@ -13,8 +13,9 @@ import numpy as np
 from spectral_icl.io.checks import LARGEST, Floats
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask import softmax
-from spectral_icl.multitask.flow.emergence import BALANCED, size_of_start
+from spectral_icl.multitask.flow.emergence import size_of_start
 from spectral_icl.multitask.flow.escape import Escape
+from spectral_icl.multitask.flow.forecast import BALANCED
 from spectral_icl.multitask.loss import loss
 from spectral_icl.multitask.optimal.benchmarks import gain, head_budget, minimise, rank, single_head
 from spectral_icl.multitask.problem import Problem

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import spectral_icl as si
-from spectral_icl.multitask.flow.emergence import fall_delay, predicted_emergence, race, rates, size_of_start
+from spectral_icl.multitask.flow.emergence import predicted_emergence, rates, size_of_start
+from spectral_icl.multitask.flow.race import fall_delay, race
 
 
 def forecasts(p: si.Problem, start: si.State, c: float | None = None) -> tuple[si.Solution, list[float]]:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spectral_icl as si
-from spectral_icl.multitask.flow.emergence import fall_delay
-from spectral_icl.multitask.flow.emergence import race as full_race
+from spectral_icl.multitask.flow.race import fall_delay
+from spectral_icl.multitask.flow.race import race as full_race
 from theory.multitask import emergence, race
 
 
