@@ -33,13 +33,13 @@ from numpy.typing import NDArray
 
 import spectral_icl as si
 from benchmarks import record
-from spectral_icl.multitask.flow import emergence, phases
+from spectral_icl.multitask.flow import emergence, escape, phases
 from spectral_icl.multitask.flow import race as racing
 
 Floats = NDArray[np.float64]
 
 METHODS = ("lone head", "race")
-EXITS = (0.1, float(phases.EXIT), float(np.exp(-1.0)))
+EXITS = (0.1, float(escape.EXIT), float(np.exp(-1.0)))
 SMALL = 0.05  # size of a start that counts as small in the tables
 RANDOM = "random problems"
 NEAR = 0.03  # kappa sqrt(d) omega of a rival that counts as small
@@ -409,7 +409,7 @@ def report_escape(report: Report, found: list[Escaped], silent: dict[str, int]) 
     chosen = {f"exit {share:.2g}": [e for e in found if e.exit == share] for share in EXITS}
     columns = {"time": lambda e: e.error, "time since the emergence": lambda e: e.of_wait}
     report.say()
-    report.say(f"ESCAPE: {len(found) // len(EXITS)} escapes by each exit share; package: {phases.EXIT:.3f}")
+    report.say(f"ESCAPE: {len(found) // len(EXITS)} escapes by each exit share; package: {escape.EXIT:.3f}")
     report.say(f"  no comparison: {silent or 'none'}")
 
     for name, values in chosen.items():
