@@ -459,7 +459,7 @@ def guarded(command: click.Command, name: str) -> None:
         _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
 
 
-def emit(result: Report, as_json: bool, wrote: Iterable[Path | None] = (), indent: int | None = None) -> None:
+def emit(result: Report, as_json: bool, wrote: Iterable[Path | None] = ()) -> None:
     """Print a result: one JSON object and nothing else, or its text and a line for each file written."""
     if as_json:
         click.echo(json.dumps(result.to_dict()))
