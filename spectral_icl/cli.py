@@ -275,8 +275,9 @@ def optimal(
 
     if plot is not None:
         files.check_target("--plot", plot, files.FIGURES)
-    problem = Experiment.read(file, overrides).problem
-    report = benchmark_report(problem, _title(file), heads)
+    experiment = Experiment.read(file, overrides)
+    problem = experiment.problem
+    report = benchmark_report(problem, _title(file), heads, experiment.model.kernel)
     if plot is not None:
         from spectral_icl.figures.optimal import optimal_figure
         from spectral_icl.figures.style import save

@@ -79,7 +79,7 @@ def loss(solution: Solution, axes: Axes) -> None:
             look: dict[str, Any] = {"color": _TASKS[task % len(_TASKS)], "ls": _DASHES[task % len(_DASHES)]}
             (line,) = axes.plot(times, dense[:, task], lw=0.9, label=label, **look)
             lines += [line] if named else []
-    for key, bound in benchmarks(solution.problem).items():
+    for key, bound in benchmarks(solution.problem, solution.options.kernel).items():
         line = axes.axhline(bound.loss, color="0.35", lw=0.8, ls=_BENCHMARKS[key], label=bound.name)
         lines.append(line)
     axes.set_yscale("log")

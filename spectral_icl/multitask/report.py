@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
+from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.flow.phases import Emergence
 from spectral_icl.multitask.flow.solution import Solution
@@ -17,9 +19,16 @@ _MOST_OF_START = 100  # letters
 
 
 @lru_cache(maxsize=8)
-def benchmarks(problem: Problem) -> Mapping[str, Benchmark]:
-    """The benchmarks that a flow is reported beside, by key; text and figure share one search for them."""
-    return {key: BENCHMARKS[key].find(problem) for key in ("single_head", "head_per_task", "lower_bound")}
+def benchmarks(problem: Problem, kernel: str) -> Mapping[str, Benchmark]:
+    """The benchmarks that a flow is reported beside, by key; text and figure share one search for them.
+
+    Of a law of the context of which none are known there are none.
+    """
+    found = {}
+    for key in ("single_head", "head_per_task", "lower_bound"):
+        with suppress(ProblemError):
+            found[key] = BENCHMARKS[key].of(problem, kernel)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +63,7 @@ class FlowReport:
         """The final state, the phases and the benchmarks, without NaN or infinity (null instead)."""
         solution = self.solution
         spent = solution.saturation
+        known = benchmarks(solution.problem, solution.options.kernel)
         found: dict[str, object] = {
             "loss": solution.final_loss,
             "task_loss": solution.final_task_loss,
@@ -65,7 +75,7 @@ class FlowReport:
             "tied_heads": solution.tied_heads,
             "phases": asdict(solution.phases),
             "forecast": [asdict(task) for task in solution.forecast],
-            "optimal": {name: bound.loss for name, bound in benchmarks(solution.problem).items()},
+            "optimal": {name: bound.loss for name, bound in known.items()},
             "saturation": {"valid": spent.valid, **asdict(spent)},
             "success": solution.success,
             "outcome": solution.outcome.name.lower(),
@@ -137,7 +147,7 @@ def _losses(solution: Solution) -> list[str]:
     final = solution.final_loss
     rows = [("loss (sum over tasks)", "", "final / benchmark")]
     rows.append(("final", f"{final:.6f}", ""))
-    for bound in benchmarks(solution.problem).values():
+    for bound in benchmarks(solution.problem, solution.options.kernel).values():
         rows.append((bound.name, f"{bound.loss:.6f}", f"{final / bound.loss:.6f}"))
     return table(rows)
 

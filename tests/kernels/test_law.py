@@ -13,6 +13,10 @@ import spectral_icl as si
 from spectral_icl.kernels import law
 from spectral_icl.multitask import context
 from spectral_icl.multitask.context import LAWS
+from spectral_icl.multitask.flow import saturation
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, Reference
+from spectral_icl.multitask.optimal.report import benchmark_report
+from spectral_icl.multitask.report import benchmarks
 
 PROBLEM = si.Problem(
     block_sizes=(3, 5, 2),
@@ -83,9 +87,10 @@ def test_the_flow_is_that_of_the_law() -> None:
 
 @pytest.mark.slow
 def test_ensembles_and_phases_are_those_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spectral_icl.multitask.flow import phases, saturation
-
-    phases._bound.register(toy_law.Toy, lambda model, problem: np.asarray(problem.noise))
+    bound = Reference(
+        lambda problem: Benchmark("", 0.0, np.asarray(problem.noise), False, None), "lower bound"
+    )
+    monkeypatch.setitem(BENCHMARKS, "lower_bound", bound)
     saturation.saturation_of.register(toy_law.Toy, lambda models, tilt: np.log(tilt))
     starts = [si.initial.random(PROBLEM, heads=3, scale=0.05, seed=k, positive=True) for k in range(20)]
     many = si.gradient_flow_ensemble(
@@ -103,10 +108,17 @@ def test_ensembles_and_phases_are_those_of_the_law(monkeypatch: pytest.MonkeyPat
 
 def test_what_is_not_known_of_a_law_is_refused_and_not_taken_from_another() -> None:
     sol = si.gradient_flow(PROBLEM, *START, parametrization=si.Merged(), t_end=1.0, kernel="toy")
+    assert all(task.time is None for task in sol.forecast)
+    assert benchmarks(PROBLEM, "toy") == {}
+    assert list(benchmark_report(PROBLEM, "", 2, "toy").found) == [
+        "gradient_step",
+        "bayes",
+    ]  # of no attention
     for ask in (
         lambda: si.optimal.minimise(PROBLEM, 2, kernel="toy"),
         lambda: sol.saturation,
         lambda: sol.phases,
+        lambda: si.theorems.check(PROBLEM, *START, kernel="toy"),
     ):
         with pytest.raises(si.ProblemError, match="kernel: expected a law of the context with"):
             ask()

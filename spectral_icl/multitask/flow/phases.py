@@ -8,19 +8,17 @@ Definitions follow Chen, Sheen, Wang and Yang (2024); every threshold is a const
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import singledispatch
 
 import numpy as np
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.kernels.large_length import LargeLength
-from spectral_icl.kernels.model import Emerged, Model, Tasks, Thresholds
+from spectral_icl.kernels.model import Emerged, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases
-from spectral_icl.multitask.context import DEFAULT, pack, unknown
+from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.flow.escape import EXIT, Escape, find_escapes
 from spectral_icl.multitask.flow.forecast import lone_forecast
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.optimal.benchmarks import lower_bound
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
 
 ONSET = 0.05  # share of a task's whole fall that ends its warm-up
@@ -139,7 +137,7 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
 
 def attainable(problem: Problem, kernel: str = DEFAULT) -> Floats:
     """The most by which attention can reduce the loss of each task from that of zero weights, (I,)."""
-    most: Floats = problem.variance - _bound(pack(problem, kernel), problem)
+    most: Floats = problem.variance - BENCHMARKS["lower_bound"].of(problem, kernel).task_loss
     return most  # s_i is the loss of zero weights, whatever the law
 
 
@@ -147,17 +145,6 @@ def asked(problem: Problem, kernel: str = DEFAULT) -> Tasks:
     """What the phases of a flow ask of the tasks of its problem."""
     pull = np.asarray(problem.signal) * np.asarray(problem.covariance)
     return Tasks(attainable(problem, kernel), np.array(problem.variance), pull)
-
-
-@singledispatch
-def _bound(model: Model, problem: Problem) -> Floats:
-    """Lower bound on the loss of each task under the law of the model, (I,)."""
-    unknown(model, "a known lower bound")
-
-
-@_bound.register
-def _(model: LargeLength, problem: Problem) -> Floats:
-    return lower_bound(problem).task_loss
 
 
 def _found(trajectory: Trajectory) -> Emerged:

@@ -476,13 +476,38 @@ def _distinct(ends: list[Found], noise: float) -> tuple[tuple[float, int], ...]:
 
 
 class Reference(NamedTuple):
-    """A benchmark that any problem has: the function that finds it, and what it is called."""
+    """A benchmark that any problem has.
+
+    Attributes
+    ----------
+    find : callable
+        Finds it.
+    name : str
+        In tables and legends.
+    laws : tuple of type
+        Models of the laws of the context that it is about; empty if it is of no attention, and so of all.
+    """
 
     find: Callable[[Problem], Benchmark]
     name: str
+    laws: tuple[type, ...] = ()
+
+    def of(self, problem: Problem, kernel: str = DEFAULT) -> Benchmark:
+        """The benchmark of a problem under the law named ``kernel``.
+
+        Raises
+        ------
+        ProblemError
+            It is not known of this law, or the problem has none.
+        """
+        model = pack(problem, kernel)
+        if self.laws and not isinstance(model, self.laws):
+            unknown(model, f"a known {self.name}")
+        return self.find(problem)
 
 
 BENCHMARKS = {
-    function.__name__: Reference(function, _NAMES[function.__name__])
-    for function in (single_head, head_per_task, plateau, lower_bound, gradient_step, bayes)
+    **{f.__name__: Reference(f, _NAMES[f.__name__], (LargeLength,)) for f in (single_head, head_per_task)},
+    **{f.__name__: Reference(f, _NAMES[f.__name__], (LargeLength,)) for f in (plateau, lower_bound)},
+    **{f.__name__: Reference(f, _NAMES[f.__name__]) for f in (gradient_step, bayes)},
 }

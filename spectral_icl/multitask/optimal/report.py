@@ -10,6 +10,7 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.text import NEVER, plain, table
+from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.optimal.benchmarks import (
     BENCHMARKS,
     Benchmark,
@@ -72,7 +73,9 @@ class BenchmarkReport:
         )
 
 
-def benchmark_report(problem: Problem, title: str, heads: int | None = None) -> BenchmarkReport:
+def benchmark_report(
+    problem: Problem, title: str, heads: int | None = None, kernel: str = DEFAULT
+) -> BenchmarkReport:
     """Every benchmark of a problem, and the numerical optimum for 1 to ``heads`` heads.
 
     Parameters
@@ -81,13 +84,15 @@ def benchmark_report(problem: Problem, title: str, heads: int | None = None) -> 
     title : str
     heads : int, optional
         One more than tasks by default.
+    kernel : str
+        Law of the context.
     """
     most = problem.tasks + 1 if heads is None else check_heads(problem, heads)
     made: dict[str, Callable[[Problem], Benchmark]] = {}
     for key, reference in BENCHMARKS.items():
         if key == "lower_bound":  # before which the best of so many heads stand
-            made |= {f"best_of_{h}": partial(minimise, heads=h) for h in range(1, most + 1)}
-        made[key] = reference.find
+            made |= {f"best_of_{h}": partial(minimise, heads=h, kernel=kernel) for h in range(1, most + 1)}
+        made[key] = partial(reference.of, kernel=kernel)
     found: dict[str, Benchmark] = {}
     missing: dict[str, str] = {}
     for key, find in made.items():

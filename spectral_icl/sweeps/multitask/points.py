@@ -20,7 +20,7 @@ from spectral_icl.multitask.flow.escape import find_escapes
 from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.saturation import LIMIT
-from spectral_icl.multitask.optimal import benchmarks as optimal
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.sweeps.axes import axis_values
 from spectral_icl.sweeps.multitask.labels import LABELS, NUMBERED, TOGETHER
@@ -182,10 +182,9 @@ class FlowPoints(Points[Experiment]):
             solved = _ensemble(self, points, threads)
             _fill(found, rows, solved)
             if self.benchmarks:
-                for name, losses in zip(
-                    _BENCHMARKS, zip(*(_benchmarks(p.problem) for p in points), strict=True), strict=True
-                ):
-                    found[name][rows] = losses
+                losses = np.array([_benchmarks(p.problem, p.model.kernel) for p in points])
+                for k, name in enumerate(_BENCHMARKS):
+                    found[name][rows] = losses[:, k]
             if self.forecast:
                 for member, (row, point) in enumerate(group):
                     if solved.success[member]:
@@ -251,14 +250,14 @@ def _fill(found: Results, rows: NDArray[np.int64], ensemble: Ensemble) -> None:
 
 
 @lru_cache(maxsize=_KEPT)
-def _benchmarks(problem: Problem) -> tuple[float, ...]:
-    return tuple(_benchmark(name, problem) for name in _BENCHMARKS)
+def _benchmarks(problem: Problem, kernel: str) -> tuple[float, ...]:
+    return tuple(_benchmark(name, problem, kernel) for name in _BENCHMARKS)
 
 
-def _benchmark(name: str, problem: Problem) -> float:
+def _benchmark(name: str, problem: Problem, kernel: str) -> float:
     """A benchmark loss; NaN where its weights are beyond the numbers that are computed with."""
     try:
-        return float(getattr(optimal, name)(problem).loss)
+        return float(BENCHMARKS[name].of(problem, kernel).loss)
     except ProblemError:
         return np.nan
 

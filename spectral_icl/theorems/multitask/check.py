@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import singledispatch
 
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import ProblemError, integer
-from spectral_icl.multitask.context import check_kernel
+from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.context import pack, unknown
 from spectral_icl.multitask.flow.options import check_rtol, check_t_end
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.parametrization import Balanced, Parametrization, check_parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_state
-from spectral_icl.theorems.claim import Check
+from spectral_icl.theorems.claim import Check, Claims
 from spectral_icl.theorems.examine import chosen, examine
 from spectral_icl.theorems.multitask.claims import CLAIMS
 from spectral_icl.theorems.multitask.evidence import Evidence
@@ -104,9 +107,9 @@ def checks_and_flow(
     seed: int,
 ) -> tuple[list[Check], Solution]:
     """The checks of `check`, and the flow that they looked at."""
-    check_kernel(kernel)
+    known = claims_about(pack(problem, kernel))
     check_parametrization("parametrization", parametrization).chart(problem, start)
-    wanted = chosen(claims, CLAIMS)
+    wanted = chosen(claims, known)
     evidence = Evidence(
         problem=problem,
         start=start,
@@ -118,6 +121,17 @@ def checks_and_flow(
         seed=integer("seed", seed, minimum=0, maximum=2**63),
     )
     return [one for claim in wanted for one in examine(claim, [evidence])], evidence.flow
+
+
+@singledispatch
+def claims_about(model: Model) -> Claims[Evidence, Problem]:
+    """The claims of the theory of the model's law of the context."""
+    unknown(model, "claims of its own")
+
+
+@claims_about.register
+def _(model: LargeLength) -> Claims[Evidence, Problem]:
+    return CLAIMS
 
 
 def names() -> list[str]:

@@ -14,7 +14,7 @@ from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import loss
-from spectral_icl.multitask.optimal.benchmarks import Benchmark, Optimum, head_per_task, lower_bound, minimise
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, Optimum, minimise
 from spectral_icl.multitask.parametrization import Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
@@ -87,12 +87,12 @@ class Evidence:
     @cached_property
     def bound(self) -> Benchmark:
         """The lower bound on the loss of all decomposable attention."""
-        return lower_bound(self.problem)
+        return BENCHMARKS["lower_bound"].of(self.problem, self.kernel)
 
     @cached_property
     def limit(self) -> Benchmark:
         """The head-per-task limit."""
-        return head_per_task(self.problem)
+        return BENCHMARKS["head_per_task"].of(self.problem, self.kernel)
 
     @cached_property
     def best(self) -> Optimum:
