@@ -50,7 +50,7 @@ def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> 
         full=not quick,
         device=where,
         folder=None if out is None else out / "runs",
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     failures = 0
     for name in names or NAMES:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import click
 import torch
+
+from spectral_icl.io.progress import tracked
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Context:
     folder : Path or None
         Where training runs are kept, to be continued or used again; nowhere if None.
     progress : bool
-        Whether to show a bar.
+        Whether to show a bar on a terminal.
     """
 
     full: bool = False
@@ -39,9 +39,5 @@ class Context:
         return full if self.full else quick
 
     def track(self, items: Iterable[T], label: str) -> Iterator[T]:
-        """The items, with a bar that advances."""
-        if not self.progress:
-            yield from items
-            return
-        with click.progressbar(items, label=f"{label:28}", file=sys.stderr) as bar:
-            yield from bar
+        """The items, under a bar that advances if one is to be shown."""
+        return tracked(items, label=f"{label:28}", unit="steps", shown=self.progress)

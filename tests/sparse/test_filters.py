@@ -18,7 +18,7 @@ from spectral_icl.sparse import filters
 from spectral_icl.sparse.filters import Filters, Flow, Steps
 from spectral_icl.sparse.risk import contour
 from spectral_icl.sparse.risk.contour import contours
-from theory import sparse
+from theory.sparse import filters as derived
 
 Array = NDArray[Any]
 
@@ -84,12 +84,12 @@ def test_steps_past_stability_are_as_large_as_they_are() -> None:
 
 
 def test_filters_are_the_derivations() -> None:
-    """The expressions that theory/sparse.py proves to solve descent and flow."""
+    """The expressions that theory/sparse/filters.py proves to solve descent and flow."""
     z, T, eta = sp.Rational(7, 10), sp.Rational(13, 10), sp.Rational(2, 5)
     at = np.array([0.7])
-    assert Flow(1.3)(at)[0, 0] == pytest.approx(float(sparse.flow_filter(z, T)), rel=1e-14)
+    assert Flow(1.3)(at)[0, 0] == pytest.approx(float(derived.flow_filter(z, T)), rel=1e-14)
     for t in (0, 1, 5, 40):
-        expected = float(sparse.gradient_filter(z, eta, sp.Integer(t)))
+        expected = float(derived.gradient_filter(z, eta, sp.Integer(t)))
         assert Steps(0.4, t)(at)[0, 0] == pytest.approx(expected, rel=1e-14)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the full model needs PyTorch")
@@ -15,7 +17,10 @@ def test_default_context_is_quick_and_silent() -> None:
     assert list(context.track(range(3), "label")) == [0, 1, 2]
 
 
-def test_a_bar_is_drawn_beside_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_is_drawn_beside_the_output_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     context = Context(progress=True)
     assert list(context.track(range(3), "a label")) == [0, 1, 2]
     printed = capsys.readouterr()

@@ -4,7 +4,7 @@ Given y, every row x_i is N(Sigma w y_i/tau^2, C) with C = Sigma - Sigma w w' Si
 w' Sigma w + noise. So, with y2 = |y|^2, the correlations are r = X'y/n = Sigma w y2/(n tau^2) +
 sqrt(y2)/n xi, xi ~ N(0, C), and the sample covariance is Shat = (n/y2) r r' + G'G/n, where the n - 1 rows of
 G are N(0, C) and independent of r and y2: a spike that is known and a Wishart matrix that is not. Derived in
-``theory/sparse.py``.
+``theory/sparse/given_labels.py`` and ``law.py``.
 """
 
 from __future__ import annotations

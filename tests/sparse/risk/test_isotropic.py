@@ -29,7 +29,7 @@ from spectral_icl.sparse.risk.isotropic import (
     spectral_lower_bound,
 )
 from spectral_icl.sparse.risk.spectrum import mp_functional, upper_edge
-from theory import sparse
+from theory.sparse import least_squares, marchenko_pastur, one_step, spectral
 
 Array = NDArray[np.float64]
 
@@ -229,21 +229,21 @@ def test_closed_forms_are_the_derivations(d: int, n: int, v: float, s2: float) -
     def derived(make: Callable[..., sp.Expr]) -> float:
         return value(make(*SYMBOLS), d, n, v, s2)
 
-    assert one_step_risk(d, n, v, s2) == pytest.approx(derived(sparse.one_step_risk), rel=1e-13)
-    assert one_step_scale(d, n, v, s2) == pytest.approx(1 / derived(sparse.one_step_size), rel=1e-13)
+    assert one_step_risk(d, n, v, s2) == pytest.approx(derived(one_step.one_step_risk), rel=1e-13)
+    assert one_step_scale(d, n, v, s2) == pytest.approx(1 / derived(one_step.one_step_size), rel=1e-13)
     best = ridge_opt_risk(d, n, v, s2)
-    assert best.lam == pytest.approx(derived(sparse.ridge_penalty), rel=1e-14)
-    limit = derived(sparse.marchenko_pastur_ridge)
+    assert best.lam == pytest.approx(derived(spectral.ridge_penalty), rel=1e-14)
+    limit = derived(marchenko_pastur.marchenko_pastur_ridge)
     assert ridge_opt_limit(d / n, v, s2) == pytest.approx(limit, rel=1e-9)
     hidden = v * max(0.0, 1 - n / d)
-    bound = max(derived(sparse.spectral_lower_bound), hidden)
+    bound = max(derived(spectral.spectral_lower_bound), hidden)
     assert spectral_lower_bound(d, n, v, s2) == pytest.approx(bound, rel=1e-14)
     if n > d + 1:
-        exact = value(sparse.ols_risk(SYMBOLS[0], SYMBOLS[1], SYMBOLS[3]), d, n, v, s2)
+        exact = value(least_squares.ols_risk(SYMBOLS[0], SYMBOLS[1], SYMBOLS[3]), d, n, v, s2)
         assert ols_risk(d, n, v, s2) == pytest.approx(exact, rel=1e-14)
         assert oracle_risk(d, n, s2) == pytest.approx(exact, rel=1e-14)
     elif n < d - 1:
-        assert ols_risk(d, n, v, s2) == pytest.approx(derived(sparse.min_norm_risk), rel=1e-13)
+        assert ols_risk(d, n, v, s2) == pytest.approx(derived(least_squares.min_norm_risk), rel=1e-13)
     else:
         assert ols_risk(d, n, v, s2) == np.inf
         assert oracle_risk(min(d, n), n, s2) == np.inf
@@ -251,11 +251,11 @@ def test_closed_forms_are_the_derivations(d: int, n: int, v: float, s2: float) -
 
 @pytest.mark.parametrize(("d", "n"), [(16, 64), (40, 20)])
 def test_risks_are_means_of_the_derived_ones(d: int, n: int) -> None:
-    """Over sampled eigenvalues, of what theory/sparse.py proves an eigenvalue to add."""
+    """Over sampled eigenvalues, of what theory/sparse/spectral.py proves an eigenvalue to add."""
     v, s2, eta, t, T, lam = 1.5, 0.4, 0.1, 12, 2.5, 0.2
     ell, h = sp.symbols("l h", positive=True)
-    added = sp.lambdify((ell, h), sparse.filter_risk(h, ell, d, n, v, s2))
-    best = sp.lambdify(ell, sparse.ridge_filter_risk(ell, d, n, v, s2))
+    added = sp.lambdify((ell, h), spectral.filter_risk(h, ell, d, n, v, s2))
+    best = sp.lambdify(ell, spectral.ridge_filter_risk(ell, d, n, v, s2))
     values = np.maximum(eigenvalues(d, n, 4000), 1e-13)
     for found, sums in (
         (gd_risk(d, n, v, s2, eta, t), added(values, (1 - (1 - eta * values) ** t) / values)),
@@ -314,7 +314,7 @@ def test_limit_of_ridge(g: float, s2: float) -> None:
 
 @given(st.floats(1e-6, 1e6), LEVELS, st.floats(1e-8, 1e8))
 def test_limit_of_ridge_keeps_its_digits(g: float, v: float, s2: float) -> None:
-    exact = sparse.marchenko_pastur_ridge(sp.Rational(g), 1, sp.Rational(v), sp.Rational(s2))
+    exact = marchenko_pastur.marchenko_pastur_ridge(sp.Rational(g), 1, sp.Rational(v), sp.Rational(s2))
     assert ridge_opt_limit(g, v, s2) == pytest.approx(float(sp.N(exact, 15, maxn=200)), rel=1e-12)
 
 

@@ -20,8 +20,8 @@ from validation.sparse.training import train  # noqa: E402
 def test_the_check_runs_and_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, full: bool) -> None:
     """A few steps on a few prompts; what it claims needs more."""
     drawn = sparse_prompts.draw
-    monkeypatch.setattr(sparse_training, "_WATCHED", 200)
-    monkeypatch.setattr(sparse, "draw", lambda problem, count, *rest: drawn(problem, min(count, 200), *rest))
+    monkeypatch.setattr(sparse_training, "_WATCHED", 50)
+    monkeypatch.setattr(sparse, "draw", lambda problem, count, *rest: drawn(problem, min(count, 50), *rest))
     monkeypatch.setattr(
         sparse, "train", lambda config, *rest, **more: train(replace(config, steps=2), *rest, **more)
     )
