@@ -245,6 +245,7 @@ def test_json_stays_alone_on_standard_output(tmp_path: Path) -> None:
     report("--set", "flow.t_end=1.0", "--out", str(tmp_path / "run.nc"), "--plot", str(tmp_path / "run.svg"))
 
 
+@pytest.mark.slow
 def test_compilation_is_announced_when_there_is_one(tmp_path: Path) -> None:
     """On standard error, in the first run of a machine only, and never into the JSON.
 

@@ -62,8 +62,12 @@ def test_loss_gradient_and_hessian_are_those_of_the_law() -> None:
     assert si.loss(PROBLEM, *START) != si.loss(PROBLEM, *START, kernel="toy")
 
 
-def test_the_flow_is_that_of_the_law() -> None:
-    """Explicit and implicit steps, against another integrator of the flow by complex steps of the loss."""
+def test_the_flow_is_that_of_the_law(caplog: pytest.LogCaptureFixture) -> None:
+    """Explicit and implicit steps, against another integrator of the flow by complex steps of the loss.
+
+    The first flow of a law compiles the integrator, which is announced, once.
+    """
+    caplog.set_level("INFO", "spectral_icl")
     sizes = np.array(PROBLEM.block_sizes)
     speed = np.concatenate([np.tile(1.0 / sizes, 3), np.ones(START.mu.size)])
     times = np.linspace(0.0, 30.0, 7)
@@ -82,6 +86,9 @@ def test_the_flow_is_that_of_the_law() -> None:
     found = np.concatenate([sol.omega.reshape(7, -1), sol.mu.reshape(7, -1)], axis=1)
     np.testing.assert_allclose(found, other.y.T, atol=1e-6)
     assert sol.stats.factorisations > 0
+    si.gradient_flow(PROBLEM, *START, parametrization=si.Merged(), t_end=1.0, kernel="toy")
+    (announced,) = caplog.messages
+    assert announced.startswith("compiling the kernels")
     assert sol.loss[-1] == si.loss(PROBLEM, sol.omega[-1], sol.mu[-1], kernel="toy")
 
 

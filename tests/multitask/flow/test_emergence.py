@@ -92,7 +92,8 @@ def test_the_divergence_is_bracketed_by_closed_forms() -> None:
         assert low * 0.999 < (forecast.time or 0.0) < high * 1.001
 
 
-def test_a_race_that_restarts_on_its_event_is_not_an_error() -> None:
+@pytest.mark.parametrize("scales", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_a_race_that_restarts_on_its_event_is_not_an_error(scales: int) -> None:
     """One head for two tasks: the second race begins where the first was decided."""
     p = si.Problem.multitask(
         task_sizes=(20, 20), signal=(5.993, 0.3433), noise=0.1, context_length=100.0, covariance=(2.0, 0.5)
@@ -100,7 +101,7 @@ def test_a_race_that_restarts_on_its_event_is_not_an_error() -> None:
     start = si.State(
         np.array([[1.1957825883e-07, 5.3620055382e-08]]), np.array([[2.0482614805e-08, 3.440934e-09]])
     )
-    for c in np.geomspace(0.05, 1.0, 40):
+    for c in np.geomspace(0.05, 1.0, scales):
         first, second = race(p, start, float(c))
         assert first.head == 0
         assert second.time is None

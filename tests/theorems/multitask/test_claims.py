@@ -36,12 +36,13 @@ def random_disjoint(rng: np.random.Generator) -> tuple[si.Problem, int]:
     return p, tasks + int(rng.integers(0, 4))
 
 
-def test_two_hundred_dominant_starts() -> None:
+@pytest.mark.parametrize("starts", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_dominant_starts(starts: int) -> None:
     """Limit reached within 1e-6, allocation as predicted, ratio to the bound in (1, e): every time."""
     rng = np.random.default_rng(11)
     chosen = ["convergence-to-limit", "task-allocation", "optimality", "monotone-loss", "sign-conservation"]
     applied = 0
-    for seed in range(200):
+    for seed in range(starts):
         p, heads = random_disjoint(rng)
         scale, margin = float(10 ** rng.uniform(-4, -1.5)), float(10 ** rng.uniform(-1, 0.7))
         start = si.initial.dominant(p, heads, scale=scale, margin=margin, seed=seed)
@@ -57,7 +58,7 @@ def test_two_hundred_dominant_starts() -> None:
             if found.claim == "optimality":
                 assert 1.0 < found.measured < np.e
                 assert found.measured == pytest.approx(found.predicted, rel=1e-4)
-    assert applied >= 5 * 190
+    assert applied >= 0.95 * 5 * starts
 
 
 def test_every_claim_is_checked_once_and_described(two_tasks: si.Problem) -> None:
