@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import tomllib
@@ -42,6 +43,15 @@ def test_every_block_of_code_is_run_below() -> None:
     for language, expected in (("python", [README, SWEEPS, SPARSE]), ("toml", [SWEEPS])):
         found = [page for page in PAGES for _ in blocks(page, language)]
         assert sorted(found) == sorted(expected), language
+
+
+def test_continuous_integration_runs_both_commands_and_what_nox_checks() -> None:
+    steps = text_of(".ci/run").splitlines()
+    for command in blocks(README, "sh"):
+        assert command.strip() in steps
+    check = text_of("noxfile.py").split("def check(")[1].split("@nox.session")[0]
+    for arguments in re.findall(r"session\.run\((.*)\)", check):
+        assert f".venv/bin/{' '.join(ast.literal_eval(f'({arguments},)'))}" in steps
 
 
 @pytest.mark.parametrize("page", PAGES)
