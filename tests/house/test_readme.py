@@ -69,7 +69,9 @@ def test_paths_and_modules_that_are_named_exist(page: str) -> None:
     named = re.findall(r"`([\w.-]+/[\w./-]*|[\w./-]+\.(?:cfg|cff|css|md|py|toml|yaml))`", text)
     named += re.findall(r"\b((?:examples|docs)/[\w./-]+\w)", text)
     for path in named:
-        anything = any(re.fullmatch(r"[A-Z]+", part) for part in re.split(r"[/._]", path) if part not in KNOWN)
+        anything = any(
+            re.fullmatch(r"[A-Z]+", part) for part in re.split(r"[/._]", path) if part not in KNOWN
+        )
         assert anything or (ROOT / path).exists() or (ROOT / "spectral_icl" / path).exists(), path
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert module == "pytest" or importlib.util.find_spec(module), module
