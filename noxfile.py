@@ -1,4 +1,4 @@
-"""`nox`: check and test; `nox -s NAME` for one of the others, `nox --no-venv` in the environment that is active."""
+"""`nox` checks and tests; `nox -s NAME` is one of the others, `nox --no-venv` uses the active environment."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Draw every figure of examples/figures: python examples/figures.py [FOLDER]. Minutes, most of them sweeps."""
+"""Draw every figure of examples/figures, in minutes: python examples/figures.py [FOLDER]."""
 
 from __future__ import annotations
 
