@@ -120,6 +120,17 @@ def test_command_line_help_solves_nothing() -> None:
     assert ask(code).splitlines()[-2:] == ["[]", "[]"]
 
 
+BENCHMARKS = [
+    path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_benchmarks_can_be_imported(name: str) -> None:
+    """They reach below the public names, and are too long to run here."""
+    importlib.import_module(f"benchmarks.{name}")
+
+
 @pytest.fixture(scope="module")
 def solution() -> si.Solution:
     p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
