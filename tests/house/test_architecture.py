@@ -1,7 +1,6 @@
 """The shape of the package: who may import whom, what importing costs, what cannot be changed."""
 
 import ast
-import configparser
 import importlib
 import inspect
 import pickle
@@ -21,10 +20,29 @@ import spectral_icl as si
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "spectral_icl"
-PACKAGES = ["spectral_icl", "spectral_icl.sparse"]  # which only gather names
+FOLDERS = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
+PACKAGES = [".".join(folder.relative_to(ROOT).parts) for folder in FOLDERS]
 MODULES = sorted(
     name for _, name, package in pkgutil.walk_packages([str(PACKAGE)], "spectral_icl.") if not package
 )
+
+
+def imports_from(path: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of every ``from spectral_icl... import name`` of a file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "spectral_icl":
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def defined_in(face: Path) -> set[str]:
+    """Names that a face defines itself, and those of the modules and folders beside it."""
+    made: set[str] = set()
+    for node in ast.parse(face.read_text("utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            made.add(node.name)
+        elif isinstance(node, ast.Assign):
+            made.update(target.id for target in node.targets if isinstance(target, ast.Name))
+    return made | {path.stem for path in face.parent.iterdir()}
 
 
 def test_imports_keep_their_direction() -> None:
@@ -35,48 +53,20 @@ def test_imports_keep_their_direction() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_no_module_imports_a_package() -> None:
-    """Names are imported from where they are defined, so that the layers see it."""
+def test_names_are_imported_from_where_they_are_defined() -> None:
+    """Faces gather names for users; a module that used them would hide from the contracts what it needs."""
+    inside = {
+        package: defined_in(folder / "__init__.py") for package, folder in zip(PACKAGES, FOLDERS, strict=True)
+    }
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module in PACKAGES:
-                folder = PACKAGE.parent / node.module.replace(".", "/")
-                inside = all((folder / f"{name.name}.py").exists() for name in node.names)
-                assert inside or path.name == "__init__.py", path
+        for module, name in imports_from(path):
+            assert path.name == "__init__.py" or name in inside.get(module, {name}), (path, module, name)
 
 
-def test_contract_names_every_module() -> None:
-    """A module outside the layers could import anything."""
-    config = configparser.ConfigParser()
-    config.read(ROOT / "setup.cfg", "utf-8")
-    layers = config["importlinter:contract:layers"]["layers"].replace("|", " ").split()
-    assert sorted(layers) == MODULES
-
-
-def test_every_jitted_function_is_in_the_file_of_those_it_calls() -> None:
-    """Numba stamps its cache with one file: a callee in another would leave its callers stale.
-
-    The vector type of lanes.py is compiled into them too; `test_lanes` sees to that.
-    """
-    jitted = []
+def test_private_names_stay_in_their_module() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
-        imported = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
-        imported += [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
-        if any(name.split(".")[0] == "numba" for name in imported):
-            jitted.append(path.relative_to(PACKAGE).as_posix())
-    assert jitted == ["kernels.py", "lanes.py", "sparse/kernels.py"]  # of which no one calls another's
-    assert "njit" not in (PACKAGE / "lanes.py").read_text("utf-8")
-
-
-def test_no_jitted_function_has_a_comprehension_beside_assignments_to_items_of_attributes() -> None:
-    """Numba drops ``f.x[n] = ...``, for a local f, from a function in which it expands a comprehension."""
-    tree = ast.parse((PACKAGE / "kernels.py").read_text("utf-8"))
-    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
-        inside = list(ast.walk(function))
-        if any(isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.Lambda)) for node in inside):
-            stored = [n for n in inside if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
-            assert not stored, function.name
+        private = [(module, name) for module, name in imports_from(path) if name.startswith("_")]
+        assert not [found for found in private if not found[1].endswith("__")], path
 
 
 def ask(code: str) -> str:
@@ -92,11 +82,12 @@ def test_import_is_light() -> None:
     code = """if True:
         import sys
         import spectral_icl
-        from spectral_icl.kernels import integrator as kernels
+        import spectral_icl.kernels.ensemble, spectral_icl.kernels.phases, spectral_icl.kernels.sparse
         heavy = ["matplotlib", "xarray", "pydantic", "click", "scipy.optimize", "scipy.special", "torch",
                  "sympy", "zarr", "h5netcdf", "pandas", "theory", "validation"]
         print([name for name in heavy if name in sys.modules])
-        jitted = [f for f in vars(kernels).values() if hasattr(f, "py_func")]
+        kernels = [m for name, m in sys.modules.items() if name.startswith("spectral_icl.kernels")]
+        jitted = [f for module in kernels for f in vars(module).values() if hasattr(f, "py_func")]
         print(len(jitted) > 10, [f.__name__ for f in jitted if f.signatures])
     """
     assert ask(code).splitlines() == ["[]", "True []"]
@@ -127,6 +118,17 @@ def test_command_line_help_solves_nothing() -> None:
         print([f.__name__ for f in vars(kernels).values() if getattr(f, "signatures", None)])
     """
     assert ask(code).splitlines()[-2:] == ["[]", "[]"]
+
+
+BENCHMARKS = [
+    path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_benchmarks_can_be_imported(name: str) -> None:
+    """They reach below the public names, and are too long to run here."""
+    importlib.import_module(f"benchmarks.{name}")
 
 
 @pytest.fixture(scope="module")

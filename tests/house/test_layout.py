@@ -1,0 +1,67 @@
+"""A test has the place of what it tests: that of ``spectral_icl/a/b.py`` is ``tests/a/test_b.py``.
+
+The same of theory and validation, whose folders are in tests under their own names. Those that are not so are
+listed here, and the lists are complete: who adds a module adds its test, or a line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+
+# folders whose files are about one thing each: a command, the whole
+BY_THEME = ["cli", "house"]
+
+# tests of what several modules do together
+OF_SEVERAL = [
+    "multitask/flow/test_invariants.py",
+    "multitask/flow/test_reference.py",
+    "sparse/test_old_names.py",
+    "theory/sparse/test_broken.py",
+    "theory/test_main.py",
+    "validation/multitask/test_checks.py",
+    "validation/test_main.py",
+]
+
+# modules that others' tests see through: containers, registries, and parts of what is tested whole
+WITHOUT = {
+    ".": "cli",
+    "figures": "optimal page sweep_lines sweep_map sweep_view",
+    "io": "files hypothesis provenance text",
+    "kernels": "ensemble integrator loss model phases sparse threads",
+    "multitask": "context initial loss parametrization problem softmax",
+    "multitask/flow": "escape options trajectory",
+    "multitask/optimal": "search",
+    "sparse": "descent landscape problem",
+    "sparse/risk": "best contour given_labels quick spectrum",
+    "sparse/transformer": "attention model",
+    "sweeps": "axes engines points quantities report",
+    "sweeps/multitask": "labels quantities",
+    "sweeps/sparse": "labels quantities",
+    "theorems/multitask": "check evidence factors",
+    "theorems/sparse": "check evidence",
+}
+
+
+def test_every_test_has_the_place_of_its_module() -> None:
+    astray = []
+    for path in sorted(TESTS.rglob("test_*.py")):
+        where = path.relative_to(TESTS)
+        module = where.with_name(where.name.removeprefix("test_"))
+        found = any((top / module).exists() for top in (ROOT / "spectral_icl", ROOT))
+        if where.parts[0] not in BY_THEME and not found:
+            astray.append(where.as_posix())
+    assert astray == OF_SEVERAL
+
+
+def test_every_module_has_a_test_of_its_own() -> None:
+    package = ROOT / "spectral_icl"
+    without: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        module = path.relative_to(package)
+        tested = (TESTS / module).with_name(f"test_{module.name}").exists()
+        if path.name != "__init__.py" and not tested:
+            without.setdefault(module.parent.as_posix(), []).append(path.stem)
+    assert without == {folder: names.split() for folder, names in WITHOUT.items()}
