@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError, array, number
+from spectral_icl.kernels.charts import to_primal
 from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State, flat
+from spectral_icl.multitask.state import State, flat, unflattened
 
 IntArray = NDArray[np.int64]
 Circuit = Literal["omega", "mu"]
@@ -242,6 +243,13 @@ def to_dual(chart: Chart, at: State) -> Floats:
     hyperbolic = chart.kind == HYPERBOLIC
     x[hyperbolic] = np.arcsinh(theta[hyperbolic] / chart.scale[hyperbolic])
     return x
+
+
+def to_primal_state(chart: Chart, at: State) -> State:
+    """A start as its flow has it at time 0: through the dual coordinates and back, which rounds."""
+    theta = np.empty(chart.kind.size)
+    to_primal(chart, to_dual(chart, at), theta)
+    return unflattened(theta, (*at.omega.shape, at.mu.shape[-1]))
 
 
 def _check_key_scale(key_scale: float | None) -> None:

@@ -21,6 +21,7 @@ from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.saturation import LIMIT
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
+from spectral_icl.multitask.parametrization import to_primal_state
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.sweeps.axes import axis_values
 from spectral_icl.sweeps.multitask.labels import LABELS, NUMBERED, TOGETHER
@@ -267,7 +268,8 @@ def _forecast(found: Results, row: int, point: Experiment, phases: Emerged) -> N
     problem, kernel = point.problem, point.model.kernel
     chart = point.parametrization.chart(problem, point.start)
     scale = point.parametrization.scale(problem)
-    for task in forecast(problem, point.start, chart, scale, kernel):
+    start = to_primal_state(chart, point.start)
+    for task in forecast(problem, start, chart, scale, kernel):
         if task.time is not None:
             found["emergence_predicted"][row, task.task] = task.time
         if task.head is not None:

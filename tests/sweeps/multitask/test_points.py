@@ -174,7 +174,9 @@ def test_forecasts_are_those_of_the_flow() -> None:
         assert found["allocation_predicted"][k].tolist() == [task.head for task in flow.forecast]
         escapes = {escape.task: escape.predicted_time for escape in flow.phases.escapes}
         assert escapes
-        assert {i: found["escape_predicted"][k, i] for i in escapes} == escapes
+        # from the state at the emergence, which ensembles solve for by a method of their own
+        predicted = {i: found["escape_predicted"][k, i] for i in escapes}
+        assert predicted == pytest.approx(escapes, rel=1e-6)
     np.testing.assert_allclose(found["emergence_predicted"], found["emergence"], rtol=0.2)
 
 
