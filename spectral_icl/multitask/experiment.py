@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from spectral_icl.io.checks import ProblemError, Relabelled, choice
 from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, field_types, read_table, tables
@@ -15,7 +16,7 @@ from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.options import check_options
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.parametrization import Balanced, Factored, Merged, Parametrization
+from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_heads, check_state
 
@@ -50,28 +51,34 @@ class ModelTable:
     """``[model]``: heads, parametrization and kernel."""
 
     heads: int | None = None
-    parametrization: Literal["balanced", "factored", "merged"] = "balanced"
+    parametrization: str = "balanced"
     imbalance_omega: float | Table | None = None
     imbalance_mu: float | Table | None = None
     key_scale: float | None = None
     kernel: str = DEFAULT
 
     def build(self) -> Parametrization:
-        """The parametrization; an imbalance is for "factored" alone, and needed there."""
-        factored = self.parametrization == "factored"
-        for key in ("imbalance_omega", "imbalance_mu"):
+        """The parametrization, of the keys that it takes; others are for other ones, and refused."""
+        name = choice("parametrization", self.parametrization, tuple(PARAMETRIZATIONS))
+        taken = _arguments(PARAMETRIZATIONS[name])
+        given = {}
+        for key in ("imbalance_omega", "imbalance_mu", "key_scale"):
             value = getattr(self, key)
-            if factored and value is None:
-                raise ProblemError(key, value, 'a number with parametrization = "factored"')
-            if not factored and value is not None:
-                raise ProblemError(key, value, 'nothing unless parametrization = "factored"')
-        if self.parametrization == "merged":
-            if self.key_scale is not None:
-                raise ProblemError("key_scale", self.key_scale, "nothing for merged weights")
-            return Merged()
-        if factored:
-            return Factored(self.imbalance_omega, self.imbalance_mu, self.key_scale)  # type: ignore[arg-type]
-        return Balanced(self.key_scale)
+            if value is not None and key not in taken:
+                owners = [other for other, cls in PARAMETRIZATIONS.items() if key in _arguments(cls)]
+                only = f'nothing unless parametrization = "{owners[0]}"'
+                raise ProblemError(key, value, only if len(owners) == 1 else f"nothing for {name} weights")
+            if value is None and taken.get(key, False):
+                raise ProblemError(key, value, f'a number with parametrization = "{name}"')
+            if value is not None:
+                given[key] = value
+        return PARAMETRIZATIONS[name](**given)
+
+
+def _arguments(parametrization: type[Parametrization]) -> dict[str, bool]:
+    """The arguments of a parametrization, and whether they must be given."""
+    parameters = signature(parametrization).parameters.values()
+    return {argument.name: argument.default is argument.empty for argument in parameters}
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,7 @@ class Experiment:
     Attributes
     ----------
     problem : Problem
-    parametrization : Balanced, Factored or Merged
+    parametrization : Parametrization
     start : State
     model, initial, flow
         The tables of the file, with defaults filled in.
@@ -271,7 +278,8 @@ class Experiment:
             check_heads(problem, heads)
         with _within("initial"):
             at = check_state(problem, *start.build(problem, heads, model.key_scale))
-        if isinstance(parametrization, Factored):  # imbalances have a shape, which may not fit
+        shaped = [parametrization.imbalance(c).ndim > 0 for c in ("omega", "mu")]  # which may not fit
+        if any(shaped):
             with _within("model"):
                 parametrization.chart(problem, at)
         with _within("flow"):
