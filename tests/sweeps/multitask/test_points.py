@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import spectral_icl as si
 from spectral_icl.multitask.experiment import Experiment
-from spectral_icl.multitask.optimal import benchmarks
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.sweeps.multitask import points as flow_points
 from spectral_icl.sweeps.multitask.points import FlowPoints
 from spectral_icl.sweeps.plan import Plan
@@ -182,14 +182,15 @@ def test_forecasts_are_those_of_the_flow() -> None:
 
 def test_benchmarks_are_computed_once_per_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    true = benchmarks.lower_bound
+    true = BENCHMARKS["single_head"].find
 
     def counted(problem: si.Problem) -> si.optimal.Benchmark:
         calls.append(problem)
         return true(problem)
 
     flow_points._benchmarks.cache_clear()
-    monkeypatch.setattr(benchmarks, "lower_bound", counted)
+    reference = BENCHMARKS["single_head"]._replace(find=counted)
+    monkeypatch.setitem(BENCHMARKS, "single_head", reference)
     plan = Plan.from_dict(RAGGED)
     plan.solve(0, 3)
     plan.solve(3, plan.size)
