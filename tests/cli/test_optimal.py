@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_benchmarks import few_points
 from shell import run
 from strict import strict
+from weights import slow
 
 import spectral_icl as si
 
@@ -43,7 +45,10 @@ def test_benchmarks_that_do_not_apply_are_said() -> None:
     assert "best_of_2" not in report["benchmarks"]
 
 
-def test_optimal_figure_without_a_whole_number_of_pairs(tmp_path: Path) -> None:
+def test_optimal_figure_without_a_whole_number_of_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_points(monkeypatch)
     target = tmp_path / "optimal.svg"
     status, out, _ = run(
         "optimal", "--heads", "1", "--plot", str(target), "--set", "problem.context_length=9.5"
@@ -53,7 +58,10 @@ def test_optimal_figure_without_a_whole_number_of_pairs(tmp_path: Path) -> None:
     assert "one gradient step" in target.read_text("utf-8")
 
 
-def test_optimal_figure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, slow(True)])
+def test_optimal_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    if not whole:
+        few_points(monkeypatch)
     target = tmp_path / "optimal.svg"
     status, out, _ = run("optimal", "--heads", "1", "--plot", str(target))
     assert status == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shell import run
+from weights import slow
 
 from spectral_icl.sparse.risk import isotropic as risk
 from spectral_icl.theorems.sparse.check import names
@@ -148,10 +149,10 @@ def test_a_claim_about_families_is_not_measured_on_one_problem(tmp_path: Path) -
     "problem",
     [
         "d = 16\ns = 4\nn = 256\nnoise = 0.25",
-        "d = 64\ns = 16\nn = 256\nnoise = 0.25",
+        slow("d = 64\ns = 16\nn = 256\nnoise = 0.25"),
         "d = 64\ns = 4\nn = 8\nnoise = 0.06",
-        "d = 64\ns = 4\nn = 128\nnoise = 1e4",
-        "d = 16\ns = 1\nn = 64\nnoise = 1e-4",
+        slow("d = 64\ns = 4\nn = 128\nnoise = 1e4"),
+        slow("d = 16\ns = 1\nn = 64\nnoise = 1e-4"),
         "d = 16\ns = 1\nn = 64\nnoise = 0.0",
         "d = 16\ns = 16\nn = 16\nnoise = 0.001",
         "d = 1\ns = 1\nn = 1\nnoise = 1.0",

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_benchmarks import few_points
 from shell import run
 from strict import strict
+from weights import slow
 
 from spectral_icl.theorems.multitask import check as theorems
 from spectral_icl.theorems.report import CaseReport, report_case
@@ -96,7 +98,8 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_page_is_one_file_with_its_figures(tmp_path: Path) -> None:
+def test_page_is_one_file_with_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_points(monkeypatch)
     file = tmp_path / "<b>two & more.toml"
     file.write_text((EXAMPLES / "two_tasks.toml").read_text("utf-8"), "utf-8")
     target = tmp_path / "out.html"
@@ -160,22 +163,22 @@ def test_help_lists_every_claim() -> None:
     "override",
     [
         "problem.signal=1e-300",
-        "problem.signal=[1e-9, 1e9]",
+        slow("problem.signal=[1e-9, 1e9]"),
         "problem.covariance=1e-300",
-        "problem.covariance=1e12",
-        "problem.noise=0",
+        slow("problem.covariance=1e12"),
+        slow("problem.noise=0"),
         "problem.noise=1e12",
         "problem.context_length=1",
         "problem.context_length=10.5",
-        "problem.context_length=1e12",
+        slow("problem.context_length=1e12"),
         "problem.task_sizes=[1, 1000000000]",
         "problem.task_sizes=[1, 1]",
         "model.key_scale=1e-300",
-        "model.key_scale=1e12",
-        "model.heads=40",
+        slow("model.key_scale=1e12"),
+        slow("model.heads=40"),
         "initial.qk=0",
-        "initial.qk=1e-200",
-        "initial.ov_low=-0.1",
+        slow("initial.qk=1e-200"),
+        slow("initial.ov_low=-0.1"),
     ],
 )
 def test_extreme_but_legal_problems_end_in_order(override: str) -> None:

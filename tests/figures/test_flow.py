@@ -16,6 +16,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from weights import slow
 
 import spectral_icl as si
 from spectral_icl.figures import flow as plots
@@ -81,7 +82,16 @@ CASES: dict[str, Callable[[], si.Solution]] = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+HEAVY = (
+    "three tasks, twelve heads",
+    "overlapping tasks",
+    "balanced, log time",
+    "one reported time",
+    "to rest",
+)
+
+
+@pytest.fixture(scope="module", params=[slow(name) if name in HEAVY else name for name in CASES])
 def drawn(request: pytest.FixtureRequest) -> tuple[si.Solution, Figure]:
     """A solution and its figure, laid out; a warning of the layout engine would be an error here."""
     solution = CASES[request.param]()
@@ -252,7 +262,7 @@ def test_map_shows_the_final_mu_of_every_head_and_task() -> None:
     assert written == {(task, head): f"{value:.2f}" for (head, task), value in np.ndenumerate(final)}
 
 
-@pytest.mark.parametrize("name", ["escape", "ten tasks", "unfinished", "no step"])
+@pytest.mark.parametrize("name", ["escape", *map(slow, ("ten tasks", "unfinished", "no step"))])
 def test_fonts_are_those_that_journals_take(tmp_path: Path, name: str) -> None:
     path = tmp_path / "figure.pdf"
     plots.save(plots.flow_figure(CASES[name]()), path)

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import stores
 from shell import run
+from weights import slow
 from zarr.storage import LocalStore
 
 from spectral_icl.io import progress
@@ -302,7 +303,7 @@ MANY = stores.TEXT.replace("batch = 5", "batch = 2").replace(
 )  # 36 batches
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, slow(50)])
 def test_killed_at_any_moment_and_resumed(tmp_path: Path, kills: int) -> None:
     file = stores.write(tmp_path, MANY)
     whole, out = tmp_path / "whole.zarr", tmp_path / "run.zarr"
@@ -348,7 +349,7 @@ def test_killed_while_it_makes_the_store(tmp_path: Path, file: Path, reference: 
     assert stores.differing(out, reference) == []
 
 
-@pytest.mark.parametrize("args", [[], ["--workers", "2"]])
+@pytest.mark.parametrize("args", [[], slow(["--workers", "2"])])
 def test_interrupt_finishes_what_has_begun_and_resumes(
     tmp_path: Path, file: Path, out: Path, reference: Path, args: list[str]
 ) -> None:
@@ -540,6 +541,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
+@pytest.mark.slow
 @needs_proc
 def test_worker_killed_in_a_batch(tmp_path: Path, file: Path, out: Path, reference: Path) -> None:
     slow = stores.hook(tmp_path / "hook", "time.sleep(0.5)")
@@ -627,6 +629,7 @@ def test_scheduler_that_somebody_runs(
     assert boss.poll() is None  # it is not ours to stop
 
 
+@pytest.mark.slow
 def test_scheduler_that_dies(
     file: Path, out: Path, reference: Path, scheduler: tuple[subprocess.Popen[str], str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from weights import slow
 
 import spectral_icl as si
 from spectral_icl.multitask.flow.emergence import predicted_emergence, rates, size_of_start
@@ -92,7 +93,7 @@ def test_the_divergence_is_bracketed_by_closed_forms() -> None:
         assert low * 0.999 < (forecast.time or 0.0) < high * 1.001
 
 
-@pytest.mark.parametrize("scales", [6, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scales", [6, slow(40)])
 def test_a_race_that_restarts_on_its_event_is_not_an_error(scales: int) -> None:
     """One head for two tasks: the second race begins where the first was decided."""
     p = si.Problem.multitask(

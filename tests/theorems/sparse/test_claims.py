@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from weights import slow
 
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.theorems.claim import Check, Finding, Trial, Verdict
@@ -28,7 +29,7 @@ def found(claim: str) -> list[Check]:
 
 
 # half a minute of simulations, of which tests/sparse/test_scaling.py has a small case
-EXPONENTS = pytest.param("exponents", marks=pytest.mark.slow)
+EXPONENTS = slow("exponents")
 
 
 @pytest.mark.parametrize("claim", [name if name != "exponents" else EXPONENTS for name in CLAIMS])
@@ -100,8 +101,8 @@ def test_where_ridge_wins_is_claimed(claim: str, place: str, least: float) -> No
         ("sparsity", "s = 16, n = 256", 0.57, 0.06),
         ("sparsity", "s = 64, n = 256", 1.15, 0.06),
         ("lasso", "d = 64, s = 4, n = 256", 0.60, 0.1),
-        pytest.param("exponents", "exponent of n, features without", -2.81, 0.2, marks=pytest.mark.slow),
-        pytest.param("exponents", "exponent of s, features without", 1.89, 0.2, marks=pytest.mark.slow),
+        slow("exponents", "exponent of n, features without", -2.81, 0.2),
+        slow("exponents", "exponent of s, features without", 1.89, 0.2),
         ("snr", "noise = 4: P2O / ridge;", 0.75, 0.08),
         ("correlated-design", "rho = 0.6", 0.39, 0.06),
         ("low-variance-support", "variance = 0.3", 0.435, 0.06),
