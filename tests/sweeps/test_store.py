@@ -17,6 +17,7 @@ import pytest
 import stores
 import xarray
 import zarr
+from weights import slow
 
 import spectral_icl as si
 from spectral_icl.io import provenance
@@ -275,7 +276,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("name", ["loss", "omega", "problem.noise", "status"])
-@pytest.mark.parametrize("batch", [0, 4])
+@pytest.mark.parametrize("batch", [0, slow(4)])
 def test_damage_is_found_and_repaired(copied: Path, finished: Path, name: str, how: str, batch: int) -> None:
     made = Store.open(copied)
     chunk = copied.joinpath(name, "c", str(batch), *(["0", "0"] if name == "omega" else []))

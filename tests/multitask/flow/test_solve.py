@@ -97,6 +97,8 @@ def _fixed_steps(case, t_end: float, steps: int, stiff: int) -> Trajectory:  # t
     """A run in which every step has the same size: a tolerance that accepts all, one step a call."""
     p = case.problem
     chart = case.parametrization.chart(p, si.State(case.omega0, case.mu0))
+    for values in chart:
+        values.setflags(write=False)  # as of flows, for which the integrator is compiled
     x = to_dual(chart, si.State(case.omega0, case.mu0))
     heads = len(case.omega0)
     system = System(pack(p), chart, np.arange(x.size), (heads, p.blocks, p.tasks))
