@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from cases import CASES, Case
 from hypothesis import settings
@@ -10,6 +12,8 @@ import spectral_icl as si
 
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
+
+gc.set_threshold(100_000, 20, 50)  # sympy and PyTorch keep millions of objects, of which none are garbage
 
 
 @pytest.fixture(params=sorted(CASES))

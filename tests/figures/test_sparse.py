@@ -77,13 +77,15 @@ def test_the_phase_has_both_sides() -> None:
     np.testing.assert_allclose(np.asarray(axes.collections[0].get_array()).ravel(), phase.ratio.ravel())
 
 
-def test_panels_survive_what_has_no_theory() -> None:
+def test_panels_survive_what_has_no_theory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A square design: no risk of ridge is known for little noise, and that of least squares is infinite."""
+    monkeypatch.setattr(landscape, "_POINTS", 5)
     square = replace(PROBLEM, n=16, noise=1e-3)
     plots.comparison_figure(compare(Study(square, prompts=20, draws=16)))
 
 
-def test_all_panels(found: Comparison) -> None:
+def test_all_panels(found: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landscape, "_POINTS", 5)
     told: list[int] = []
     figure = plots.comparison_figure(found, told.append)
     assert len(figure.axes) == 7  # six panels and a colour bar

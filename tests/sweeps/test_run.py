@@ -619,6 +619,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.communicate()
 
 
+@pytest.mark.slow
 def test_scheduler_that_somebody_runs(
     file: Path, out: Path, reference: Path, scheduler: tuple[subprocess.Popen[str], str]
 ) -> None:
