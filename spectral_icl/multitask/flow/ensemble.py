@@ -309,7 +309,7 @@ def _charts(
 
 
 def _asked(problems: Sequence[Problem], kernel: str, count: int) -> Tasks:
-    """`asked` of every member."""
+    """`asked` of every member, (P, I) and (P, I, B)."""
     each = [
         np.array(values) for values in zip(*(asked(problem, kernel) for problem in problems), strict=True)
     ]
@@ -317,7 +317,7 @@ def _asked(problems: Sequence[Problem], kernel: str, count: int) -> Tasks:
 
 
 def _not_asked(shape: tuple[int, int, int]) -> Tasks:
-    """Nothing, as the compiled function takes it."""
+    """Tasks of no flow, by which the compiled function knows that phases are not asked for."""
     _, blocks, tasks = shape
     return Tasks(np.empty((0, tasks)), np.empty((0, tasks)), np.empty((0, tasks, blocks)))
 
