@@ -128,6 +128,7 @@ def test_what_is_not_known_of_a_law_is_refused_and_not_taken_from_another() -> N
         lambda: si.optimal.minimise(PROBLEM, 2, kernel="toy"),
         lambda: optimal_figure(PROBLEM, "toy"),
         lambda: sol.saturation,
+        lambda: si.gradient_flow_ensemble(PROBLEM, *START, kernel="toy"),
         lambda: sol.phases,
         lambda: si.theorems.check(PROBLEM, *START, kernel="toy"),
     ):

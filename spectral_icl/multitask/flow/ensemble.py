@@ -220,6 +220,7 @@ def gradient_flow_ensemble(
         curve=np.full((count, times.size), np.nan),
     )
 
+    saturation_of(systems.models, ends.tilt)  # refuses a law without a known range before the work, not after
     share = WIDTH * min(_MOST, max(_LEAST, count // (8 * threads * WIDTH)))
 
     def run(first: int) -> None:

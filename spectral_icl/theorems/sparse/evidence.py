@@ -84,7 +84,7 @@ class Evidence:
 
     @property
     def over_ridge(self) -> Estimate:
-        """Risk of P2O over that of ridge, whose penalty is the known best for isotropic features, else tuned."""
+        """Risk of P2O over that of ridge at the best penalty: known for isotropic features, else tuned."""
         found = self.usual
         return found.ratio("p2o", "ridge", below=found.tuning.known if self.problem.isotropic else None)
 
