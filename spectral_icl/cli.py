@@ -282,7 +282,7 @@ def optimal(
         from spectral_icl.figures.optimal import optimal_figure
         from spectral_icl.figures.style import save
 
-        save(optimal_figure(problem), plot)
+        save(optimal_figure(problem, experiment.model.kernel), plot)
     emit(report, as_json, [plot])
 
 

@@ -41,7 +41,7 @@ class Step:
 
     @property
     def proved(self) -> bool:
-        """Whether it makes a claim in a formula: prose and definitions do not."""
+        """Whether the step makes a claim in a formula: prose and definitions do not."""
         return self.formula is not None and self.proof != _DEFINITION
 
 

@@ -99,7 +99,7 @@ def _draw(module: Any, result: Any, path: Path) -> None:
 
 
 def _about(quick: bool, device: str, seconds: float) -> dict[str, Any]:
-    """What produced a result."""
+    """Setting, time, device and versions that produced a result."""
     import torch
 
     on_gpu = torch.device(device).type == "cuda"

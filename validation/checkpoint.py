@@ -49,7 +49,7 @@ class Checkpoint:
 
     @property
     def path(self) -> Path | None:
-        """The file."""
+        """Path of the file; None without a folder."""
         return None if self.folder is None else self.folder / f"{self.label}-{self.key[:12]}.pt"
 
     def save(self, recorded: object) -> None:
@@ -72,7 +72,7 @@ class Checkpoint:
             self.save(recorded)
 
     def load(self, make: Callable[..., Recorded]) -> Recorded:
-        """Put everything where it was, and return what was recorded.
+        """The record of the saved run, whose state is put back where it was; else an empty record.
 
         Parameters
         ----------

@@ -21,7 +21,7 @@ _DIGITS = 6  # of the curves that are saved
 
 @dataclass(frozen=True)
 class Row:
-    """One number.
+    """A line of a check's table: a measured number beside the expected one.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Result:
         return sum(row.verdict is Verdict.FAILS for row in self.rows)
 
     def as_text(self) -> str:
-        """The table."""
+        """The table as lines of text, with the notes below."""
         head = ("quantity", "measured", "+-", "expected", "claimed", "verdict")
         lines = [self.title, *table([head, *(_cells(row) for row in self.rows)])]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.io.checks import Floats
+from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, excess, minimise
 from spectral_icl.multitask.problem import Problem
 
@@ -27,8 +28,8 @@ _LOOK: dict[str, dict[str, Any]] = {
 _HEADS = ("C4", "C5", "0.5")  # colours of the numerical optima
 
 
-def optimal_figure(problem: Problem) -> Figure:
-    """The benchmarks of a problem, without query noise.
+def optimal_figure(problem: Problem, kernel: str = DEFAULT) -> Figure:
+    """The benchmarks of a problem under the law named ``kernel``, without query noise.
 
     Left: against the context length. Middle: against the size of the blocks, their signal kept. Right: over
     the lower bound against L / (phi d), where the head-per-task limit's ratio rises to e. Lines are closed
@@ -38,12 +39,12 @@ def optimal_figure(problem: Problem) -> Figure:
     with style.context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.1))
         axes = figure.subplots(1, 3)
-        losses(_lengths(problem, count), axes[0])
+        losses(_lengths(problem, count), axes[0], kernel)
         axes[0].set_xlabel("context length $L$")
         axes[0].set_ylabel("loss without query noise")
-        losses(_sizes(problem, count), axes[1])
+        losses(_sizes(problem, count), axes[1], kernel)
         axes[1].set_xlabel("dimension $d$")
-        ratios(problem, count, axes[2])
+        ratios(problem, count, axes[2], kernel)
         places = (problem.context_length, problem.dimension, _relative_length(problem))
         for panel, own in zip(axes, places, strict=True):
             panel.axvline(own, color="0.8", lw=0.6, zorder=-1)  # where the problem itself is
@@ -70,31 +71,31 @@ def _sizes(problem: Problem, count: int) -> Family:
     return scaled.sum(axis=1), [replace(problem, block_sizes=tuple(row)) for row in scaled.tolist()]
 
 
-def losses(family: Family, axes: Axes) -> None:
+def losses(family: Family, axes: Axes, kernel: str = DEFAULT) -> None:
     """Every benchmark along a family of problems."""
     x, problems = family
     for key, look in _LOOK.items():
         if key == "bayes" and not all(p.context_length.is_integer() for p in problems):
             continue  # a prompt has a whole number of pairs
-        axes.plot(x, _excesses(key, problems), label=BENCHMARKS[key].name, **look)
+        axes.plot(x, _excesses(key, problems, kernel), label=BENCHMARKS[key].name, **look)
     chosen = np.unique(np.linspace(0, len(problems) - 1, _SPARSE).astype(int))
     for color, heads in zip(_HEADS, range(2, problems[0].tasks + 2), strict=False):
-        best = [excess(problems[k], minimise(problems[k], heads).infimum) for k in chosen]
+        best = [excess(problems[k], minimise(problems[k], heads, kernel).infimum) for k in chosen]
         label = f"best of {heads} heads (numerical)"
         axes.plot(x[chosen], best, color=color, ls="none", marker="o", ms=3, mfc="none", label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
 
 
-def ratios(problem: Problem, count: int, axes: Axes) -> None:
+def ratios(problem: Problem, count: int, axes: Axes, kernel: str = DEFAULT) -> None:
     """Loss of one head and of a head per task over the lower bound, against the mean L / (phi d)."""
     own = problem.context_length / _relative_length(problem)
     lengths = np.maximum(1.0, np.geomspace(0.1, 1e4, count) * own)
     problems = [replace(problem, context_length=float(length)) for length in np.unique(lengths)]
     x = [_relative_length(p) for p in problems]
-    bound = _excesses("lower_bound", problems)
+    bound = _excesses("lower_bound", problems, kernel)
     for key in ("single_head", "head_per_task"):
-        axes.plot(x, _excesses(key, problems) / bound, **_LOOK[key])
+        axes.plot(x, _excesses(key, problems, kernel) / bound, **_LOOK[key])
     axes.axhline(np.e, color="0.6", lw=0.8)
     axes.annotate("$e$", (x[0], np.e), textcoords="offset points", xytext=(2, 2), color="0.4")
     axes.set_xscale("log")
@@ -103,9 +104,9 @@ def ratios(problem: Problem, count: int, axes: Axes) -> None:
     axes.set_ylim(bottom=0.95)
 
 
-def _excesses(key: str, problems: list[Problem]) -> Floats:
+def _excesses(key: str, problems: list[Problem], kernel: str) -> Floats:
     """A benchmark of every problem, its loss without query noise, (n,)."""
-    return np.array([excess(p, BENCHMARKS[key].find(p).loss) for p in problems])
+    return np.array([excess(p, BENCHMARKS[key].of(p, kernel).loss) for p in problems])
 
 
 def _relative_length(problem: Problem) -> float:

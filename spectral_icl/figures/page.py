@@ -50,7 +50,7 @@ def page(report: SuiteReport) -> str:
         for result in report.sections
     ]
     first = report.sections[0].case
-    benchmarks = optimal_figure(first.experiment.problem)
+    benchmarks = optimal_figure(first.experiment.problem, first.experiment.model.kernel)
     cases = "1 case" if len(sections) == 1 else f"{len(sections)} cases"
     return _rendered(cases, sections, CLAIMS.values(), report.verdicts, [(first.name, benchmarks)])
 

@@ -20,7 +20,7 @@ _EVERY = 10.0  # seconds between lines
 
 
 class _Bar(Protocol):
-    """What is used of tqdm's bar."""
+    """The methods of tqdm's bar that are used here."""
 
     def update(self, n: float | None = 1) -> bool | None: ...
 

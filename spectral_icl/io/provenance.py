@@ -1,4 +1,4 @@
-"""What a saved result says about where it came from."""
+"""Provenance of a saved result: versions, platform, processor and commit."""
 
 from __future__ import annotations
 

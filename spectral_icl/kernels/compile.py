@@ -27,7 +27,7 @@ INLINED: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
 _UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 DIGEST = sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
 ).hexdigest()
 
 entries: list[Any] = []  # all of them

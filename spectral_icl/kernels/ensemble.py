@@ -267,7 +267,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
 
 @inner(fastmath=ALGEBRA)
 def _adopt(model, mask, f):
-    """Make the new state the current one in the lanes of the mask. Returns the new state's largest E_hh."""
+    """Make the new state the current one in the lanes of the mask. Returns its `law.largest_tilt`."""
     for n in range(f.x.size):
         f.x[n] = where(mask, f.trial[n], f.x[n])
         f.theta[n] = where(mask, f.new_theta[n], f.theta[n])

@@ -85,7 +85,11 @@ def hessian(model, omega, mu, work, out):
 
 @singledispatch
 def largest_tilt(model, work):
-    """The largest E_hh, e to the logit variance of a head, from what `gradient` left in ``work``."""
+    """The number by which the law's range is watched at a state, from what `gradient` left in ``work``.
+
+    Of an ensemble the largest over steps is kept (`Ends.tilt`), and read by
+    `spectral_icl.multitask.flow.saturation.saturation_of`. For a large context: the largest E_hh.
+    """
     _missing(model)
 
 

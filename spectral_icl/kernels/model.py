@@ -86,7 +86,7 @@ class Progress(NamedTuple):
 
     @classmethod
     def begun(cls, mode: int = EXPLICIT) -> Progress:
-        """That of a flow at time 0."""
+        """Progress of a flow at time 0."""
         return cls(np.array([0.0, 0.0, 1.0]), np.array([mode, 0]), np.zeros(5, dtype=np.int64))
 
 
@@ -180,7 +180,7 @@ class Ends(NamedTuple):
     t: Floats  # (P,)
     x: Floats  # (P, N)
     steps: Ints  # (P, 2) accepted, refused
-    tilt: Floats  # (P,) largest E_hh, e to the logit variance, over heads and steps
+    tilt: Floats  # (P,) largest `law.largest_tilt` over steps
 
 
 class Recording(NamedTuple):

@@ -176,7 +176,7 @@ class Merged(Parametrization):
     trains_factors = False
 
     def chart(self, problem: Problem, at: State) -> Chart:
-        """The state itself."""
+        """Coordinates that are the state, x = theta."""
         theta = flat(at)
         largest = np.abs(theta).max(axis=-1, keepdims=True)
         return Chart(

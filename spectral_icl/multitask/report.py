@@ -120,7 +120,7 @@ def _phases(solution: Solution) -> list[str]:
         name = f"escape of task {escape.task}, head {escape.head}"
         rows.append((name, _time(escape.time), _predicted(escape.predicted_time), ""))
     if not phases.escapes:
-        conserved = solution.parametrization.name == "balanced"
+        conserved = solution.parametrization.conserves_signs
         rows.append(("escape", "never: signs are conserved" if conserved else "none seen", "", ""))
     remarks = sorted({forecast.remark for forecast in solution.forecast if forecast.remark})
     return table(rows) + [f"  no predicted emergence: {remark}" for remark in remarks]

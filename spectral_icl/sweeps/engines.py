@@ -57,20 +57,20 @@ Results = Generator[Result | Lost]
 
 
 class Task(Protocol[Made]):
-    """What is to be done for every job; it can be sent to other processes."""
+    """The work of every job, which can be sent to other processes."""
 
     def __call__(self, job: Job, /, threads: int = 1) -> Made:
-        """Do it and return what became of it."""
+        """Do a job and return its result."""
 
     def differences(self) -> str:
-        """What in this process may lead to other bits than elsewhere; empty if nothing does."""
+        """Traits of this process that may lead to other bits than elsewhere, in words; or ""."""
 
 
 class Engine(Protocol):
     """Runs a task for jobs in any order until there are none left or ``stopped()``."""
 
     def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
-        """Yield what became of each job, as it is done."""
+        """Yield the result of each job, or its loss, as jobs are done."""
 
 
 def in_process(task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Results[Result]:
@@ -91,7 +91,7 @@ class Workers:
         integer("workers", self.count, minimum=1, maximum=_MOST_WORKERS)
 
     def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
-        """Start them, and stop them at the end."""
+        """Yield results from processes that are started now and stopped at the end."""
         from distributed import Client, LocalCluster
 
         with _quiet():
@@ -124,7 +124,7 @@ class Scheduler:
             raise ProblemError("scheduler", self.address, f"an address ({error})") from None
 
     def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
-        """Connect, and leave it running."""
+        """Yield results from the workers of the scheduler, which is left running."""
         from distributed import Client
 
         with _quiet():

@@ -58,7 +58,7 @@ class BatchTask:
         return tally(store.plan.points, values, start)
 
     def differences(self) -> str:
-        """What is not as it was when the store was made."""
+        """Versions, processor and source that differ from those that made the store."""
         return Store.open(Path(self.path)).differences()
 
 

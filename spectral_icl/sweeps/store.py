@@ -177,7 +177,7 @@ class Store:
                 partial.unlink(missing_ok=True)
 
     def differences(self) -> str:
-        """What is not as it was when the store was made: versions, processor, source; "" if nothing is."""
+        """Versions, processor and source that differ from those that made the store, in words; or ""."""
         then, now = _facts(self.made), _facts(_provenance(self.plan))
         return ", ".join(f"{k} {now.get(k)} (was {v})" for k, v in then.items() if now.get(k) != v)
 
@@ -247,7 +247,7 @@ def is_sweep(path: Path) -> bool:
 
 
 def _made(path: Path) -> dict[str, Any] | None:
-    """What says how the store in a folder was made; None if it is not the store of a sweep."""
+    """Provenance of the store in a folder; None if the folder is not the store of a sweep."""
     import zarr  # optional, and slow to import
 
     try:
@@ -334,7 +334,7 @@ def _provenance(plan: Plan) -> dict[str, Any]:
 
 
 def _facts(made: Mapping[str, Any]) -> dict[str, str]:
-    """What should be the same for all who write to a store."""
+    """Versions, processor and source, by name: equal for all processes that may write to a store."""
     facts = {name: str(value) for name, value in made["environment"].items() if name != "created"}
     tree = made["source"]
     changed = tree and ("with changes" if tree["dirty"] else "unchanged")

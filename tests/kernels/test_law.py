@@ -10,10 +10,12 @@ import toy_law
 from scipy.integrate import solve_ivp
 
 import spectral_icl as si
+from spectral_icl.figures.optimal import optimal_figure
 from spectral_icl.kernels import law
 from spectral_icl.multitask import context
 from spectral_icl.multitask.context import LAWS
 from spectral_icl.multitask.flow import saturation
+from spectral_icl.multitask.flow.escape import predicted_escape
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, Reference
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import benchmarks
@@ -121,14 +123,34 @@ def test_what_is_not_known_of_a_law_is_refused_and_not_taken_from_another() -> N
         "gradient_step",
         "bayes",
     ]  # of no attention
+    assert "no lower bound: kernel" in benchmark_report(PROBLEM, "", 2, "toy").to_text()
     for ask in (
         lambda: si.optimal.minimise(PROBLEM, 2, kernel="toy"),
+        lambda: optimal_figure(PROBLEM, "toy"),
         lambda: sol.saturation,
+        lambda: si.gradient_flow_ensemble(PROBLEM, *START, kernel="toy"),
         lambda: sol.phases,
         lambda: si.theorems.check(PROBLEM, *START, kernel="toy"),
     ):
         with pytest.raises(si.ProblemError, match="kernel: expected a law of the context with"):
             ask()
+
+
+def test_the_predictions_of_another_law_stay_out_of_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a lower bound of its own a law has phases, beside no prediction of another law."""
+    bound = Reference(
+        lambda problem: Benchmark("", 0.0, np.asarray(problem.noise), False, None), "lower bound"
+    )
+    monkeypatch.setitem(BENCHMARKS, "lower_bound", bound)
+    problem = si.Problem.multitask(task_sizes=(3, 5), signal=2.0, noise=0.1, context_length=50)
+    start = si.initial.dominant(problem, heads=2)
+    predicted = si.gradient_flow(problem, *start, t_end=1.0).phases.tasks
+    assert all(task.predicted_time is not None for task in predicted)
+    tasks = si.gradient_flow(problem, *start, t_end=1.0, kernel="toy").phases.tasks
+    assert {task.remark for task in tasks} == {"there is no warm-up theory of this law of the context"}
+    assert all(task.predicted_time is None and task.predicted_head is None for task in tasks)
+    with pytest.raises(si.ProblemError, match="kernel: expected a law of the context with a known head"):
+        predicted_escape(problem, start, 0.1, 0, 0, 1, "toy")
 
 
 def test_a_law_without_a_function_says_so() -> None:

@@ -193,7 +193,7 @@ def _tested(step: Derivation) -> None:
 
 
 def _retrained(step: Derivation) -> None:
-    """The same against weights trained at the test length."""
+    """Excess over weights trained at the test length."""
     best = sp.Function("v")
     retrained = task_loss(a, phi, X).subs(L, test)
     step.define("Retrained at the length at test, the limit would have the loss", best(test), retrained)

@@ -222,7 +222,7 @@ def _moments(step: Derivation, read: sp.Expr, factor: sp.Expr) -> None:
 
 
 def _heads(step: Derivation) -> None:
-    """Two plain consequences."""
+    """The loss of zero weights, and of two heads with equal KQ values."""
     at = symbols(2, 1, 1)
     omega, mu = at["omega"], at["mu"]
     step.identity(

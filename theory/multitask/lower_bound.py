@@ -88,7 +88,7 @@ def _squares(step: Derivation) -> None:
 
 
 def _remainder(step: Derivation) -> None:
-    """What is dropped, in closed form: it vanishes for no OV values but zero."""
+    """The terms that the bound drops, in closed form: they vanish for no OV values but zero."""
     x, y, z = sp.symbols("x y z", real=True)
     density = sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)
     tilt = sp.Function("psi")

@@ -44,7 +44,7 @@ def along(quantity: sp.Expr) -> sp.Expr:
 
 
 def _rate(of: sp.Expr) -> sp.Expr:
-    """What is printed on the left of an equation of motion."""
+    """Left side of an equation of motion: the unevaluated derivative by time."""
     return sp.Derivative(of, t, evaluate=False)
 
 

@@ -11,7 +11,7 @@ from theory.sparse.symbols import REFERENCE
 
 
 def derive() -> Derivation:
-    """The layers and what they compute, how many heads that takes, its law, and the yardsticks."""
+    """The layers and what they compute, how many heads that takes, its law, and the other methods."""
     whole = Derivation(
         "Preprocess, then optimize",
         f"{REFERENCE} Proved here: the construction, the number of heads it takes, the exact law of what it "

@@ -116,7 +116,7 @@ def _best_pair(omega: Floats, mu: Floats) -> tuple[float, float, float]:
 
 
 def _path(name: str, paths: dict[str, State]) -> list[Row]:
-    """Half way, mu on every path."""
+    """Rows of mu on every path, where omega has come half way down."""
     half = 0.5 * float(np.abs(paths["flow"].omega[:, 0, 0]).max())
     half_way = {}
     for kind, path in paths.items():

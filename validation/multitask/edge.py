@@ -113,7 +113,7 @@ class Objective:
 
 
 class SampledObjective(Objective):
-    """The same with sampled labels, for a model that looks at them."""
+    """An `Objective` with sampled labels, for a model that looks at labels."""
 
     def draw(self, prompts: int, generator: torch.Generator) -> None:
         """Fix the prompts."""

@@ -58,7 +58,7 @@ class Trace(NamedTuple):
 
     @classmethod
     def of(cls, run: Run) -> Trace:
-        """That of a run of ours."""
+        """The trace of a run of ours."""
         return cls(run.time, run.omega, run.mu, run.loss_time, run.task_loss.sum(axis=1))
 
     def at(self, moment: float) -> State:

@@ -165,7 +165,7 @@ class _Progress:
         return len(self.losses)
 
     def record(self, model: Attention, problem: Problem, keep: bool) -> None:
-        """Record where the model is."""
+        """Append omega, mu and the imbalances of the model to the records."""
         kq, ov = model.kq(), model.ov()
         at, unbalanced = spectral(problem, kq, ov), State(np.empty(0), np.empty(0))
         if isinstance(model, FactoredAttention):
@@ -198,7 +198,7 @@ class _Progress:
 def _key(
     model: Attention, problem: Problem, law: Law, schedule: Schedule, optimiser: torch.optim.Optimizer
 ) -> str:
-    """What makes two runs the same run."""
+    """Digest of everything that the numbers of a run depend on."""
     kind = (type(model).__name__, getattr(model, "key_scale", None), law.root.dtype, law.root.device.type)
     setting = (_FORMAT, torch.__version__, problem.digest(), schedule, optimiser, kind)
     return digest(setting, model.state_dict().items())

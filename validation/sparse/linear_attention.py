@@ -26,7 +26,7 @@ _MOST = 1024  # heads of a layer, and covariates
 
 
 class State(NamedTuple):
-    """What is carried from layer to layer.
+    """Prompts between two layers: the moments of their pairs, and what layers have made of the embedding.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ _RIDGE = 1e-3  # its penalty, with standardised columns
 
 
 class Importance(NamedTuple):
-    """What heads are worth.
+    """Risk of a model, and how much worse it is without each head.
 
     Attributes
     ----------

@@ -199,7 +199,7 @@ def warm_start(
 
 
 def _key(config: Config, model: LinearTransformer, head_mask: Mask | None) -> str:
-    """What makes two runs the same run."""
+    """Digest of everything that the numbers of a run depend on."""
     kind = (model.embed.dtype, model.embed.device.type, type(model).__name__)
     masks = [] if head_mask is None else [mask.tolist() for mask in head_mask]
     setting = (_FORMAT, torch.__version__, config, kind, masks)

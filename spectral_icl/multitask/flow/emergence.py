@@ -60,7 +60,7 @@ class Rates(NamedTuple):
         return self.c2 / (self.c1 + self.n)
 
     def only(self, tasks: list[int]) -> Rates:
-        """Of some of the tasks."""
+        """Rates of some of the tasks."""
         return Rates(*(values[tasks] for values in self))
 
 

@@ -220,6 +220,7 @@ def gradient_flow_ensemble(
         curve=np.full((count, times.size), np.nan),
     )
 
+    saturation_of(systems.models, ends.tilt)  # refuses a law without a known range before the work, not after
     share = WIDTH * min(_MOST, max(_LEAST, count // (8 * threads * WIDTH)))
 
     def run(first: int) -> None:
@@ -309,7 +310,7 @@ def _charts(
 
 
 def _asked(problems: Sequence[Problem], kernel: str, count: int) -> Tasks:
-    """`asked` of every member."""
+    """`asked` of every member, (P, I) and (P, I, B)."""
     each = [
         np.array(values) for values in zip(*(asked(problem, kernel) for problem in problems), strict=True)
     ]
@@ -317,7 +318,7 @@ def _asked(problems: Sequence[Problem], kernel: str, count: int) -> Tasks:
 
 
 def _not_asked(shape: tuple[int, int, int]) -> Tasks:
-    """Nothing, as the compiled function takes it."""
+    """Tasks of no flow, by which the compiled function knows that phases are not asked for."""
     _, blocks, tasks = shape
     return Tasks(np.empty((0, tasks)), np.empty((0, tasks)), np.empty((0, tasks, blocks)))
 

@@ -11,7 +11,7 @@ from spectral_icl.kernels.large_length import LargeLength
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged, Model
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.loss import gradient
-from spectral_icl.multitask.optimal.benchmarks import head_per_task
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, mu_entry, unflattened
 
@@ -122,7 +122,7 @@ def predicted_escape(
     """
     assert problem.home is not None
     block = problem.home[task]
-    limit = head_per_task(problem).weights
+    limit = BENCHMARKS["head_per_task"].of(problem, kernel).weights
     assert limit is not None
     side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
     omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)

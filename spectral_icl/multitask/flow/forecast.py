@@ -14,6 +14,7 @@ from spectral_icl.multitask.state import State, mu_entry
 
 BALANCED = 0.1  # half the imbalance over the start, below which the theory of balanced weights is applied
 _MERGED = "the flow of merged weights has no warm-up theory"
+_NO_THEORY = "there is no warm-up theory of this law of the context"
 
 
 def forecast(
@@ -38,7 +39,7 @@ def forecast(
 def _forecast(
     model: Model, problem: Problem, start: State, chart: Chart, key_scale: float
 ) -> tuple[Forecast, ...]:
-    return no_forecasts(problem, "there is no warm-up theory of this law of the context")
+    return no_forecasts(problem, _NO_THEORY)
 
 
 @_forecast.register
@@ -50,11 +51,28 @@ def _(
     return tuple(_if_balanced(task, problem, start, chart) for task in race(problem, start, key_scale))
 
 
-def lone_forecast(problem: Problem, start: State, chart: Chart, key_scale: float, task: int) -> Forecast:
-    """`predicted_emergence`, if the weights are balanced or nearly so at the start."""
+def lone_forecasts(
+    problem: Problem, start: State, chart: Chart, key_scale: float, kernel: str = DEFAULT
+) -> tuple[Forecast, ...]:
+    """The emergence of every task by `predicted_emergence`: were the winner alone. Parameters: `forecast`."""
+    return _lone_forecasts(pack(problem, kernel), problem, start, chart, key_scale)
+
+
+@singledispatch
+def _lone_forecasts(
+    model: Model, problem: Problem, start: State, chart: Chart, key_scale: float
+) -> tuple[Forecast, ...]:
+    return no_forecasts(problem, _NO_THEORY)
+
+
+@_lone_forecasts.register
+def _(
+    model: LargeLength, problem: Problem, start: State, chart: Chart, key_scale: float
+) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
-        return Forecast(task, None, None, _MERGED)
-    return _if_balanced(predicted_emergence(problem, start, key_scale, task), problem, start, chart)
+        return no_forecasts(problem, _MERGED)
+    alone = (predicted_emergence(problem, start, key_scale, task) for task in range(problem.tasks))
+    return tuple(_if_balanced(task, problem, start, chart) for task in alone)
 
 
 def _if_balanced(found: Forecast, problem: Problem, start: State, chart: Chart) -> Forecast:

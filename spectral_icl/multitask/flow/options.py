@@ -129,7 +129,7 @@ class LimitArguments(NamedTuple):
         return cls(*(_each(name, value) for name, value in given.items()))
 
     def sizes(self) -> dict[str, int]:
-        """How many values each of them has."""
+        """Number of values of each argument, by name."""
         return {name: values.size for name, values in self._asdict().items()}
 
     def of_members(self, count: int) -> ManyLimits:

@@ -16,14 +16,14 @@ from spectral_icl.kernels.model import Emerged, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.flow.escape import EXIT, Escape, find_escapes
-from spectral_icl.multitask.flow.forecast import lone_forecast
+from spectral_icl.multitask.flow.forecast import lone_forecasts
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
 
 ONSET = 0.05  # share of a task's whole fall that ends its warm-up
 SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reached its plateau
-LULL = 0.1  # the same, if the rate then rises again: a plateau left before it was reached
+LULL = 0.1  # rate of fall, over the steepest, before it rises again: a plateau left before it was reached
 LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
 THRESHOLDS = Thresholds(ONSET, SETTLED, LULL, LEARNED, EXIT)
 
@@ -103,8 +103,8 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     start = trajectory(trajectory.t[0])
     found = _found(trajectory)
     tasks = []
-    for i in range(problem.tasks):
-        predicted = lone_forecast(problem, start, trajectory.chart, key_scale, i)
+    forecasts = lone_forecasts(problem, start, trajectory.chart, key_scale, trajectory.kernel)
+    for i, predicted in enumerate(forecasts):
         emergence = Emergence(
             task=i,
             head=None if found.head[i] < 0 else int(found.head[i]),

@@ -195,7 +195,7 @@ class Solution:
         return f"<table><caption>spectral-icl Solution</caption>{rows}</table>"
 
     def _facts(self) -> list[tuple[str, str]]:
-        """What a look at the solution shows: what is known, and what has been measured by now; no more."""
+        """Lines of `repr`, as (key, text): facts that are known or have been measured by now; no more."""
         p, measured = self.problem, vars(self)
         size = f"{p.tasks} tasks, {p.blocks} blocks, d = {p.dimension}, L = {p.context_length:g}"
         kind = f"{self.heads} heads, {self.parametrization.name}, {self.options.kernel} kernel"

@@ -24,7 +24,15 @@ from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal import ridge
-from spectral_icl.multitask.optimal.search import SPREAD, Attention, Found, Limit, frame, search, with_best_mu
+from spectral_icl.multitask.optimal.search import (
+    SPREAD,
+    Attention,
+    Coalescing,
+    Found,
+    frame,
+    search,
+    with_best_mu,
+)
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_heads, check_state
 
@@ -141,7 +149,7 @@ def single_head(problem: Problem) -> Benchmark:
         power = problem.variance - np.asarray(problem.noise)
         w[home] = np.sqrt(_water_filling(power * worth, worth, 1.0))
     else:
-        limit = Limit(problem, 1)
+        limit = Coalescing(problem, 1)
         used = signal.any(axis=0)
         # every task's own optimum, spread over its blocks, and all of them at once, on the unit sphere
         rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
@@ -174,7 +182,7 @@ def head_budget(problem: Problem, heads: int) -> Benchmark:
     if heads > rank(problem):
         return Benchmark(name, bound.loss, bound.task_loss, False, None)
     if problem.home is None:
-        limit = Limit(problem, heads, small=True)
+        limit = Coalescing(problem, heads, small=True)
         best = search(limit.objective, limit.unit, _limit_starts(problem, heads, 0))[0]
         losses = limit.task_losses(best.point) + np.asarray(problem.noise)
     else:
@@ -327,7 +335,7 @@ def _(model: LargeLength, problem: Problem, heads: int, seed: int) -> Optimum:
         remark = f"infimum not attained: the lower bound, for any {enough} heads or more, as omega -> 0"
         return _optimum(problem, _near_bound(problem, heads), bound, ((bound, 0),), remark)
     noise = float(np.sum(problem.noise))
-    limit = Limit(problem, heads)
+    limit = Coalescing(problem, heads)
     ends = search(limit.objective, limit.unit, _limit_starts(problem, heads, seed))
     w, infimum = limit.weights(ends[0].point), ends[0].loss + noise
     attained = heads == 1
@@ -435,7 +443,7 @@ def _only(problem: Problem, task: int) -> Problem:
 
 
 def _limit_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
-    """Bases and directions to search `Limit` from: the targets' leading directions, and random ones."""
+    """Bases and directions to search `Coalescing` from: the targets' leading directions, and random ones."""
     rng = np.random.default_rng(seed)
     blocks = problem.blocks
     leading = np.linalg.svd(_targets(problem))[2][:heads]

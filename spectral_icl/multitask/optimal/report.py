@@ -46,7 +46,8 @@ class BenchmarkReport:
     def to_text(self) -> str:
         """A table: loss, excess loss over the lower bound, effective dimension of every task."""
         problem = self.problem
-        bound = excess(problem, self.found["lower_bound"].loss)
+        known = self.found.get("lower_bound")
+        bound = 0.0 if known is None else excess(problem, known.loss)
         rows: list[tuple[str, ...]] = [("benchmark", "loss", "", "excess / bound", "X of every task", "")]
         rows += [_row(problem, benchmark, bound) for benchmark in self.found.values()]
         lines = [
@@ -104,7 +105,7 @@ def benchmark_report(
 
 
 def _row(problem: Problem, benchmark: Benchmark, bound: float) -> tuple[str, ...]:
-    """A line of the table; ``bound`` is the excess loss of the lower bound."""
+    """A line of the table; ``bound`` is the excess loss of the lower bound, 0 if none is known."""
     # of an infimum the value itself, not that of the weights that come close
     loss = benchmark.infimum if isinstance(benchmark, Optimum) else benchmark.loss
     ratio = f"{excess(problem, loss) / bound:.4f}" if bound > 0.0 else NEVER

@@ -2,8 +2,8 @@
 
 In the coordinates w_hb = sqrt(d_b) kappa_b omega_hb the kernel is E_hk = exp(w_h . w_k) and the loss is
 quadratic in mu, so the best mu is a linear solve. Over w the infimum is seldom attained: it pays to let
-heads coalesce, at zero or elsewhere, while mu diverges. That limit has a loss function of its own (`Limit`),
-so it is searched directly instead of being chased.
+heads coalesce, at zero or elsewhere, while mu diverges. That limit has a loss function of its own
+(`Coalescing`), so it is searched directly instead of being chased.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Attention(Quadratic):
         return float(losses.sum()) / self.unit, by_w.ravel() / self.unit
 
 
-class Limit(Quadratic):
+class Coalescing(Quadratic):
     """The least loss of heads that coalesce at a base b (B,): w_h = b + eps nu_h, eps -> 0, sum_h nu_h = 0.
 
     There mu = e^(-eps b . nu) (alpha / H + beta / eps) reads off b alpha and (I - b b^T) beta for any beta

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.kernels.large_length import LargeLength
 from spectral_icl.kernels.model import Model
-from spectral_icl.multitask.context import pack, unknown
+from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.flow.options import check_rtol, check_t_end
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.parametrization import Balanced, Parametrization, check_parametrization
@@ -33,7 +33,7 @@ def check(
     claims: Sequence[str] | None = None,
     t_end: float | None = None,
     rtol: float = 1e-8,
-    kernel: str = "large-L",
+    kernel: str = DEFAULT,
     prompts: int = PROMPTS,
     seed: int = 0,
 ) -> list[Check]:

@@ -154,7 +154,7 @@ class Evidence:
 
     @property
     def enough_heads(self) -> Hypothesis:
-        """H >= I."""
+        """There is a head for every task, H >= I."""
         return Hypothesis("there is a head for every task, H >= I", self.heads >= self.problem.tasks)
 
     @property

@@ -22,7 +22,7 @@ from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Hypotheses, Tri
 from spectral_icl.theorems.sparse.evidence import Evidence
 
 CZZ = "Chen, Zhao and Zou (2024)"
-DERIVED = "derived; theory/sparse.py"
+DERIVED = "derived; theory/sparse"
 OBSERVED = "observed"
 
 ORACLE, FEW = 1.5, 0.12  # P2O over the oracle, and over ridge, at 16 pairs per feature

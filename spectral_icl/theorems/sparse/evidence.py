@@ -56,17 +56,17 @@ class Evidence:
 
     @property
     def usual(self) -> Simulation:
-        """The usual methods."""
+        """Simulation of the usual methods."""
         return self._simulated(USUAL, self.prompts)
 
     @property
     def steps(self) -> Simulation:
-        """P2O and gradient descent in discrete steps, and ridge."""
+        """Simulation of P2O and gradient descent in discrete steps, and ridge."""
         return self._simulated(("p2o_steps", "gd_steps", "ridge"), self.prompts)
 
     @property
     def with_lasso(self) -> Simulation:
-        """P2O and the Lasso, which needs scikit-learn."""
+        """Simulation of P2O and the Lasso, which needs scikit-learn."""
         try:
             return self._simulated(("p2o", "lasso"), self.prompts)
         except ProblemError as error:
@@ -74,23 +74,23 @@ class Evidence:
 
     @property
     def parts(self) -> Simulation:
-        """P2O, its risk on and off the support, and its equivalent, from an eighth of the prompts."""
+        """Simulation of P2O, on and off the support, and its equivalent, from an eighth of the prompts."""
         methods = ("p2o", "p2o_support", "p2o_off", "p2o_equivalent")
         return self._simulated(methods, max(_FEWEST, self.prompts // _WIDE))
 
     def at_time(self, time: float, method: str) -> Simulation:
-        """A method of the P2O flow at one time, from three times the prompts."""
+        """Simulation of a method of the P2O flow at one time, from three times the prompts."""
         return self._simulated((method,), 3 * self.prompts, time)
 
     @property
     def over_ridge(self) -> Estimate:
-        """P2O over ridge, at the best penalty: the known one for isotropic features, else the tuned one."""
+        """Risk of P2O over that of ridge at the best penalty: known for isotropic features, else tuned."""
         found = self.usual
         return found.ratio("p2o", "ridge", below=found.tuning.known if self.problem.isotropic else None)
 
     @property
     def fixed_steps(self) -> Estimate:
-        """P2O over gradient descent after three steps, each of the best size, one for all prompts.
+        """Risk of P2O over that of gradient descent after three steps of the best size for all prompts.
 
         Means are over prompts whose risk is clipped at that of predicting 0, since the tail is heavy.
         """

@@ -13,7 +13,7 @@ from strategies import problems, starts
 from weights import slow
 
 import spectral_icl as si
-from spectral_icl.multitask.optimal.search import Attention, Limit, frame, search
+from spectral_icl.multitask.optimal.search import Attention, Coalescing, frame, search
 
 
 def closed_form(p: si.Problem, dimensions: list[float]) -> float:
@@ -174,7 +174,7 @@ def test_gradients_of_the_searches(heads: int) -> None:
     cases = [(attention.objective, rng.normal(0.0, scale, heads * 3)) for scale in (0.7, 0.05)]
     if heads <= 3:
         for small in (False, True):
-            cases.append((Limit(p, heads, small).objective, rng.normal(0.0, 0.6, heads * 3)))
+            cases.append((Coalescing(p, heads, small).objective, rng.normal(0.0, 0.6, heads * 3)))
     for objective, at in cases:
         slope = objective(at)[1]
         for k in range(at.size):
@@ -185,9 +185,9 @@ def test_gradients_of_the_searches(heads: int) -> None:
 
 
 def test_coalescing_heads_approach_their_limit() -> None:
-    """`Limit` is what `Attention` tends to as the heads come together, with an error of second order."""
+    """`Coalescing` is what `Attention` tends to as the heads come together, with an error of second order."""
     p = si.Problem(block_sizes=(3, 8), signal=((1.0, 0.5), (0.2, 2.0)), noise=0.3, context_length=60)
-    limit, attention = Limit(p, 2), Attention(p, 2)
+    limit, attention = Coalescing(p, 2), Attention(p, 2)
     at = np.array([0.4, -0.2, 0.3, 0.8])
     base, basis = limit.split(at)
     gaps = []
@@ -301,7 +301,7 @@ def test_head_budget_is_a_water_filling(heads: int) -> None:
     p = si.Problem.multitask(
         task_sizes=(4, 10, 20), signal=(1.0, 3.0, 2.0), noise=(0.1, 0.5, 0.3), context_length=60
     )
-    limit = Limit(p, heads, small=True)
+    limit = Coalescing(p, heads, small=True)
     rng = np.random.default_rng(0)
     ends = search(limit.objective, limit.unit, [rng.normal(size=3 * heads) for _ in range(5)])
     budget = si.optimal.head_budget(p, heads)

@@ -9,7 +9,7 @@ from expressions import overlapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_icl.multitask.optimal.search import Attention, Limit
+from spectral_icl.multitask.optimal.search import Attention, Coalescing
 from theory.multitask import coalescence
 
 
@@ -20,7 +20,7 @@ def test_coalescing_heads(heads: int, blocks: int, tasks: int, small: bool, seed
     heads = min(heads, blocks + 1)
     rng = np.random.default_rng(seed)
     p = overlapping(rng, blocks, tasks)
-    search = Limit(p, heads, small)
+    search = Coalescing(p, heads, small)
     point = rng.normal(0, 0.6, heads * blocks)
     base, basis = search.split(point)
     reads = np.array(
