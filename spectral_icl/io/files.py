@@ -103,12 +103,14 @@ def write(data: xarray.Dataset, path: Path) -> None:
 
 def read(path: Path) -> xarray.Dataset:
     """Read a dataset that `write` wrote, into memory."""
-    import xarray  # optional, and slow to import
-
     if path.suffix not in SUFFIXES:
         raise ProblemError("path", str(path), f"a name ending in {' or '.join(SUFFIXES)}")
     if not path.exists():
         raise ProblemError("path", str(path), "an existing file")
+    for package, extra in _NEEDED[path.suffix]:
+        needs(package, "path", str(path), extra)
+    import xarray  # optional, and slow to import
+
     try:
         if path.suffix == ".nc":
             data = xarray.open_dataset(path, engine="h5netcdf")

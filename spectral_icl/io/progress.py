@@ -88,6 +88,12 @@ class Progress:
             self._told = time.monotonic()
             self._tell()
 
+    def announce(self, note: str) -> None:
+        """Show a note beside the bar, before the items that it is about are done."""
+        self.note = note
+        if self._bar is not None:
+            self._bar.set_postfix_str(note)
+
     def _tell(self) -> None:
         self._last = self.done
         seconds = max(time.monotonic() - self._began, 1e-9)
@@ -116,13 +122,15 @@ def tracked(
     label, unit, shown
         See `Progress`.
     named : callable, optional
-        The name of an item, which stands beside the bar once the item is done.
+        The name of an item, which stands beside the bar from when it begins.
     """
     count = total if total is not None or not isinstance(items, Sized) else len(items)
     with Progress(count or 0, label=label, unit=unit, shown=shown, logged=False) as progress:
         for item in items:
+            if named is not None:
+                progress.announce(named(item))
             yield item
-            progress.update(1, "" if named is None else named(item))
+            progress.update(1, progress.note)
 
 
 def _bar(total: int, done: int, label: str, unit: str) -> _Bar | None:

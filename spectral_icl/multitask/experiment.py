@@ -51,7 +51,7 @@ class ModelTable:
     """``[model]``: heads, parametrization and kernel."""
 
     heads: int | None = None
-    parametrization: str = "balanced"
+    parametrization: object = "balanced"  # a name, of which `build` lists those that there are
     imbalance_omega: float | Table | None = None
     imbalance_mu: float | Table | None = None
     key_scale: float | None = None

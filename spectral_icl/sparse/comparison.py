@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -65,6 +66,12 @@ class Comparison:
     curve: Risk
     tuning: Tuning
     simulation: Simulation | None
+
+    @property
+    def grid(self) -> Tuning:
+        """The tuning, by the name it had; for one more release."""
+        warnings.warn("Comparison.grid is called Comparison.tuning now", DeprecationWarning, stacklevel=2)
+        return self.tuning
 
     @property
     def advantage(self) -> Estimate:

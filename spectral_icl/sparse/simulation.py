@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,6 +43,12 @@ class Simulation:
 
     risks: Mapping[str, Floats]
     tuning: Tuning
+
+    @property
+    def grid(self) -> Tuning:
+        """The tuning, by the name it had; for one more release."""
+        warnings.warn("Simulation.grid is called Simulation.tuning now", DeprecationWarning, stacklevel=2)
+        return self.tuning
 
     def mean(self, method: str) -> Floats:
         """Mean risk (J,)."""

@@ -126,6 +126,7 @@ FILES: list[tuple[tuple[str, ...], str, str]] = [
     (('model.heads = "2"',), "model.heads", "'2'"),
     (('model.parametrization = "foo"',), "model.parametrization", "'foo'"),
     (("model.parametrization = 3",), "model.parametrization", "got 3"),
+    (("model.parametrization = 3",), "model.parametrization", "one of 'balanced', 'factored', 'merged'"),
     (('model.kernel = "exact"',), "model.kernel", "no exact finite-length kernel yet"),
     (('model.kernel = "foo"',), "model.kernel", "'large-L', got 'foo'"),
     (("model.kernel = 3",), "model.kernel", "got 3"),

@@ -34,6 +34,12 @@ def test_a_loop_has_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     assert "panels/s, panel 2]" in text
 
 
+def test_an_item_is_named_while_it_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = terminal(monkeypatch)
+    for item in tracked(["first", "second"], unit="cases", named=str):
+        assert f", {item}]" in shown.getvalue()
+
+
 def test_a_bar_that_is_not_wanted_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = terminal(monkeypatch)
     assert list(tracked("ab", shown=False)) == ["a", "b"]

@@ -122,6 +122,11 @@ def test_the_tuning_of_a_simulation_was_its_grid() -> None:
     with pytest.warns(DeprecationWarning, match="'grid' is called 'tuning'"):
         found = simulate(P, ["p2o"], 5, grid=Tuning.of(P, [2.0]))
     assert found.tuning.p2o.tolist() == [2.0]
+    with pytest.warns(DeprecationWarning, match=r"Simulation\.grid is called Simulation\.tuning now"):
+        assert found.grid is found.tuning
+    compared = sparse.compare(sparse.Study(P, prompts=0, draws=16))
+    with pytest.warns(DeprecationWarning, match=r"Comparison\.grid is called Comparison\.tuning now"):
+        assert compared.grid is compared.tuning
 
 
 def test_a_generator_is_a_seed_everywhere() -> None:

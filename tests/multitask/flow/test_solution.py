@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -268,6 +269,18 @@ def test_loading_what_is_not_a_flow_is_refused(tmp_path: Path, flow: si.Solution
     for name in ("foreign.nc", "foreign.zarr"):
         with pytest.raises(si.ProblemError, match=r"^data: expected a dataset of format"):
             si.Solution.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("missing", "name"), [("xarray", "run.nc"), ("h5netcdf", "run.nc"), ("zarr", "run.zarr")]
+)
+def test_loading_without_an_optional_package_says_how_to_get_it(
+    tmp_path: Path, flow: si.Solution, monkeypatch: pytest.MonkeyPatch, missing: str, name: str
+) -> None:
+    flow.save(tmp_path / name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(si.ProblemError, match=rf"^path: .*'{missing}' \(pip install 'spectral-icl\[data\]'"):
+        si.Solution.load(tmp_path / name)
 
 
 def damaged(flow: si.Solution, **changes: object) -> xarray.Dataset:
