@@ -27,7 +27,8 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = D
     problem : Problem
     omega : array_like, (..., H, B)
     mu : array_like, (..., H, I)
-    kernel : {"large-L"}
+    kernel : str
+        Law of the context, one of `spectral_icl.multitask.context.LAWS`.
 
     Returns
     -------
@@ -68,7 +69,8 @@ def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DE
     problem : Problem
     omega : array_like, (H, B)
     mu : array_like, (H, I)
-    kernel : {"large-L"}
+    kernel : str
+        Law of the context, one of `spectral_icl.multitask.context.LAWS`.
 
     Returns
     -------

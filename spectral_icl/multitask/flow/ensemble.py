@@ -163,7 +163,8 @@ def gradient_flow_ensemble(
         Increasing times >= 0 at which the loss is recorded, the same for all members.
     rtol, stationary, max_steps : float or array_like, (P,)
         As in `gradient_flow`; a ``stationary`` of 0, NaN or None is none.
-    kernel : {"large-L"}
+    kernel : str
+        Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     phases : bool
         Whether to record emergence, allocation and escape.
     threads : int, optional

@@ -74,8 +74,9 @@ def gradient_flow(
         Tolerance of one step, between 1e-13 and 0.1: on the relative error of every omega and mu (of their
         logarithms beyond e^-4), however small; with `Merged`, relative to 0.01 or the start's largest entry
         if smaller. Errors of the solution are a few times this, more where the flow passes close to a saddle.
-    kernel : {"large-L"}
-        Loss kernel. The exact finite-length kernel does not exist yet, and asking for it is an error.
+    kernel : str
+        Law of the context, one of `spectral_icl.multitask.context.LAWS`. The exact finite-length law does not
+        exist yet, and asking for it is an error.
     stationary : float, optional
         Stop once the flow has come to rest to this accuracy: every |dtheta/dt|, and every rate of a dual
         coordinate that could still grow, is below it (first-order optimality).

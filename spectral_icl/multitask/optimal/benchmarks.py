@@ -303,7 +303,8 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     problem : Problem
     heads : int
         H >= 1.
-    kernel : {"large-L"}
+    kernel : str
+        Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     seed : int
         Of the random starts.
 

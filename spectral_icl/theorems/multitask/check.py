@@ -54,7 +54,8 @@ def check(
     t_end : float, optional
         Length of the flow; by default until rest, or 1e6 where signs may change and it never rests.
     rtol : float
-    kernel : {"large-L"}
+    kernel : str
+        Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     prompts : int
         Sampled prompts, >= 100; up to 16 times as many if they do not decide a claim, and fewer where prompts
         are long (a second's worth).
