@@ -64,11 +64,11 @@ def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> 
             sys.exit(130)
         seconds = time.perf_counter() - began
         failures += result.failures
-        click.echo(f"{result.as_text()}\n  {seconds:.0f} s, {result.failures} failures\n")
+        click.echo(f"{result.to_text()}\n  {seconds:.0f} s, {result.failures} failures\n")
         if out is not None:
             about = _about(quick, device, seconds)
             with replacing(out / f"{name}.json") as part:
-                part.write_text(result.as_json_text(**about), "utf-8")
+                part.write_text(result.to_json(**about), "utf-8")
             _draw(module, result, out / f"{name}.png")
     sys.exit(1 if failures else 0)
 

@@ -113,13 +113,13 @@ class Result:
         """Number of claims that fail."""
         return sum(row.verdict is Verdict.FAILS for row in self.rows)
 
-    def as_text(self) -> str:
+    def to_text(self) -> str:
         """The table as lines of text, with the notes below."""
         head = ("quantity", "measured", "+-", "expected", "claimed", "verdict")
         lines = [self.title, *table([head, *(_cells(row) for row in self.rows)])]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
-    def as_json(self, **about: Any) -> dict[str, Any]:
+    def to_dict(self, **about: Any) -> dict[str, Any]:
         """Rows, curves and whatever else is to be known ``about`` the run, in JSON's types."""
         rows = [asdict(row) | {"verdict": row.verdict and row.verdict.value} for row in self.rows]
         table: dict[str, Any] = plain(
@@ -134,10 +134,10 @@ class Result:
         )
         return table
 
-    def as_json_text(self, **about: Any) -> str:
-        """`as_json` as a file's text: one line per row, per curve and per entry."""
+    def to_json(self, **about: Any) -> str:
+        """`to_dict` as a file's text: one line per row, per curve and per entry."""
         lines = []
-        for key, value in self.as_json(**about).items():
+        for key, value in self.to_dict(**about).items():
             if isinstance(value, list):
                 inner = ",\n  ".join(json.dumps(entry, allow_nan=False) for entry in value)
                 lines.append(f"{json.dumps(key)}: [\n  {inner}\n ]")

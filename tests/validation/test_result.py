@@ -39,7 +39,7 @@ def test_verdicts() -> None:
     assert [row.verdict and row.verdict.value for row in fails] == ["fails"] * len(fails)
     made = result.Result("name", "title", [*fails, result.noted("a", nan)], {"x": np.array([1.0 / 3.0, nan])})
     assert made.failures == len(fails)
-    loaded = json.loads(made.as_json_text(seconds=1.0))
-    assert loaded == made.as_json(seconds=1.0)
+    loaded = json.loads(made.to_json(seconds=1.0))
+    assert loaded == made.to_dict(seconds=1.0)
     assert loaded["curves"] == {"x": [0.333333, None]}
     assert [row["verdict"] for row in loaded["rows"]] == ["fails"] * len(fails) + [None]

@@ -30,5 +30,5 @@ def test_the_check_runs_and_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert len(claims) >= 8
     exact = [row for row in claims if "constructed" in row.quantity]
     assert [row.verdict and row.verdict.value for row in exact] == ["holds", "holds"]
-    again = sparse.figure(type(found)("sparse", sparse.TITLE, [], found.as_json()["curves"]))
+    again = sparse.figure(type(found)("sparse", sparse.TITLE, [], found.to_dict()["curves"]))
     again.savefig(tmp_path / "figure.png", dpi=30)
