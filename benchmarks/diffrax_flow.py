@@ -19,7 +19,7 @@ import numpy as np
 import optimistix
 
 from benchmarks.rivals import Floats, Shape
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import Chart
 
 jax.config.update("jax_enable_x64", True)
@@ -27,7 +27,7 @@ jax.config.update("jax_enable_x64", True)
 _MAX_STEPS = 100_000
 
 
-def field(model: LargeLength, chart: Chart, shape: Shape) -> Callable[..., jax.Array]:
+def field(model: Asymptotic, chart: Chart, shape: Shape) -> Callable[..., jax.Array]:
     """dx/dt of one flow in balanced dual coordinates, as diffrax wants it: of (t, x, args)."""
     heads, blocks, tasks = shape
     kappa, weight, signal, variance = (
@@ -53,7 +53,7 @@ def field(model: LargeLength, chart: Chart, shape: Shape) -> Callable[..., jax.A
 
 
 def solver(
-    model: LargeLength, chart: Chart, shape: Shape, t_end: float, batch: int, newton: bool
+    model: Asymptotic, chart: Chart, shape: Shape, t_end: float, batch: int, newton: bool
 ) -> Callable[[Floats, float, float, float], Floats]:
     """A function of (starts (P, N), tolerance, pcoeff, icoeff) that returns the states at ``t_end`` (P, N).
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.integrate import odeint, solve_ivp
 
 from spectral_icl.kernels import law
-from spectral_icl.kernels.large_length import LargeLength, Overlaps
+from spectral_icl.kernels.asymptotic import Asymptotic, Overlaps
 from spectral_icl.kernels.model import EXPONENTIAL, Chart, System
 from spectral_icl.kernels.steps import field as compiled_field
 
@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
 
 @njit(error_model="numpy")
-def _unpack(shape: Shape, packed: Floats) -> tuple[LargeLength, Floats, Floats]:
+def _unpack(shape: Shape, packed: Floats) -> tuple[Asymptotic, Floats, Floats]:
     """The model, the speeds and the signs as views of one array.
 
     One array instead of a dozen keeps a call from Python at about two microseconds.
@@ -43,7 +43,7 @@ def _unpack(shape: Shape, packed: Floats) -> tuple[LargeLength, Floats, Floats]:
     heads, blocks, tasks = shape
     size = heads * (blocks + tasks)
     first = blocks + blocks + tasks * blocks
-    model = LargeLength(
+    model = Asymptotic(
         packed[:blocks],
         packed[blocks : 2 * blocks],
         packed[2 * blocks : first].reshape(tasks, blocks),
@@ -114,7 +114,7 @@ def _jacobian(
     return out
 
 
-def balanced_callbacks(model: LargeLength, chart: Chart, heads: int, start: Floats) -> Callbacks:
+def balanced_callbacks(model: Asymptotic, chart: Chart, heads: int, start: Floats) -> Callbacks:
     """The balanced flow as callbacks for SciPy. Reuses its work arrays: not for two threads at once."""
     tasks, blocks = model.signal.shape
     shape = (heads, blocks, tasks)

@@ -1,8 +1,9 @@
 """How functions are compiled, and a cache on disk that is renewed when any file of this room changes.
 
 numba stamps the cache of a function with the one file that defines it, so that an edit of a callee elsewhere
-would leave its callers stale. But the key of a cached entry covers the variables that the function closes
-over, so a digest of all files of this room is made one of them.
+would leave its callers stale; and its index of a function names the modules of the types that it was compiled
+for, so that it cannot be opened once one of them has moved. But its files bear the name of the function, so a
+digest of all files of this room is made part of that.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
-from types import CellType, FunctionType
 from typing import Any, TypeVar
 
 from numba import njit
@@ -27,7 +27,7 @@ INLINED: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
 _UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 DIGEST = sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+    b"".join(path.name.encode() + path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
 ).hexdigest()
 
 entries: list[Any] = []  # all of them
@@ -52,19 +52,13 @@ def entry(
     """
 
     def decorate(function: F) -> F:
-        stamped = FunctionType(
-            function.__code__.replace(co_freevars=("digest",)),
-            function.__globals__,
-            function.__name__,
-            function.__defaults__,
-            (CellType(DIGEST),),  # nothing reads it
-        )
-        stamped.__doc__, stamped.__module__ = function.__doc__, function.__module__
-        stamped.__qualname__, stamped.__annotations__ = function.__qualname__, function.__annotations__
+        name = function.__qualname__
+        function.__qualname__ = f"{name}_{DIGEST[:16]}"  # the name of its files is taken now
         compiler = njit(
             cache=True, error_model="numpy", nogil=True, forceinline=forceinline, fastmath=set(fastmath)
         )
-        made: Any = compiler(stamped)
+        made: Any = compiler(function)
+        function.__qualname__ = name
         entries.append(made)
         if slow:
             _slow.append(made)

@@ -16,6 +16,7 @@ from spectral_icl.kernels.loss import task_losses
 from spectral_icl.kernels.model import (
     EXPONENTIAL,
     HYPERBOLIC,
+    LEFT_RANGE,
     LINEAR,
     NON_FINITE,
     OVERFLOW,
@@ -34,7 +35,7 @@ from spectral_icl.kernels.model import (
     Tasks,
 )
 from spectral_icl.kernels.phases import measure_phases
-from spectral_icl.kernels.steps import all_finite, first_step, fitted, growth, shrinkage, too_small
+from spectral_icl.kernels.steps import EDGE, all_finite, first_step, fitted, growth, shrinkage, too_small
 
 
 class LaneWork(NamedTuple):
@@ -193,6 +194,23 @@ def _lanes_prepare(model, chart, shape, rtol, f, mixed):
     return unrest
 
 
+# How near the edge of the law's range a state is.
+_NEAR, _OUTSIDE = 1.0, 2.0
+
+
+@inner()
+def _nearness(model, work):
+    """In every lane 0, or `_NEAR` if the edge is within `EDGE`, or `_OUTSIDE`."""
+    near = where(law.left_range(model, work, EDGE), everywhere(_NEAR), everywhere(0.0))
+    return where(law.left_range(model, work, 0.0), everywhere(_OUTSIDE), near)
+
+
+@inner()
+def _further(one, other):
+    """The larger of two numbers in every lane."""
+    return where(one > other, one, other)
+
+
 @inner(fastmath=ALGEBRA)
 def _combine(a, c, stage, f):
     """Fill ``trial`` and ``rhs`` with the combinations of earlier increments that a stage begins with."""
@@ -229,7 +247,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
     """One Rosenbrock step in every lane; the Hessian in ``factor`` is used up.
 
     Returns (error in units of the tolerance, mask of the lanes where the step made sense, mask of those where
-    all was finite): `attempt` in lanes.
+    all was finite, how near the edge of the law's range a stage came): `attempt` in lanes.
     """
     size = f.x.size
     stages = tableau.a.shape[0]
@@ -241,11 +259,13 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
         f.factor[i, i] += 1.0
     definite = cholesky(f.factor, size)
     finite = step == step
+    left = everywhere(0.0)
     error = everywhere(0.0)
     for s in range(stages):
         _combine(tableau.a[s], tableau.c[s], s, f)
         if s > 0:
             finite = finite & _lanes_field(model, chart, shape, f, mixed)
+            left = _further(left, _nearness(model, f.new_scratch))
         slope = f.new_slope if s > 0 else f.slope
         for n in range(size):
             f.rhs[n] = (f.rhs[n] + step * slope[n]) * (gamma * f.down[n])
@@ -262,7 +282,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
         finite = finite & (total < np.inf)
         error = where(total > error, total, error)
     finite = finite & _lanes_field(model, chart, shape, f, mixed)
-    return error, definite, finite
+    return error, definite, finite, _further(left, _nearness(model, f.new_scratch))
 
 
 @inner(fastmath=ALGEBRA)
@@ -348,7 +368,7 @@ def _as_numbers(mask):
 
 
 # Rows of what is decided lane by lane and used by vector code, or the other way round.
-_STEP, _RTOL, _UNREST, _ERROR, _DEFINITE, _FINITE, _CHOSEN, _TILT = range(8)
+_STEP, _RTOL, _UNREST, _ERROR, _DEFINITE, _FINITE, _LEFT, _CHOSEN, _TILT = range(9)
 
 
 @entry(slow=True)
@@ -374,7 +394,7 @@ def integrate_many(
     store = law.lane_store(models)
     f = _lane_workspace(law.lane_model(store), shape, tableau.a.shape[0], orders)
     chart = lane_chart(size)
-    per_lane = np.zeros((8, WIDTH))
+    per_lane = np.zeros((9, WIDTH))
     control = as_lanes(per_lane)
     member = np.full(WIDTH, -1)
     t, previous_error = np.zeros(WIDTH), np.ones(WIDTH)
@@ -418,6 +438,7 @@ def integrate_many(
         if loaded:
             finite = _lanes_field(model, chart, shape, f, mixed)
             control[_FINITE] = _as_numbers(finite)
+            control[_LEFT] = _nearness(model, f.new_scratch)
             control[_TILT] = _adopt(model, control[_CHOSEN] > 0.5, f)
             for lane in range(WIDTH):
                 if per_lane[_CHOSEN, lane] < 0.5:
@@ -425,7 +446,8 @@ def integrate_many(
                 p = member[lane]
                 ends.tilt[p] = per_lane[_TILT, lane]
                 if per_lane[_FINITE, lane] < 0.5:
-                    ends.outcome[p] = OVERFLOW if all_finite(ends.x[p]) else NON_FINITE
+                    failed = LEFT_RANGE if per_lane[_LEFT, lane] == _OUTSIDE else OVERFLOW
+                    ends.outcome[p] = failed if all_finite(ends.x[p]) else NON_FINITE
                     ends.t[p] = 0.0
                     member[lane] = -1
                     under_way -= 1
@@ -450,7 +472,8 @@ def integrate_many(
                 if ends.steps[p, 0] + ends.steps[p, 1] >= limits.max_steps[p]:
                     outcome = STEP_LIMIT
                 elif too_small(step, t[lane]):
-                    outcome = STEP_UNDERFLOW if cause[lane] == REACHED_END else cause[lane]
+                    stalled = LEFT_RANGE if per_lane[_LEFT, lane] >= _NEAR else STEP_UNDERFLOW
+                    outcome = stalled if cause[lane] == REACHED_END else cause[lane]
             if outcome >= 0:
                 ends.outcome[p] = outcome
                 ends.t[p] = t[lane]
@@ -473,10 +496,11 @@ def integrate_many(
                 step = 0.0
             per_lane[_STEP, lane] = step
 
-        error, definite, finite = _lanes_attempt(model, chart, tableau, shape, control[_STEP], f, mixed)
+        error, definite, finite, left = _lanes_attempt(model, chart, tableau, shape, control[_STEP], f, mixed)
         control[_ERROR] = error
         control[_DEFINITE] = _as_numbers(definite)
         control[_FINITE] = _as_numbers(finite)
+        control[_LEFT] = left
         for lane in range(WIDTH):
             per_lane[_CHOSEN, lane] = 0.0
             p = member[lane]
@@ -498,7 +522,7 @@ def integrate_many(
                 per_lane[_STEP, lane] *= 0.5
             elif per_lane[_FINITE, lane] < 0.5:
                 per_lane[_STEP, lane] *= 0.1
-                cause[lane] = OVERFLOW  # x itself is finite
+                cause[lane] = LEFT_RANGE if per_lane[_LEFT, lane] == _OUTSIDE else OVERFLOW  # x itself is finite
             else:
                 per_lane[_STEP, lane] *= shrinkage(order, worst)
                 cause[lane] = REACHED_END

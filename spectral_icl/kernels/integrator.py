@@ -11,12 +11,9 @@ from spectral_icl.kernels.model import (
     BUFFER_FULL,
     EXPLICIT,
     IMPLICIT,
-    NON_FINITE,
-    OVERFLOW,
     REACHED_END,
     STATIONARY,
     STEP_LIMIT,
-    STEP_UNDERFLOW,
     Chart,
     Floats,
     Limits,
@@ -26,7 +23,6 @@ from spectral_icl.kernels.model import (
     System,
 )
 from spectral_icl.kernels.steps import (
-    all_finite,
     attempt,
     factorise,
     field,
@@ -40,6 +36,8 @@ from spectral_icl.kernels.steps import (
     stiffness_bound,
     tolerances,
     too_small,
+    what_failed,
+    what_stalled,
     workspace,
 )
 
@@ -85,7 +83,7 @@ def integrate(
 
     count[2] += 1
     if not field(system, x, work.theta, work.grad, work.scratch, work.slope):
-        return (OVERFLOW if all_finite(x) else NON_FINITE), accepted
+        return what_failed(system, x, work), accepted
 
     while True:
         if fresh:
@@ -116,7 +114,7 @@ def integrate(
         remaining = t_end - t
         step = fitted(step, remaining)
         if too_small(step, t):
-            return (STEP_UNDERFLOW if cause == REACHED_END else cause), accepted
+            return what_stalled(system, cause, work), accepted
 
         if mode != EXPLICIT:
             count[4] += 1
@@ -136,7 +134,7 @@ def integrate(
                 cause = REACHED_END
                 step *= shrinkage(tableau.order, error)
             else:
-                cause = OVERFLOW if all_finite(work.trial) else NON_FINITE
+                cause = what_failed(system, work.trial, work)
                 step *= 0.1
             continue
 

@@ -84,11 +84,21 @@ def hessian(model, omega, mu, work, out):
 
 
 @singledispatch
+def left_range(model, work, slack):
+    """Whether a state is past the law's range, where its loss does not exist; from what `gradient` left in ``work``.
+
+    There `gradient` fills what is not finite, so that no step ends there. In lanes a mask. With ``slack``, whether
+    that share of the range or less is left.
+    """
+    _missing(model)
+
+
+@singledispatch
 def largest_tilt(model, work):
-    """The number by which the law's range is watched at a state, from what `gradient` left in ``work``.
+    """The number by which the size of the logits is watched, from what `gradient` left in ``work``.
 
     Of an ensemble the largest over steps is kept (`Ends.tilt`), and read by
-    `spectral_icl.multitask.flow.saturation.saturation_of`. For a large context: the largest E_hh.
+    `spectral_icl.multitask.flow.saturation.saturation_of`. Of the asymptotic law: the largest E_hh.
     """
     _missing(model)
 

@@ -22,7 +22,7 @@ EXPONENTIAL, HYPERBOLIC, LINEAR = 0, 1, 2  # Chart.kind: theta = s e^x, a sinh x
 EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: two that alternate, one to compare with
 
 # Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
-REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE = range(7)
+REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE, LEFT_RANGE = range(8)
 
 
 class Chart(NamedTuple):

@@ -10,7 +10,20 @@ from spectral_icl.kernels import law
 from spectral_icl.kernels.charts import slope, to_primal
 from spectral_icl.kernels.cholesky import cholesky, cholesky_solve
 from spectral_icl.kernels.compile import ALGEBRA, entry, inner
-from spectral_icl.kernels.model import EXPONENTIAL, LINEAR, Floats, Ints, System
+from spectral_icl.kernels.model import (
+    EXPONENTIAL,
+    LEFT_RANGE,
+    LINEAR,
+    NON_FINITE,
+    OVERFLOW,
+    REACHED_END,
+    STEP_UNDERFLOW,
+    Floats,
+    Ints,
+    System,
+)
+
+EDGE = 0.01  # share of the law's range that is left where a flow that stalls has reached its end
 
 
 class Work(NamedTuple):
@@ -111,6 +124,22 @@ def all_finite(values):
         if not np.isfinite(values[n]):
             return False
     return True
+
+
+@inner()
+def what_failed(system, x, work):
+    """Why `field` was not finite at x, where it was asked last."""
+    if not all_finite(x):
+        return NON_FINITE
+    return LEFT_RANGE if law.left_range(system.model, work.scratch, 0.0) else OVERFLOW
+
+
+@inner()
+def what_stalled(system, cause, work):
+    """Why the step shrank to rounding: ``cause`` if there was one, else the edge of the law's range if it is near."""
+    if cause != REACHED_END:
+        return cause
+    return LEFT_RANGE if law.left_range(system.model, work.scratch, EDGE) else STEP_UNDERFLOW
 
 
 @inner()

@@ -13,13 +13,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError, choice
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
+from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.problem import Problem
 
 Packer = Callable[[Problem], Model]
 
-DEFAULT = "large-L"
+DEFAULT = "asymptotic"
+OLD_NAMES = {"large-L": "asymptotic"}  # understood wherever a law is named
 LAWS: dict[str, Packer] = {}
 
 
@@ -33,11 +35,11 @@ def law(name: str) -> Callable[[Packer], Packer]:
     return register
 
 
-@law(DEFAULT)
-def _large_length(problem: Problem) -> LargeLength:
+@law("asymptotic")
+def _asymptotic(problem: Problem) -> Asymptotic:
     """The law of Chen, Sheen, Wang and Yang (2024): L and d large."""
     kappa = np.array(problem.covariance)
-    return LargeLength(
+    return Asymptotic(
         kappa=kappa,
         weight=np.array(problem.block_sizes, dtype=np.float64) * kappa**2,
         signal=np.array(problem.signal),
@@ -47,17 +49,39 @@ def _large_length(problem: Problem) -> LargeLength:
     )
 
 
+@law("first-order")
+def _first_order(problem: Problem) -> FirstOrder:
+    """The law that is complete to order 1/L at any dimension."""
+    sizes, signal = np.array(problem.block_sizes, dtype=np.float64), np.array(problem.signal)
+    used = signal > 0.0
+    order = np.argsort(sizes, kind="stable")
+    by_size = sizes[order]
+    return FirstOrder(
+        kappa=np.array(problem.covariance),
+        sizes=sizes,
+        signal=signal,
+        variance=np.array(problem.variance),
+        noise=np.array(problem.noise),
+        inverse_length=1.0 / problem.context_length,
+        count=used.sum(axis=1),
+        block=np.argsort(~used, axis=1, kind="stable"),
+        order=order,
+        last=np.append(by_size[1:] != by_size[:-1], True).astype(np.int64),
+    )
+
+
 def check_kernel(kernel: str) -> str:
-    """``kernel`` if it is the name of a law.
+    """The name of a law, in place of an old one of the same law.
 
     Raises
     ------
     ProblemError
-        It is not.
+        It names no law.
     """
     if kernel == "exact" and kernel not in LAWS:
-        raise ProblemError("kernel", kernel, f"'{DEFAULT}' (no exact finite-length kernel yet)")
-    return choice("kernel", kernel, tuple(LAWS))
+        raise ProblemError("kernel", kernel, "'asymptotic' or 'first-order' (no exact finite-length kernel yet)")
+    known = OLD_NAMES.get(kernel, kernel) if isinstance(kernel, str) else kernel
+    return choice("kernel", known, tuple(LAWS))
 
 
 def pack(problem: Problem, kernel: str = DEFAULT) -> Model:

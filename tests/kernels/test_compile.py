@@ -36,6 +36,24 @@ def twice(x):
     """{factor} x."""
     return {factor} * x
 '''
+FIRST = '''
+from room.compile import entry
+
+
+@entry()
+def first(box):
+    """What is in the box."""
+    return box.value
+'''
+BOX = '''
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """A container."""
+
+    value: float
+'''
 CALL = """
 from {room}.entry import doubled
 value = doubled(3.0)
@@ -75,9 +93,27 @@ def test_only_one_file_asks_for_a_cache() -> None:
             assert not asks or path == ROOM / "compile.py", path
 
 
-def test_every_entry_closes_over_the_digest() -> None:
-    (cell,) = task_losses.py_func.__closure__
-    assert cell.cell_contents == compiling.DIGEST
+def test_a_module_that_moved_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    """Numba's index of an entry names the modules of its types, and cannot be opened once one of them is gone."""
+    room = tmp_path / "room"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    shutil.copy(ROOM / "compile.py", room)
+    (room / "entry.py").write_text(FIRST)
+    for home in ("old", "new"):
+        (room / f"{home}.py").write_text(BOX)
+        script = f"from room.entry import first\nfrom room.{home} import Box\nprint(first(Box(2.0)))"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.stdout == "2.0\n", done.stderr
+        (room / f"{home}.py").unlink()
+
+
+def test_the_files_of_every_entry_bear_the_digest() -> None:
+    for entry in compiling.entries:
+        assert compiling.DIGEST[:16] in entry._cache._impl.filename_base
+    assert task_losses.py_func.__qualname__ == "task_losses"
 
 
 def test_entries_can_be_pickled_and_keep_their_docstring() -> None:

@@ -11,7 +11,7 @@ from spectral_icl.kernels import law
 from spectral_icl.kernels.charts import lanes_sinh
 from spectral_icl.kernels.compile import ALGEBRA
 from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, fused, pick, put, where
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.multitask.context import pack
 
 NAMES = (
@@ -113,7 +113,7 @@ def test_exp_and_sinh_at_the_ends() -> None:
 @njit(error_model="numpy")
 def _derivatives(packed, length, omega, mu, grad_omega, grad_mu, hess):  # type: ignore[no-untyped-def]
     kappa, weight, signal, variance, noise = packed
-    model = LargeLength(
+    model = Asymptotic(
         as_lanes(kappa),
         as_lanes(weight),
         as_lanes(signal),

@@ -126,6 +126,11 @@ def _hessian(model, omega, mu, work, out):
             out[n, n] += 2.0 * model.nu[i] * work.size[h, 0]
 
 
+@serves(law.left_range, Toy)
+def _left_range(model, work, slack):
+    return work.size[0, 0] < 0.0
+
+
 @serves(law.largest_tilt, Toy)
 def _largest_tilt(model, work):
     largest = work.size[0, 0]

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged, Model
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.loss import gradient
@@ -91,7 +91,7 @@ def _waits(
 
 @_waits.register
 def _(
-    model: LargeLength, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+    model: Asymptotic, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
 ) -> dict[int, float]:
     winner, emerged = int(found.head[task]), float(found.time[task])
     if problem.home is None or not np.isfinite(found.at[task]).all():

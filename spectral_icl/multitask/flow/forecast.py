@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Chart, Model
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.flow.emergence import Forecast, no_forecasts, predicted_emergence
@@ -44,7 +44,7 @@ def _forecast(
 
 @_forecast.register
 def _(
-    model: LargeLength, problem: Problem, start: State, chart: Chart, key_scale: float
+    model: Asymptotic, problem: Problem, start: State, chart: Chart, key_scale: float
 ) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
         return no_forecasts(problem, _MERGED)
@@ -67,7 +67,7 @@ def _lone_forecasts(
 
 @_lone_forecasts.register
 def _(
-    model: LargeLength, problem: Problem, start: State, chart: Chart, key_scale: float
+    model: Asymptotic, problem: Problem, start: State, chart: Chart, key_scale: float
 ) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
         return no_forecasts(problem, _MERGED)

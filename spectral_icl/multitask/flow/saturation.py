@@ -8,7 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import unknown
 from spectral_icl.multitask.flow.trajectory import Trajectory
@@ -101,7 +101,7 @@ def logits(model: Model, omega: Floats) -> tuple[Floats, Floats]:
 
 
 @logits.register
-def _(model: LargeLength, omega: Floats) -> tuple[Floats, Floats]:
+def _(model: Asymptotic, omega: Floats) -> tuple[Floats, Floats]:
     kappa2, square = model.kappa**2, omega**2
     variance: Floats = (square @ model.weight).max(axis=-1)
     # The query's own fluctuations (finite block size) widen the logits: E over q of e^a.
@@ -119,7 +119,7 @@ def saturation_of(models: Model, tilt: Floats) -> Floats:
 
 
 @saturation_of.register
-def _(models: LargeLength, tilt: Floats) -> Floats:
+def _(models: Asymptotic, tilt: Floats) -> Floats:
     length, variance = -np.log(models.inverse_length), np.log(tilt)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(length > 0.0, variance / length, np.where(variance > 0.0, np.inf, 0.0))

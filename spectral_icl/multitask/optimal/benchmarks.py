@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, integer, number
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.loss import task_loss
@@ -329,7 +329,7 @@ def _best(model: Model, problem: Problem, heads: int, seed: int) -> Optimum:
 
 
 @_best.register
-def _(model: LargeLength, problem: Problem, heads: int, seed: int) -> Optimum:
+def _(model: Asymptotic, problem: Problem, heads: int, seed: int) -> Optimum:
     if heads > rank(problem):
         bound = lower_bound(problem).loss
         enough = rank(problem) + 1
@@ -516,7 +516,7 @@ class Reference(NamedTuple):
 
 
 BENCHMARKS = {
-    **{f.__name__: Reference(f, _NAMES[f.__name__], (LargeLength,)) for f in (single_head, head_per_task)},
-    **{f.__name__: Reference(f, _NAMES[f.__name__], (LargeLength,)) for f in (plateau, lower_bound)},
+    **{f.__name__: Reference(f, _NAMES[f.__name__], (Asymptotic,)) for f in (single_head, head_per_task)},
+    **{f.__name__: Reference(f, _NAMES[f.__name__], (Asymptotic,)) for f in (plateau, lower_bound)},
     **{f.__name__: Reference(f, _NAMES[f.__name__]) for f in (gradient_step, bayes)},
 }

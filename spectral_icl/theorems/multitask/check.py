@@ -8,7 +8,7 @@ from functools import singledispatch
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import ProblemError, integer
-from spectral_icl.kernels.large_length import LargeLength
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.flow.options import check_rtol, check_t_end
@@ -131,7 +131,7 @@ def claims_about(model: Model) -> Claims[Evidence, Problem]:
 
 
 @claims_about.register
-def _(model: LargeLength) -> Claims[Evidence, Problem]:
+def _(model: Asymptotic) -> Claims[Evidence, Problem]:
     return CLAIMS
 
 

@@ -1,4 +1,4 @@
-"""The law of a large context: the tilted exponential kernel of Chen, Sheen, Wang and Yang (2024).
+"""The asymptotic law, L and d large: the tilted exponential kernel of Chen, Sheen, Wang and Yang (2024).
 
 loss_i = sum_b A_ib R_ib^2 + (s_i / L) sum_hk mu_hi mu_ki E_hk + sigma_i^2,
 E_hk = exp(sum_b d_b kappa_b^2 omega_hb omega_kb),  R_ib = 1 - sum_h mu_hi kappa_b omega_hb.
@@ -12,12 +12,22 @@ import numpy as np
 
 from spectral_icl.kernels import law
 from spectral_icl.kernels.compile import ALGEBRA, inner
-from spectral_icl.kernels.lanes import everywhere, lane_array, lanes_like, put, room, where
+from spectral_icl.kernels.lanes import (
+    blend,
+    everywhere,
+    in_every_lane,
+    lane_array,
+    lanes_like,
+    load_lane,
+    put,
+    room,
+    where,
+)
 from spectral_icl.kernels.law import serves
 from spectral_icl.kernels.model import Floats
 
 
-class LargeLength(NamedTuple):
+class Asymptotic(NamedTuple):
     """The packed problem of this law."""
 
     kappa: Floats  # (B,) covariate eigenvalues
@@ -37,7 +47,7 @@ class Overlaps(NamedTuple):
     weighted: Floats  # (H, B) d_b kappa_b^2 omega_hb
 
 
-@serves(law.scratch, LargeLength)
+@serves(law.scratch, Asymptotic)
 def _scratch(model, shape):
     heads, blocks, tasks = shape
     return Overlaps(
@@ -66,7 +76,7 @@ def _tilts(model, omega, weighted, exponential):
             exponential[k, h] = value
 
 
-@serves(law.task_loss, LargeLength, fastmath=ALGEBRA)
+@serves(law.task_loss, Asymptotic, fastmath=ALGEBRA)
 def _task_loss(model, omega, mu, work, out):
     heads, blocks = omega.shape
     exponential = work.exponential
@@ -86,7 +96,7 @@ def _task_loss(model, omega, mu, work, out):
         out[i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
 
 
-@serves(law.gradient, LargeLength, fastmath=ALGEBRA, compiled=True)
+@serves(law.gradient, Asymptotic, fastmath=ALGEBRA, compiled=True)
 def _gradient(model, omega, mu, grad_omega, grad_mu, work):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
@@ -130,7 +140,7 @@ def _gradient(model, omega, mu, grad_omega, grad_mu, work):
             grad_mu[h, i] = double * model.variance[i] * noise - 2.0 * bias
 
 
-@serves(law.hessian, LargeLength, fastmath=ALGEBRA, compiled=True)
+@serves(law.hessian, Asymptotic, fastmath=ALGEBRA, compiled=True)
 def _hessian(model, omega, mu, work, out):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
@@ -186,7 +196,12 @@ def _hessian(model, omega, mu, work, out):
                 row[at + i] = 2.0 * bias + double * model.variance[i] * tilt_h[k]
 
 
-@serves(law.largest_tilt, LargeLength, fastmath=ALGEBRA)
+@serves(law.left_range, Asymptotic)
+def _left_range(model, work, slack):
+    return work.exponential[0, 0] < 0.0  # never: the loss exists everywhere, right or wrong
+
+
+@serves(law.largest_tilt, Asymptotic, fastmath=ALGEBRA)
 def _largest_tilt(model, work):
     largest = work.exponential[0, 0]
     for h in range(work.exponential.shape[0]):
@@ -195,23 +210,17 @@ def _largest_tilt(model, work):
     return largest
 
 
-@serves(law.adopt, LargeLength)
+@serves(law.adopt, Asymptotic)
 def _adopt(model, mask, old, new):
-    heads, blocks = new.weighted.shape
-    for h in range(heads):
-        for k in range(heads):
-            old.exponential[h, k] = where(mask, new.exponential[h, k], old.exponential[h, k])
-            old.spread[h, k] = where(mask, new.spread[h, k], old.spread[h, k])
-        for b in range(blocks):
-            old.weighted[h, b] = where(mask, new.weighted[h, b], old.weighted[h, b])
-    for i in range(new.pull.shape[0]):
-        for b in range(blocks):
-            old.pull[i, b] = where(mask, new.pull[i, b], old.pull[i, b])
+    blend(mask, old.exponential, new.exponential)
+    blend(mask, old.spread, new.spread)
+    blend(mask, old.pull, new.pull)
+    blend(mask, old.weighted, new.weighted)
 
 
-@serves(law.pick_model, LargeLength)
+@serves(law.pick_model, Asymptotic)
 def _pick_model(models, p):
-    return LargeLength(
+    return Asymptotic(
         models.kappa[p],
         models.weight[p],
         models.signal[p],
@@ -221,9 +230,9 @@ def _pick_model(models, p):
     )
 
 
-@serves(law.lane_store, LargeLength)
+@serves(law.lane_store, Asymptotic)
 def _lane_store(models):
-    return LargeLength(
+    return Asymptotic(
         lanes_like(models.kappa[0]),
         lanes_like(models.weight[0]),
         lanes_like(models.signal[0]),
@@ -233,36 +242,30 @@ def _lane_store(models):
     )
 
 
-@serves(law.load_model, LargeLength)
+@serves(law.load_model, Asymptotic)
 def _load_model(store, lane, models, p):
-    for b in range(store.kappa.size):
-        store.kappa[b] = put(store.kappa[b], lane, models.kappa[p, b])
-        store.weight[b] = put(store.weight[b], lane, models.weight[p, b])
-        for i in range(store.variance.size):
-            store.signal[i, b] = put(store.signal[i, b], lane, models.signal[p, i, b])
-    for i in range(store.variance.size):
-        store.variance[i] = put(store.variance[i], lane, models.variance[p, i])
-        store.noise[i] = put(store.noise[i], lane, models.noise[p, i])
+    load_lane(store.kappa, lane, models.kappa[p])
+    load_lane(store.weight, lane, models.weight[p])
+    load_lane(store.signal, lane, models.signal[p])
+    load_lane(store.variance, lane, models.variance[p])
+    load_lane(store.noise, lane, models.noise[p])
     store.inverse_length[0] = put(store.inverse_length[0], lane, models.inverse_length[p])
 
 
-@serves(law.lane_model, LargeLength)
+@serves(law.lane_model, Asymptotic)
 def _lane_model(store):
-    return LargeLength(
+    return Asymptotic(
         store.kappa, store.weight, store.signal, store.variance, store.noise, store.inverse_length[0]
     )
 
 
-@serves(law.everywhere_model, LargeLength)
+@serves(law.everywhere_model, Asymptotic)
 def _everywhere_model(model):
-    kappa, weight, signal = lanes_like(model.kappa), lanes_like(model.weight), lanes_like(model.signal)
-    variance, noise = lanes_like(model.variance), lanes_like(model.noise)
-    for b in range(kappa.size):
-        kappa[b] = model.kappa[b]
-        weight[b] = model.weight[b]
-        for i in range(variance.size):
-            signal[i, b] = model.signal[i, b]
-    for i in range(variance.size):
-        variance[i] = model.variance[i]
-        noise[i] = model.noise[i]
-    return LargeLength(kappa, weight, signal, variance, noise, everywhere(model.inverse_length))
+    return Asymptotic(
+        in_every_lane(model.kappa),
+        in_every_lane(model.weight),
+        in_every_lane(model.signal),
+        in_every_lane(model.variance),
+        in_every_lane(model.noise),
+        everywhere(model.inverse_length),
+    )

@@ -1,0 +1,451 @@
+"""The law of a long context at any dimension: complete to order 1/L, where the asymptotic law needs large blocks too.
+
+With v_hb = kappa_b omega_hb and the read-off T_ib = sum_h mu_hi v_hb,
+
+    loss_i = sum_b A_ib (1 - T_ib)^2 + (1/L) [ sum_hk mu_hi mu_ki N_hk,i + C_i ] + sigma_i^2,
+    N_hk,i = P_hk [ s_i + sum_b A_ib v_hb v_kb t_hkb ],    t_hkb = 1 / (1 - 2 v_hb v_kb),
+    C_i    = 2 sum_b A_ib (1 - T_ib) Z_ib,   Z_ib = sum_h mu_hi V_hb,   V_hb = P_hh t_hhb v_hb,
+
+and P_hk = prod_b t_hkb^(d_b/2), the mean over the query of the asymptotic law's E_hk. N is the noise with the second
+moment that labels have under the tilt by two heads, C the bias of a ratio of sums. All means exist, and the law holds,
+where 2 v_hb^2 < 1 for every head and block.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spectral_icl.kernels import law
+from spectral_icl.kernels.compile import ALGEBRA, inner
+from spectral_icl.kernels.lanes import (
+    blend,
+    everywhere,
+    in_every_lane,
+    lane_array,
+    lanes_like,
+    load_lane,
+    put,
+    room,
+    where,
+)
+from spectral_icl.kernels.law import serves
+from spectral_icl.kernels.model import Floats, Ints
+
+
+class FirstOrder(NamedTuple):
+    """The packed problem of this law."""
+
+    kappa: Floats  # (B,) covariate eigenvalues
+    sizes: Floats  # (B,)
+    signal: Floats  # (I, B)
+    variance: Floats  # (I,) s_i = sum_b A_ib + sigma_i^2
+    noise: Floats  # (I,)
+    inverse_length: float | Floats  # 1 / L; (P,) of P problems
+    count: Ints  # (I,) number of blocks that a task has signal in,
+    block: Ints  # (I, B) these blocks, and what fills the row
+    order: Ints  # (B,) blocks by size,
+    last: Ints  # (B,) whether the next one in this order is of another size
+
+
+class Moments(NamedTuple):
+    """Work arrays of the gradient that the Hessian goes on from; names as in the module."""
+
+    v: Floats  # (H, B)
+    power: Floats  # (H, H) P
+    tilt: Floats  # (H, H, B) t
+    spread: Floats  # (H, H, I) N
+    joint: Floats  # (H, H, B) sum_i A_ib mu_hi mu_ki
+    total: Floats  # (H, H) sum_i mu_hi mu_ki N_hk,i
+    slope: Floats  # (H, H, B) derivative of ``total`` by v_hb v_kb
+    residual: Floats  # (I, B) 1 - T
+    shift: Floats  # (I, B) Z
+    drift: Floats  # (H, B) V
+    pull: Floats  # (H, B) sum_i A_ib mu_hi (1 - T_ib)
+    drawn: Floats  # (H, 1) sum_b pull_hb t_hhb v_hb
+
+
+@serves(law.scratch, FirstOrder)
+def _scratch(model, shape):
+    heads, blocks, tasks = shape
+    like, pairs = model.kappa, heads * heads
+    return Moments(
+        room(like, heads * blocks).reshape(heads, blocks),
+        room(like, pairs).reshape(heads, heads),
+        room(like, pairs * blocks).reshape(heads, heads, blocks),
+        room(like, pairs * tasks).reshape(heads, heads, tasks),
+        room(like, pairs * blocks).reshape(heads, heads, blocks),
+        room(like, pairs).reshape(heads, heads),
+        room(like, pairs * blocks).reshape(heads, heads, blocks),
+        room(like, tasks * blocks).reshape(tasks, blocks),
+        room(like, tasks * blocks).reshape(tasks, blocks),
+        room(like, heads * blocks).reshape(heads, blocks),
+        room(like, heads * blocks).reshape(heads, blocks),
+        room(like, heads).reshape(heads, 1),
+    )
+
+
+@inner(fastmath=ALGEBRA)
+def _average(model, omega, mu, work):
+    """Fill ``v``, ``power``, ``tilt``, ``spread``, ``residual``, ``drift`` and ``shift``.
+
+    Past the range powers are NaN, and what is made of them.
+    """
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    v = work.v
+    for h in range(heads):
+        for b in range(blocks):
+            v[h, b] = model.kappa[b] * omega[h, b]
+    for h in range(heads):
+        left = v[h]
+        for k in range(h + 1):
+            right, tilt = v[k], work.tilt[h, k]
+            # blocks of one size share a logarithm: log(prod (1 + x)) = log1p(y), y built up without loss
+            exponent, y, inside = 0.0, 0.0, 1.0
+            for n in range(blocks):
+                b = model.order[n]
+                x = -2.0 * left[b] * right[b]
+                y += x + x * y
+                tilt[b] = 1.0 / (1.0 + x)
+                inside = where(x > -1.0, inside, np.nan)
+                if model.last[n]:
+                    exponent -= model.sizes[b] * np.log1p(y)
+                    y = 0.0
+            power = np.exp(0.5 * exponent) * inside
+            work.power[h, k] = power
+            for i in range(tasks):
+                moment = 0.0
+                for n in range(model.count[i]):
+                    b = model.block[i, n]
+                    moment += model.signal[i, b] * left[b] * right[b] * tilt[b]
+                work.spread[h, k, i] = power * (model.variance[i] + moment)
+            if k < h:
+                work.power[k, h] = power
+                for b in range(blocks):
+                    work.tilt[k, h, b] = tilt[b]
+                for i in range(tasks):
+                    work.spread[k, h, i] = work.spread[h, k, i]
+        for b in range(blocks):
+            work.drift[h, b] = work.power[h, h] * work.tilt[h, h, b] * left[b]
+    for i in range(tasks):
+        for n in range(model.count[i]):
+            b = model.block[i, n]
+            read, shift = 0.0, 0.0
+            for h in range(heads):
+                read += mu[h, i] * v[h, b]
+                shift += mu[h, i] * work.drift[h, b]
+            work.residual[i, b] = 1.0 - read
+            work.shift[i, b] = shift
+
+
+@serves(law.task_loss, FirstOrder, fastmath=ALGEBRA)
+def _task_loss(model, omega, mu, work, out):
+    heads = omega.shape[0]
+    _average(model, omega, mu, work)
+    for i in range(mu.shape[1]):
+        bias, cross = 0.0, 0.0
+        for n in range(model.count[i]):
+            b = model.block[i, n]
+            pull = model.signal[i, b] * work.residual[i, b]
+            bias += pull * work.residual[i, b]
+            cross += pull * work.shift[i, b]
+        spread = 0.0
+        for h in range(heads):
+            for k in range(heads):
+                spread += mu[h, i] * mu[k, i] * work.spread[h, k, i]
+        value = bias + model.inverse_length * (spread + 2.0 * cross) + model.noise[i]
+        out[i] = where(value == value, value, np.inf)
+
+
+@serves(law.gradient, FirstOrder, fastmath=ALGEBRA, compiled=True)
+def _gradient(model, omega, mu, grad_omega, grad_mu, work):
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    _average(model, omega, mu, work)
+    v, tilt, joint, slope = work.v, work.tilt, work.joint, work.slope
+    inverse = model.inverse_length
+    for h in range(heads):
+        for k in range(h + 1):
+            total = 0.0
+            for b in range(blocks):
+                joint[h, k, b] = 0.0
+            for i in range(tasks):
+                both = mu[h, i] * mu[k, i]
+                total += both * work.spread[h, k, i]
+                for n in range(model.count[i]):
+                    b = model.block[i, n]
+                    joint[h, k, b] += model.signal[i, b] * both
+            work.total[h, k] = total
+            work.total[k, h] = total
+            for b in range(blocks):
+                t = tilt[h, k, b]
+                value = t * (model.sizes[b] * total + work.power[h, k] * joint[h, k, b] * t)
+                slope[h, k, b] = value
+                slope[k, h, b] = value
+                joint[k, h, b] = joint[h, k, b]
+    for h in range(heads):
+        for b in range(blocks):
+            noise = 0.0
+            for k in range(heads):
+                noise += v[k, b] * slope[h, k, b]
+            grad_omega[h, b] = 2.0 * inverse * noise
+            work.pull[h, b] = 0.0
+        for i in range(tasks):
+            noise = 0.0
+            for k in range(heads):
+                noise += work.spread[h, k, i] * mu[k, i]
+            bias = 0.0
+            for n in range(model.count[i]):
+                b = model.block[i, n]
+                signal, residual = model.signal[i, b], work.residual[i, b]
+                moved = signal * (residual + inverse * work.shift[i, b])
+                bias += moved * v[h, b] - inverse * signal * residual * work.drift[h, b]
+                grad_omega[h, b] -= 2.0 * moved * mu[h, i]
+                work.pull[h, b] += signal * residual * mu[h, i]
+            grad_mu[h, i] = 2.0 * (inverse * noise - bias)
+        drawn = 0.0
+        for b in range(blocks):
+            drawn += work.pull[h, b] * tilt[h, h, b] * v[h, b]
+        work.drawn[h, 0] = drawn
+        scale = 2.0 * inverse * work.power[h, h]
+        for b in range(blocks):
+            t = tilt[h, h, b]
+            bent = t * (1.0 + 2.0 * v[h, b] * v[h, b]) * work.pull[h, b]
+            cross = scale * t * (2.0 * model.sizes[b] * v[h, b] * drawn + bent)
+            grad_omega[h, b] = model.kappa[b] * (grad_omega[h, b] + cross)
+
+
+@serves(law.hessian, FirstOrder, fastmath=ALGEBRA, compiled=True)
+def _hessian(model, omega, mu, work, out):
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    v, tilt, joint, slope = work.v, work.tilt, work.joint, work.slope
+    kappa, sizes, signal = model.kappa, model.sizes, model.signal
+    first_mu = heads * blocks
+    double = 2.0 * model.inverse_length
+    for h in range(heads):
+        own, t_own, power_own, mu_h = v[h], tilt[h, h], work.power[h, h], mu[h]
+        for b in range(blocks):
+            row = out[h * blocks + b]
+            t_b = t_own[b]
+            log_slope = 2.0 * sizes[b] * t_b * own[b]  # of P_hh by v_hb
+            bend = t_b * t_b * (1.0 + 2.0 * own[b] * own[b])  # of t_hhb v_hb
+            for k in range(h, heads):  # d2 / d omega_hb d omega_kc
+                other, t = v[k], tilt[h, k]
+                t_k = tilt[k, k]
+                log_slope_h = power_own * log_slope
+                power = work.power[h, k]
+                first = sizes[b] * t[b]
+                second = power * joint[h, k, b] * t[b] * t[b]
+                at = k * blocks
+                for c in range(blocks):
+                    curved = first * slope[h, k, c] + second * sizes[c] * t[c]
+                    drift_h = log_slope_h * t_own[c] * own[c]  # of V_hc by v_hb, but for its own block
+                    drift_k = 2.0 * sizes[c] * t_k[c] * other[c] * work.power[k, k] * t_k[b] * other[b]
+                    cross = drift_h * joint[h, k, c] + drift_k * joint[h, k, b]
+                    row[at + c] = double * (curved * other[b] * own[c] - cross)
+                curved = 2.0 * t[b] * (first * work.total[h, k] + 2.0 * second)
+                bend_k = work.power[k, k] * t_k[b] * t_k[b] * (1.0 + 2.0 * other[b] * other[b])
+                cross = (power_own * bend + bend_k) * joint[h, k, b]
+                row[at + b] += double * (curved * other[b] * own[b] + slope[h, k, b] - cross)
+                row[at + b] += 2.0 * joint[h, k, b]
+                for c in range(blocks if k > h else 0):
+                    row[at + c] *= kappa[b] * kappa[c]
+            drawn = work.drawn[h, 0]
+            for c in range(b, blocks):  # what stays on the head's own diagonal block
+                value = 0.0
+                for k in range(heads):
+                    t = tilt[h, k]
+                    first = sizes[b] * t[b]
+                    second = work.power[h, k] * joint[h, k, b] * t[b] * t[b]
+                    curved = first * slope[h, k, c] + second * sizes[c] * t[c]
+                    if c == b:
+                        curved += 2.0 * t[b] * (first * work.total[h, k] + 2.0 * second)
+                    value += curved * v[k, b] * v[k, c]
+                log_slope_c = 2.0 * sizes[c] * t_own[c] * own[c]
+                bend_c = t_own[c] * t_own[c] * (1.0 + 2.0 * own[c] * own[c])
+                cross = log_slope * log_slope_c * drawn
+                cross += log_slope * bend_c * work.pull[h, c] + log_slope_c * bend * work.pull[h, b]
+                if c == b:
+                    turn = 4.0 * t_b * t_b * t_b * own[b] * (3.0 + 2.0 * own[b] * own[b])
+                    cross += 2.0 * sizes[b] * bend * drawn + turn * work.pull[h, b]
+                at = h * blocks + c
+                row[at] = kappa[b] * kappa[c] * (row[at] + double * (value + power_own * cross))
+            for k in range(heads):  # d2 / d omega_hb d mu_ki, but for what needs the task's own blocks
+                at = first_mu + k * tasks
+                t = tilt[h, k, b]
+                scale = double * v[k, b] * sizes[b] * t
+                for i in range(tasks):
+                    row[at + i] = scale * mu_h[i] * work.spread[h, k, i]
+            at = first_mu + h * tasks
+            for i in range(tasks):
+                noise = 0.0
+                for k in range(heads):
+                    noise += v[k, b] * mu[k, i] * tilt[h, k, b] * work.spread[h, k, i]
+                row[at + i] += double * sizes[b] * noise
+        for i in range(tasks):
+            held = 0.0  # sum_b A_ib R_ib t_hhb v_hb
+            for n in range(model.count[i]):
+                b = model.block[i, n]
+                held += signal[i, b] * work.residual[i, b] * t_own[b] * own[b]
+            for k in range(heads):
+                read = 0.0  # sum_b A_ib v_kb t_hhb v_hb
+                for n in range(model.count[i]):
+                    b = model.block[i, n]
+                    read += signal[i, b] * v[k, b] * t_own[b] * own[b]
+                at = first_mu + k * tasks + i
+                along = held - mu_h[i] * read if k == h else -mu_h[i] * read
+                along *= double * power_own
+                for b in range(blocks):
+                    out[h * blocks + b, at] += 2.0 * sizes[b] * t_own[b] * own[b] * along
+                for n in range(model.count[i]):
+                    b = model.block[i, n]
+                    t = tilt[h, k, b]
+                    bend = t_own[b] * t_own[b] * (1.0 + 2.0 * own[b] * own[b])
+                    value = work.power[h, k] * v[k, b] * t * t * mu_h[i] - mu_h[i] * work.drift[k, b]
+                    value -= power_own * bend * mu_h[i] * v[k, b]
+                    value = double * value + 2.0 * mu_h[i] * v[k, b]
+                    if k == h:
+                        noise = 0.0
+                        for j in range(heads):
+                            tj = tilt[h, j, b]
+                            noise += work.power[h, j] * v[j, b] * tj * tj * mu[j, i]
+                        residual = work.residual[i, b]
+                        value += double * (noise + power_own * bend * residual - work.shift[i, b])
+                        value -= 2.0 * residual
+                    out[h * blocks + b, at] += signal[i, b] * value
+                for b in range(blocks):
+                    out[h * blocks + b, at] *= kappa[b]
+            row = out[first_mu + h * tasks + i]
+            for k in range(h, heads):  # d2 / d mu_hi d mu_kj
+                bias = 0.0
+                for n in range(model.count[i]):
+                    b = model.block[i, n]
+                    cross = own[b] * work.drift[k, b] + v[k, b] * work.drift[h, b]
+                    bias += signal[i, b] * (2.0 * own[b] * v[k, b] - double * cross)
+                at = first_mu + k * tasks
+                for j in range(tasks):
+                    row[at + j] = 0.0
+                row[at + i] = bias + double * work.spread[h, k, i]
+
+
+@serves(law.left_range, FirstOrder)
+def _left_range(model, work, slack):
+    heads, blocks = work.v.shape
+    most = 1.0 - slack
+    outside = 2.0 * work.v[0, 0] * work.v[0, 0] >= most  # false for NaN, which is no state at all
+    for h in range(heads):
+        for b in range(blocks):
+            outside = outside | (2.0 * work.v[h, b] * work.v[h, b] >= most)
+    return outside
+
+
+@serves(law.largest_tilt, FirstOrder, fastmath=ALGEBRA)
+def _largest_tilt(model, work):
+    heads, blocks = work.v.shape
+    largest = 0.0 * work.v[0, 0]
+    for h in range(heads):
+        variance = 0.0
+        for b in range(blocks):
+            variance += model.sizes[b] * work.v[h, b] * work.v[h, b]
+        largest = where(variance > largest, variance, largest)
+    return largest
+
+
+@serves(law.adopt, FirstOrder)
+def _adopt(model, mask, old, new):
+    blend(mask, old.v, new.v)
+    blend(mask, old.power, new.power)
+    blend(mask, old.tilt, new.tilt)
+    blend(mask, old.spread, new.spread)
+    blend(mask, old.joint, new.joint)
+    blend(mask, old.total, new.total)
+    blend(mask, old.slope, new.slope)
+    blend(mask, old.residual, new.residual)
+    blend(mask, old.shift, new.shift)
+    blend(mask, old.drift, new.drift)
+    blend(mask, old.pull, new.pull)
+    blend(mask, old.drawn, new.drawn)
+
+
+@serves(law.pick_model, FirstOrder)
+def _pick_model(models, p):
+    return FirstOrder(
+        models.kappa[p],
+        models.sizes[p],
+        models.signal[p],
+        models.variance[p],
+        models.noise[p],
+        models.inverse_length[p],
+        models.count[p],
+        models.block[p],
+        models.order[p],
+        models.last[p],
+    )
+
+
+@serves(law.lane_store, FirstOrder)
+def _lane_store(models):
+    # Lanes hold problems with signal in different blocks, of different sizes: all blocks are visited, one by one.
+    tasks, blocks = models.signal.shape[1:]
+    block = np.empty((tasks, blocks), dtype=np.int64)
+    order = np.empty(blocks, dtype=np.int64)
+    for b in range(blocks):
+        order[b] = b
+        block[:, b] = b
+    return FirstOrder(
+        lanes_like(models.kappa[0]),
+        lanes_like(models.sizes[0]),
+        lanes_like(models.signal[0]),
+        lanes_like(models.variance[0]),
+        lanes_like(models.noise[0]),
+        lane_array(1),
+        np.full(tasks, blocks),
+        block,
+        order,
+        np.ones(blocks, dtype=np.int64),
+    )
+
+
+@serves(law.load_model, FirstOrder)
+def _load_model(store, lane, models, p):
+    load_lane(store.kappa, lane, models.kappa[p])
+    load_lane(store.sizes, lane, models.sizes[p])
+    load_lane(store.signal, lane, models.signal[p])
+    load_lane(store.variance, lane, models.variance[p])
+    load_lane(store.noise, lane, models.noise[p])
+    store.inverse_length[0] = put(store.inverse_length[0], lane, models.inverse_length[p])
+
+
+@serves(law.lane_model, FirstOrder)
+def _lane_model(store):
+    return FirstOrder(
+        store.kappa,
+        store.sizes,
+        store.signal,
+        store.variance,
+        store.noise,
+        store.inverse_length[0],
+        store.count,
+        store.block,
+        store.order,
+        store.last,
+    )
+
+
+@serves(law.everywhere_model, FirstOrder)
+def _everywhere_model(model):
+    return FirstOrder(
+        in_every_lane(model.kappa),
+        in_every_lane(model.sizes),
+        in_every_lane(model.signal),
+        in_every_lane(model.variance),
+        in_every_lane(model.noise),
+        everywhere(model.inverse_length),
+        model.count,
+        model.block,
+        model.order,
+        model.last,
+    )
