@@ -58,7 +58,7 @@ def _scratch(model, shape):
     )
 
 
-@inner(fastmath=ALGEBRA)
+@inner(fastmath=ALGEBRA, borrows=True)
 def _tilts(model, omega, weighted, exponential):
     """Fill weighted_hb = d_b kappa_b^2 omega_hb and E_hk = exp(sum_b weighted_hb omega_kb)."""
     heads, blocks = omega.shape
@@ -76,7 +76,7 @@ def _tilts(model, omega, weighted, exponential):
             exponential[k, h] = value
 
 
-@serves(law.task_loss, Asymptotic, fastmath=ALGEBRA)
+@serves(law.task_loss, Asymptotic, fastmath=ALGEBRA, borrows=True)
 def _task_loss(model, omega, mu, work, out):
     heads, blocks = omega.shape
     exponential = work.exponential
@@ -96,7 +96,7 @@ def _task_loss(model, omega, mu, work, out):
         out[i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
 
 
-@serves(law.gradient, Asymptotic, fastmath=ALGEBRA, compiled=True)
+@serves(law.gradient, Asymptotic, fastmath=ALGEBRA, compiled=True, borrows=True)
 def _gradient(model, omega, mu, grad_omega, grad_mu, work):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
@@ -140,7 +140,7 @@ def _gradient(model, omega, mu, grad_omega, grad_mu, work):
             grad_mu[h, i] = double * model.variance[i] * noise - 2.0 * bias
 
 
-@serves(law.hessian, Asymptotic, fastmath=ALGEBRA, compiled=True)
+@serves(law.hessian, Asymptotic, fastmath=ALGEBRA, compiled=True, borrows=True)
 def _hessian(model, omega, mu, work, out):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
@@ -196,12 +196,12 @@ def _hessian(model, omega, mu, work, out):
                 row[at + i] = 2.0 * bias + double * model.variance[i] * tilt_h[k]
 
 
-@serves(law.left_range, Asymptotic)
+@serves(law.left_range, Asymptotic, borrows=True)
 def _left_range(model, work, slack):
     return work.exponential[0, 0] < 0.0  # never: the loss exists everywhere, right or wrong
 
 
-@serves(law.largest_tilt, Asymptotic, fastmath=ALGEBRA)
+@serves(law.largest_tilt, Asymptotic, fastmath=ALGEBRA, borrows=True)
 def _largest_tilt(model, work):
     largest = work.exponential[0, 0]
     for h in range(work.exponential.shape[0]):
@@ -210,7 +210,7 @@ def _largest_tilt(model, work):
     return largest
 
 
-@serves(law.adopt, Asymptotic)
+@serves(law.adopt, Asymptotic, borrows=True)
 def _adopt(model, mask, old, new):
     blend(mask, old.exponential, new.exponential)
     blend(mask, old.spread, new.spread)
@@ -242,7 +242,7 @@ def _lane_store(models):
     )
 
 
-@serves(law.load_model, Asymptotic)
+@serves(law.load_model, Asymptotic, borrows=True)
 def _load_model(store, lane, models, p):
     load_lane(store.kappa, lane, models.kappa[p])
     load_lane(store.weight, lane, models.weight[p])

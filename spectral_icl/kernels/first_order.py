@@ -53,17 +53,17 @@ class Moments(NamedTuple):
     """Work arrays of the gradient that the Hessian goes on from; names as in the module."""
 
     v: Floats  # (H, B)
-    power: Floats  # (H, H) P
-    tilt: Floats  # (H, H, B) t
-    spread: Floats  # (H, H, I) N
-    joint: Floats  # (H, H, B) sum_i A_ib mu_hi mu_ki
-    total: Floats  # (H, H) sum_i mu_hi mu_ki N_hk,i
-    slope: Floats  # (H, H, B) derivative of ``total`` by v_hb v_kb
-    residual: Floats  # (I, B) 1 - T
-    shift: Floats  # (I, B) Z
-    drift: Floats  # (H, B) V
-    pull: Floats  # (H, B) sum_i A_ib mu_hi (1 - T_ib)
-    drawn: Floats  # (H, 1) sum_b pull_hb t_hhb v_hb
+    powers: Floats  # (H, H) P
+    tilts: Floats  # (H, H, B) t
+    spreads: Floats  # (H, H, I) N
+    joints: Floats  # (H, H, B) sum_i A_ib mu_hi mu_ki
+    totals: Floats  # (H, H) sum_i mu_hi mu_ki N_hk,i
+    slopes: Floats  # (H, H, B) their derivatives by v_hb v_kb
+    residuals: Floats  # (I, B) 1 - T
+    shifts: Floats  # (I, B) Z
+    drifts: Floats  # (H, B) V
+    pulls: Floats  # (H, B) sum_i A_ib mu_hi (1 - T_ib)
+    draws: Floats  # (H, 1) sum_b pulls_hb t_hhb v_hb
 
 
 @serves(law.scratch, FirstOrder)
@@ -86,7 +86,7 @@ def _scratch(model, shape):
     )
 
 
-@inner(fastmath=ALGEBRA)
+@inner(fastmath=ALGEBRA, borrows=True)
 def _average(model, omega, mu, work):
     """Fill ``v``, ``power``, ``tilt``, ``spread``, ``residual``, ``drift`` and ``shift``.
 
@@ -94,226 +94,230 @@ def _average(model, omega, mu, work):
     """
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    v = work.v
+    # taken apart once: reading a field in a loop costs two atomic operations
+    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
+    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
     for h in range(heads):
         for b in range(blocks):
-            v[h, b] = model.kappa[b] * omega[h, b]
+            v[h, b] = kappa[b] * omega[h, b]
     for h in range(heads):
         left = v[h]
         for k in range(h + 1):
-            right, tilt = v[k], work.tilt[h, k]
+            right, tilt = v[k], tilts[h, k]
             # blocks of one size share a logarithm: log(prod (1 + x)) = log1p(y), y built up without loss
             exponent, y, inside = 0.0, 0.0, 1.0
             for n in range(blocks):
-                b = model.order[n]
+                b = order[n]
                 x = -2.0 * left[b] * right[b]
                 y += x + x * y
                 tilt[b] = 1.0 / (1.0 + x)
                 inside = where(x > -1.0, inside, np.nan)
-                if model.last[n]:
-                    exponent -= model.sizes[b] * np.log1p(y)
+                if last[n]:
+                    exponent -= sizes[b] * np.log1p(y)
                     y = 0.0
             power = np.exp(0.5 * exponent) * inside
-            work.power[h, k] = power
+            powers[h, k] = power
             for i in range(tasks):
                 moment = 0.0
-                for n in range(model.count[i]):
-                    b = model.block[i, n]
-                    moment += model.signal[i, b] * left[b] * right[b] * tilt[b]
-                work.spread[h, k, i] = power * (model.variance[i] + moment)
+                for n in range(count[i]):
+                    b = block[i, n]
+                    moment += signal[i, b] * left[b] * right[b] * tilt[b]
+                spreads[h, k, i] = power * (variance[i] + moment)
             if k < h:
-                work.power[k, h] = power
+                powers[k, h] = power
                 for b in range(blocks):
-                    work.tilt[k, h, b] = tilt[b]
+                    tilts[k, h, b] = tilt[b]
                 for i in range(tasks):
-                    work.spread[k, h, i] = work.spread[h, k, i]
+                    spreads[k, h, i] = spreads[h, k, i]
         for b in range(blocks):
-            work.drift[h, b] = work.power[h, h] * work.tilt[h, h, b] * left[b]
+            drifts[h, b] = powers[h, h] * tilts[h, h, b] * left[b]
     for i in range(tasks):
-        for n in range(model.count[i]):
-            b = model.block[i, n]
+        for n in range(count[i]):
+            b = block[i, n]
             read, shift = 0.0, 0.0
             for h in range(heads):
                 read += mu[h, i] * v[h, b]
-                shift += mu[h, i] * work.drift[h, b]
-            work.residual[i, b] = 1.0 - read
-            work.shift[i, b] = shift
+                shift += mu[h, i] * drifts[h, b]
+            residuals[i, b] = 1.0 - read
+            shifts[i, b] = shift
 
 
-@serves(law.task_loss, FirstOrder, fastmath=ALGEBRA)
+@serves(law.task_loss, FirstOrder, fastmath=ALGEBRA, borrows=True)
 def _task_loss(model, omega, mu, work, out):
     heads = omega.shape[0]
+    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
+    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
     _average(model, omega, mu, work)
     for i in range(mu.shape[1]):
         bias, cross = 0.0, 0.0
-        for n in range(model.count[i]):
-            b = model.block[i, n]
-            pull = model.signal[i, b] * work.residual[i, b]
-            bias += pull * work.residual[i, b]
-            cross += pull * work.shift[i, b]
+        for n in range(count[i]):
+            b = block[i, n]
+            pull = signal[i, b] * residuals[i, b]
+            bias += pull * residuals[i, b]
+            cross += pull * shifts[i, b]
         spread = 0.0
         for h in range(heads):
             for k in range(heads):
-                spread += mu[h, i] * mu[k, i] * work.spread[h, k, i]
-        value = bias + model.inverse_length * (spread + 2.0 * cross) + model.noise[i]
+                spread += mu[h, i] * mu[k, i] * spreads[h, k, i]
+        value = bias + inverse * (spread + 2.0 * cross) + noises[i]
         out[i] = where(value == value, value, np.inf)
 
 
-@serves(law.gradient, FirstOrder, fastmath=ALGEBRA, compiled=True)
+@serves(law.gradient, FirstOrder, fastmath=ALGEBRA, compiled=True, borrows=True)
 def _gradient(model, omega, mu, grad_omega, grad_mu, work):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
     _average(model, omega, mu, work)
-    v, tilt, joint, slope = work.v, work.tilt, work.joint, work.slope
-    inverse = model.inverse_length
+    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
+    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
     for h in range(heads):
         for k in range(h + 1):
             total = 0.0
             for b in range(blocks):
-                joint[h, k, b] = 0.0
+                joints[h, k, b] = 0.0
             for i in range(tasks):
                 both = mu[h, i] * mu[k, i]
-                total += both * work.spread[h, k, i]
-                for n in range(model.count[i]):
-                    b = model.block[i, n]
-                    joint[h, k, b] += model.signal[i, b] * both
-            work.total[h, k] = total
-            work.total[k, h] = total
+                total += both * spreads[h, k, i]
+                for n in range(count[i]):
+                    b = block[i, n]
+                    joints[h, k, b] += signal[i, b] * both
+            totals[h, k] = total
+            totals[k, h] = total
             for b in range(blocks):
-                t = tilt[h, k, b]
-                value = t * (model.sizes[b] * total + work.power[h, k] * joint[h, k, b] * t)
-                slope[h, k, b] = value
-                slope[k, h, b] = value
-                joint[k, h, b] = joint[h, k, b]
+                t = tilts[h, k, b]
+                value = t * (sizes[b] * total + powers[h, k] * joints[h, k, b] * t)
+                slopes[h, k, b] = value
+                slopes[k, h, b] = value
+                joints[k, h, b] = joints[h, k, b]
     for h in range(heads):
         for b in range(blocks):
             noise = 0.0
             for k in range(heads):
-                noise += v[k, b] * slope[h, k, b]
+                noise += v[k, b] * slopes[h, k, b]
             grad_omega[h, b] = 2.0 * inverse * noise
-            work.pull[h, b] = 0.0
+            pulls[h, b] = 0.0
         for i in range(tasks):
             noise = 0.0
             for k in range(heads):
-                noise += work.spread[h, k, i] * mu[k, i]
+                noise += spreads[h, k, i] * mu[k, i]
             bias = 0.0
-            for n in range(model.count[i]):
-                b = model.block[i, n]
-                signal, residual = model.signal[i, b], work.residual[i, b]
-                moved = signal * (residual + inverse * work.shift[i, b])
-                bias += moved * v[h, b] - inverse * signal * residual * work.drift[h, b]
+            for n in range(count[i]):
+                b = block[i, n]
+                pull = signal[i, b] * residuals[i, b]
+                moved = pull + inverse * signal[i, b] * shifts[i, b]
+                bias += moved * v[h, b] - inverse * pull * drifts[h, b]
                 grad_omega[h, b] -= 2.0 * moved * mu[h, i]
-                work.pull[h, b] += signal * residual * mu[h, i]
+                pulls[h, b] += pull * mu[h, i]
             grad_mu[h, i] = 2.0 * (inverse * noise - bias)
         drawn = 0.0
         for b in range(blocks):
-            drawn += work.pull[h, b] * tilt[h, h, b] * v[h, b]
-        work.drawn[h, 0] = drawn
-        scale = 2.0 * inverse * work.power[h, h]
+            drawn += pulls[h, b] * tilts[h, h, b] * v[h, b]
+        draws[h, 0] = drawn
+        scale = 2.0 * inverse * powers[h, h]
         for b in range(blocks):
-            t = tilt[h, h, b]
-            bent = t * (1.0 + 2.0 * v[h, b] * v[h, b]) * work.pull[h, b]
-            cross = scale * t * (2.0 * model.sizes[b] * v[h, b] * drawn + bent)
-            grad_omega[h, b] = model.kappa[b] * (grad_omega[h, b] + cross)
+            t = tilts[h, h, b]
+            bent = t * (1.0 + 2.0 * v[h, b] * v[h, b]) * pulls[h, b]
+            cross = scale * t * (2.0 * sizes[b] * v[h, b] * drawn + bent)
+            grad_omega[h, b] = kappa[b] * (grad_omega[h, b] + cross)
 
 
-@serves(law.hessian, FirstOrder, fastmath=ALGEBRA, compiled=True)
+@serves(law.hessian, FirstOrder, fastmath=ALGEBRA, compiled=True, borrows=True)
 def _hessian(model, omega, mu, work, out):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    v, tilt, joint, slope = work.v, work.tilt, work.joint, work.slope
-    kappa, sizes, signal = model.kappa, model.sizes, model.signal
+    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
+    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
     first_mu = heads * blocks
-    double = 2.0 * model.inverse_length
+    double = 2.0 * inverse
     for h in range(heads):
-        own, t_own, power_own, mu_h = v[h], tilt[h, h], work.power[h, h], mu[h]
+        own, t_own, power_own, mu_h = v[h], tilts[h, h], powers[h, h], mu[h]
         for b in range(blocks):
             row = out[h * blocks + b]
             t_b = t_own[b]
             log_slope = 2.0 * sizes[b] * t_b * own[b]  # of P_hh by v_hb
             bend = t_b * t_b * (1.0 + 2.0 * own[b] * own[b])  # of t_hhb v_hb
             for k in range(h, heads):  # d2 / d omega_hb d omega_kc
-                other, t = v[k], tilt[h, k]
-                t_k = tilt[k, k]
+                other, t = v[k], tilts[h, k]
+                t_k = tilts[k, k]
                 log_slope_h = power_own * log_slope
-                power = work.power[h, k]
+                power = powers[h, k]
                 first = sizes[b] * t[b]
-                second = power * joint[h, k, b] * t[b] * t[b]
+                second = power * joints[h, k, b] * t[b] * t[b]
                 at = k * blocks
                 for c in range(blocks):
-                    curved = first * slope[h, k, c] + second * sizes[c] * t[c]
+                    curved = first * slopes[h, k, c] + second * sizes[c] * t[c]
                     drift_h = log_slope_h * t_own[c] * own[c]  # of V_hc by v_hb, but for its own block
-                    drift_k = 2.0 * sizes[c] * t_k[c] * other[c] * work.power[k, k] * t_k[b] * other[b]
-                    cross = drift_h * joint[h, k, c] + drift_k * joint[h, k, b]
+                    drift_k = 2.0 * sizes[c] * t_k[c] * other[c] * powers[k, k] * t_k[b] * other[b]
+                    cross = drift_h * joints[h, k, c] + drift_k * joints[h, k, b]
                     row[at + c] = double * (curved * other[b] * own[c] - cross)
-                curved = 2.0 * t[b] * (first * work.total[h, k] + 2.0 * second)
-                bend_k = work.power[k, k] * t_k[b] * t_k[b] * (1.0 + 2.0 * other[b] * other[b])
-                cross = (power_own * bend + bend_k) * joint[h, k, b]
-                row[at + b] += double * (curved * other[b] * own[b] + slope[h, k, b] - cross)
-                row[at + b] += 2.0 * joint[h, k, b]
+                curved = 2.0 * t[b] * (first * totals[h, k] + 2.0 * second)
+                bend_k = powers[k, k] * t_k[b] * t_k[b] * (1.0 + 2.0 * other[b] * other[b])
+                cross = (power_own * bend + bend_k) * joints[h, k, b]
+                row[at + b] += double * (curved * other[b] * own[b] + slopes[h, k, b] - cross)
+                row[at + b] += 2.0 * joints[h, k, b]
                 for c in range(blocks if k > h else 0):
                     row[at + c] *= kappa[b] * kappa[c]
-            drawn = work.drawn[h, 0]
+            drawn = draws[h, 0]
             for c in range(b, blocks):  # what stays on the head's own diagonal block
                 value = 0.0
                 for k in range(heads):
-                    t = tilt[h, k]
+                    t = tilts[h, k]
                     first = sizes[b] * t[b]
-                    second = work.power[h, k] * joint[h, k, b] * t[b] * t[b]
-                    curved = first * slope[h, k, c] + second * sizes[c] * t[c]
+                    second = powers[h, k] * joints[h, k, b] * t[b] * t[b]
+                    curved = first * slopes[h, k, c] + second * sizes[c] * t[c]
                     if c == b:
-                        curved += 2.0 * t[b] * (first * work.total[h, k] + 2.0 * second)
+                        curved += 2.0 * t[b] * (first * totals[h, k] + 2.0 * second)
                     value += curved * v[k, b] * v[k, c]
                 log_slope_c = 2.0 * sizes[c] * t_own[c] * own[c]
                 bend_c = t_own[c] * t_own[c] * (1.0 + 2.0 * own[c] * own[c])
                 cross = log_slope * log_slope_c * drawn
-                cross += log_slope * bend_c * work.pull[h, c] + log_slope_c * bend * work.pull[h, b]
+                cross += log_slope * bend_c * pulls[h, c] + log_slope_c * bend * pulls[h, b]
                 if c == b:
                     turn = 4.0 * t_b * t_b * t_b * own[b] * (3.0 + 2.0 * own[b] * own[b])
-                    cross += 2.0 * sizes[b] * bend * drawn + turn * work.pull[h, b]
+                    cross += 2.0 * sizes[b] * bend * drawn + turn * pulls[h, b]
                 at = h * blocks + c
                 row[at] = kappa[b] * kappa[c] * (row[at] + double * (value + power_own * cross))
             for k in range(heads):  # d2 / d omega_hb d mu_ki, but for what needs the task's own blocks
                 at = first_mu + k * tasks
-                t = tilt[h, k, b]
+                t = tilts[h, k, b]
                 scale = double * v[k, b] * sizes[b] * t
                 for i in range(tasks):
-                    row[at + i] = scale * mu_h[i] * work.spread[h, k, i]
+                    row[at + i] = scale * mu_h[i] * spreads[h, k, i]
             at = first_mu + h * tasks
             for i in range(tasks):
                 noise = 0.0
                 for k in range(heads):
-                    noise += v[k, b] * mu[k, i] * tilt[h, k, b] * work.spread[h, k, i]
+                    noise += v[k, b] * mu[k, i] * tilts[h, k, b] * spreads[h, k, i]
                 row[at + i] += double * sizes[b] * noise
         for i in range(tasks):
             held = 0.0  # sum_b A_ib R_ib t_hhb v_hb
-            for n in range(model.count[i]):
-                b = model.block[i, n]
-                held += signal[i, b] * work.residual[i, b] * t_own[b] * own[b]
+            for n in range(count[i]):
+                b = block[i, n]
+                held += signal[i, b] * residuals[i, b] * t_own[b] * own[b]
             for k in range(heads):
                 read = 0.0  # sum_b A_ib v_kb t_hhb v_hb
-                for n in range(model.count[i]):
-                    b = model.block[i, n]
+                for n in range(count[i]):
+                    b = block[i, n]
                     read += signal[i, b] * v[k, b] * t_own[b] * own[b]
                 at = first_mu + k * tasks + i
                 along = held - mu_h[i] * read if k == h else -mu_h[i] * read
                 along *= double * power_own
                 for b in range(blocks):
                     out[h * blocks + b, at] += 2.0 * sizes[b] * t_own[b] * own[b] * along
-                for n in range(model.count[i]):
-                    b = model.block[i, n]
-                    t = tilt[h, k, b]
+                for n in range(count[i]):
+                    b = block[i, n]
+                    t = tilts[h, k, b]
                     bend = t_own[b] * t_own[b] * (1.0 + 2.0 * own[b] * own[b])
-                    value = work.power[h, k] * v[k, b] * t * t * mu_h[i] - mu_h[i] * work.drift[k, b]
+                    value = powers[h, k] * v[k, b] * t * t * mu_h[i] - mu_h[i] * drifts[k, b]
                     value -= power_own * bend * mu_h[i] * v[k, b]
                     value = double * value + 2.0 * mu_h[i] * v[k, b]
                     if k == h:
                         noise = 0.0
                         for j in range(heads):
-                            tj = tilt[h, j, b]
-                            noise += work.power[h, j] * v[j, b] * tj * tj * mu[j, i]
-                        residual = work.residual[i, b]
-                        value += double * (noise + power_own * bend * residual - work.shift[i, b])
+                            tj = tilts[h, j, b]
+                            noise += powers[h, j] * v[j, b] * tj * tj * mu[j, i]
+                        residual = residuals[i, b]
+                        value += double * (noise + power_own * bend * residual - shifts[i, b])
                         value -= 2.0 * residual
                     out[h * blocks + b, at] += signal[i, b] * value
                 for b in range(blocks):
@@ -321,53 +325,53 @@ def _hessian(model, omega, mu, work, out):
             row = out[first_mu + h * tasks + i]
             for k in range(h, heads):  # d2 / d mu_hi d mu_kj
                 bias = 0.0
-                for n in range(model.count[i]):
-                    b = model.block[i, n]
-                    cross = own[b] * work.drift[k, b] + v[k, b] * work.drift[h, b]
+                for n in range(count[i]):
+                    b = block[i, n]
+                    cross = own[b] * drifts[k, b] + v[k, b] * drifts[h, b]
                     bias += signal[i, b] * (2.0 * own[b] * v[k, b] - double * cross)
                 at = first_mu + k * tasks
                 for j in range(tasks):
                     row[at + j] = 0.0
-                row[at + i] = bias + double * work.spread[h, k, i]
+                row[at + i] = bias + double * spreads[h, k, i]
 
 
-@serves(law.left_range, FirstOrder)
+@serves(law.left_range, FirstOrder, borrows=True)
 def _left_range(model, work, slack):
-    heads, blocks = work.v.shape
+    v = work.v
     most = 1.0 - slack
-    outside = 2.0 * work.v[0, 0] * work.v[0, 0] >= most  # false for NaN, which is no state at all
-    for h in range(heads):
-        for b in range(blocks):
-            outside = outside | (2.0 * work.v[h, b] * work.v[h, b] >= most)
+    outside = 2.0 * v[0, 0] * v[0, 0] >= most  # false for NaN, which is no state at all
+    for h in range(v.shape[0]):
+        for b in range(v.shape[1]):
+            outside = outside | (2.0 * v[h, b] * v[h, b] >= most)
     return outside
 
 
-@serves(law.largest_tilt, FirstOrder, fastmath=ALGEBRA)
+@serves(law.largest_tilt, FirstOrder, fastmath=ALGEBRA, borrows=True)
 def _largest_tilt(model, work):
-    heads, blocks = work.v.shape
-    largest = 0.0 * work.v[0, 0]
-    for h in range(heads):
+    v, sizes = work.v, model.sizes
+    largest = 0.0 * v[0, 0]
+    for h in range(v.shape[0]):
         variance = 0.0
-        for b in range(blocks):
-            variance += model.sizes[b] * work.v[h, b] * work.v[h, b]
+        for b in range(v.shape[1]):
+            variance += sizes[b] * v[h, b] * v[h, b]
         largest = where(variance > largest, variance, largest)
     return largest
 
 
-@serves(law.adopt, FirstOrder)
+@serves(law.adopt, FirstOrder, borrows=True)
 def _adopt(model, mask, old, new):
     blend(mask, old.v, new.v)
-    blend(mask, old.power, new.power)
-    blend(mask, old.tilt, new.tilt)
-    blend(mask, old.spread, new.spread)
-    blend(mask, old.joint, new.joint)
-    blend(mask, old.total, new.total)
-    blend(mask, old.slope, new.slope)
-    blend(mask, old.residual, new.residual)
-    blend(mask, old.shift, new.shift)
-    blend(mask, old.drift, new.drift)
-    blend(mask, old.pull, new.pull)
-    blend(mask, old.drawn, new.drawn)
+    blend(mask, old.powers, new.powers)
+    blend(mask, old.tilts, new.tilts)
+    blend(mask, old.spreads, new.spreads)
+    blend(mask, old.joints, new.joints)
+    blend(mask, old.totals, new.totals)
+    blend(mask, old.slopes, new.slopes)
+    blend(mask, old.residuals, new.residuals)
+    blend(mask, old.shifts, new.shifts)
+    blend(mask, old.drifts, new.drifts)
+    blend(mask, old.pulls, new.pulls)
+    blend(mask, old.draws, new.draws)
 
 
 @serves(law.pick_model, FirstOrder)
@@ -409,7 +413,7 @@ def _lane_store(models):
     )
 
 
-@serves(law.load_model, FirstOrder)
+@serves(law.load_model, FirstOrder, borrows=True)
 def _load_model(store, lane, models, p):
     load_lane(store.kappa, lane, models.kappa[p])
     load_lane(store.sizes, lane, models.sizes[p])

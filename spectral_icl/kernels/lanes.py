@@ -364,7 +364,7 @@ def _room(like: Any, size: Any) -> Any:
     return lambda like, size: np.empty(size)
 
 
-@inner()
+@inner(borrows=True)
 def load_lane(store, lane, values):
     """Put an array of numbers into one lane of an array of lanes of its shape."""
     into, flat = store.reshape(store.size), values.reshape(values.size)
@@ -382,7 +382,7 @@ def in_every_lane(values):
     return store
 
 
-@inner()
+@inner(borrows=True)
 def blend(mask, old, new):
     """Copy the numbers of ``new`` to ``old``, arrays of lanes of any shape, in the lanes of the mask."""
     into, flat = old.reshape(old.size), new.reshape(new.size)

@@ -17,13 +17,18 @@ from typing import Any, NoReturn, TypeVar
 
 from numba.extending import overload
 
-from spectral_icl.kernels.compile import INLINED, entry
+from spectral_icl.kernels.compile import BORROWING, INLINED, entry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def serves(
-    generic: Any, container: type, *, fastmath: frozenset[str] = frozenset(), compiled: bool = False
+    generic: Any,
+    container: type,
+    *,
+    fastmath: frozenset[str] = frozenset(),
+    compiled: bool = False,
+    borrows: bool = False,
 ) -> Callable[[F], F]:
     """Decorator of the function that is ``generic`` for models of the type ``container``.
 
@@ -37,12 +42,14 @@ def serves(
         `ALGEBRA`, or nothing.
     compiled : bool
         Whether it is compiled, and kept on disk, also where Python calls ``generic``.
+    borrows : bool
+        See `spectral_icl.kernels.compile.inner`.
     """
 
     def register(function: F) -> F:
-        options: dict[str, Any] = {"fastmath": set(fastmath)} if fastmath else {}
+        options = {**(BORROWING if borrows else INLINED), "fastmath": set(fastmath)}
 
-        @overload(generic, strict=False, jit_options={**INLINED, **options})
+        @overload(generic, strict=False, jit_options=options)
         def choose(*arguments: Any) -> F | None:
             return function if getattr(arguments[0], "instance_class", None) is container else None
 
