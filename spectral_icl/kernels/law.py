@@ -53,10 +53,16 @@ def serves(
         def choose(*arguments: Any) -> F | None:
             return function if getattr(arguments[0], "instance_class", None) is container else None
 
-        generic.register(container, entry(fastmath=fastmath)(function) if compiled else function)
+        called = entry(fastmath=fastmath)(function) if compiled else _only_compiled if borrows else function
+        generic.register(container, called)
         return function
 
     return register
+
+
+def _only_compiled(model: object, *_: object) -> NoReturn:
+    # what it calls has no way in from Python, and would end the process
+    raise NotImplementedError(f"only compiled code calls this function of the law of {type(model).__name__}")
 
 
 def _missing(model: object) -> NoReturn:

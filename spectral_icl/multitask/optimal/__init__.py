@@ -15,3 +15,4 @@ from spectral_icl.multitask.optimal.benchmarks import minimise as minimise
 from spectral_icl.multitask.optimal.benchmarks import plateau as plateau
 from spectral_icl.multitask.optimal.benchmarks import rank as rank
 from spectral_icl.multitask.optimal.benchmarks import single_head as single_head
+from spectral_icl.multitask.optimal.benchmarks import small_heads as small_heads

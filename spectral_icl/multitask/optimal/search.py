@@ -18,9 +18,12 @@ from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
 SPREAD = 1e-2  # distance between heads, in units of w, at which an unattained infimum is represented
+SAME = 1e-6  # relative difference of losses within which two ends of a search are one local minimum
+STARTS = 8  # random ones, of each numerical search
+_LARGE = 100  # variables from which a search has fewer: it is slower, and its structured starts do as well
 _SINGULAR = 1e-13  # eigenvalues of the equilibrated system below this are noise
 _OVERFLOW = 300.0  # of w_h . w_k
-_BAD = 1e10
+BAD = 1e10
 _DENSE = 100  # variables up to which a dense approximation of the Hessian pays
 
 Objective = Callable[[Floats], tuple[float, Floats]]
@@ -37,10 +40,10 @@ class Found:
 class Quadratic:
     """The loss as a function of mu, for features read off by the heads: the part both searches share."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, length: float | None = None) -> None:
         self.power = np.asarray(problem.signal)
         self.root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
-        self.noise = problem.variance / problem.context_length  # s_i / L
+        self.noise = problem.variance / (problem.context_length if length is None else length)  # s_i / L
         noisy = self.noise[:, None] * self.root**2
         # the lower bound, in units of which the searches work
         self.unit = float(
@@ -95,7 +98,7 @@ class Attention(Quadratic):
         w = flat.reshape(self.frame.shape[0], -1)
         overlap = w @ w.T
         if not np.abs(overlap).max() < _OVERFLOW:
-            return _BAD, np.zeros_like(flat)
+            return BAD, np.zeros_like(flat)
         losses, mu = self.profile(w)
         by_w, by_gram = self.slopes(w, mu)
         # mu is large for coalescing heads: 1 and expm1 apart, since mu^T w stays of order one
@@ -110,8 +113,10 @@ class Coalescing(Quadratic):
     in the span of the nu_h, at the noise e^(b . b) (alpha^2 + beta^2). H = 1 is a single head at b.
     """
 
-    def __init__(self, problem: Problem, heads: int, small: bool = False) -> None:
-        super().__init__(problem)
+    def __init__(
+        self, problem: Problem, heads: int, small: bool = False, length: float | None = None
+    ) -> None:
+        super().__init__(problem, length)
         self.heads = heads
         self.small = small  # b = 0: the heads are small
 
@@ -129,7 +134,7 @@ class Coalescing(Quadratic):
         spans = flat[blocks:].reshape(self.heads - 1, blocks)
         upper = basis @ spans.T
         if not (square < _OVERFLOW and (np.abs(np.diag(upper)) > _SINGULAR).all()):
-            return _BAD, np.zeros_like(flat)
+            return BAD, np.zeros_like(flat)
         along = basis @ base
         features, losses, mu = self._profile(base, basis)
         by_features, by_gram = self.slopes(features, mu)
@@ -202,3 +207,33 @@ def frame(heads: int) -> Floats:
     v[0] -= 1.0
     square = float(v @ v)
     return np.eye(heads) - (2.0 / square) * np.outer(v, v) if square > 0.0 else np.eye(heads)
+
+
+def head_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
+    """Heads w to search `Attention` from: a head per task, all tasks on one head, and random ones."""
+    rng = np.random.default_rng(seed)
+    root = np.sqrt(np.asarray(problem.signal))
+    alone = root / np.linalg.norm(root, axis=1, keepdims=True)
+    starts = [rng.normal(0.0, 0.1, (heads, problem.blocks)) for _ in range(2)]
+    starts[0][: min(heads, problem.tasks)] += alone[:heads]
+    starts[1][0] += alone.mean(axis=0)
+    count = random_starts(heads * problem.blocks)
+    starts += [rng.normal(0.0, 0.7, (heads, problem.blocks)) for _ in range(count)]
+    return [start.ravel() for start in starts]
+
+
+def random_starts(variables: int) -> int:
+    """How many random starts a search of that size is given."""
+    return STARTS if variables <= _LARGE else 2
+
+
+def distinct(ends: list[Found], noise: float) -> tuple[tuple[float, int], ...]:
+    """Losses that differ, with the number of searches that ended there; ``ends`` are sorted."""
+    minima: list[tuple[float, int]] = []
+    for end in ends:
+        loss = end.loss + noise
+        if minima and loss <= minima[-1][0] * (1.0 + SAME):
+            minima[-1] = (minima[-1][0], minima[-1][1] + 1)
+        else:
+            minima.append((loss, 1))
+    return tuple(minima)

@@ -1,0 +1,155 @@
+"""What is asked of every law of the context about the best attention, and the losses that answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spectral_icl.io.checks import Floats
+from spectral_icl.multitask.context import DEFAULT, pack, unknown
+from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
+
+EXACT = "exact"  # whose number a benchmark is that no law of the context enters: true at any L and d
+
+# What benchmarks are called, in the order in which they are listed.
+NAMES = {
+    "single_head": "best single head",
+    "head_per_task": "head-per-task limit",
+    "plateau": "H = I plateau",
+    "lower_bound": "lower bound",
+    "small_heads": "any number of small heads",
+    "gradient_step": "one gradient step",
+    "bayes": "Bayes risk (ridge)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """A reference loss.
+
+    Attributes
+    ----------
+    name : str
+    loss : float
+        Sum over tasks, query noise included.
+    task_loss : ndarray, (I,)
+    attained : bool
+        Whether some finite weights of one attention layer have this loss; False for an infimum and for
+        what is not attention.
+    weights : State or None
+        Weights that have it, or that come close to an infimum (`Optimum`).
+    error : float
+        Bound on the error of ``loss``: 0 for a closed form, up to rounding.
+    law : str
+        Name of the law of the context whose number it is; `EXACT` if it is true of any L and d.
+    """
+
+    name: str
+    loss: float
+    task_loss: Floats
+    attained: bool
+    weights: State | None
+    error: float = 0.0
+    law: str = DEFAULT
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum(Benchmark):
+    """The best attention with H heads that was found; ``loss`` is that of ``weights``.
+
+    Attributes
+    ----------
+    infimum : float
+        What ``loss`` can be brought down to. Equal to it if ``attained``; otherwise weights come closer only
+        as heads coalesce and mu grows without bound.
+    minima : tuple of (float, int)
+        Losses of the local minima that the searches ended in, best first, and how many did.
+    remark : str
+        How the infimum was found.
+    """
+
+    infimum: float = np.nan
+    minima: tuple[tuple[float, int], ...] = ()
+    remark: str = ""
+
+
+class Optima(ABC):
+    """The best that decomposable attention could reach under one law of the context.
+
+    Attributes
+    ----------
+    law : str
+        Its name.
+    """
+
+    law: str
+
+    @abstractmethod
+    def lower_bound(self, problem: Problem) -> Benchmark:
+        """A loss that no number of heads can go below."""
+
+    @abstractmethod
+    def single_head(self, problem: Problem) -> Benchmark:
+        """The best of one head that serves all tasks."""
+
+    @abstractmethod
+    def head_budget(self, problem: Problem, heads: int) -> Benchmark:
+        """The infimum over H small heads."""
+
+    @abstractmethod
+    def best(self, problem: Problem, heads: int, seed: int) -> Optimum:
+        """The best of H heads."""
+
+    def head_per_task(self, problem: Problem) -> Benchmark:
+        """A head for every task, on its blocks alone and best for it alone."""
+        weights = State(np.zeros((problem.tasks, problem.blocks)), np.zeros((problem.tasks, problem.tasks)))
+        losses = np.empty(problem.tasks)
+        for task in range(problem.tasks):
+            alone = self.single_head(only(problem, task))
+            assert alone.weights is not None
+            weights.omega[task] = alone.weights.omega[0]
+            weights.mu[task, task] = alone.weights.mu[0, 0]
+            losses[task] = alone.loss
+        return self.made("head_per_task", losses, weights)
+
+    def made(self, key: str, losses: Floats, weights: State | None = None) -> Benchmark:
+        """The benchmark of `NAMES` with these task losses (I,), attained by the weights if there are any."""
+        return Benchmark(
+            NAMES[key], float(losses.sum()), losses, weights is not None, weights, law=self.law
+        )
+
+
+OPTIMA: dict[type, Optima] = {}  # by the type of a law's packed problems
+
+
+def optima(container: type) -> Callable[[type[Optima]], type[Optima]]:
+    """Decorator of the class with the optima under the law of that container."""
+
+    def register(cls: type[Optima]) -> type[Optima]:
+        OPTIMA[container] = cls()
+        return cls
+
+    return register
+
+
+def optima_of(problem: Problem, kernel: str, what: str) -> Optima:
+    """The optima under the law named ``kernel``.
+
+    Raises
+    ------
+    ProblemError
+        There is no such law, or none are known of it; then it lacks ``what``.
+    """
+    model = pack(problem, kernel)
+    if type(model) not in OPTIMA:
+        unknown(model, what)
+    return OPTIMA[type(model)]
+
+
+def only(problem: Problem, task: int) -> Problem:
+    """The problem of one of the tasks alone."""
+    return replace(problem, signal=(problem.signal[task],), noise=(problem.noise[task],))
