@@ -18,6 +18,7 @@ BY_THEME = ["cli", "house"]
 OF_SEVERAL = [
     "multitask/flow/test_invariants.py",
     "multitask/flow/test_reference.py",
+    "multitask/test_exact_law.py",
     "sparse/test_old_names.py",
     "theory/sparse/test_broken.py",
     "theory/test_main.py",
