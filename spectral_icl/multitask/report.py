@@ -96,11 +96,11 @@ def _header(solution: Solution, start: str) -> list[str]:
         f"  problem   {problem.tasks} tasks, {problem.blocks} blocks, d = {problem.dimension}, "
         f"L = {length}  [{problem.digest()[:12]}]",
         f"  model     {solution.heads} heads, {solution.parametrization.name}, "
-        f"{options.kernel} kernel, key scale {solution.key_scale:.4g}",
+        f"{options.kernel} law, key scale {solution.key_scale:.4g}",
         f"  start     {start}",
         f"  solved    {solution.outcome.advice} at t = {solution.trajectory.t[-1]:g} "
         f"in {solution.stats.steps} steps (rtol {options.rtol:g})",
-        f"  kernel    {solution.saturation}",
+        f"  accuracy  {solution.saturation}",
         *(
             f"  tied      heads {', '.join(map(str, group))} start equal and stay so"
             for group in solution.tied_heads

@@ -55,7 +55,7 @@ class Ensemble:
         Loss of every task at ``t``, query noise included.
     saturation : ndarray, (P,)
         Largest logit variance of any head, at any step, over log L: `Saturation.ratio`, which looks between
-        the steps too. Above 0.5 the large-L kernel is wrong (see `valid`); infinite if it overflowed.
+        the steps too. Above 0.5 no law in 1/L holds (see `valid`); infinite if it overflowed.
     steps, rejected : ndarray of int, (P,)
         Steps taken and refused.
     loss_curve : ndarray, (P, T), or None
@@ -107,7 +107,11 @@ class Ensemble:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Which members stayed where the large-L kernel describes softmax attention, (P,)."""
+        """Which members stayed where the softmax does not saturate, (P,).
+
+        How far the law of the context is off there, `Solution.saturation` says, and
+        `spectral_icl.multitask.accuracy.terms` of any states.
+        """
         return self.saturation <= LIMIT
 
     def phases_of(self, member: int) -> Emerged:

@@ -1,4 +1,4 @@
-"""Whether a flow stayed where the large-L kernel describes softmax attention."""
+"""Whether a flow stayed where its law of the context describes softmax attention, and how far off it is there."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.asymptotic import Asymptotic
+from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
-from spectral_icl.multitask.context import unknown
+from spectral_icl.multitask.accuracy import terms
+from spectral_icl.multitask.context import check_kernel, unknown
 from spectral_icl.multitask.flow.trajectory import Trajectory
 
-# In units of log L. Below ACCURATE the noise term of the kernel, e^a / L, is within about 10 % of the
-# softmax's; above LIMIT it is more than 50 % too large (the tests sample the softmax, for L from 40 to 400);
-# at FREEZING the softmax condenses on single context pairs and the kernel means nothing.
-ACCURATE, LIMIT, FREEZING = 0.2, 0.5, 2.0
+# Logit variance in units of log L: above LIMIT the weights of the softmax are so unequal that no series in 1/L
+# describes them; at FREEZING it condenses on single context pairs.
+LIMIT, FREEZING = 0.5, 2.0
+ACCURATE, APPROXIMATE = 0.1, 0.5  # relative error of the excess up to which a law is called so
+_MOST_TIMES = 400  # at which the error is estimated
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """Size of the logits along a flow, against the range of the large-L kernel.
+    """Size of the logits along a flow, and the error of its law of the context.
 
     Attributes
     ----------
-    level : {"accurate", "approximate", "invalid"}
-        Kernel good to about 10 %, to about 50 %, or left behind.
+    level : {"accurate", "approximate", "unreliable", "invalid"}
+        Whether the excess is within 10 % of softmax attention's, within 50 %, further off or nobody knows how far,
+        or the softmax saturates and the law is left behind.
     left_at : float or None
         First time the logit variance a exceeded log(L) / 2, or None.
     worst : float
@@ -34,7 +38,21 @@ class Saturation:
     worst_at : float
         When.
     ratio : float
-        ``worst`` / log L: trusted up to 0.5, frozen at 2.
+        ``worst`` / log L: in range up to 0.5, frozen at 2.
+    law : str
+        The law of the context.
+    excess_error, noise_error : float
+        Estimated relative error of the law's excess (the loss without query noise) and of its noise term, where that
+        of the excess is largest. Infinite where there is no telling.
+    excess_ratio, noise_ratio : float
+        Excess and noise term there by the first-order law over those of the flow's law; 1 if it is that law.
+    beyond : float
+        Estimated relative error of the first-order noise term there: where it is not small, first order in 1/L is not
+        enough.
+    error_at : float
+        When.
+    final_error : float
+        Estimated relative error of the excess at the end of the flow.
     """
 
     level: str
@@ -42,84 +60,147 @@ class Saturation:
     worst: float
     worst_at: float
     ratio: float
+    law: str
+    excess_error: float
+    noise_error: float
+    excess_ratio: float
+    noise_ratio: float
+    beyond: float
+    error_at: float
+    final_error: float
 
     @property
     def valid(self) -> bool:
-        """Whether the flow stayed inside the kernel's range."""
+        """Whether the flow stayed inside the law's range; ``level`` says how good the law is there."""
         return self.level != "invalid"
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the law's excess is within 50 % of softmax attention's along the flow."""
+        return self.level in ("accurate", "approximate")
 
     def __str__(self) -> str:
         if self.level == "invalid":
-            when = f"left the large-L kernel's range at t = {self.left_at:.6g}: "
+            when = f"left the {self.law} law's range at t = {self.left_at:.6g}: "
             return (
                 f"{when}logit variance up to {self.worst:.3g} = {self.ratio:.3g} log L at "
-                f"t = {self.worst_at:.6g}, where the kernel holds below {LIMIT:g} log L and softmax "
+                f"t = {self.worst_at:.6g}, where laws in 1/L hold below {LIMIT:g} log L and softmax "
                 f"freezes at {FREEZING:g} log L; the later loss is not that of softmax attention"
             )
-        accuracy = "about 10 %" if self.level == "accurate" else "some 10 to 50 %"
+        size = f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
+        return f"{self.law} law in range, {size}; {self._accuracy}"
+
+    @property
+    def _accuracy(self) -> str:
+        where = f"at t = {self.error_at:.4g}"
+        if not np.isfinite(self.noise_ratio):
+            lost = "first-order law does not exist, 2 (kappa_b omega_hb)^2 >= 1"
+            return f"NOT to be trusted {where}: there the {lost}, and how far off this one is nobody knows"
+        beside = ""
+        if self.law != "first-order":
+            beside = (
+                f"; by the first-order law the noise term is {self.noise_ratio:.3g} and the excess "
+                f"{self.excess_ratio:.3g} times as large there"
+            )
+        if not np.isfinite(self.excess_error):
+            return f"NOT to be trusted {where}: first order in 1/L is not enough, and says not how far off{beside}"
+        short = ""
+        if self.beyond > ACCURATE:
+            short = f"; first order in 1/L is not enough, what follows it is some {self.beyond:.0%} of that term"
+        worst = f"the excess within {_percent(self.excess_error)} of softmax attention's, the noise term within "
+        trust = "" if self.trusted else "NOT to be trusted: "
         return (
-            f"large-L kernel in range, its noise term good to {accuracy}: "
-            f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
+            f"{trust}at worst {worst}{_percent(self.noise_error)} ({where}), the excess at the end within "
+            f"{_percent(self.final_error)}{beside}{short}"
         )
+
+
+def _percent(error: float) -> str:
+    """A relative error in words."""
+    return f"{error:.1%}" if error < 0.1 else f"{error:.0%}" if np.isfinite(error) else "no known bound"
 
 
 def measure(trajectory: Trajectory) -> Saturation:
     """The saturation of a trajectory, watched on a refinement of its steps."""
-    log_length = np.log(trajectory.problem.context_length)
+    problem, law = trajectory.problem, check_kernel(trajectory.kernel)
+    log_length = np.log(problem.context_length)
     times = trajectory.refined(4)
-    variance, spread = logits(trajectory.model, trajectory(times).omega)
+    states = trajectory(times)
+    variance = logits(trajectory.model, states.omega)
     top = int(variance.argmax())
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
+    chosen = np.unique(np.append(np.linspace(0, times.size - 1, _MOST_TIMES).astype(int), top))
+    found = terms(problem, states.omega[chosen], states.mu[chosen])
+    errors = found.excess_error(law)
+    at = int(errors.argmax())
+    noise, bias = float(found.noise(law)[at]), float(found.bias[at])
+    first = float(found.first_order[at])
+    error = float(errors[at])
     if beyond.size:
         level = "invalid"
-    elif spread.max() > ACCURATE * log_length:
-        level = "approximate"
-    else:
+    elif error <= ACCURATE:
         level = "accurate"
+    else:
+        level = "approximate" if error <= APPROXIMATE else "unreliable"
     return Saturation(
         level=level,
         left_at=float(times[beyond[0]]) if beyond.size else None,
         worst=worst,
         worst_at=float(times[top]),
         ratio=worst / log_length if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
+        law=law,
+        excess_error=error,
+        noise_error=float(found.noise_error(law)[at]),
+        excess_ratio=_over(bias + first, bias + noise),
+        noise_ratio=_over(first, noise),
+        beyond=float(found.beyond[at]),
+        error_at=float(times[chosen[at]]),
+        final_error=float(errors[-1]),
     )
 
 
-@singledispatch
-def logits(model: Model, omega: Floats) -> tuple[Floats, Floats]:
-    """Size of the logits of states ``omega`` (T, H, B), by which the range of the model's law is watched.
+def _over(value: float, unit: float) -> float:
+    """A ratio, 1 of nothing over nothing."""
+    return 1.0 if value == unit else value / unit if unit else np.inf
 
-    Returns
-    -------
-    variance : ndarray, (T,)
-        Largest of any head.
-    spread : ndarray, (T,)
-        Largest mean over the query, whose norm fluctuates.
-    """
+
+@singledispatch
+def logits(model: Model, omega: Floats) -> Floats:
+    """Largest logit variance of any head of states ``omega`` (T, H, B), (T,)."""
     unknown(model, "a known range")
 
 
 @logits.register
-def _(model: Asymptotic, omega: Floats) -> tuple[Floats, Floats]:
-    kappa2, square = model.kappa**2, omega**2
-    variance: Floats = (square @ model.weight).max(axis=-1)
-    # The query's own fluctuations (finite block size) widen the logits: E over q of e^a.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        widened = np.where(2.0 * kappa2 * square < 1.0, square / (1.0 - 2.0 * kappa2 * square), np.inf)
-    with np.errstate(invalid="ignore"):
-        spread = np.where(model.weight * square > 0.0, model.weight * widened, 0.0).sum(axis=-1).max(axis=-1)
-    return variance, spread
+def _(model: Asymptotic, omega: Floats) -> Floats:
+    variance: Floats = (omega**2 @ model.weight).max(axis=-1)
+    return variance
+
+
+@logits.register
+def _(model: FirstOrder, omega: Floats) -> Floats:
+    variance: Floats = (omega**2 @ (model.sizes * model.kappa**2)).max(axis=-1)
+    return variance
 
 
 @singledispatch
 def saturation_of(models: Model, tilt: Floats) -> Floats:
-    """`Saturation.ratio` of P flows, (P,), from the largest E_hh that each of them met."""
+    """`Saturation.ratio` of P flows, (P,), from the largest `law.largest_tilt` that each of them met."""
     unknown(models, "a known range")
 
 
 @saturation_of.register
 def _(models: Asymptotic, tilt: Floats) -> Floats:
-    length, variance = -np.log(models.inverse_length), np.log(tilt)
+    return _in_logs(models.inverse_length, np.log(tilt))
+
+
+@saturation_of.register
+def _(models: FirstOrder, tilt: Floats) -> Floats:
+    return _in_logs(models.inverse_length, tilt)
+
+
+def _in_logs(inverse_length: float | Floats, variance: Floats) -> Floats:
+    """Logit variances (P,) in units of log L."""
+    length = -np.log(inverse_length)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(length > 0.0, variance / length, np.where(variance > 0.0, np.inf, 0.0))

@@ -160,7 +160,7 @@ class Solution:
 
     @cached_property
     def saturation(self) -> saturation.Saturation:
-        """Whether, when and by how much the flow left the large-L kernel's range."""
+        """How far the flow's law of the context is from softmax attention, and whether its range was left."""
         return saturation.measure(self.trajectory)
 
     @property
@@ -170,8 +170,8 @@ class Solution:
 
     @property
     def message(self) -> str:
-        """How the integration ended, what to try if it failed, and whether the kernel was valid."""
-        left = [] if self.saturation.valid else [str(self.saturation)]
+        """How the integration ended, what to try if it failed, and whether the law is not to be trusted."""
+        left = [] if self.saturation.trusted else [str(self.saturation)]
         return "; ".join([self._ended, *left, *self._ties])
 
     @property
@@ -198,7 +198,7 @@ class Solution:
         """Lines of `repr`, as (key, text): facts that are known or have been measured by now; no more."""
         p, measured = self.problem, vars(self)
         size = f"{p.tasks} tasks, {p.blocks} blocks, d = {p.dimension}, L = {p.context_length:g}"
-        kind = f"{self.heads} heads, {self.parametrization.name}, {self.options.kernel} kernel"
+        kind = f"{self.heads} heads, {self.parametrization.name}, {self.options.kernel} law"
         facts = [
             ("problem", size),
             ("model", kind),
@@ -211,7 +211,7 @@ class Solution:
             heads = ", ".join(f"task {i}: {_head(h)}" for i, h in enumerate(self.allocation))
             facts.append(("allocation", heads))
         if "saturation" in measured:
-            facts.append(("kernel", str(self.saturation)))
+            facts.append(("law", str(self.saturation)))
         return facts
 
     def to_xarray(self) -> xarray.Dataset:

@@ -13,7 +13,7 @@ from spectral_icl.kernels.compile import on_compilation
 from spectral_icl.kernels.integrator import integrate
 from spectral_icl.kernels.model import BUFFER_FULL, Limits, Methods, Nodes, Progress, System
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
-from spectral_icl.multitask.context import DEFAULT, pack
+from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options, check_times
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.trajectory import Trajectory
@@ -75,8 +75,8 @@ def gradient_flow(
         logarithms beyond e^-4), however small; with `Merged`, relative to 0.01 or the start's largest entry
         if smaller. Errors of the solution are a few times this, more where the flow passes close to a saddle.
     kernel : str
-        Law of the context, one of `spectral_icl.multitask.context.LAWS`. The exact finite-length law does not
-        exist yet, and asking for it is an error.
+        Law of the context: "asymptotic" (L and d large, the law of the theorems) or "first-order" (complete to order
+        1/L at any d). The exact finite-length law does not exist yet, and asking for it is an error.
     stationary : float, optional
         Stop once the flow has come to rest to this accuracy: every |dtheta/dt|, and every rate of a dual
         coordinate that could still grow, is below it (first-order optimality).
@@ -86,8 +86,8 @@ def gradient_flow(
     Returns
     -------
     Solution
-        With ``t``, ``omega``, ``mu``, ``loss`` and dense output. ``message`` says whether the flow left the
-        range of the large-L kernel.
+        With ``t``, ``omega``, ``mu``, ``loss`` and dense output. ``saturation`` says how far the law is from softmax
+        attention, and ``message`` does if the law is not to be trusted.
 
     Raises
     ------
@@ -108,6 +108,7 @@ def gradient_flow(
         raise ProblemError("problem", problem, "a Problem")
     check_parametrization("parametrization", parametrization)
     start = check_state(problem, omega0, mu0)
+    kernel = check_kernel(kernel)
     model = pack(problem, kernel)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)

@@ -1,0 +1,195 @@
+"""How far a law of the context is from softmax attention at given states: the first three laws of one series.
+
+The loss is a series in 1/L whose coefficients depend on the state and the block sizes: the bias sum_b A_ib R_ib^2,
+a noise term of order 1/L, and S / L^2. The first-order law has the first two; the asymptotic law has them for infinite
+blocks. So the first-order law says how far off the asymptotic one is, and S how far off it is itself. Per query, with
+alpha, beta and gamma the variances and the covariance of two heads' logits, the overlap of their attention is
+
+    (e^gamma / L) [1 + (e^alpha + e^beta + e^gamma - e^(alpha + gamma) - e^(beta + gamma) - 1) / L + ...],
+
+from which S follows by the identities of Gaussian covariates, averaged over the query. It exists where
+6 (kappa_b omega_hb)^2 < 1; beyond, and where its size says that the series is of no use, an estimate that needs less
+takes its place.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spectral_icl.io.checks import Floats
+from spectral_icl.multitask.problem import Problem
+
+_SERIES = 0.5  # relative size of S / L^2 up to which it is an estimate of what follows the first order
+_POWERS = 33  # of L that the estimate beyond is minimised over
+
+
+class Terms(NamedTuple):
+    """Parts of the loss of T states, summed over tasks, without query noise.
+
+    Attributes
+    ----------
+    bias : ndarray, (T,)
+        What is not read off, the same under every law.
+    asymptotic, first_order : ndarray, (T,)
+        The noise term under either law: all of the loss beside the bias. Infinite where it does not exist.
+    over, under : ndarray, (T,)
+        By how much the first-order noise term is estimated to be above and below softmax attention's at most, in
+        parts of that: it is between first_order / (1 + over) and first_order / (1 - under). Infinite where there is
+        no telling.
+    """
+
+    bias: Floats
+    asymptotic: Floats
+    first_order: Floats
+    over: Floats
+    under: Floats
+
+    @property
+    def beyond(self) -> Floats:
+        """Estimated relative error of the first-order noise term, (T,)."""
+        return np.maximum(self.over, self.under)
+
+    def noise(self, law: str) -> Floats:
+        """The noise term under the law of that name."""
+        return self.first_order if law == "first-order" else self.asymptotic
+
+    def noise_error(self, law: str) -> Floats:
+        """Estimated relative error of the noise term under a law, (T,)."""
+        return self._error(law, np.zeros_like(self.bias))
+
+    def excess_error(self, law: str) -> Floats:
+        """Estimated relative error of the excess, bias and noise term, under a law, (T,)."""
+        return self._error(law, self.bias)
+
+    def _error(self, law: str, beside: Floats) -> Floats:
+        """The largest error of the noise term between the two ends, over that and what is ``beside`` it."""
+        worst = np.zeros_like(self.bias)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for factor in (1.0 + self.over, 1.0 - self.under):
+                true = self.first_order / factor
+                error = np.abs(self.noise(law) - true) / (beside + true)
+                worst = np.maximum(worst, np.where((true > 0.0) & np.isfinite(factor), error, np.inf))
+        worst = np.where(np.isnan(worst), np.inf, worst)
+        return np.where(self.asymptotic == 0.0, 0.0, worst)  # no OV value: nothing but bias
+
+
+def terms(problem: Problem, omega: Floats, mu: Floats) -> Terms:
+    """The parts of the loss at states omega (T, H, B) and mu (T, H, I)."""
+    with np.errstate(all="ignore"):  # past the range of a law there are infinities, and meant
+        return _Series(problem, omega, mu).terms()
+
+
+class _Series:
+    """The coefficients of the series in 1/L at T states.
+
+    Means over the query of e^w rho and of lam o rho e^w rho, rho chi-squares of the blocks, are products over blocks.
+    """
+
+    def __init__(self, problem: Problem, omega: Floats, mu: Floats) -> None:
+        self.signal = np.asarray(problem.signal)
+        self.sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+        self.variance = problem.variance
+        self.length = problem.context_length
+        self.v = np.asarray(problem.covariance) * omega
+        self.mu = mu
+        self.residual = 1.0 - np.einsum("thi,thb->tib", mu, self.v)
+
+    def power(self, w: Floats) -> Floats:
+        """The mean of e^(w rho), (T,), for w (T, B); infinite where it does not exist."""
+        inside = (2.0 * w < 1.0).all(axis=-1)
+        value = np.exp(-0.5 * (np.log1p(np.where(inside[:, None], -2.0 * w, 0.0)) @ self.sizes))
+        return np.where(inside, value, np.inf)
+
+    def moment(self, w: Floats, o: Floats) -> Floats:
+        """The mean of sum_b A_ib o_b rho_b / d_b e^(w rho), (T, I)."""
+        return self.power(w)[:, None] * ((o / (1.0 - 2.0 * w)) @ self.signal.T)
+
+    def terms(self) -> Terms:
+        """All parts, by pairs of heads."""
+        heads = self.v.shape[1]
+        bias = (self.signal * self.residual**2).sum(axis=(1, 2))
+        asymptotic, first, second, size = (np.zeros(len(bias)) for _ in range(4))
+        for h in range(heads):
+            alpha = self.v[:, h] ** 2
+            cross = 2.0 * self._cross(h, alpha)
+            first += cross
+            size += np.abs(cross)
+            second -= 2.0 * (self.mu[:, h] * self._bent(alpha, self.v[:, h])).sum(axis=1)
+            for k in range(h + 1):
+                gamma = self.v[:, h] * self.v[:, k]
+                both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
+                overlap = np.exp(gamma @ self.sizes)
+                asymptotic += overlap * (both @ self.variance)
+                noise = self.power(gamma)[:, None] * self.variance + self.moment(gamma, gamma)
+                first += (both * noise).sum(axis=1)
+                size += (np.abs(both) * noise).sum(axis=1)
+                second += (both * self._curved(alpha, self.v[:, k] ** 2, gamma)).sum(axis=1)
+        inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
+        first = np.where(inside, first / self.length, np.inf)
+        over, under = self._beyond(first, second / self.length**2, size / self.length)
+        over, under = (np.where(inside, side, np.inf) for side in (over, under))
+        return Terms(bias, asymptotic / self.length, first, over, under)
+
+    def _cross(self, h: int, alpha: Floats) -> Floats:
+        """The part of C, summed over tasks, that is the head's: twice this is of order 1/L in the loss."""
+        drift = self.power(alpha)[:, None] * self.v[:, h] / (1.0 - 2.0 * alpha)
+        pull = np.einsum("ib,tib,tb->ti", self.signal, self.residual, drift)
+        return (self.mu[:, h] * pull).sum(axis=1)
+
+    def _bent(self, alpha: Floats, o: Floats) -> Floats:
+        """Order 1/L^2 of what a head reads off along o, (T, I)."""
+        moments = [self.moment(n * alpha, o) for n in (1, 2, 3)]
+        return 2.0 * moments[2] - 3.0 * moments[1] + moments[0]
+
+    def _curved(self, alpha: Floats, beta: Floats, gamma: Floats) -> Floats:
+        """Order 1/L^2 of the mean product of what two heads output, (T, I)."""
+        x, total = self.moment, np.zeros_like(self.mu[:, 0])
+        for one, other in ((alpha, beta), (beta, alpha)):
+            weight = self.power(one + gamma) - self.power(one + 2.0 * gamma)
+            total += self.variance * weight[:, None] + self._bent(one, gamma)
+            total += 2.0 * (x(one + gamma, one) - x(one + 2.0 * gamma, one))
+            total += x(one + gamma, gamma) - 2.0 * x(one + 2.0 * gamma, gamma)
+        weight = self.power(2.0 * gamma) - self.power(gamma)
+        total += self.variance * weight[:, None] + x(alpha + beta, gamma)
+        return total + 2.0 * x(2.0 * gamma, gamma) - x(gamma, gamma)
+
+    def _beyond(self, first: Floats, second: Floats, size: Floats) -> tuple[Floats, Floats]:
+        """By how much the first-order noise term is above and below the true one at most, (T,) each.
+
+        By the next term while that is small, on the side that it is on; the square of the tail is for what follows.
+        Else by the tail alone: the part of the tilted queries at which the weights' second moment e^(2 alpha) / L
+        exceeds one, by Markov's inequality, where heads that cancel make it count for more.
+        """
+        next_term = np.abs(second) / (first - np.abs(second))
+        usable = np.isfinite(second) & (first > np.abs(second)) & (next_term < _SERIES)
+        tail, of_signal = self._tail(1.0), self._tail(2.0)
+        cancelled = np.where(first > 0.0, size / first, np.inf)
+        coarse = np.where(of_signal < 1.0, of_signal * cancelled, np.inf)
+        above = np.where(second < 0.0, next_term, 0.0) + tail**2
+        below = np.where(second > 0.0, next_term, 0.0) + tail**2
+        return np.where(usable, above, coarse), np.where(usable, below, coarse * of_signal)
+
+    def _tail(self, weight: float) -> Floats:
+        """The bound on the tail of the worst head, (T,); with weight 2 of the signal's part of its noise too."""
+        worst = np.zeros(len(self.v))
+        for h in range(self.v.shape[1]):
+            alpha = self.v[:, h] ** 2
+            steepest = np.minimum(1.0, 0.5 * (0.5 / np.maximum(alpha.max(axis=1), 1e-300) - 1.0))
+            base = self._weighed(alpha, 1.0, weight)
+            least = np.ones(len(self.v))
+            for part in np.linspace(0.0, 1.0, _POWERS, endpoint=False):
+                theta = np.maximum(part * steepest, 0.0)
+                tilted = self._weighed(alpha, (1.0 + 2.0 * theta)[:, None], weight)
+                least = np.fmin(least, self.length**-theta * tilted / base)
+            worst = np.maximum(worst, least)
+        return worst
+
+    def _weighed(self, alpha: Floats, times: Floats | float, weight: float) -> Floats:
+        """The mean of e^(times alpha rho), (T,), with the signal's part for a weight of 2."""
+        power = self.power(times * alpha)
+        if weight == 1.0:
+            return power
+        signal = self.signal.sum(axis=0)
+        return power * (self.variance.sum() + weight * (alpha / (1.0 - 2.0 * times * alpha)) @ signal)
