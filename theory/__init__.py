@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MULTITASK = (
     "loss",
     "gradient",
+    "first_order",
     "mirror_flow",
     "single_head",
     "head_per_task",
