@@ -19,6 +19,7 @@ _MULTITASK = (
     "loss",
     "gradient",
     "first_order",
+    "first_order_gradient",
     "mirror_flow",
     "single_head",
     "head_per_task",

@@ -375,8 +375,8 @@ def _small_residual(step: Derivation) -> None:
     value = at["kappas"][0] * at["omega"][0]
     read = {at["mu"][0]: (1 - rest / L) / value}
     step.identity(
-        "The bias adds as much as the noise does, unless nearly everything is read off: where only {rest} of "
-        "the signal is not, as at the optima, it is of second order. Here for one head and one block:",
+        "The biases are of first order like the noise, unless nearly everything is read off: where only "
+        "{rest} of the signal is not, as at the optima, they are of second order. One head and one block:",
         (bias(at, 0) / L).subs(read),
         2 * at["powers"][0] * overlap(at, 0, 0) / (1 - 2 * value**2) * (1 - rest / L) * rest / L**2,
         shown=sp.Symbol("C_0") / L,

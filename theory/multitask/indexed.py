@@ -52,10 +52,11 @@ def value(formula: sp.Expr, tables: Tables, place: dict[sp.Symbol, int]) -> sp.E
         return tables[formula]()
     if isinstance(formula, sp.Indexed):
         return tables[formula.base](*(place[index] for index in formula.indices))
-    if isinstance(formula, sp.Sum):
+    if isinstance(formula, sp.Sum | sp.Product):
         *inner, (index, _, count) = formula.limits
-        term = sp.Sum(formula.function, *inner) if inner else formula.function
-        return sp.Add(*(value(term, tables, {**place, index: at}) for at in range(tables[count]())))
+        term = formula.func(formula.function, *inner) if inner else formula.function
+        joined = sp.Add if isinstance(formula, sp.Sum) else sp.Mul
+        return joined(*(value(term, tables, {**place, index: at}) for at in range(tables[count]())))
     if not formula.args:
         return formula
     values = [value(part, tables, place) for part in formula.args]

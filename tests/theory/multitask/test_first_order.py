@@ -29,6 +29,7 @@ def normal(points: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return nodes * np.sqrt(KAPPA), weights / weights.sum()
 
 
+@cache
 def exact_loss(length: float) -> float:
     """The loss of two softmax heads in one coordinate, from the definition.
 
