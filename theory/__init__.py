@@ -30,6 +30,7 @@ _MULTITASK = (
     "plateau",
     "coalescence",
     "gradient_step",
+    "small_heads",
     "bayes",
     "emergence",
     "race",

@@ -184,8 +184,8 @@ def _large(step: Derivation) -> None:
     logarithm = sp.log(1 + value / ((1 - 2 * value) * phi)) - sp.log(sp.expand(value / small))
     logarithm -= sp.log(1 - 2 * value) / (2 * small)
     step.identity(
-        "So the logarithm of {quotient} is, to first order, one and {next} over {d}: one head is above {large} "
-        "by the factor {factor}, the more the less noise there is.",
+        "So the logarithm of {quotient} is, to first order, one and {next} over {d}: one head is above "
+        "{large} by the factor {factor}, the more the less noise there is.",
         sp.series(logarithm, small, 0, 2).removeO(),
         1 + (1 + 1 / phi) * small,
         shown=sp.log(named(u) / d),
