@@ -215,7 +215,7 @@ def _cleared(gap: sp.Expr) -> sp.Expr:
     inverses: dict[sp.Expr, sp.Symbol] = {}
 
     def is_tilt(part: sp.Basic) -> bool:
-        return part.is_Pow and part.base.is_Add and part.exp.could_extract_minus_sign()
+        return bool(part.is_Pow and part.base.is_Add and part.exp.could_extract_minus_sign())
 
     def named(power: sp.Pow) -> sp.Expr:
         whole, symbolic = power.exp.as_coeff_Add()

@@ -50,7 +50,7 @@ def _fraction(step: Derivation) -> None:
     """Minimise over the OV value, through the fraction of the signal that is read off."""
     at = symbols(1, 1, 1)
     noise, own = at["noises"][0], at["kappas"][0] * at["omega"][0]
-    one_task = {at["powers"][0]: a, noise: (phi - 1) * a, at["sizes"][0]: d, at["mu"][0]: T / own}
+    one_task = {at["powers"][0]: a, noise: (phi - 1) * a, at["sizes"][0]: d, at["mu"][0]: T / sp.sqrt(u)}
     one_task[at["omega"][0]] = sp.sqrt(u) / at["kappas"][0]
     Y, length = sp.Symbol("Y", positive=True), sp.Symbol("l", positive=True)
     general = a * (1 - T) ** 2 + a / L * (phi * X * T**2 + 2 * Y * T * (1 - T))
@@ -58,7 +58,7 @@ def _fraction(step: Derivation) -> None:
     step.identity(
         "Trade the OV value for the fraction {T} of the signal that is read off, and let {u_is}. Without the "
         "noise of the query the loss has an effective dimension {X_is} and, for the bias, {Y_is}.",
-        (task_losses(at)[0] - noise).subs(one_task, simultaneous=True).subs(one_task),
+        (task_losses(at)[0] - noise).subs(one_task),
         general,
         by=lambda gap: sp.simplify(gap.subs(values)),
         shown=sp.Symbol("loss"),

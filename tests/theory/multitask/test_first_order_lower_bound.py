@@ -12,6 +12,7 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from theory.derivation import ProofError
 from theory.multitask import first_order, first_order_lower_bound, gradient_step, loss
 
 
@@ -49,3 +50,9 @@ def test_the_pair_is_above_the_step(size: int, phi: float, value: float) -> None
     assert float(pair) > float(gradient_step.dimension(size, phi))
     small = first_order_lower_bound.pair_dimension(sp.Float(1e-4, 50), sp.Integer(size), sp.Float(phi, 50))
     assert float(small) == pytest.approx(float(gradient_step.dimension(size, phi)), rel=1e-9)
+
+
+def test_a_bound_without_the_signal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_order_lower_bound, "least_noise", lambda A, s, size: s * size)
+    with pytest.raises(ProofError, match="degree one"):
+        first_order_lower_bound.derive()

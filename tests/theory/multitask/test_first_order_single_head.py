@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from theory.derivation import ProofError
 from theory.multitask import first_order, first_order_single_head, gradient_step, loss
 from theory.symbols import L
 
@@ -55,3 +56,10 @@ def test_one_head_against_the_step() -> None:
     d, phi = sp.Integer(10), sp.Float(1.009)
     least = first_order_single_head.dimension(first_order_single_head.best_value(d, phi), d, phi)
     assert float(least / gradient_step.dimension(d, phi)) == pytest.approx(2.97, abs=0.01)
+
+
+def test_a_value_for_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = first_order_single_head.best_value
+    monkeypatch.setattr(first_order_single_head, "best_value", lambda size, ratio: sound(size + 1, ratio))
+    with pytest.raises(ProofError, match="It is at"):
+        first_order_single_head.derive()

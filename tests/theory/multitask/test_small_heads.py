@@ -8,7 +8,9 @@ import sympy as sp
 from expressions import value
 from two_heads import exact_loss
 
+from theory.derivation import ProofError
 from theory.multitask import gradient_step, small_heads
+from theory.symbols import L
 
 
 @pytest.mark.parametrize("length", [2.0, 3.0, 12.0])
@@ -54,3 +56,10 @@ def test_the_examples() -> None:
     assert value(small_heads.step(sp.Integer(5), sp.Float(1.1)), L=40) == pytest.approx(0.879121, abs=1e-6)
     least = value(small_heads.excess(sp.Float(1), sp.Float(1.1), sp.Integer(5)), L=40)
     assert least + 0.1 == pytest.approx(0.242857143, abs=1e-9)
+
+
+def test_a_loss_of_all_pairs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = small_heads.loss
+    monkeypatch.setattr(small_heads, "loss", lambda T, A, s, size: sound(T, A, s, size) + T**2 * A / L**2)
+    with pytest.raises(ProofError, match="A constant first row"):
+        small_heads.derive()
