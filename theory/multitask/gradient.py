@@ -6,42 +6,52 @@ The formulas are written once, by hand, in indexed symbols. `gradient` and `hess
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from itertools import product
-
 import sympy as sp
-from sympy.core.function import AppliedUndef
 
 from theory.derivation import Derivation
+from theory.multitask.indexed import (
+    BLOCKS,
+    HEADS,
+    RESIDUAL,
+    TASKS,
+    VARIANCE,
+    A,
+    R,
+    Tables,
+    assembled,
+    b,
+    b2,
+    case,
+    d,
+    everywhere,
+    fill,
+    h,
+    hess,
+    i,
+    i2,
+    j,
+    k,
+    kappa,
+    m,
+    mu,
+    n,
+    omega,
+    over,
+    s,
+    same,
+    sigma,
+    slope,
+    table,
+    tables_of,
+    theta,
+    total,
+)
 from theory.multitask.loss import symbols, task_losses
 from theory.symbols import L
 
-h, k, j = sp.symbols("h k j", integer=True)  # heads
-b, b2 = sp.symbols("b b'", integer=True)  # blocks
-i, i2 = sp.symbols("i i'", integer=True)  # tasks
-m, n = sp.symbols("m n", integer=True)  # all the unknowns in one list
-HEADS, BLOCKS, TASKS, UNKNOWNS = sp.symbols("H B I N", integer=True, positive=True)
-COUNTS = {h: HEADS, k: HEADS, j: HEADS, b: BLOCKS, b2: BLOCKS, i: TASKS, i2: TASKS, m: UNKNOWNS, n: UNKNOWNS}
+E, C = map(sp.IndexedBase, ("E", "C"))
 
-omega, mu, d, kappa, A, sigma = map(sp.IndexedBase, ("omega", "mu", "d", "kappa", "A", "sigma"))
-s, E, R, C = map(sp.IndexedBase, ("s", "E", "R", "C"))
-theta, hess = sp.IndexedBase("theta"), sp.IndexedBase("Hess")
-total = sp.Symbol("loss")
-slope = sp.Function("slope")  # slope(f, x, ...): the derivative, which sympy is to take on matrices only
-same = sp.KroneckerDelta
-
-Tables = dict[sp.Basic, Callable[..., sp.Expr]]
-
-
-def over(index: sp.Symbol, term: sp.Expr) -> sp.Expr:
-    """The sum of a term over all heads, blocks or tasks."""
-    return sp.Sum(term, (index, 1, COUNTS[index]))
-
-
-VARIANCE = over(b, A[i, b]) + sigma[i] ** 2
 OVERLAP = sp.exp(over(b, d[b] * kappa[b] ** 2 * omega[h, b] * omega[k, b]))
-RESIDUAL = 1 - over(h, mu[h, i] * kappa[b] * omega[h, b])
 COUPLING = over(i, s[i] * mu[h, i] * mu[k, i])
 LOSS = (
     over(i, over(b, A[i, b] * R[i, b] ** 2))
@@ -71,78 +81,23 @@ CURVATURE_MU = same(i, i2) * (
 )
 
 
-def _value(formula: sp.Expr, tables: Tables, place: dict[sp.Symbol, int]) -> sp.Expr:
-    """A formula in indexed symbols with every index at its place and every symbol read off its table."""
-    if formula in place:
-        return sp.Integer(place[formula])
-    if formula in tables:
-        return tables[formula]()
-    if isinstance(formula, sp.Indexed):
-        return tables[formula.base](*(place[index] for index in formula.indices))
-    if isinstance(formula, sp.Sum):
-        *inner, (index, _, count) = formula.limits
-        term = sp.Sum(formula.function, *inner) if inner else formula.function
-        return sp.Add(*(_value(term, tables, {**place, index: at}) for at in range(tables[count]())))
-    if not formula.args:
-        return formula
-    values = [_value(part, tables, place) for part in formula.args]
-    return _derivative(*values) if isinstance(formula, AppliedUndef) else formula.func(*values)
-
-
-@cache
-def _derivative(value: sp.Expr, *unknowns: sp.Symbol) -> sp.Expr:
-    """The derivative by one unknown after the other, of which the first are shared by many entries."""
-    *others, last = unknowns
-    return sp.diff(_derivative(value, *others) if others else value, last)
-
-
-def _read(matrix: sp.Matrix) -> Callable[..., sp.Expr]:
-    return lambda row, column=0: matrix[row, column]
-
-
-def _fill(
-    formula: sp.Expr, tables: Tables, row: tuple[sp.Symbol, ...], column: tuple[sp.Symbol, ...]
-) -> sp.Matrix:
-    """The matrix of a formula's values, the last index of a row or a column running fastest."""
-    rows, columns = (
-        [
-            dict(zip(side, place, strict=True))
-            for place in product(*(range(tables[COUNTS[index]]()) for index in side))
-        ]
-        for side in (row, column)
-    )
-    return sp.Matrix([[_value(formula, tables, {**r, **c}) for c in columns] for r in rows])
-
-
 def _tables(at: dict[str, sp.Matrix]) -> Tables:
     """What the indexed symbols stand for on the matrices of `theory.multitask.loss.symbols`."""
-    heads, blocks = at["omega"].shape
-    tasks = at["mu"].shape[1]
-    counts = {HEADS: heads, BLOCKS: blocks, TASKS: tasks, UNKNOWNS: heads * (blocks + tasks)}
-    tables: Tables = {name: lambda count=count: count for name, count in counts.items()}
-    names = {omega: "omega", mu: "mu", d: "sizes", kappa: "kappas", A: "powers"}
-    tables |= {base: _read(at[name]) for base, name in names.items()}
-    tables[sigma] = _read(at["noises"].applyfunc(sp.sqrt))
-    tables[s] = _read(_fill(VARIANCE, tables, (i,), ()))
-    tables[E] = _read(_fill(OVERLAP, tables, (h,), (k,)))
-    tables[R] = _read(_fill(RESIDUAL, tables, (i,), (b,)))
-    tables[C] = _read(_fill(COUPLING, tables, (h,), (k,)))
+    tables = tables_of(at)
+    tables[E] = table(OVERLAP, tables, h, k)
+    tables[C] = table(COUPLING, tables, h, k)
     return tables
 
 
 def gradient(at: dict[str, sp.Matrix]) -> tuple[sp.Matrix, sp.Matrix]:
     """dloss/domega (H, B) and dloss/dmu (H, I) of the summed loss, on the matrices of `loss.symbols`."""
     tables = _tables(at)
-    return _fill(SLOPE_OMEGA, tables, (h,), (b,)), _fill(SLOPE_MU, tables, (h,), (i,))
+    return fill(SLOPE_OMEGA, tables, (h,), (b,)), fill(SLOPE_MU, tables, (h,), (i,))
 
 
 def hessian(at: dict[str, sp.Matrix]) -> sp.Matrix:
     """The Hessian (N, N) of the summed loss, N = H (B + I): first omega, then mu, both head-major."""
-    tables = _tables(at)
-    mixed = _fill(CURVATURE_MIXED, tables, (h, b), (k, i))
-    upper = _fill(CURVATURE_OMEGA, tables, (h, b), (k, b2)).row_join(mixed)
-    lower = mixed.T.row_join(_fill(CURVATURE_MU, tables, (h, i), (k, i2)))
-    return upper.col_join(lower)
+    return assembled(CURVATURE_OMEGA, CURVATURE_MIXED, CURVATURE_MU, _tables(at))
 
 
 _HOW = "entry by entry, at three heads, two blocks and two tasks and at one of each"
@@ -151,8 +106,7 @@ _HOW = "entry by entry, at three heads, two blocks and two tasks and at one of e
 def _case(heads: int, blocks: int, tasks: int) -> Tables:
     """The tables of a case, with the loss of `multitask.loss`, its unknowns in one list, and `hessian`."""
     at = symbols(heads, blocks, tasks)
-    summed, unknowns, second = sum(task_losses(at)), [*at["omega"], *at["mu"]], hessian(at)
-    return _tables(at) | {total: lambda: summed, theta: lambda place: unknowns[place], hess: _read(second)}
+    return case(_tables(at), at, task_losses(at), hessian(at))
 
 
 def derive() -> Derivation:
@@ -162,24 +116,14 @@ def derive() -> Derivation:
         "Chen, Sheen, Wang and Yang (2024): the gradient that drives the decomposable weights. The Hessian "
         "is what an implicit integrator and a linearisation need.",
     )
-    cases = [_case(3, 2, 2), _case(1, 1, 1)]
-
-    def everywhere(difference: sp.Expr) -> sp.Expr:
-        """Zero if and only if the difference vanishes at every entry of every case."""
-        free = [index for index in COUNTS if index in difference.free_symbols]
-        rest = (
-            sp.expand(_value(difference, tables, dict(zip(free, place, strict=True))))
-            for tables in cases
-            for place in product(*(range(tables[COUNTS[index]]()) for index in free))
-        )
-        return sp.Add(*(sp.Abs(entry) for entry in rest))
+    proof = everywhere([_case(3, 2, 2), _case(1, 1, 1)])
 
     def slope_is(
         text: str, value: sp.Expr, unknowns: tuple[sp.Expr, ...], formula: sp.Expr, **names: sp.Basic
     ) -> None:
         """Claim that the derivative of a value by the unknowns is the formula."""
         shown = sp.Derivative(value, *unknowns, evaluate=False)
-        step.identity(text, slope(value, *unknowns), formula, by=everywhere, how=_HOW, shown=shown, **names)
+        step.identity(text, slope(value, *unknowns), formula, by=proof, how=_HOW, shown=shown, **names)
 
     step.say(
         "Heads are numbered {h}, {k}, {j}, blocks {b}, {b2}, and tasks {i}, {i2}; {delta} is 1 for equal "
@@ -203,7 +147,7 @@ def derive() -> Derivation:
     step.define("What the heads together fail to read off.", R[i, b], RESIDUAL)
     step.define("Coupling of two heads through the noise of all tasks.", C[h, k], COUPLING)
     step.identity(
-        "In these terms the loss, summed over tasks, reads as follows.", total, LOSS, by=everywhere, how=_HOW
+        "In these terms the loss, summed over tasks, reads as follows.", total, LOSS, by=proof, how=_HOW
     )
     slope_is(
         "The chain rule needs four derivatives. An overlap is tilted by both its heads.",

@@ -163,7 +163,8 @@ def _moments(step: Derivation, read: sp.Expr, factor: sp.Expr) -> None:
         "only given these, about the tilted mean, and the mean of the ratio of sums is off by a relative "
         "amount of order 1 / {L}, E_hh / {L} to be precise. And the tilt by both heads changes the second "
         "moment of the labels: a coordinate with coefficient {g} adds the product below, of which only "
-        "{variance} is kept. The rest is smaller by {order}, of the order of one over the size of the block.",
+        "{variance} is kept. The rest is smaller by {order}, of the order of one over the size of the block. "
+        "The first-order law of the context keeps both, and the mean over the query at any size of block.",
         over_line(sp.expand(product.subs(x, z + kappa * (u + v))) * density, z),
         slope**2 * (kappa + kappa**2 * u * v),
         shown=bracket(product),
