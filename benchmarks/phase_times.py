@@ -202,7 +202,7 @@ def escapes(
     for name, table in ESCAPE_PROBLEMS.items():
         problem = si.Problem.multitask(**table)
         for heads in (max(2, problem.tasks), problem.tasks + 1):
-            starts = {"paper": si.initial.paper(problem, heads)}
+            starts = {"paper": si.initial.paper(problem, heads, 0.1, 0.1, 0.2)}
             for scale in scales:
                 for margin, seed in ((0.5, None), (1.0, 1), (3.0, 0)):
                     kind = f"dominant, {scale:g}"

@@ -31,7 +31,7 @@ _HITS = """
 import spectral_icl as si
 from spectral_icl.kernels.compile import entries
 p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
-sol = si.gradient_flow(p, *si.initial.paper(p, heads=2))
+sol = si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2))
 sol.loss, sol.phases, sol.allocation
 stats = [f.stats for f in entries]
 print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.values()) for s in stats))

@@ -37,7 +37,7 @@ BUILT_IN: dict[str, Any] = {
         "context_length": 100,
     },
     "model": {"heads": 2},
-    "initial": {"kind": "paper"},
+    "initial": {"kind": "paper", "qk": 0.1, "ov_low": 0.1, "ov_high": 0.2},
     "flow": {"t_end": 200.0},
 }
 
@@ -110,11 +110,11 @@ class Start(ABC):
 
 @dataclass(frozen=True)
 class PaperStart(Start, kind="paper"):
-    """``[initial]`` with kind = "paper"."""
+    """``[initial]`` with kind = "paper"; what is left out is that of the authors' code, by L^(-3/4)."""
 
-    qk: float = 0.1
-    ov_low: float = 0.1
-    ov_high: float = 0.2
+    qk: float | None = None
+    ov_low: float | None = None
+    ov_high: float | None = None
 
     def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
         """The start of the authors' code."""

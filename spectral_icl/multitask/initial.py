@@ -13,19 +13,22 @@ from spectral_icl.multitask.state import State, check_heads
 def paper(
     problem: Problem,
     heads: int,
-    qk: float = 0.1,
-    ov_low: float = 0.1,
-    ov_high: float = 0.2,
+    qk: float | None = None,
+    ov_low: float | None = None,
+    ov_high: float | None = None,
     key_scale: float | None = None,
 ) -> State:
     """The start of the authors' code: q = k = qk; v = o = ov_high for head h on task h, else ov_low.
+
+    By default qk = ov_low = L^(-3/4) and ov_high = 2 L^(-3/4), the scale that the code of Chen, Sheen, Wang and Yang
+    (2024) starts from.
 
     Parameters
     ----------
     problem : Problem
     heads : int
         H >= 1. Heads beyond the tasks, and tasks beyond the heads, are ov_low throughout.
-    qk, ov_low, ov_high : float
+    qk, ov_low, ov_high : float, optional
         Weights, so omega = c qk^2 and mu = ov^2.
     key_scale : float, optional
         c; (d + I)^(-1/2) if None. Give the one of the parametrization.
@@ -37,9 +40,10 @@ def paper(
     """
     heads = check_heads(problem, heads)
     c = key_scale_of(problem, key_scale)
-    omega = np.full((heads, problem.blocks), c * number("qk", qk) ** 2)
-    mu = np.full((heads, problem.tasks), number("ov_low", ov_low) ** 2)
-    np.fill_diagonal(mu, number("ov_high", ov_high) ** 2)
+    unit = problem.context_length**-0.75
+    omega = np.full((heads, problem.blocks), c * number("qk", unit if qk is None else qk) ** 2)
+    mu = np.full((heads, problem.tasks), number("ov_low", unit if ov_low is None else ov_low) ** 2)
+    np.fill_diagonal(mu, number("ov_high", 2.0 * unit if ov_high is None else ov_high) ** 2)
     return State(omega, mu)
 
 

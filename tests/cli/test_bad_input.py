@@ -458,7 +458,7 @@ GOOD = {
     "context_length": 100,
 }
 P = si.Problem(**GOOD)  # type: ignore[arg-type]
-START = si.initial.paper(P, heads=2)
+START = si.initial.paper(P, 2, 0.1, 0.1, 0.2)
 OMEGA, MU = START
 NAN = np.full((2, 2), np.nan)
 

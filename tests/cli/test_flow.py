@@ -181,7 +181,7 @@ def test_file_equals_built_in(tmp_path: Path, built_in: dict[str, Any]) -> None:
 
 
 def test_explicit_start_equals_the_named_one(tmp_path: Path, built_in: dict[str, Any]) -> None:
-    omega, mu = si.initial.paper(si.Problem.from_dict(built_in["problem"]), heads=2)
+    omega, mu = si.initial.paper(si.Problem.from_dict(built_in["problem"]), 2, 0.1, 0.1, 0.2)
     named = 'kind = "paper"\nqk = 0.1\nov_low = 0.1\nov_high = 0.2\n'
     file = tmp_path / "flow.toml"
     file.write_text(BUILT_IN.replace(named, f"omega = {omega.tolist()}\nmu = {mu.tolist()}\n"), "utf-8")

@@ -284,7 +284,7 @@ def test_drawing_needs_no_window_system(tmp_path: Path) -> None:
         import spectral_icl as si
         from spectral_icl.figures import flow as plots
         p = si.Problem.multitask(task_sizes=(4, 4), signal=10.0, noise=0.09, context_length=100)
-        sol = si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=1.0)
+        sol = si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2), t_end=1.0)
         plots.save(plots.flow_figure(sol), {str(tmp_path / "figure.png")!r})
         print("matplotlib.pyplot" in sys.modules)
     """

@@ -36,7 +36,7 @@ def test_an_incomplete_store_is_drawn_and_said_to_be(tmp_path: Path, monkeypatch
 
 
 def test_a_saved_flow_is_drawn_as_a_flow(tmp_path: Path, two_tasks: si.Problem) -> None:
-    flow = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2), t_end=1.0)
+    flow = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), t_end=1.0)
     for suffix in (".nc", ".zarr"):
         path = tmp_path / f"flow{suffix}"
         flow.save(path)

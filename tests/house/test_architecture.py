@@ -100,7 +100,7 @@ def test_a_flow_needs_no_optional_package() -> None:
             sys.modules[name] = None
         import spectral_icl as si
         p = si.Problem.multitask(task_sizes=(4, 4), signal=10.0, noise=0.09, context_length=100)
-        sol = si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=1.0)
+        sol = si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2), t_end=1.0)
         sol.phases, sol.allocation, sol.message, sol.saturation, repr(sol), sol._repr_html_()
         print(len(sol.allocation))
     """
@@ -134,7 +134,7 @@ def test_benchmarks_can_be_imported(name: str) -> None:
 @pytest.fixture(scope="module")
 def solution() -> si.Solution:
     p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
-    return si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=5.0)
+    return si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2), t_end=5.0)
 
 
 def test_fields_cannot_be_rebound(solution: si.Solution) -> None:
@@ -186,7 +186,7 @@ def test_solution_survives_pickling(solution: si.Solution) -> None:
 
 def test_solution_does_not_share_memory_with_its_arguments() -> None:
     p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
-    omega, mu = si.initial.paper(p, heads=2)
+    omega, mu = si.initial.paper(p, 2, 0.1, 0.1, 0.2)
     times = np.array([0.0, 1.0])
     sol = si.gradient_flow(p, omega, mu, t_end=1.0, t_eval=times)
     before = (sol.t.copy(), sol.omega.copy(), sol.mu.copy())

@@ -64,7 +64,8 @@ def test_gradient_and_hessian_by_complex_differences(
     slope = si.gradient(p, omega, mu, kernel=KERNEL)
     exact = by_complex_steps(theta)
     found = np.concatenate([slope.omega.ravel(), slope.mu.ravel()])
-    np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-11 * abs(exact).max())
+    parts = np.array(p.signal).max() * abs(theta).max()  # which at L = 1 nearly cancel
+    np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-11 * abs(exact).max() + 1e-14 * parts)
     hess = si.hessian(p, omega, mu, kernel=KERNEL)
     np.testing.assert_array_equal(hess, hess.T)
     step = 1e-6 * np.minimum(1.0, 0.708 - abs(theta[:split])).min() / 0.058

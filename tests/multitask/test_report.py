@@ -13,7 +13,7 @@ from spectral_icl.multitask.report import FlowReport, benchmarks
 @pytest.fixture(scope="module")
 def report() -> FlowReport:
     p = si.Problem.multitask(task_sizes=(4, 4), signal=10.0, noise=0.09, context_length=100)
-    flow = si.gradient_flow(p, *si.initial.paper(p, 2), t_end=1.0)
+    flow = si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2), t_end=1.0)
     return FlowReport(flow, "a title", {"kind": "paper", "omega": [0.1] * 1000})
 
 

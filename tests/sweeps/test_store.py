@@ -171,7 +171,7 @@ def test_anything_else_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "notes").write_text("text")
     p = si.Problem.multitask(task_sizes=(4, 4), signal=10.0, noise=0.09, context_length=100)
-    si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=1.0).save(flow)
+    si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2), t_end=1.0).save(flow)
     zarr.create_group(group, attributes={"provenance": "made by hand"})
     for path in (file, empty, folder, flow, group):
         refused(path, plan, "not a folder" if path == file else "something else")

@@ -32,7 +32,7 @@ from validation.result import Result, Row, at_most, consistent, noted, same, wit
 TITLE = "training of the recorded case beside the reduced flow"
 
 PROBLEM = Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
-START = initial.paper(PROBLEM, heads=2)
+START = initial.paper(PROBLEM, 2, 0.1, 0.1, 0.2)
 RATE, BATCH = 0.01, 1000  # 0.02 in the authors' code, whose loss is the mean over the two tasks
 PLATEAU = 30.0  # 60 in the time of the authors' code
 END = 60.0

@@ -100,7 +100,7 @@ def gradient_flow(
     --------
     >>> import spectral_icl as si
     >>> p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
-    >>> sol = si.gradient_flow(p, *si.initial.paper(p, heads=2), t_end=200.)
+    >>> sol = si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2), t_end=200.)
     >>> sol.allocation
     (0, 1)
     """

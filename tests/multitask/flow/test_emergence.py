@@ -85,7 +85,7 @@ def test_emergence_formula_where_the_function_is_singular() -> None:
 def test_no_prediction_outside_its_hypotheses(two_tasks: si.Problem, imbalance: float) -> None:
     sol = si.gradient_flow(
         two_tasks,
-        *si.initial.paper(two_tasks, heads=2),
+        *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2),
         parametrization=si.Factored(imbalance, imbalance),
     )
     for task in sol.phases.tasks:

@@ -11,7 +11,7 @@ import spectral_icl as si
 def test_escape_time(two_tasks: si.Problem, imbalance: float) -> None:
     sol = si.gradient_flow(
         two_tasks,
-        *si.initial.paper(two_tasks, heads=2),
+        *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2),
         parametrization=si.Factored(imbalance, imbalance),
         t_end=400.0,
     )
@@ -26,7 +26,7 @@ def test_escape_time(two_tasks: si.Problem, imbalance: float) -> None:
 
 
 def test_escape_through_a_rival_that_starts_on_the_other_side(two_tasks: si.Problem) -> None:
-    omega, mu = si.initial.paper(two_tasks, heads=2)
+    omega, mu = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     mu[[0, 1], [1, 0]] *= -1.0
     sol = si.gradient_flow(two_tasks, omega, mu, parametrization=si.Factored(1e-6, 1e-6), t_end=1e3)
     assert [escape.head for escape in sol.phases.escapes] == [1, 0]

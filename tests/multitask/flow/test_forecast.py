@@ -14,7 +14,7 @@ import spectral_icl as si
 def test_only_balanced_weights_are_forecast(
     two_tasks: si.Problem, weights: si.Merged | si.Factored, remark: str
 ) -> None:
-    start = si.initial.paper(two_tasks, 2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     sol = si.gradient_flow(two_tasks, *start, parametrization=weights, t_end=30.0)
     for forecast in sol.forecast:
         assert forecast.time is None

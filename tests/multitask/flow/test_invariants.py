@@ -137,7 +137,7 @@ def test_equal_heads_stay_equal(two_tasks: si.Problem, rtol: float) -> None:
 def test_spare_heads_of_the_papers_start_stay_equal(two_tasks: si.Problem) -> None:
     sol = si.gradient_flow(
         two_tasks,
-        *si.initial.paper(two_tasks, heads=4),
+        *si.initial.paper(two_tasks, 4, 0.1, 0.1, 0.2),
         parametrization=si.Factored(1e-6, 1e-6),
         t_end=2e4,
     )

@@ -37,14 +37,14 @@ def test_weak_tasks_emerge_too() -> None:
 
 
 def test_a_flow_that_ends_in_its_emergence_tells_the_onset(two_tasks: si.Problem) -> None:
-    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2), t_end=22.0)
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), t_end=22.0)
     assert sol.allocation == (None, None)
     assert sol.phases.warm_up[1] == pytest.approx(20.5, abs=0.2)
     assert np.isnan(sol.phases.emergence[1])
 
 
 def test_the_fall_of_a_large_start_is_no_emergence(two_tasks: si.Problem) -> None:
-    omega, mu = si.initial.paper(two_tasks, heads=2)
+    omega, mu = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     sol = si.gradient_flow(two_tasks, omega, 1000.0 * mu, t_end=100.0)
     for task in sol.phases.tasks:
         assert task.onset <= task.time <= task.settled
@@ -52,7 +52,7 @@ def test_the_fall_of_a_large_start_is_no_emergence(two_tasks: si.Problem) -> Non
 
 
 def test_no_emergence_is_said_not_guessed(two_tasks: si.Problem) -> None:
-    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2), t_end=5.0)
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), t_end=5.0)
     assert sol.allocation == (None, None)
     assert np.isnan(sol.phases.tasks[0].time)
     assert sol.phases.warm_up == (0.0, 5.0)
@@ -63,7 +63,7 @@ def test_a_plateau_left_early_is_still_an_emergence(two_tasks: si.Problem) -> No
     """With a large imbalance the escape begins before the plateau is reached to 0.1 %."""
     sol = si.gradient_flow(
         two_tasks,
-        *si.initial.paper(two_tasks, heads=2),
+        *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2),
         parametrization=si.Factored(1e-2, 1e-2),
         t_end=300.0,
     )
@@ -72,7 +72,7 @@ def test_a_plateau_left_early_is_still_an_emergence(two_tasks: si.Problem) -> No
 
 
 def test_one_head_serves_every_task(two_tasks: si.Problem) -> None:
-    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=1), t_end=1e4)
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 1, 0.1, 0.1, 0.2), t_end=1e4)
     assert sol.allocation == (0, 0)
     np.testing.assert_allclose(sol.shares, 1.0)
     assert sol.loss[-1] == pytest.approx(si.optimal.single_head(two_tasks).loss, rel=1e-6)

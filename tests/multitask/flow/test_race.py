@@ -58,7 +58,7 @@ def test_the_forecast_becomes_exact_as_the_start_shrinks() -> None:
 
 
 def test_the_papers_example_to_a_thousandth(two_tasks: si.Problem) -> None:
-    _, errors = forecasts(two_tasks, si.initial.paper(two_tasks, heads=2))
+    _, errors = forecasts(two_tasks, si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2))
     assert max(errors) < 1e-3
 
 

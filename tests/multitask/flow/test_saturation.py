@@ -57,7 +57,7 @@ def test_leaving_the_range_is_timed_and_told() -> None:
 
 
 def test_small_logits_are_fine(two_tasks: si.Problem) -> None:
-    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2), t_end=1.0)
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), t_end=1.0)
     assert sol.saturation.level == "accurate"
     assert sol.saturation.left_at is None
     assert "left" not in sol.message

@@ -121,7 +121,7 @@ def _fixed_steps(case, t_end: float, steps: int, stiff: int) -> Trajectory:  # t
 
 def test_the_method_follows_the_stiffness(two_tasks: si.Problem) -> None:
     """No Jacobian is factored during the warm-up, and the long convergence is stiff."""
-    start = si.initial.paper(two_tasks, heads=2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     warm_up = si.gradient_flow(two_tasks, *start, t_end=15.0).stats
     assert warm_up.steps > 10
     assert warm_up.factorisations == 0
@@ -133,7 +133,7 @@ def test_a_run_does_not_depend_on_the_buffer_size(
     two_tasks: si.Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel hands control back every so many steps; where it does must not show."""
-    start = si.initial.paper(two_tasks, heads=2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     whole = si.gradient_flow(two_tasks, *start, t_end=60.0)
     monkeypatch.setattr(flow_module, "_CAPACITY", 7)
     pieces = si.gradient_flow(two_tasks, *start, t_end=60.0)
@@ -143,7 +143,7 @@ def test_a_run_does_not_depend_on_the_buffer_size(
 
 
 def test_t_eval_is_honoured_exactly(two_tasks: si.Problem) -> None:
-    start = si.initial.paper(two_tasks, heads=3)
+    start = si.initial.paper(two_tasks, 3, 0.1, 0.1, 0.2)
     times = [0.0, 1e-9, 21.0, 22.0]
     sol = si.gradient_flow(two_tasks, *start, t_end=22.0, t_eval=times)
     np.testing.assert_array_equal(sol.t, times)
@@ -156,7 +156,7 @@ def test_t_eval_is_honoured_exactly(two_tasks: si.Problem) -> None:
 
 
 def test_stationarity_stop_is_first_order_optimality(two_tasks: si.Problem) -> None:
-    start = si.initial.paper(two_tasks, heads=2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     sol = si.gradient_flow(two_tasks, *start, t_end=math.inf, stationary=1e-9)
     assert sol.outcome is Outcome.STATIONARY
     end = sol.trajectory.t[-1]
@@ -172,7 +172,7 @@ def test_stationarity_stop_is_first_order_optimality(two_tasks: si.Problem) -> N
 
 def test_a_saddle_is_not_rest(two_tasks: si.Problem) -> None:
     """On the plateau before the escape theta hardly moves, but its dual coordinates do."""
-    start = si.initial.paper(two_tasks, heads=2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     sol = si.gradient_flow(
         two_tasks, *start, parametrization=si.Factored(1e-12, 1e-12), t_end=2000.0, stationary=1e-4
     )
@@ -192,7 +192,7 @@ def test_zero_entries_rest_in_the_balanced_flow(two_tasks: si.Problem) -> None:
 
 def failure(**arguments: object) -> si.IntegrationError:
     p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
-    start = arguments.pop("start", si.initial.paper(p, heads=2))
+    start = arguments.pop("start", si.initial.paper(p, 2, 0.1, 0.1, 0.2))
     with pytest.raises(si.IntegrationError) as caught:
         si.gradient_flow(p, *start, **arguments)  # type: ignore[misc,arg-type]
     assert caught.value.solution is not None
@@ -222,7 +222,7 @@ def test_overflow_of_the_exponential_is_an_outcome(size: float) -> None:
 
 
 def test_repr_tells_the_story(two_tasks: si.Problem) -> None:
-    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2))
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2))
     assert sol.allocation == (0, 1)
     for text in (repr(sol), sol._repr_html_()):
         assert "2 tasks" in text
@@ -232,7 +232,7 @@ def test_repr_tells_the_story(two_tasks: si.Problem) -> None:
 
 def test_a_look_measures_nothing(two_tasks: si.Problem) -> None:
     """What has not been asked for is not shown, let alone computed (and compiled) to be shown."""
-    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, heads=2))
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2))
     before = set(vars(sol))
     for text in (repr(sol), sol._repr_html_()):
         assert "reached the end" in text

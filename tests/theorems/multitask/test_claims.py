@@ -63,7 +63,7 @@ def test_dominant_starts(starts: int) -> None:
 
 
 def test_every_claim_is_checked_once_and_described(two_tasks: si.Problem) -> None:
-    found = check(two_tasks, *si.initial.paper(two_tasks, 2), prompts=500)
+    found = check(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), prompts=500)
     assert [c.claim for c in found] == names()
     assert len(names()) == len(set(names())) == 14
     for c in found:
@@ -112,7 +112,7 @@ BALANCED, DOMINANT, HEADS = "balanced", "dominant", "H >= I"
 )
 def test_broken_hypotheses_are_named(two_tasks: si.Problem, name: str, claim: str, missing: str) -> None:
     p, options = two_tasks, {}
-    start: tuple[object, object] = si.initial.paper(p, 2)
+    start: tuple[object, object] = si.initial.paper(p, 2, 0.1, 0.1, 0.2)
     if name == "tied":
         start = (np.full((2, 2), 0.01), np.full((2, 2), 0.01))
     elif name == "one leader":  # of both tasks: head 1 trails everywhere
@@ -120,7 +120,7 @@ def test_broken_hypotheses_are_named(two_tasks: si.Problem, name: str, claim: st
     elif name == "divided lead":  # of each task one head leads in omega and the other in mu
         start = ([[0.02, 0.01], [0.01, 0.02]], [[0.01, 0.05], [0.05, 0.01]])
     elif name == "few heads":
-        start = si.initial.paper(p, 1)
+        start = si.initial.paper(p, 1, 0.1, 0.1, 0.2)
     elif name == "large":
         start = ([[0.6, 0.01], [0.01, 0.6]], [[3.0, 0.01], [0.01, 3.0]])
     elif name == "imbalanced":
@@ -151,14 +151,14 @@ def test_what_happens_without_the_hypotheses_is_measured(two_tasks: si.Problem) 
     assert tied.predicted == pytest.approx(si.optimal.head_per_task(two_tasks).loss)
     escaped = only(
         two_tasks,
-        si.initial.paper(two_tasks, 2),
+        si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2),
         "convergence-to-limit",
         parametrization=si.Factored(1e-6, 1e-6),
     )
     assert escaped.measured == pytest.approx(si.optimal.plateau(two_tasks).loss, rel=1e-4)
     flips = only(
         two_tasks,
-        si.initial.paper(two_tasks, 2),
+        si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2),
         "sign-conservation",
         parametrization=si.Factored(1e-6, 1e-6),
     )
@@ -179,7 +179,7 @@ def test_a_saturated_start_fails_the_kernel(two_tasks: si.Problem) -> None:
 
 @pytest.mark.parametrize("imbalance", [1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3])
 def test_escape_is_on_time(two_tasks: si.Problem, imbalance: float) -> None:
-    start = si.initial.paper(two_tasks, 2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     found = only(two_tasks, start, "escape-rate", parametrization=si.Factored(imbalance, imbalance))
     assert found.verdict is HOLDS
     assert found.measured == pytest.approx(found.predicted, rel=0.10)
@@ -187,7 +187,7 @@ def test_escape_is_on_time(two_tasks: si.Problem, imbalance: float) -> None:
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 4])
 def test_head_budget(two_tasks: si.Problem, heads: int) -> None:
-    found = only(two_tasks, si.initial.paper(two_tasks, heads), "head-budget")
+    found = only(two_tasks, si.initial.paper(two_tasks, heads, 0.1, 0.1, 0.2), "head-budget")
     assert found.verdict is HOLDS
     expected = [si.optimal.single_head, si.optimal.plateau, *2 * [si.optimal.lower_bound]][heads - 1]
     assert found.predicted == pytest.approx(expected(two_tasks).loss)
@@ -208,7 +208,7 @@ def test_superposition_in_the_full_model() -> None:
 def test_factors_are_compared_while_their_signs_can_be_kept() -> None:
     """With one pair in the context the losing mu fade long before the emergence: k, q, o, v stop before."""
     p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=1)
-    flow = si.gradient_flow(p, *si.initial.paper(p, 2), t_end=1e14, stationary=1e-12)
+    flow = si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2), t_end=1e14, stationary=1e-12)
     emerged = min(task.time for task in flow.phases.tasks)
     end = factors._comparable_until(flow)
     assert 0.5 * emerged < end < emerged
@@ -229,7 +229,7 @@ class Doctored(evidence.Evidence):
 
 def doctored(p: si.Problem) -> Doctored:
     """Evidence of the paper's flow to t = 100."""
-    start = si.initial.paper(p, 2)
+    start = si.initial.paper(p, 2, 0.1, 0.1, 0.2)
     return Doctored(p, start, si.Balanced(), 100.0, 1e-8, "large-L", 500, 0)
 
 
@@ -354,7 +354,7 @@ def test_error_bars_decide_but_do_not_excuse(
 def test_what_does_not_happen_in_time_fails(two_tasks: si.Problem) -> None:
     """No emergence, no escape: failures if the flow was long enough to see them, else not applicable."""
     weights = si.Factored(1e-6, 1e-6)
-    start = si.initial.paper(two_tasks, 2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     stuck = doctored(two_tasks)
     object.__setattr__(stuck.flow, "forecast", tuple(replace(f, time=3.0) for f in stuck.flow.forecast))
     frozen = replace(stuck.flow.trajectory, x=0 * stuck.flow.trajectory.x + stuck.flow.trajectory.x[0])
@@ -430,7 +430,7 @@ def test_what_says_nothing_is_not_passed() -> None:
 
 
 def test_bad_arguments(two_tasks: si.Problem) -> None:
-    start = si.initial.paper(two_tasks, 2)
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
     for options, message in (
         ({"claims": ["optimality", "magic"]}, r"claims\[1\]: expected one of 'decomposability-preserved'"),
         ({"claims": []}, "claims: expected claim names"),
@@ -449,8 +449,8 @@ def test_bad_arguments(two_tasks: si.Problem) -> None:
 
 def test_prompts_too_long_to_sample_are_said(two_tasks: si.Problem) -> None:
     long = replace(two_tasks, context_length=1e6)
-    found = only(long, si.initial.paper(long, 2), "kernel-validity")
+    found = only(long, si.initial.paper(long, 2, 0.1, 0.1, 0.2), "kernel-validity")
     assert found.verdict is NOT_APPLICABLE
     assert "covariates to sample" in found.reason
     with pytest.raises(si.ProblemError, match="context_length: expected L d <="):
-        softmax.losses(long, [si.initial.paper(long, 2)], 100, 0)
+        softmax.losses(long, [si.initial.paper(long, 2, 0.1, 0.1, 0.2)], 100, 0)
