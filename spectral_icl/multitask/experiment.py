@@ -104,8 +104,8 @@ class Start(ABC):
         """The state (omega, mu) that a flow of ``heads`` heads starts from."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The table, its kind first and its defaults filled in."""
-        return {"kind": self.kind, **asdict(self)}
+        """The table, its kind first and its defaults filled in, but for those that depend on the problem."""
+        return {"kind": self.kind, **{key: v for key, v in asdict(self).items() if v is not None}}
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.flow.phases import Emergence
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, excess
 from spectral_icl.multitask.problem import Problem
 
 _MOST_OF_START = 100  # letters
+_LOST = 1e-9  # share of a loss below which its excess has lost too many digits
 
 
 @lru_cache(maxsize=8)
@@ -75,7 +78,10 @@ class FlowReport:
             "tied_heads": solution.tied_heads,
             "phases": asdict(solution.phases),
             "forecast": [asdict(task) for task in solution.forecast],
+            "excess": excess(solution.problem, solution.final_loss),
+            "share_learned": 1.0 - excess(solution.problem, solution.final_loss) / float(np.sum(solution.problem.signal)),
             "optimal": {name: bound.loss for name, bound in known.items()},
+            "optimal_excess": {name: excess(solution.problem, bound.loss) for name, bound in known.items()},
             "saturation": {"valid": spent.valid, **asdict(spent)},
             "success": solution.success,
             "outcome": solution.outcome.name.lower(),
@@ -100,7 +106,10 @@ def _header(solution: Solution, start: str) -> list[str]:
         f"  start     {start}",
         f"  solved    {solution.outcome.advice} at t = {solution.trajectory.t[-1]:g} "
         f"in {solution.stats.steps} steps (rtol {options.rtol:g})",
-        f"  accuracy  {solution.saturation}",
+        *(
+            f"  {key:8}  {line}"
+            for key, line in zip(("accuracy", *[""] * 9), solution.saturation.lines, strict=False)
+        ),
         *(
             f"  tied      heads {', '.join(map(str, group))} start equal and stay so"
             for group in solution.tied_heads
@@ -144,12 +153,21 @@ def _allocation(solution: Solution) -> list[str]:
 
 
 def _losses(solution: Solution) -> list[str]:
+    """Totals, and what the verdicts are about: excesses over the query noise, which nothing reduces."""
+    problem, law = solution.problem, solution.options.kernel
     final = solution.final_loss
-    rows = [("loss (sum over tasks)", "", "final / benchmark")]
-    rows.append(("final", f"{final:.6f}", ""))
-    for bound in benchmarks(solution.problem, solution.options.kernel).values():
-        rows.append((bound.name, f"{bound.loss:.6f}", f"{final / bound.loss:.6f}"))
-    return table(rows)
+    rows = [(f"{law} law, sum over tasks", "loss", "excess", "final / benchmark, of excesses")]
+    rows.append(("final", f"{final:.6f}", f"{excess(problem, final):.6f}", ""))
+    for bound in benchmarks(problem, law).values():
+        rows.append((bound.name, f"{bound.loss:.6f}", f"{excess(problem, bound.loss):.6f}", _ratio(problem, final, bound)))
+    share = 1.0 - excess(problem, final) / float(np.sum(problem.signal))
+    return [*table(rows), f"  share of the signal learned: {share:.4f}"]
+
+
+def _ratio(problem: Problem, final: float, bound: Benchmark) -> str:
+    """The excess of a loss over that of a benchmark, unless it is lost in the query noise."""
+    unit = excess(problem, bound.loss)
+    return f"{excess(problem, final) / unit:.6f}" if unit > _LOST * bound.loss else NEVER
 
 
 def _interval(interval: tuple[float, float]) -> str:

@@ -50,7 +50,7 @@ class Saturation:
         Estimated relative error of the first-order noise term there: where it is not small, first order in 1/L is not
         enough.
     error_at : float
-        When.
+        When; ``lost_at``, first time that there is no telling, or None.
     final_error : float
         Estimated relative error of the excess at the end of the flow.
     """
@@ -67,6 +67,7 @@ class Saturation:
     noise_ratio: float
     beyond: float
     error_at: float
+    lost_at: float | None
     final_error: float
 
     @property
@@ -80,44 +81,40 @@ class Saturation:
         return self.level in ("accurate", "approximate")
 
     def __str__(self) -> str:
-        if self.level == "invalid":
-            when = f"left the {self.law} law's range at t = {self.left_at:.6g}: "
-            return (
-                f"{when}logit variance up to {self.worst:.3g} = {self.ratio:.3g} log L at "
-                f"t = {self.worst_at:.6g}, where laws in 1/L hold below {LIMIT:g} log L and softmax "
-                f"freezes at {FREEZING:g} log L; the later loss is not that of softmax attention"
-            )
-        size = f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
-        return f"{self.law} law in range, {size}; {self._accuracy}"
+        return "; ".join(self.lines)
 
     @property
-    def _accuracy(self) -> str:
-        where = f"at t = {self.error_at:.4g}"
-        if not np.isfinite(self.noise_ratio):
-            lost = "first-order law does not exist, 2 (kappa_b omega_hb)^2 >= 1"
-            return f"NOT to be trusted {where}: there the {lost}, and how far off this one is nobody knows"
-        beside = ""
-        if self.law != "first-order":
-            beside = (
-                f"; by the first-order law the noise term is {self.noise_ratio:.3g} and the excess "
-                f"{self.excess_ratio:.3g} times as large there"
+    def lines(self) -> tuple[str, ...]:
+        """What is to be said of it, a sentence each."""
+        size = f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
+        if self.level == "invalid":
+            return (
+                f"left the {self.law} law's range at t = {self.left_at:.6g}: {size}, at t = {self.worst_at:.6g}",
+                f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L",
+                "the later loss is not that of softmax attention",
             )
-        if not np.isfinite(self.excess_error):
-            return f"NOT to be trusted {where}: first order in 1/L is not enough, and says not how far off{beside}"
-        short = ""
-        if self.beyond > ACCURATE:
-            short = f"; first order in 1/L is not enough, what follows it is some {self.beyond:.0%} of that term"
-        worst = f"the excess within {_percent(self.excess_error)} of softmax attention's, the noise term within "
-        trust = "" if self.trusted else "NOT to be trusted: "
-        return (
-            f"{trust}at worst {worst}{_percent(self.noise_error)} ({where}), the excess at the end within "
-            f"{_percent(self.final_error)}{beside}{short}"
-        )
+        known = np.isfinite(self.excess_error)
+        trust = f"{self.law} law" if self.trusted else f"{self.law} law NOT to be trusted"
+        if known:
+            ends = f"{_percent(self.excess_error)} of softmax attention's, at the end {_percent(self.final_error)}"
+            found = [f"{trust}: excess within {ends}; noise term {_percent(self.noise_error)}"]
+        else:
+            found = [f"{trust}: how far it is from softmax attention is not known from t = {self.lost_at:.4g} on"]
+        if not np.isfinite(self.noise_ratio):
+            found.append("there is no first-order law there to tell, 2 (kappa_b omega_hb)^2 >= 1")
+        else:
+            if self.law != "first-order":
+                times = f"{self.noise_ratio:.3g} times the noise term, {self.excess_ratio:.3g} times the excess"
+                found.append(f"first-order law: {times} (at worst, t = {self.error_at:.4g})")
+            if self.beyond > ACCURATE:
+                more = f", what follows it is up to {_percent(self.beyond)}" if np.isfinite(self.beyond) else ""
+                found.append(f"first order in 1/L is not enough here{more}")
+        return (*found, size)
 
 
 def _percent(error: float) -> str:
     """A relative error in words."""
-    return f"{error:.1%}" if error < 0.1 else f"{error:.0%}" if np.isfinite(error) else "no known bound"
+    return f"{100.0 * error:.2g} %" if error < 10.0 else "any number"
 
 
 def measure(trajectory: Trajectory) -> Saturation:
@@ -156,6 +153,7 @@ def measure(trajectory: Trajectory) -> Saturation:
         noise_ratio=_over(first, noise),
         beyond=float(found.beyond[at]),
         error_at=float(times[chosen[at]]),
+        lost_at=None if np.isfinite(error) else float(times[chosen[at]]),
         final_error=float(errors[-1]),
     )
 
