@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from spectral_icl.kernels.asymptotic import Asymptotic
+from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged, Model
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.loss import gradient
@@ -89,9 +90,10 @@ def _waits(
     return {}
 
 
-@_waits.register
+@_waits.register(Asymptotic)
+@_waits.register(FirstOrder)
 def _(
-    model: Asymptotic, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+    model: Model, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
 ) -> dict[int, float]:
     winner, emerged = int(found.head[task]), float(found.time[task])
     if problem.home is None or not np.isfinite(found.at[task]).all():

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.kernels.asymptotic import Asymptotic
+from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.flow.options import check_rtol, check_t_end
@@ -130,8 +131,9 @@ def claims_about(model: Model) -> Claims[Evidence, Problem]:
     unknown(model, "claims of its own")
 
 
-@claims_about.register
-def _(model: Asymptotic) -> Claims[Evidence, Problem]:
+@claims_about.register(Asymptotic)
+@claims_about.register(FirstOrder)
+def _(model: Model) -> Claims[Evidence, Problem]:
     return CLAIMS
 
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.io.hypothesis import Hypothesis
+from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.emergence import one_sign, size_of_start
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.loss import loss
-from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, Optimum, minimise
+from spectral_icl.multitask.loss import gradient, loss
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, Optimum, excess, minimise, small_heads
 from spectral_icl.multitask.parametrization import Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
@@ -22,6 +23,9 @@ from spectral_icl.theorems.claim import UnmeasurableError
 from spectral_icl.theorems.multitask import factors
 
 REST = 1e-12  # first-order optimality at which a balanced flow has converged
+LEFT = 1e-9  # part of the excess that is still decaying when it has
+NEAR = 0.05  # relative distance of small heads' excess from the bound that is of order 1/L
+ALGEBRAIC = 0.1  # rate of log omega, over 1/t, from which it decays algebraically
 FOREVER = 1e14  # time by which it has
 HORIZON = 1e6  # length of flows that never come to rest, because heads shrink for ever
 SMALL = 0.5  # entries of a small start, over those of the head-per-task limit
@@ -62,22 +66,45 @@ class Evidence:
 
     @cached_property
     def flow(self) -> Solution:
-        """The flow, to rest if it comes to rest; the solved part if the integration failed."""
+        """The flow, to rest if it comes to rest; the solved part if the integration failed.
+
+        Where omega decays algebraically, as 1/t, and with it the excess as t^-2, no rate says how far rest is: the
+        flow goes on for as long as brings what is left below `LEFT`.
+        """
         ends = self.parametrization.conserves_signs
+        if self.t_end is not None or not ends:
+            return self._solved(self.t_end or HORIZON, REST if self.t_end is None else None)
+        found = self._solved(FOREVER, REST)
+        left, end = self._still_decaying(found), float(found.trajectory.t[-1])
+        if found.outcome is not Outcome.STATIONARY or left <= LEFT:
+            return found
+        return self._solved(min(FOREVER, 2.0 * end * (left / LEFT) ** 0.5), None)
+
+    def _solved(self, t_end: float, stationary: float | None) -> Solution:
         try:
             return gradient_flow(
                 self.problem,
                 *self.start,
                 parametrization=self.parametrization,
-                t_end=self.t_end or (FOREVER if ends else HORIZON),
+                t_end=t_end,
                 rtol=self.rtol,
                 kernel=self.kernel,
-                stationary=REST if self.t_end is None else None,
+                stationary=stationary,
             )
         except IntegrationError as error:
             if error.solution is None:
                 raise
             return error.solution
+
+    def _still_decaying(self, flow: Solution) -> float:
+        """The part of the excess at the end of a flow that is due to omega which decay as 1/t."""
+        at, end = flow.final, float(flow.trajectory.t[-1])
+        slope = gradient(self.problem, *at, self.kernel).omega / np.asarray(self.problem.block_sizes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = -2.0 * flow.key_scale * slope * np.sign(at.omega)  # of log |omega|
+        fading = rate * end < -ALGEBRAIC
+        rest = float(loss(self.problem, np.where(fading, 0.0, at.omega), at.mu, self.kernel))
+        return (flow.final_loss - rest) / max(excess(self.problem, flow.final_loss), 1e-300)
 
     @cached_property
     def factors(self) -> factors.Comparison:
@@ -190,8 +217,9 @@ class Evidence:
     def rests(self) -> Hypothesis:
         """The flow was followed until it came to rest, or for so long that it should have."""
         # a tiny key scale slows omega down below any tolerance: that is no rest
-        stationary = self.flow.outcome is Outcome.STATIONARY and self.flow.key_scale >= _SLOWEST
-        return Hypothesis("the flow was followed to rest", stationary or self.end >= FOREVER)
+        longer = self.t_end is None and self.parametrization.conserves_signs and self.flow.outcome.success
+        there = (self.flow.outcome is Outcome.STATIONARY or longer) and self.flow.key_scale >= _SLOWEST
+        return Hypothesis("the flow was followed to rest", there or self.end >= FOREVER)
 
     def long_enough(self, predicted: float) -> Hypothesis:
         """The flow was followed to rest, or to half as long again as a predicted time."""
@@ -200,10 +228,32 @@ class Evidence:
 
     @property
     def learns(self) -> Hypothesis:
-        """The loss falls by more than a millionth; otherwise there is nothing to measure."""
-        first = float(loss(self.problem, *self.start, self.kernel))
-        falls = self.flow.final_loss < first * (1.0 - _MOVED)
-        return Hypothesis("the flow lowers the loss", falls)
+        """The excess falls by more than a millionth; otherwise there is nothing to measure."""
+        first = excess(self.problem, float(loss(self.problem, *self.start, self.kernel)))
+        falls = excess(self.problem, self.flow.final_loss) < first * (1.0 - _MOVED)
+        return Hypothesis("the flow lowers the excess", falls)
+
+    def beyond_zero(self, passes: bool) -> Hypothesis:
+        """Zero weights do not pass the claim, on this problem; ``passes`` says whether they would."""
+        return Hypothesis("zero weights would not pass", not passes)
+
+    @property
+    def long_prompts(self) -> Hypothesis:
+        """Prompts are long enough for what is of order 1/L^2 to be small against the bound."""
+        noise = float(np.sum(self.problem.noise))
+        bound, small = (b.loss - noise for b in (self.bound, small_heads(self.problem)))
+        return Hypothesis(f"small heads are within {NEAR:.0%} of the bound", small <= (1.0 + NEAR) * bound)
+
+    @property
+    def powers(self) -> Floats:
+        """The excess of zero weights on every task, a_i = sum_b A_ib, (I,)."""
+        return self.problem.variance - np.asarray(self.problem.noise)
+
+    @property
+    def of_paper(self) -> Hypothesis:
+        """The flow's law is that of the paper, of which the claim speaks."""
+        law = check_kernel(self.kernel)
+        return Hypothesis(f"the law of the context is {DEFAULT}", law == DEFAULT)
 
     @property
     def signs(self) -> Hypothesis:
