@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectral_icl.figures.style import STYLE, WIDTH
-from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.context import DEFAULT
+from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, excess, minimise
 from spectral_icl.multitask.problem import Problem
 
@@ -22,6 +22,7 @@ _LOOK: dict[str, dict[str, Any]] = {
     "single_head": {"color": "C1", "ls": (0, (1, 1))},
     "head_per_task": {"color": "C0", "ls": "-"},
     "lower_bound": {"color": "black", "ls": "-."},
+    "small_heads": {"color": "0.55", "ls": (0, (3, 1, 1, 1))},
     "gradient_step": {"color": "C2", "ls": (0, (4, 1.5))},
     "bayes": {"color": "C3", "ls": "-"},
 }
@@ -49,7 +50,7 @@ def optimal_figure(problem: Problem, kernel: str = DEFAULT) -> Figure:
         for panel, own in zip(axes, places, strict=True):
             panel.axvline(own, color="0.8", lw=0.6, zorder=-1)  # where the problem itself is
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
         return figure
 
 
@@ -77,11 +78,13 @@ def losses(family: Family, axes: Axes, kernel: str = DEFAULT) -> None:
     for key, look in _LOOK.items():
         if key == "bayes" and not all(p.context_length.is_integer() for p in problems):
             continue  # a prompt has a whole number of pairs
-        axes.plot(x, _excesses(key, problems, kernel), label=BENCHMARKS[key].name, **look)
+        whose = "exact" if BENCHMARKS[key].exact else f"{check_kernel(kernel)} law"
+        label = f"{BENCHMARKS[key].name} ({whose})"
+        axes.plot(x, _excesses(key, problems, kernel), label=label, **look)
     chosen = np.unique(np.linspace(0, len(problems) - 1, _SPARSE).astype(int))
     for color, heads in zip(_HEADS, range(2, problems[0].tasks + 2), strict=False):
         best = [excess(problems[k], minimise(problems[k], heads, kernel).infimum) for k in chosen]
-        label = f"best of {heads} heads (numerical)"
+        label = f"best of {heads} heads ({check_kernel(kernel)} law)"
         axes.plot(x[chosen], best, color=color, ls="none", marker="o", ms=3, mfc="none", label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -96,17 +99,29 @@ def ratios(problem: Problem, count: int, axes: Axes, kernel: str = DEFAULT) -> N
     bound = _excesses("lower_bound", problems, kernel)
     for key in ("single_head", "head_per_task"):
         axes.plot(x, _excesses(key, problems, kernel) / bound, **_LOOK[key])
-    axes.axhline(np.e, color="0.6", lw=0.8)
-    axes.annotate("$e$", (x[0], np.e), textcoords="offset points", xytext=(2, 2), color="0.4")
+    if check_kernel(kernel) == DEFAULT:  # the constant of that law: no other has it
+        axes.axhline(np.e, color="0.6", lw=0.8)
+        axes.annotate("$e$", (x[0], np.e), textcoords="offset points", xytext=(2, 2), color="0.4")
     axes.set_xscale("log")
     axes.set_xlabel(r"$L / (\phi d)$")
-    axes.set_ylabel("loss / lower bound")
+    axes.set_ylabel(f"loss / lower bound ({check_kernel(kernel)} law)")
     axes.set_ylim(bottom=0.95)
 
 
 def _excesses(key: str, problems: list[Problem], kernel: str) -> Floats:
     """A benchmark of every problem, its loss without query noise, (n,)."""
-    return np.array([excess(p, BENCHMARKS[key].of(p, kernel).loss) for p in problems])
+    return np.array([_excess(key, p, kernel) for p in problems])
+
+
+def _excess(key: str, problem: Problem, kernel: str) -> float:
+    """NaN where the law has no such benchmark: prompts are too short for it."""
+    pack(problem, kernel)
+    try:
+        return excess(problem, BENCHMARKS[key].of(problem, kernel).loss)
+    except ProblemError as error:
+        if error.argument != "context_length":
+            raise
+        return np.nan
 
 
 def _relative_length(problem: Problem) -> float:

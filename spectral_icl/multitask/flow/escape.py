@@ -110,6 +110,20 @@ def _(
     return waits
 
 
+def fall(problem: Problem, at: State, task: int, winner: int, rival: int, kernel: str = DEFAULT) -> float:
+    """Rate 2 g at which the dual coordinate of a rival's mu moves away from the winner's sign, for disjoint tasks.
+
+    With the winner's omega and mu on the task as they are in the state, and of the rival its omega alone.
+    """
+    assert problem.home is not None
+    block = problem.home[task]
+    omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)
+    omega[[winner, rival], block] = at.omega[[winner, rival], block]
+    mu[winner, task] = at.mu[winner, task]
+    side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
+    return float(2.0 * side * gradient(problem, omega, mu, kernel).mu[rival, task])
+
+
 def predicted_escape(
     problem: Problem, at: State, half: float, task: int, winner: int, rival: int, kernel: str = DEFAULT
 ) -> float:
@@ -127,11 +141,10 @@ def predicted_escape(
     limit = BENCHMARKS["head_per_task"].of(problem, kernel).weights
     assert limit is not None
     side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
-    omega, mu = np.zeros_like(at.omega), np.zeros_like(at.mu)
-    omega[winner, block] = side * limit.omega[task, block]
-    mu[winner, task] = side * limit.mu[task, task]
-    omega[rival, block] = at.omega[rival, block]
-    rate = 2.0 * side * gradient(problem, omega, mu, kernel).mu[rival, task]
+    settled = State(at.omega.copy(), at.mu.copy())
+    settled.omega[winner, block] = side * limit.omega[task, block]
+    settled.mu[winner, task] = side * limit.mu[task, task]
+    rate = fall(problem, settled, task, winner, rival, kernel)
     if half == 0.0 or rate <= 0.0:
         return float("inf")
     path = np.arcsinh(side * at.mu[rival, task] / half)

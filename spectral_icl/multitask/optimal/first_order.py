@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.loss import task_loss
@@ -53,6 +53,9 @@ class FirstOrderOptima(Optima):
             used = signal.any(axis=0)
             starts += list(0.5 * np.random.default_rng(0).normal(size=(STARTS, used.size)) * used)
         found = search(attention.objective, attention.unit, [attention.inside(start) for start in starts])[0]
+        if not (found.loss < BAD and attention.trusts(found.point, 0.99)):
+            expected = "longer prompts: first order in 1/L has no best head here"
+            raise ProblemError("context_length", problem.context_length, expected)
         weights = attention.weights(found.point)
         return self.made("single_head", task_loss(problem, *weights, self.law), weights)
 
@@ -164,13 +167,18 @@ class _Attention:
         assert mu is not None
         return State(omega, mu)
 
-    def _trusted(self, v: Floats) -> bool:
+    def trusts(self, x: Floats, part: float) -> bool:
+        """Whether heads at x (H B,) are inside that part of the trusted range."""
+        y = x.reshape(self.shape) / self.root
+        return self._trusted(y / np.sqrt(1.0 + 2.0 * y**2), part)
+
+    def _trusted(self, v: Floats, part: float = 1.0) -> bool:
         """Whether the correction to what any head reads off is small."""
         left = 1.0 - 2.0 * v**2
         if not (left > 0.0).all():
             return False
         exponent = -0.5 * (self.root**2 * np.log(left)).sum(axis=1) - np.log(left).min(axis=1)
-        return bool((exponent < np.log(max(TRUSTED * self.length, 1.0 + 1e-9))).all())
+        return bool((exponent < np.log(max(part * TRUSTED * self.length, 1.0 + 1e-9))).all())
 
 
 def _least_distance(w: Floats) -> float:

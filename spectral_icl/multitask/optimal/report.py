@@ -10,7 +10,7 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.text import NEVER, plain, table
-from spectral_icl.multitask.context import DEFAULT
+from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.optimal.benchmarks import (
     BENCHMARKS,
     Benchmark,
@@ -19,6 +19,7 @@ from spectral_icl.multitask.optimal.benchmarks import (
     excess,
     minimise,
 )
+from spectral_icl.multitask.optimal.optima import EXACT
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import check_heads
 
@@ -36,20 +37,19 @@ class BenchmarkReport:
         By key, those of `BENCHMARKS` and the numerical optima ``best_of_H``.
     missing : dict of str to str
         Why the others do not apply, by key.
+    kernel : str
+        The law of the context.
     """
 
     problem: Problem
     title: str
     found: dict[str, Benchmark]
     missing: dict[str, str]
+    kernel: str = DEFAULT
 
     def to_text(self) -> str:
-        """A table: loss, excess loss over the lower bound, effective dimension of every task."""
+        """Two tables that are not to be compared across: attention under the law, and what is exact at any L and d."""
         problem = self.problem
-        known = self.found.get("lower_bound")
-        bound = 0.0 if known is None else excess(problem, known.loss)
-        rows: list[tuple[str, ...]] = [("benchmark", "loss", "", "excess / bound", "X of every task", "")]
-        rows += [_row(problem, benchmark, bound) for benchmark in self.found.values()]
         lines = [
             self.title,
             f"  problem   {problem.tasks} tasks, {problem.blocks} blocks, d = {problem.dimension}, "
@@ -57,10 +57,22 @@ class BenchmarkReport:
             f"  losses    sum over tasks with query noise {float(np.sum(problem.noise)):g}; "
             "excess is without it",
             "",
-            *table(rows),
+            f"  softmax attention under the {self.kernel} law",
+            *self._table("excess / bound", "lower_bound", exact=False),
+            "",
+            "  exact at this L and d, under no law",
+            *self._table("excess / step", "gradient_step", exact=True),
         ]
         lines += [f"  no {key.replace('_', ' ')}: {reason}" for key, reason in self.missing.items()]
         return "\n".join(lines)
+
+    def _table(self, ratio: str, unit: str, exact: bool) -> list[str]:
+        """The benchmarks of a law, or those of none, over one of them."""
+        known = self.found.get(unit)
+        least = 0.0 if known is None else excess(self.problem, known.loss)
+        rows: list[tuple[str, ...]] = [("benchmark", "loss", "excess", "", ratio, "X of every task", "")]
+        listed = [found for found in self.found.values() if (found.law == EXACT) == exact]
+        return table(rows + [_row(self.problem, benchmark, least) for benchmark in listed])
 
     def to_dict(self) -> dict[str, object]:
         """Every benchmark, with weights where some have the loss, and the problem; null for infinity."""
@@ -68,6 +80,7 @@ class BenchmarkReport:
             {
                 "benchmarks": {key: _entry(self.problem, found) for key, found in self.found.items()},
                 "missing": self.missing,
+                "kernel": self.kernel,
                 "problem": self.problem.to_dict(),
                 "digest": self.problem.digest(),
             }
@@ -101,17 +114,18 @@ def benchmark_report(
             found[key] = find(problem)
         except ProblemError as error:
             missing[key] = str(error)
-    return BenchmarkReport(problem, title, found, missing)
+    return BenchmarkReport(problem, title, found, missing, check_kernel(kernel))
 
 
 def _row(problem: Problem, benchmark: Benchmark, bound: float) -> tuple[str, ...]:
-    """A line of the table; ``bound`` is the excess loss of the lower bound, 0 if none is known."""
+    """A line of the table; ``bound`` is the excess that ratios are over, 0 if none is known."""
     # of an infimum the value itself, not that of the weights that come close
     loss = benchmark.infimum if isinstance(benchmark, Optimum) else benchmark.loss
     ratio = f"{excess(problem, loss) / bound:.4f}" if bound > 0.0 else NEVER
     kind = "infimum" if isinstance(benchmark, Optimum) and not benchmark.attained else ""
     dimensions = effective_dimension(problem, benchmark)
-    return benchmark.name, f"{loss:.6f}", kind, ratio, _listed(dimensions), _remark(benchmark)
+    own = f"{excess(problem, loss):.6f}"
+    return benchmark.name, f"{loss:.6f}", own, kind, ratio, _listed(dimensions), _remark(benchmark)
 
 
 def _entry(problem: Problem, benchmark: Benchmark) -> dict[str, object]:
@@ -121,6 +135,8 @@ def _entry(problem: Problem, benchmark: Benchmark) -> dict[str, object]:
         "task_loss": benchmark.task_loss,
         "effective_dimension": effective_dimension(problem, benchmark),
         "attained": benchmark.attained,
+        "law": benchmark.law,
+        "excess": excess(problem, benchmark.loss),
         "error": benchmark.error,
         "weights": None if benchmark.weights is None else benchmark.weights._asdict(),
     }

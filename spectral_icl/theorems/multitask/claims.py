@@ -16,7 +16,7 @@ from spectral_icl.multitask import softmax
 from spectral_icl.multitask.accuracy import terms
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.emergence import size_of_start
-from spectral_icl.multitask.flow.escape import Escape
+from spectral_icl.multitask.flow.escape import Escape, fall
 from spectral_icl.multitask.flow.forecast import BALANCED
 from spectral_icl.multitask.loss import loss
 from spectral_icl.multitask.optimal.benchmarks import head_budget, minimise, rank, single_head
@@ -42,6 +42,7 @@ UNTOLD = 0.5  # estimated relative error of a law's excess from which nothing is
 SAMPLED = 0.05  # relative error of the excess beyond the estimated one that a sample has to rule out
 SHARED = 0.01  # share of a task's power in a block that counts as having the block
 LENGTHS = 4.0  # test length over training length
+_MOMENTS = 65  # of a wait, at which a rate is looked at
 FALSE_ALARM = 1e-6  # chance that sampled zeros look like something else
 
 CSWY = "Chen, Sheen, Wang and Yang (2024)"
@@ -298,6 +299,7 @@ def _escape(e: Evidence) -> Trials:
     small = bool(imbalance.max() <= 2.0 * BALANCED * np.abs(e.start.mu).max())
     supposes = [
         e.dominated,
+        e.small,
         Hypothesis("the imbalance is small against the start", small),
         e.long_enough(predicted),
     ]
@@ -315,7 +317,7 @@ def _seen(e: Evidence, time: float) -> float:
 def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> list[Hypothesis]:
     """Whether the rivals of the escaping tasks are small and still on the winner's side at the emergence."""
     assert e.problem.home is not None
-    largest, waiting = 0.0, True
+    largest, waiting, unsettled = 0.0, True, 0.0
     for escape in escapes:
         emerged = e.flow.phases.tasks[escape.task]
         assert emerged.head is not None
@@ -325,10 +327,33 @@ def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> list[
         largest = max(largest, unit * abs(float(at.omega[escape.head, block])))
         side = np.sign(at.mu[emerged.head, escape.task]) * at.mu[:, escape.task]
         waiting = waiting and bool((side > imbalance).all())
+        unsettled = max(unsettled, _unsettled(e, escape, emerged.time, emerged.head))
     return [
+        Hypothesis(f"the winner settles early: the rival's rate is within {ESCAPE / 2:.0%} in the mean", unsettled <= ESCAPE / 2),
         Hypothesis(f"the rival's kappa sqrt(d) omega is at most {RIVAL:g}", largest <= RIVAL),
         Hypothesis("no rival has changed sign before the emergence", waiting),
     ]
+
+
+def _unsettled(e: Evidence, escape: Escape, emerged: float, winner: int) -> float:
+    """How far the rate at which a rival falls is from that of the limit in the mean over the predicted wait."""
+    assert e.problem.home is not None
+    assert escape.predicted_time is not None
+    assert e.limit.weights is not None
+    end = min(escape.predicted_time, e.end)
+    at = e.flow(emerged)
+    rates = []
+    for time in np.linspace(emerged, end, _MOMENTS):
+        now = e.flow(time)
+        settling = State(at.omega.copy(), at.mu.copy())
+        settling.omega[winner], settling.mu[winner] = now.omega[winner], now.mu[winner]
+        rates.append(fall(e.problem, settling, escape.task, winner, escape.head, e.kernel))
+    block, task = e.problem.home[escape.task], escape.task
+    side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
+    at.omega[winner, block] = side * e.limit.weights.omega[task, block]
+    at.mu[winner, task] = side * e.limit.weights.mu[task, task]
+    settled = fall(e.problem, at, task, winner, escape.head, e.kernel)
+    return abs(float(np.trapezoid(rates)) / (_MOMENTS - 1) / settled - 1.0)
 
 
 @claim(
