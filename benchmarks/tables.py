@@ -149,6 +149,34 @@ def sparse_batched(rows: list[dict[str, Any]]) -> str:
     return table(["d", "n", *names], body, 0)
 
 
+def laws(cases: list[dict[str, Any]]) -> str:
+    """Times under the first-order law and their ratios to those under the asymptotic one."""
+    units = {"field": 1e9, "hessian": 1e9, "flow": 1e3, "member": 1e3}
+    rows = []
+    for case in cases:
+        cells = [str(case["heads"]), str(case["tasks"]), case["label"]]
+        for part, unit in units.items():
+            seconds = unit * case["seconds"][part]["first-order"]
+            cells += [f"{seconds:.0f}" if unit == 1e9 else f"{seconds:.2f}", ratio(case["ratio"][part])]
+        rows.append(cells)
+    parts = ["field, ns", "Hessian, ns", "flow, ms", "member, ms"]
+    return table(["H", "I", "", *(column for part in parts for column in (part, "ratio"))], rows, 0)
+
+
+def audit(found: list[dict[str, Any]]) -> str:
+    """Every statement by both laws, exact and sampled."""
+    rows = []
+    for row in found:
+        numbers = [
+            "-" if row[law] is None else f"{row[law]:.5g}" for law in ("asymptotic", "first_order", "exact")
+        ]
+        sampled = (
+            "-" if row["sampled"] is None else bracketed(row["sampled"]["mean"], row["sampled"]["error"])
+        )
+        rows.append([row["case"], row["quantity"], *numbers, sampled])
+    return table(["case", "quantity", "asymptotic", "first-order", "exact", "sampled"], rows, 2)
+
+
 def main() -> None:
     """Replace the tables in place."""
     precision, tableaux = (
@@ -159,6 +187,8 @@ def main() -> None:
     sparse, speed = (
         json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("sparse_table", "sparse_speed")
     )
+    cost = json.loads((RESULTS / "laws.json").read_text("utf-8"))["cases"]
+    statements = json.loads((RESULTS / "audit.json").read_text("utf-8"))["rows"]
     tables = {
         "headline": headline(precision),
         "sizes": sizes(precision),
@@ -167,6 +197,8 @@ def main() -> None:
         "sparse": sparse_table(sparse["cases"]),
         "sparse-theory": sparse_theory(speed["theory"]),
         "sparse-batched": sparse_batched(speed["batched"]),
+        "laws": laws(cost),
+        "audit": audit(statements),
     }
     text = README.read_text("utf-8")
     for name, content in tables.items():
