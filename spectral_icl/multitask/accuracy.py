@@ -163,7 +163,7 @@ class _Series:
     def _curved(self, alpha: Floats, beta: Floats, gamma: Floats) -> Floats:
         """Order 1/L^2 of the mean product of what two heads output, (T, I)."""
         x, total = self.moment, np.zeros_like(self.mu[:, 0])
-        for one, other in ((alpha, beta), (beta, alpha)):
+        for one in (alpha, beta):
             weight = self.power(one + gamma) - self.power(one + 2.0 * gamma)
             total += self.variance * weight[:, None] + self._bent(one, gamma)
             total += 2.0 * (x(one + gamma, one) - x(one + 2.0 * gamma, one))
