@@ -20,6 +20,7 @@ _MULTITASK = (
     "gradient",
     "first_order",
     "first_order_gradient",
+    "second_order",
     "mirror_flow",
     "single_head",
     "first_order_single_head",

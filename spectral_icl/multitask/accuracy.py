@@ -81,6 +81,12 @@ def terms(problem: Problem, omega: Floats, mu: Floats) -> Terms:
         return _Series(problem, omega, mu).terms()
 
 
+def second_order(problem: Problem, omega: Floats, mu: Floats) -> Floats:
+    """S of every task, (T, I), at states omega (T, H, B) and mu (T, H, I); infinite where there is none."""
+    with np.errstate(all="ignore"):
+        return _Series(problem, omega, mu).second()
+
+
 class _Series:
     """The coefficients of the series in 1/L at T states.
 
@@ -110,13 +116,12 @@ class _Series:
         """All parts, by pairs of heads."""
         heads = self.v.shape[1]
         bias = (self.signal * self.residual**2).sum(axis=(1, 2))
-        asymptotic, first, second, size = (np.zeros(len(bias)) for _ in range(4))
+        asymptotic, first, size = (np.zeros(len(bias)) for _ in range(3))
         for h in range(heads):
             alpha = self.v[:, h] ** 2
             cross = 2.0 * self._cross(h, alpha)
             first += cross
             size += np.abs(cross)
-            second -= 2.0 * (self.mu[:, h] * self._bent(alpha, self.v[:, h])).sum(axis=1)
             for k in range(h + 1):
                 gamma = self.v[:, h] * self.v[:, k]
                 both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
@@ -125,12 +130,24 @@ class _Series:
                 noise = self.power(gamma)[:, None] * self.variance + self.moment(gamma, gamma)
                 first += (both * noise).sum(axis=1)
                 size += (np.abs(both) * noise).sum(axis=1)
-                second += (both * self._curved(alpha, self.v[:, k] ** 2, gamma)).sum(axis=1)
         inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
         first = np.where(inside, first / self.length, np.inf)
-        over, under = self._beyond(first, second / self.length**2, size / self.length)
+        second = self.second().sum(axis=1) / self.length**2
+        over, under = self._beyond(first, second, size / self.length)
         over, under = (np.where(inside, side, np.inf) for side in (over, under))
         return Terms(bias, asymptotic / self.length, first, over, under)
+
+    def second(self) -> Floats:
+        """S by tasks, (T, I), as `theory.multitask.second_order` derives it."""
+        total = np.zeros((len(self.v), self.mu.shape[2]))
+        for h in range(self.v.shape[1]):
+            alpha = self.v[:, h] ** 2
+            total -= 2.0 * self.mu[:, h] * self._bent(alpha, self.v[:, h])
+            for k in range(h + 1):
+                both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
+                total += both * self._curved(alpha, self.v[:, k] ** 2, self.v[:, h] * self.v[:, k])
+        inside = (6.0 * self.v**2 < 1.0).all(axis=(1, 2))
+        return np.where(inside[:, None], total, np.inf)
 
     def _cross(self, h: int, alpha: Floats) -> Floats:
         """The part of C, summed over tasks, that is the head's: twice this is of order 1/L in the loss."""
@@ -146,7 +163,7 @@ class _Series:
     def _curved(self, alpha: Floats, beta: Floats, gamma: Floats) -> Floats:
         """Order 1/L^2 of the mean product of what two heads output, (T, I)."""
         x, total = self.moment, np.zeros_like(self.mu[:, 0])
-        for one, other in ((alpha, beta), (beta, alpha)):
+        for one in (alpha, beta):
             weight = self.power(one + gamma) - self.power(one + 2.0 * gamma)
             total += self.variance * weight[:, None] + self._bent(one, gamma)
             total += 2.0 * (x(one + gamma, one) - x(one + 2.0 * gamma, one))
