@@ -4,9 +4,9 @@ Run from the repository root:
 
     python -m benchmarks.verdicts [--count N] [--sampled N] [--out DIR]
 
-A claim that fails with its hypotheses met is a mistake of the theory, or of ours. Sampled claims that hold are put to
-a second test with other prompts: a difference beyond what is allowed by three standard errors refutes them, which
-happens by chance to one of 740 that are exactly at the border, and to fewer inside.
+A claim that fails with its hypotheses met is a mistake of the theory, or of ours. Sampled claims that hold
+are put to a second test with other prompts: a difference beyond what is allowed by three standard errors
+refutes them, which happens by chance to one of 740 that are exactly at the border, and to fewer inside.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ def case(seed: int, shortest: float = 2.0, longest: float = 1e5) -> tuple[si.Pro
     p = disjoint(rng, tasks) if rng.random() < 0.7 else overlapping(rng, tasks)
     length = float(round(np.exp(rng.uniform(np.log(shortest), np.log(longest)))))
     noise = 1e4 if rng.random() < 0.125 else p.noise
-    p = si.Problem(block_sizes=p.block_sizes, signal=p.signal, noise=noise, context_length=length, covariance=p.covariance)
+    p = si.Problem(
+        block_sizes=p.block_sizes,
+        signal=p.signal,
+        noise=noise,
+        context_length=length,
+        covariance=p.covariance,
+    )
     heads = int(rng.integers(1, tasks + 3))
     kind, scale = rng.random(), 10 ** rng.uniform(-4.0, -1.0)
     if kind < 0.5 and heads >= tasks:
@@ -59,18 +65,33 @@ def verdicts(kernel: str, count: int, claims: list[str], prompts: int, longest: 
         for one in check(p, *start, claims=claims, **options):
             found[one.claim][one.verdict.value] += 1
             if one.verdict is Verdict.FAILS:
-                failures.append({"seed": seed, "claim": one.claim, "measured": one.measured, "predicted": one.predicted, "reason": one.reason})
+                failures.append(
+                    {
+                        "seed": seed,
+                        "claim": one.claim,
+                        "measured": one.measured,
+                        "predicted": one.predicted,
+                        "reason": one.reason,
+                    }
+                )
             if one.verdict is Verdict.HOLDS and one.claim in SAMPLED:
                 (again,) = check(p, *start, claims=[one.claim], seed=10**6 + seed, **options)
                 if again.verdict is Verdict.FAILS:
                     refuted.append({"seed": seed, "claim": one.claim, "reason": again.reason})
         print(kernel, seed, len(failures), end="\r", flush=True)
-    return {"cases": count, "verdicts": {k: dict(v) for k, v in found.items()}, "failures": failures, "refuted": refuted}
+    return {
+        "cases": count,
+        "verdicts": {k: dict(v) for k, v in found.items()},
+        "failures": failures,
+        "refuted": refuted,
+    }
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=500, help="problems for the claims that are computed")
     parser.add_argument("--sampled", type=int, default=60, help="problems for the claims that are sampled")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -88,7 +109,9 @@ def main() -> None:
         for part in parts.values():
             lines.append(f"{kernel} law, {part['cases']} cases{'':20} holds  fails  not applicable")
             for name, counts in part["verdicts"].items():
-                numbers = [counts.get(v.value, 0) for v in (Verdict.HOLDS, Verdict.FAILS, Verdict.NOT_APPLICABLE)]
+                numbers = [
+                    counts.get(v.value, 0) for v in (Verdict.HOLDS, Verdict.FAILS, Verdict.NOT_APPLICABLE)
+                ]
                 lines.append(f"  {name:42} {numbers[0]:6} {numbers[1]:6} {numbers[2]:6}")
             lines += [f"  FAILS {failure}" for failure in part["failures"]]
             lines += [f"  REFUTED {again}" for again in part["refuted"]]

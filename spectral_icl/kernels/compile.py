@@ -24,8 +24,9 @@ ALGEBRA = frozenset({"contract", "reassoc", "arcp", "nsz"})
 # Inner functions are inlined by force. Otherwise a call may be resolved to another compilation of the callee
 # right after compiling than when loaded from the cache, and the results differ in their last bits.
 INLINED: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
-# A function that is passed arrays counts the references to each of them, by an atomic operation at either end. One that
-# neither allocates nor returns an array need not, and a small kernel takes a fraction of the time.
+# A function that is passed arrays counts the references to each of them, by an atomic operation at either
+# end. One that neither allocates nor returns an array need not, and a small kernel takes a fraction of the
+# time.
 BORROWING: dict[str, Any] = {**INLINED, "_nrt": False}
 _UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 

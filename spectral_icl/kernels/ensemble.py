@@ -522,7 +522,9 @@ def integrate_many(
                 per_lane[_STEP, lane] *= 0.5
             elif per_lane[_FINITE, lane] < 0.5:
                 per_lane[_STEP, lane] *= 0.1
-                cause[lane] = LEFT_RANGE if per_lane[_LEFT, lane] == _OUTSIDE else OVERFLOW  # x itself is finite
+                cause[lane] = (
+                    LEFT_RANGE if per_lane[_LEFT, lane] == _OUTSIDE else OVERFLOW
+                )  # x itself is finite
             else:
                 per_lane[_STEP, lane] *= shrinkage(order, worst)
                 cause[lane] = REACHED_END

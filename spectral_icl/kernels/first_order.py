@@ -1,4 +1,4 @@
-"""The law of a long context at any dimension: complete to order 1/L, where the asymptotic law needs large blocks too.
+"""The first-order law: complete to order 1/L at any dimension, where the asymptotic law needs large blocks.
 
 With v_hb = kappa_b omega_hb and the read-off T_ib = sum_h mu_hi v_hb,
 
@@ -6,9 +6,9 @@ With v_hb = kappa_b omega_hb and the read-off T_ib = sum_h mu_hi v_hb,
     N_hk,i = P_hk [ s_i + sum_b A_ib v_hb v_kb t_hkb ],    t_hkb = 1 / (1 - 2 v_hb v_kb),
     C_i    = 2 sum_b A_ib (1 - T_ib) Z_ib,   Z_ib = sum_h mu_hi V_hb,   V_hb = P_hh t_hhb v_hb,
 
-and P_hk = prod_b t_hkb^(d_b/2), the mean over the query of the asymptotic law's E_hk. N is the noise with the second
-moment that labels have under the tilt by two heads, C the bias of a ratio of sums. All means exist, and the law holds,
-where 2 v_hb^2 < 1 for every head and block.
+and P_hk = prod_b t_hkb^(d_b/2), the mean over the query of the asymptotic law's E_hk. N is the noise with the
+second moment that labels have under the tilt by two heads, C the bias of a ratio of sums. All means exist,
+and the law holds, where 2 v_hb^2 < 1 for every head and block.
 """
 
 from __future__ import annotations
@@ -94,9 +94,10 @@ def _average(model, omega, mu, work):
     """
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    # taken apart once: reading a field in a loop costs two atomic operations
-    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
-    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
+    kappa, sizes, signal, variance = model.kappa, model.sizes, model.signal, model.variance
+    count, block, order, last = model.count, model.block, model.order, model.last
+    v, powers, tilts, spreads = work.v, work.powers, work.tilts, work.spreads
+    residuals, shifts, drifts = work.residuals, work.shifts, work.drifts
     for h in range(heads):
         for b in range(blocks):
             v[h, b] = kappa[b] * omega[h, b]
@@ -145,8 +146,9 @@ def _average(model, omega, mu, work):
 @serves(law.task_loss, FirstOrder, fastmath=ALGEBRA, borrows=True)
 def _task_loss(model, omega, mu, work, out):
     heads = omega.shape[0]
-    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
-    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
+    signal, noises, inverse, count = model.signal, model.noise, model.inverse_length, model.count
+    block = model.block
+    spreads, residuals, shifts = work.spreads, work.residuals, work.shifts
     _average(model, omega, mu, work)
     for i in range(mu.shape[1]):
         bias, cross = 0.0, 0.0
@@ -168,8 +170,11 @@ def _gradient(model, omega, mu, grad_omega, grad_mu, work):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
     _average(model, omega, mu, work)
-    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
-    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
+    kappa, sizes, signal, inverse = model.kappa, model.sizes, model.signal, model.inverse_length
+    count, block = model.count, model.block
+    v, powers, tilts, spreads = work.v, work.powers, work.tilts, work.spreads
+    joints, totals, slopes, residuals = work.joints, work.totals, work.slopes, work.residuals
+    shifts, drifts, pulls, draws = work.shifts, work.drifts, work.pulls, work.draws
     for h in range(heads):
         for k in range(h + 1):
             total = 0.0
@@ -225,8 +230,11 @@ def _gradient(model, omega, mu, grad_omega, grad_mu, work):
 def _hessian(model, omega, mu, work, out):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    kappa, sizes, signal, variance, noises, inverse, count, block, order, last = model
-    v, powers, tilts, spreads, joints, totals, slopes, residuals, shifts, drifts, pulls, draws = work
+    kappa, sizes, signal, inverse = model.kappa, model.sizes, model.signal, model.inverse_length
+    count, block = model.count, model.block
+    v, powers, tilts, spreads = work.v, work.powers, work.tilts, work.spreads
+    joints, totals, slopes, residuals = work.joints, work.totals, work.slopes, work.residuals
+    shifts, drifts, pulls, draws = work.shifts, work.drifts, work.pulls, work.draws
     first_mu = heads * blocks
     double = 2.0 * inverse
     for h in range(heads):
@@ -392,7 +400,8 @@ def _pick_model(models, p):
 
 @serves(law.lane_store, FirstOrder)
 def _lane_store(models):
-    # Lanes hold problems with signal in different blocks, of different sizes: all blocks are visited, one by one.
+    # Lanes hold problems with signal in different blocks, of different sizes: all blocks are visited, one by
+    # one.
     tasks, blocks = models.signal.shape[1:]
     block = np.empty((tasks, blocks), dtype=np.int64)
     order = np.empty(blocks, dtype=np.int64)

@@ -213,8 +213,8 @@ _C = (
 )
 
 
-# log((1 + s) / (1 - s)) = 2 s + s z g(z) with z = s^2, for fractions within a factor sqrt(2) of 1: the polynomial g by
-# interpolation at Chebyshev nodes, relative error 5e-18 of the logarithm.
+# log((1 + s) / (1 - s)) = 2 s + s z g(z) with z = s^2, for fractions within a factor sqrt(2) of 1: the
+# polynomial g by interpolation at Chebyshev nodes, relative error 5e-18 of the logarithm.
 _G = (
     0.66666666666666696862,
     0.3999999999989950449,
@@ -225,6 +225,7 @@ _G = (
     0.1461644968504340586,
 )
 _ROOT_HALF, _SHIFT_BITS = (int(np.float64(x).view(np.int64)) for x in (0.5**0.5, _SHIFT))
+
 
 @intrinsic
 def fused(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
@@ -265,7 +266,7 @@ def _exp(x: Any) -> Any:
 
 @intrinsic
 def _split(typingctx: Any, value: Any) -> Any:
-    """Fraction and exponent of positive numbers: value = fraction * 2^exponent, fraction in [1/2, 2)^(1/2)."""
+    """Fraction and exponent of positive numbers: value = fraction 2^exponent, fraction in [1/2, 2)^(1/2)."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def whole(number: int) -> Any:

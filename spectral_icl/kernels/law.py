@@ -98,10 +98,11 @@ def hessian(model, omega, mu, work, out):
 
 @singledispatch
 def left_range(model, work, slack):
-    """Whether a state is past the law's range, where its loss does not exist; from what `gradient` left in ``work``.
+    """Whether a state is past the law's range, where its loss does not exist.
 
-    There `gradient` fills what is not finite, so that no step ends there. In lanes a mask. With ``slack``, whether
-    that share of the range or less is left.
+    From what `gradient` left in ``work``; there it fills what is not finite, so that no step ends there. In
+    lanes a mask. With ``slack``,
+    whether that share of the range or less is left.
     """
     _missing(model)
 

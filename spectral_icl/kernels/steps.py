@@ -136,7 +136,7 @@ def what_failed(system, x, work):
 
 @inner()
 def what_stalled(system, cause, work):
-    """Why the step shrank to rounding: ``cause`` if there was one, else the edge of the law's range if it is near."""
+    """Why the step shrank to rounding: ``cause`` if there is one, else the range's edge if that is near."""
     if cause != REACHED_END:
         return cause
     return LEFT_RANGE if law.left_range(system.model, work.scratch, EDGE) else STEP_UNDERFLOW

@@ -1,15 +1,16 @@
 """How far a law of the context is from softmax attention at given states: the first three laws of one series.
 
-The loss is a series in 1/L whose coefficients depend on the state and the block sizes: the bias sum_b A_ib R_ib^2,
-a noise term of order 1/L, and S / L^2. The first-order law has the first two; the asymptotic law has them for infinite
-blocks. So the first-order law says how far off the asymptotic one is, and S how far off it is itself. Per query, with
-alpha, beta and gamma the variances and the covariance of two heads' logits, the overlap of their attention is
+The loss is a series in 1/L whose coefficients depend on the state and the block sizes: the bias sum_b A_ib
+R_ib^2, a noise term of order 1/L, and S / L^2. The first-order law has the first two; the asymptotic law has
+them for infinite blocks. So the first-order law says how far off the asymptotic one is, and S how far off it
+is itself. Per query, with alpha, beta and gamma the variances and the covariance of two heads' logits, the
+overlap of their attention is
 
     (e^gamma / L) [1 + (e^alpha + e^beta + e^gamma - e^(alpha + gamma) - e^(beta + gamma) - 1) / L + ...],
 
 from which S follows by the identities of Gaussian covariates, averaged over the query. It exists where
-6 (kappa_b omega_hb)^2 < 1; beyond, and where its size says that the series is of no use, an estimate that needs less
-takes its place.
+6 (kappa_b omega_hb)^2 < 1; beyond, and where its size says that the series is of no use, an estimate that
+needs less takes its place.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class Terms(NamedTuple):
     asymptotic, first_order : ndarray, (T,)
         The noise term under either law: all of the loss beside the bias. Infinite where it does not exist.
     over, under : ndarray, (T,)
-        By how much the first-order noise term is estimated to be above and below softmax attention's at most, in
-        parts of that: it is between first_order / (1 + over) and first_order / (1 - under). Infinite where there is
-        no telling.
+        By how much the first-order noise term is estimated to be above and below softmax attention's at most,
+        in parts of that: it is between first_order / (1 + over) and first_order / (1 - under). Infinite where
+        there is no telling.
     """
 
     bias: Floats
@@ -90,7 +91,8 @@ def second_order(problem: Problem, omega: Floats, mu: Floats) -> Floats:
 class _Series:
     """The coefficients of the series in 1/L at T states.
 
-    Means over the query of e^w rho and of lam o rho e^w rho, rho chi-squares of the blocks, are products over blocks.
+    Means over the query of e^w rho and of lam o rho e^w rho, rho chi-squares of the blocks, are products over
+    blocks.
     """
 
     def __init__(self, problem: Problem, omega: Floats, mu: Floats) -> None:
@@ -104,13 +106,14 @@ class _Series:
 
     def power(self, w: Floats) -> Floats:
         """The mean of e^(w rho), (T,), for w (T, B); infinite where it does not exist."""
-        inside = (2.0 * w < 1.0).all(axis=-1)
+        inside = np.asarray(2.0 * w < 1.0).all(axis=-1)
         value = np.exp(-0.5 * (np.log1p(np.where(inside[:, None], -2.0 * w, 0.0)) @ self.sizes))
         return np.where(inside, value, np.inf)
 
     def moment(self, w: Floats, o: Floats) -> Floats:
         """The mean of sum_b A_ib o_b rho_b / d_b e^(w rho), (T, I)."""
-        return self.power(w)[:, None] * ((o / (1.0 - 2.0 * w)) @ self.signal.T)
+        mean: Floats = self.power(w)[:, None] * ((o / (1.0 - 2.0 * w)) @ self.signal.T)
+        return mean
 
     def terms(self) -> Terms:
         """All parts, by pairs of heads."""
@@ -146,14 +149,15 @@ class _Series:
             for k in range(h + 1):
                 both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
                 total += both * self._curved(alpha, self.v[:, k] ** 2, self.v[:, h] * self.v[:, k])
-        inside = (6.0 * self.v**2 < 1.0).all(axis=(1, 2))
+        inside = np.asarray(6.0 * self.v**2 < 1.0).all(axis=(1, 2))
         return np.where(inside[:, None], total, np.inf)
 
     def _cross(self, h: int, alpha: Floats) -> Floats:
         """The part of C, summed over tasks, that is the head's: twice this is of order 1/L in the loss."""
         drift = self.power(alpha)[:, None] * self.v[:, h] / (1.0 - 2.0 * alpha)
         pull = np.einsum("ib,tib,tb->ti", self.signal, self.residual, drift)
-        return (self.mu[:, h] * pull).sum(axis=1)
+        part: Floats = (self.mu[:, h] * pull).sum(axis=1)
+        return part
 
     def _bent(self, alpha: Floats, o: Floats) -> Floats:
         """Order 1/L^2 of what a head reads off along o, (T, I)."""
@@ -175,9 +179,9 @@ class _Series:
     def _beyond(self, first: Floats, second: Floats, size: Floats) -> tuple[Floats, Floats]:
         """By how much the first-order noise term is above and below the true one at most, (T,) each.
 
-        By the next term while that is small, on the side that it is on; the square of the tail is for what follows.
-        Else by the tail alone: the part of the tilted queries at which the weights' second moment e^(2 alpha) / L
-        exceeds one, by Markov's inequality, where heads that cancel make it count for more.
+        By the next term while that is small, on the side that it is on; the square of the tail is for what
+        follows. Else by the tail alone: the part of the tilted queries at which the weights' second moment
+        e^(2 alpha) / L exceeds one, by Markov's inequality, where heads that cancel make it count for more.
         """
         next_term = np.abs(second) / (first - np.abs(second))
         usable = np.isfinite(second) & (first > np.abs(second)) & (next_term < _SERIES)
@@ -189,7 +193,7 @@ class _Series:
         return np.where(usable, above, coarse), np.where(usable, below, coarse * of_signal)
 
     def _tail(self, weight: float) -> Floats:
-        """The bound on the tail of the worst head, (T,); with weight 2 of the signal's part of its noise too."""
+        """The bound on the tail of the worst head, (T,); for weight 2 with the signal's part of its noise."""
         worst = np.zeros(len(self.v))
         for h in range(self.v.shape[1]):
             alpha = self.v[:, h] ** 2
@@ -209,4 +213,6 @@ class _Series:
         if weight == 1.0:
             return power
         signal = self.signal.sum(axis=0)
-        return power * (self.variance.sum() + weight * (alpha / (1.0 - 2.0 * times * alpha)) @ signal)
+        label = self.variance.sum() + weight * (alpha / (1.0 - 2.0 * times * alpha)) @ signal
+        weighed: Floats = power * label
+        return weighed

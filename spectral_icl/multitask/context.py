@@ -79,7 +79,9 @@ def check_kernel(kernel: str) -> str:
         It names no law.
     """
     if kernel == "exact" and kernel not in LAWS:
-        raise ProblemError("kernel", kernel, "'asymptotic' or 'first-order' (no exact finite-length kernel yet)")
+        raise ProblemError(
+            "kernel", kernel, "'asymptotic' or 'first-order' (no exact finite-length kernel yet)"
+        )
     known = OLD_NAMES.get(kernel, kernel) if isinstance(kernel, str) else kernel
     return choice("kernel", known, tuple(LAWS))
 

@@ -20,8 +20,8 @@ def paper(
 ) -> State:
     """The start of the authors' code: q = k = qk; v = o = ov_high for head h on task h, else ov_low.
 
-    By default qk = ov_low = L^(-3/4) and ov_high = 2 L^(-3/4), the scale that the code of Chen, Sheen, Wang and Yang
-    (2024) starts from.
+    By default qk = ov_low = L^(-3/4) and ov_high = 2 L^(-3/4), the scale that the code of Chen, Sheen, Wang
+    and Yang (2024) starts from.
 
     Parameters
     ----------

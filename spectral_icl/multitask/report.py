@@ -79,7 +79,8 @@ class FlowReport:
             "phases": asdict(solution.phases),
             "forecast": [asdict(task) for task in solution.forecast],
             "excess": excess(solution.problem, solution.final_loss),
-            "share_learned": 1.0 - excess(solution.problem, solution.final_loss) / float(np.sum(solution.problem.signal)),
+            "share_learned": 1.0
+            - excess(solution.problem, solution.final_loss) / float(np.sum(solution.problem.signal)),
             "optimal": {name: bound.loss for name, bound in known.items()},
             "optimal_excess": {name: excess(solution.problem, bound.loss) for name, bound in known.items()},
             "saturation": {"valid": spent.valid, **asdict(spent)},
@@ -159,7 +160,14 @@ def _losses(solution: Solution) -> list[str]:
     rows = [(f"{law} law, sum over tasks", "loss", "excess", "final / benchmark, of excesses")]
     rows.append(("final", f"{final:.6f}", f"{excess(problem, final):.6f}", ""))
     for bound in benchmarks(problem, law).values():
-        rows.append((bound.name, f"{bound.loss:.6f}", f"{excess(problem, bound.loss):.6f}", _ratio(problem, final, bound)))
+        rows.append(
+            (
+                bound.name,
+                f"{bound.loss:.6f}",
+                f"{excess(problem, bound.loss):.6f}",
+                _ratio(problem, final, bound),
+            )
+        )
     share = 1.0 - excess(problem, final) / float(np.sum(problem.signal))
     return [*table(rows), f"  share of the signal learned: {share:.4f}"]
 

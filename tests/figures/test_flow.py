@@ -59,7 +59,12 @@ def overflowing(problem: si.Problem, heads: int) -> si.State:
     return si.State(np.full((heads, problem.blocks), 1e4), np.ones((heads, problem.tasks)))
 
 
-paper, dominant, random = si.initial.paper, si.initial.dominant, si.initial.random
+def paper(problem: si.Problem, heads: int) -> si.State:
+    """The start of the built-in example."""
+    return si.initial.paper(problem, heads, 0.1, 0.1, 0.2)
+
+
+dominant, random = si.initial.dominant, si.initial.random
 CASES: dict[str, Callable[[], si.Solution]] = {
     "balanced": lambda: solve(multitask(), 2, paper, t_end=60.0),
     "balanced, log time": lambda: solve(multitask(), 2, paper, t_end=2e4),

@@ -94,7 +94,7 @@ def test_only_one_file_asks_for_a_cache() -> None:
 
 
 def test_a_module_that_moved_does_not_stand_in_the_way(tmp_path: Path) -> None:
-    """Numba's index of an entry names the modules of its types, and cannot be opened once one of them is gone."""
+    """Numba's index of an entry names the modules of its types, and does not open once one is gone."""
     room = tmp_path / "room"
     room.mkdir()
     (room / "__init__.py").touch()

@@ -69,12 +69,15 @@ def test_gradient_and_hessian_by_complex_differences(
     hess = si.hessian(p, omega, mu, kernel=KERNEL)
     np.testing.assert_array_equal(hess, hess.T)
     step = 1e-6 * np.minimum(1.0, 0.708 - abs(theta[:split])).min() / 0.058
-    rows = [(by_complex_steps(theta + step * e) - by_complex_steps(theta - step * e)) / (2.0 * step) for e in np.eye(size)]
+    rows = [
+        (by_complex_steps(theta + step * e) - by_complex_steps(theta - step * e)) / (2.0 * step)
+        for e in np.eye(size)
+    ]
     np.testing.assert_allclose(hess, rows, rtol=1e-5, atol=1e-6 * abs(hess).max())
 
 
 def test_large_blocks_lose_no_digits() -> None:
-    """The power of a block of a billion coordinates: 1 - 2 u rounds, and a plain logarithm of it loses seven digits."""
+    """In blocks of a billion coordinates 1 - 2 u rounds, and a plain logarithm loses seven digits."""
     d = 10**9
     p = si.Problem(block_sizes=(d, 5), signal=((1.0, 0.5),), noise=0.1, context_length=1e4)
     omega, mu = np.array([[d**-0.5, 0.3]]), np.array([[100.0]])
@@ -92,7 +95,9 @@ def test_large_blocks_bring_the_asymptotic_law_back() -> None:
     """At fixed d omega^2 the difference falls as one over the size."""
     off = []
     for size in (10**3, 10**4, 10**5):
-        p = si.Problem.multitask(task_sizes=(size, 2 * size), signal=(1.0, 2.0), noise=0.1, context_length=1e3 * size)
+        p = si.Problem.multitask(
+            task_sizes=(size, 2 * size), signal=(1.0, 2.0), noise=0.1, context_length=1e3 * size
+        )
         omega = np.array([[0.9, 0.2], [-0.3, 0.5]]) / size**0.5
         mu = np.array([[0.8, 0.1], [0.2, 1.5]]) * size**0.5
         paper, first = (si.loss(p, omega, mu, kernel) for kernel in ("asymptotic", KERNEL))
@@ -130,5 +135,9 @@ def test_a_flow_that_comes_to_the_edge_of_the_range_says_so(omega: float) -> Non
 
 def test_the_old_name_of_the_asymptotic_law_is_understood() -> None:
     start = si.initial.dominant(BLOCK, heads=2)
-    assert si.loss(BLOCK, *start, kernel="large-L") == si.loss(BLOCK, *start) == si.loss(BLOCK, *start, "asymptotic")
+    assert (
+        si.loss(BLOCK, *start, kernel="large-L")
+        == si.loss(BLOCK, *start)
+        == si.loss(BLOCK, *start, "asymptotic")
+    )
     assert si.gradient_flow(BLOCK, *start, t_end=1.0, kernel="large-L").options.kernel == "asymptotic"

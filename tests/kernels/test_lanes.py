@@ -8,10 +8,10 @@ from numba import njit
 
 import spectral_icl as si
 from spectral_icl.kernels import law
+from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.charts import lanes_sinh
 from spectral_icl.kernels.compile import ALGEBRA
 from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, fused, pick, put, where
-from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.multitask.context import pack
 
 NAMES = (

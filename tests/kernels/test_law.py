@@ -16,7 +16,7 @@ from spectral_icl.multitask import context
 from spectral_icl.multitask.context import LAWS
 from spectral_icl.multitask.flow import saturation
 from spectral_icl.multitask.flow.escape import predicted_escape
-from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, Reference
+from spectral_icl.multitask.optimal.optima import OPTIMA, Benchmark, Optima
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import benchmarks
 
@@ -94,12 +94,17 @@ def test_the_flow_is_that_of_the_law(caplog: pytest.LogCaptureFixture) -> None:
     assert sol.loss[-1] == si.loss(PROBLEM, sol.omega[-1], sol.mu[-1], kernel="toy")
 
 
+class Bounded(Optima):
+    """All that phases ask of a law about the best attention."""
+
+    def lower_bound(self, problem: si.Problem) -> Benchmark:
+        """No attention reduces the query noise."""
+        return Benchmark("lower bound", 0.0, np.asarray(problem.noise), False, None, law="toy")
+
+
 @pytest.mark.slow
 def test_ensembles_and_phases_are_those_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    bound = Reference(
-        lambda problem: Benchmark("", 0.0, np.asarray(problem.noise), False, None), "lower bound"
-    )
-    monkeypatch.setitem(BENCHMARKS, "lower_bound", bound)
+    monkeypatch.setitem(OPTIMA, toy_law.Toy, Bounded("toy"))
     saturation.saturation_of.register(toy_law.Toy, lambda models, tilt: np.log(tilt))
     starts = [si.initial.random(PROBLEM, heads=3, scale=0.05, seed=k, positive=True) for k in range(20)]
     many = si.gradient_flow_ensemble(
@@ -119,10 +124,8 @@ def test_what_is_not_known_of_a_law_is_refused_and_not_taken_from_another() -> N
     sol = si.gradient_flow(PROBLEM, *START, parametrization=si.Merged(), t_end=1.0, kernel="toy")
     assert all(task.time is None for task in sol.forecast)
     assert benchmarks(PROBLEM, "toy") == {}
-    assert list(benchmark_report(PROBLEM, "", 2, "toy").found) == [
-        "gradient_step",
-        "bayes",
-    ]  # of no attention
+    known = benchmark_report(PROBLEM, "", 2, "toy").found
+    assert list(known) == ["small_heads", "gradient_step", "bayes"]  # true under every law
     assert "no lower bound: kernel" in benchmark_report(PROBLEM, "", 2, "toy").to_text()
     for ask in (
         lambda: si.optimal.minimise(PROBLEM, 2, kernel="toy"),
@@ -138,10 +141,7 @@ def test_what_is_not_known_of_a_law_is_refused_and_not_taken_from_another() -> N
 
 def test_the_predictions_of_another_law_stay_out_of_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a lower bound of its own a law has phases, beside no prediction of another law."""
-    bound = Reference(
-        lambda problem: Benchmark("", 0.0, np.asarray(problem.noise), False, None), "lower bound"
-    )
-    monkeypatch.setitem(BENCHMARKS, "lower_bound", bound)
+    monkeypatch.setitem(OPTIMA, toy_law.Toy, Bounded("toy"))
     problem = si.Problem.multitask(task_sizes=(3, 5), signal=2.0, noise=0.1, context_length=50)
     start = si.initial.dominant(problem, heads=2)
     predicted = si.gradient_flow(problem, *start, t_end=1.0).phases.tasks
@@ -159,5 +159,7 @@ def test_a_law_without_a_function_says_so() -> None:
 
 
 def test_an_unknown_law_is_one_line() -> None:
-    with pytest.raises(si.ProblemError, match="kernel: expected one of 'large-L', 'toy', got 'small-L'"):
+    with pytest.raises(
+        si.ProblemError, match="kernel: expected one of 'asymptotic', 'first-order', 'toy', got 'small-L'"
+    ):
         context.pack(PROBLEM, "small-L")

@@ -6,6 +6,7 @@ from typing import Any
 
 BASE: dict[str, Any] = {
     "problem": {"task_sizes": [4, 4], "signal": [10.0, 10.0], "snr": 100.0, "context_length": 100},
+    "initial": {"kind": "paper", "qk": 0.1, "ov_low": 0.1, "ov_high": 0.2},
     "flow": {"t_end": 30.0},
 }
 LENGTHS = {"path": "problem.context_length", "log": [20, 2000, 9]}

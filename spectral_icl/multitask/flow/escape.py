@@ -111,9 +111,10 @@ def _(
 
 
 def fall(problem: Problem, at: State, task: int, winner: int, rival: int, kernel: str = DEFAULT) -> float:
-    """Rate 2 g at which the dual coordinate of a rival's mu moves away from the winner's sign, for disjoint tasks.
+    """Rate 2 g at which the dual coordinate of a rival's mu moves away from the winner's sign.
 
-    With the winner's omega and mu on the task as they are in the state, and of the rival its omega alone.
+    For disjoint tasks, with the winner's omega and mu on the task as they are in the state, and of the rival
+    its omega alone.
     """
     assert problem.home is not None
     block = problem.home[task]

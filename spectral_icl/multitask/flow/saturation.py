@@ -1,4 +1,4 @@
-"""Whether a flow stayed where its law of the context describes softmax attention, and how far off it is there."""
+"""Whether a flow stayed where its law describes softmax attention, and how far off it is there."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from spectral_icl.multitask.accuracy import terms
 from spectral_icl.multitask.context import check_kernel, unknown
 from spectral_icl.multitask.flow.trajectory import Trajectory
 
-# Logit variance in units of log L: above LIMIT the weights of the softmax are so unequal that no series in 1/L
-# describes them; at FREEZING it condenses on single context pairs.
+# Logit variance in units of log L: above LIMIT the weights of the softmax are so unequal that no series in
+# 1/L describes them; at FREEZING it condenses on single context pairs.
 LIMIT, FREEZING = 0.5, 2.0
 ACCURATE, APPROXIMATE = 0.1, 0.5  # relative error of the excess up to which a law is called so
 _MOST_TIMES = 400  # at which the error is estimated
@@ -29,8 +29,8 @@ class Saturation:
     Attributes
     ----------
     level : {"accurate", "approximate", "unreliable", "invalid"}
-        Whether the excess is within 10 % of softmax attention's, within 50 %, further off or nobody knows how far,
-        or the softmax saturates and the law is left behind.
+        Whether the excess is within 10 % of softmax attention's, within 50 %, further off or nobody knows how
+        far, or the softmax saturates and the law is left behind.
     left_at : float or None
         First time the logit variance a exceeded log(L) / 2, or None.
     worst : float
@@ -42,13 +42,13 @@ class Saturation:
     law : str
         The law of the context.
     excess_error, noise_error : float
-        Estimated relative error of the law's excess (the loss without query noise) and of its noise term, where that
-        of the excess is largest. Infinite where there is no telling.
+        Estimated relative error of the law's excess (the loss without query noise) and of its noise term,
+        where that of the excess is largest. Infinite where there is no telling.
     excess_ratio, noise_ratio : float
         Excess and noise term there by the first-order law over those of the flow's law; 1 if it is that law.
     beyond : float
-        Estimated relative error of the first-order noise term there: where it is not small, first order in 1/L is not
-        enough.
+        Estimated relative error of the first-order noise term there: where it is not small, first order in
+        1/L is not enough.
     error_at : float
         When; ``lost_at``, first time that there is no telling, or None.
     final_error : float
@@ -89,25 +89,33 @@ class Saturation:
         size = f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
         if self.level == "invalid":
             return (
-                f"left the {self.law} law's range at t = {self.left_at:.6g}: {size}, at t = {self.worst_at:.6g}",
+                f"left the {self.law} law's range at t = {self.left_at:.6g}",
+                f"{size} (t = {self.worst_at:.6g})",
                 f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L",
                 "the later loss is not that of softmax attention",
             )
         known = np.isfinite(self.excess_error)
         trust = f"{self.law} law" if self.trusted else f"{self.law} law NOT to be trusted"
         if known:
-            ends = f"{_percent(self.excess_error)} of softmax attention's, at the end {_percent(self.final_error)}"
-            found = [f"{trust}: excess within {ends}; noise term {_percent(self.noise_error)}"]
+            worst, end = _percent(self.excess_error), _percent(self.final_error)
+            excess = f"excess within {worst} of softmax attention's, at the end {end}"
+            found = [f"{trust}: {excess}; noise term {_percent(self.noise_error)}"]
         else:
-            found = [f"{trust}: how far it is from softmax attention is not known from t = {self.lost_at:.4g} on"]
+            found = [
+                f"{trust}: how far it is from softmax attention is not known from t = {self.lost_at:.4g} on"
+            ]
         if not np.isfinite(self.noise_ratio):
             found.append("there is no first-order law there to tell, 2 (kappa_b omega_hb)^2 >= 1")
         else:
             if self.law != "first-order":
-                times = f"{self.noise_ratio:.3g} times the noise term, {self.excess_ratio:.3g} times the excess"
+                times = (
+                    f"{self.noise_ratio:.3g} times the noise term, {self.excess_ratio:.3g} times the excess"
+                )
                 found.append(f"first-order law: {times} (at worst, t = {self.error_at:.4g})")
             if self.beyond > ACCURATE:
-                more = f", what follows it is up to {_percent(self.beyond)}" if np.isfinite(self.beyond) else ""
+                more = (
+                    f", what follows it is up to {_percent(self.beyond)}" if np.isfinite(self.beyond) else ""
+                )
                 found.append(f"first order in 1/L is not enough here{more}")
         return (*found, size)
 

@@ -75,8 +75,8 @@ def gradient_flow(
         logarithms beyond e^-4), however small; with `Merged`, relative to 0.01 or the start's largest entry
         if smaller. Errors of the solution are a few times this, more where the flow passes close to a saddle.
     kernel : str
-        Law of the context: "asymptotic" (L and d large, the law of the theorems) or "first-order" (complete to order
-        1/L at any d). The exact finite-length law does not exist yet, and asking for it is an error.
+        Law of the context: "asymptotic" (L and d large, the law of the theorems) or "first-order" (complete
+        to order 1/L at any d). The exact finite-length law does not exist yet, and asking for it is an error.
     stationary : float, optional
         Stop once the flow has come to rest to this accuracy: every |dtheta/dt|, and every rate of a dual
         coordinate that could still grow, is below it (first-order optimality).
@@ -86,8 +86,8 @@ def gradient_flow(
     Returns
     -------
     Solution
-        With ``t``, ``omega``, ``mu``, ``loss`` and dense output. ``saturation`` says how far the law is from softmax
-        attention, and ``message`` does if the law is not to be trusted.
+        With ``t``, ``omega``, ``mu``, ``loss`` and dense output. ``saturation`` says how far the law is from
+        softmax attention, and ``message`` does if the law is not to be trusted.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The best attention under the asymptotic law: closed forms for disjoint tasks, and the limit of coalescing heads.
+"""The best attention under the asymptotic law: closed forms, and the limit of coalescing heads.
 
 For disjoint tasks and kappa = 1 the effective dimensions X_i are
 
@@ -13,7 +13,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.multitask.loss import task_loss
-from spectral_icl.multitask.optimal.optima import NAMES, Benchmark, Optima, Optimum, optima
+from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.search import (
     SAME,
     SPREAD,
@@ -28,14 +28,11 @@ from spectral_icl.multitask.optimal.search import (
     with_best_mu,
 )
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
 
 
-@optima(Asymptotic)
+@optima(Asymptotic, "asymptotic")
 class AsymptoticOptima(Optima):
     """The optima under the law of Chen, Sheen, Wang and Yang (2024)."""
-
-    law = "asymptotic"
 
     def lower_bound(self, problem: Problem) -> Benchmark:
         """The bound by Schur's product theorem; see `benchmarks.lower_bound`."""
@@ -126,12 +123,13 @@ def best_of(heads: int) -> str:
 def small_heads(problem: Problem, heads: int | None, length: float) -> Floats:
     """Infimum (I,) over H small heads, or any number, of task losses without query noise, at another length.
 
-    Of the loss sum_b A_ib (1 - T_ib)^2 + (s_i / length) sum_b d_b T_ib^2, which small heads have under every law, at
-    a length and up to a factor that depend on the law.
+    Of the loss sum_b A_ib (1 - T_ib)^2 + (s_i / length) sum_b d_b T_ib^2, which small heads have under every
+    law, at a length and up to a factor that depend on the law.
     """
     signal, noise = np.asarray(problem.signal), np.asarray(problem.noise)
     if not length > 0.0:
-        return problem.variance - noise
+        all_of_it: Floats = problem.variance - noise
+        return all_of_it
     worth = gain(problem, length)
     if heads is None or heads > rank(problem):
         least: Floats = (signal / (1.0 + worth)).sum(axis=1)
@@ -155,7 +153,7 @@ def near_small_heads(problem: Problem, heads: int, length: float) -> Floats:
 
 
 def gain(problem: Problem, length: float | None = None) -> Floats:
-    """L A_ib / (s_i d_b), (I, B): what the context, or one of another length, is worth against a block's size."""
+    """L A_ib / (s_i d_b), (I, B): what a context, of that length, is worth against a block's size."""
     sizes = np.asarray(problem.block_sizes, dtype=np.float64)
     length = problem.context_length if length is None else length
     ratio: Floats = length * np.asarray(problem.signal) / (problem.variance[:, None] * sizes)
@@ -212,4 +210,6 @@ def _limit_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
     starts = [np.concatenate([np.zeros(blocks), leading[: heads - 1].ravel()]), leading.ravel()]
     # neither a zero base nor directions in a subspace of the blocks may be where a symmetry traps the search
     starts = [start + 0.01 * rng.normal(size=start.size) for start in starts]
-    return starts + [rng.normal(0.0, blocks**-0.5, heads * blocks) for _ in range(random_starts(heads * blocks))]
+    return starts + [
+        rng.normal(0.0, blocks**-0.5, heads * blocks) for _ in range(random_starts(heads * blocks))
+    ]

@@ -1,14 +1,15 @@
 """Benchmarks that a trained attention is measured against.
 
-Every function takes a `Problem`, and the name of a law of the context where the number is one of attention under
-it, and returns a `Benchmark` in the units of `spectral_icl.loss`: the sum over tasks, query noise included. The
-effective dimension X_i of a task with one block of power a_i is defined by
+Every function takes a `Problem`, and the name of a law of the context where the number is one of attention
+under it, and returns a `Benchmark` in the units of `spectral_icl.loss`: the sum over tasks, query noise
+included. The effective dimension X_i of a task with one block of power a_i is defined by
 loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with phi_i = s_i / a_i. Under the asymptotic law
 
     one head, equal tasks   e d       head per task   e d_i             H = I plateau   d_i / (1 - 1/H)
     lower bound             d_i
 
-while one gradient step has d_i + 1 / phi_i at any L and d, which is the lower bound under the first-order law.
+while one gradient step has d_i + 1 / phi_i at any L and d, which is the lower bound under the first-order
+law.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ from spectral_icl.multitask.state import check_heads, check_state
 def lower_bound(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     """A loss that no decomposable attention, whatever its number of heads, can go below.
 
-    Asymptotic law: E_hk >= sum_b d_b kappa_b^2 omega_hb omega_kb as matrices (Schur: the entrywise exponential of
-    a positive semi-definite matrix exceeds the matrix), so with T_ib = kappa_b sum_h mu_hi omega_hb
+    Asymptotic law: E_hk >= sum_b d_b kappa_b^2 omega_hb omega_kb as matrices (Schur: the entrywise
+    exponential of a positive semi-definite matrix exceeds the matrix), so with T_ib = kappa_b sum_h mu_hi
+    omega_hb
 
         loss_i >= sigma_i^2 + sum_b A_ib (1 - T_ib)^2 + (s_i / L) sum_b d_b T_ib^2
                >= sigma_i^2 + sum_b A_ib / (1 + L A_ib / (s_i d_b)).
@@ -47,9 +49,9 @@ def lower_bound(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     For disjoint tasks this is X_i = d_i. It is an infimum, approached from H = min(I, B) + 1 heads on
     (`minimise`).
 
-    First-order law: by the same theorem its N_hk,i exceeds s_i + sum_b (s_i d_b + A_ib) kappa_b^2 omega_hb omega_kb,
-    so that to leading order in 1/L the bound is the loss of one optimal gradient step, X_i = d_i + 1 / phi_i.
-    What is left out is of order 1/L^2: `small_heads` approach a loss that is higher by that.
+    First-order law: by the same theorem its N_hk,i exceeds s_i + sum_b (s_i d_b + A_ib) kappa_b^2 omega_hb
+    omega_kb, so that to leading order in 1/L the bound is the loss of one optimal gradient step, X_i = d_i +
+    1 / phi_i. What is left out is of order 1/L^2: `small_heads` approach a loss that is higher by that.
 
     Parameters
     ----------
@@ -57,15 +59,16 @@ def lower_bound(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     kernel : str
         Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     """
-    return optima_of(problem, kernel, "a known lower bound").lower_bound(problem)
+    return optima_of(problem, kernel).lower_bound(problem)
 
 
 def head_per_task(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     """The loss when every task has a head to itself, optimal for that task alone.
 
-    For disjoint tasks this is the limit of the balanced flow (Chen, Sheen, Wang and Yang 2024), under the asymptotic
-    law omega = 1 / (kappa_i sqrt(d_i)) on the task's own block, mu = sqrt(d_i) / (1 + e d_i phi_i / L), all else
-    zero, X_i = e d_i. A task on several blocks, or another law, is optimised numerically over its head's omega.
+    For disjoint tasks this is the limit of the balanced flow (Chen, Sheen, Wang and Yang 2024), under the
+    asymptotic law omega = 1 / (kappa_i sqrt(d_i)) on the task's own block, mu = sqrt(d_i) / (1 + e d_i phi_i
+    / L), all else zero, X_i = e d_i. A task on several blocks, or another law, is optimised numerically over
+    its head's omega.
 
     Parameters
     ----------
@@ -73,16 +76,17 @@ def head_per_task(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     kernel : str
         Law of the context.
     """
-    return optima_of(problem, kernel, "a known head-per-task limit").head_per_task(problem)
+    return optima_of(problem, kernel).head_per_task(problem)
 
 
 def single_head(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     """The best loss of one head that serves all tasks.
 
-    Asymptotic law: for disjoint tasks the best exponent sum_b d_b kappa_b^2 omega_b^2 is 1 whatever the tasks, which
-    share it: X_i = e d_i / p_i with sum_i p_i = 1, omega_i = (p_i / d_i)^(1/2) / kappa_i, and p a water-filling as
-    in `head_budget`, with g_i = L / (e phi_i d_i). Equal tasks: p_i = d_i / d, X_i = e d with d = sum_i d_i;
-    one task: X = e d. Where tasks overlap, mu is explicit given omega, and omega is searched.
+    Asymptotic law: for disjoint tasks the best exponent sum_b d_b kappa_b^2 omega_b^2 is 1 whatever the
+    tasks, which share it: X_i = e d_i / p_i with sum_i p_i = 1, omega_i = (p_i / d_i)^(1/2) / kappa_i, and p
+    a water-filling as in `head_budget`, with g_i = L / (e phi_i d_i). Equal tasks: p_i = d_i / d, X_i = e d
+    with d = sum_i d_i; one task: X = e d. Where tasks overlap, mu is explicit given omega, and omega is
+    searched.
 
     First-order law: searched. For one task X = (1 - 2 u)^(-d/2) [1 + u / ((1 - 2 u) phi)] / u with
     u = kappa^2 omega^2, to leading order in 1/L, at its least over 0 < u < 1/2; above e d.
@@ -93,7 +97,7 @@ def single_head(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     kernel : str
         Law of the context.
     """
-    return optima_of(problem, kernel, "a known best single head").single_head(problem)
+    return optima_of(problem, kernel).single_head(problem)
 
 
 def head_budget(problem: Problem, heads: int, kernel: str = DEFAULT) -> Benchmark:
@@ -115,14 +119,14 @@ def head_budget(problem: Problem, heads: int, kernel: str = DEFAULT) -> Benchmar
         Law of the context.
     """
     heads = integer("heads", heads, minimum=2, maximum=10**9)
-    return optima_of(problem, kernel, "a known infimum of small heads").head_budget(problem, heads)
+    return optima_of(problem, kernel).head_budget(problem, heads)
 
 
 def small_heads(problem: Problem, heads: int | None = None) -> Benchmark:
     """The infimum of softmax attention itself over small heads, in closed form at any L and d.
 
-    Small heads attend nearly evenly, and what they add up to is linear attention on centred covariates. Its loss
-    is that of the asymptotic law but for n = L - 1 degrees of freedom: the excess of a task is
+    Small heads attend nearly evenly, and what they add up to is linear attention on centred covariates. Its
+    loss is that of the asymptotic law but for n = L - 1 degrees of freedom: the excess of a task is
     a_i / L + (1 - 1/L) times the asymptotic excess of `head_budget`. For one block and enough heads that is
     a B / (a + B) with B = (a (d + 1) + sigma^2 d) / (L - 1). It is approached, not attained.
 
@@ -252,8 +256,8 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     mu is eliminated exactly, and omega searched from many starts, in two ways: over heads as they are, and
     over the limit in which heads coalesce while mu diverges, which is where the infimum nearly always is for
     H >= 2. With more heads than dimensions to read off, H > min(I, B), the infimum is `lower_bound`, in
-    closed form. That is the asymptotic law. Under the first-order law finite heads are searched beside the infimum
-    of small ones, where the law's corrections are small.
+    closed form. That is the asymptotic law. Under the first-order law finite heads are searched beside the
+    infimum of small ones, where the law's corrections are small.
 
     Parameters
     ----------
@@ -277,7 +281,7 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     """
     heads = check_heads(problem, heads)
     seed = integer("seed", seed, minimum=0, maximum=2**63)
-    return optima_of(problem, kernel, "a search of its own").best(problem, heads, seed)
+    return optima_of(problem, kernel).best(problem, heads, seed)
 
 
 def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:
@@ -327,6 +331,9 @@ class Reference(NamedTuple):
 
 
 BENCHMARKS = {
-    **{f.__name__: Reference(f, NAMES[f.__name__]) for f in (single_head, head_per_task, plateau, lower_bound)},
+    **{
+        f.__name__: Reference(f, NAMES[f.__name__])
+        for f in (single_head, head_per_task, plateau, lower_bound)
+    },
     **{f.__name__: Reference(f, NAMES[f.__name__], True) for f in (small_heads, gradient_step, bayes)},
 }

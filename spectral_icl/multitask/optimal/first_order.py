@@ -1,8 +1,8 @@
-"""The best attention under the first-order law: a bound and small heads in closed form, finite heads by search.
+"""The best attention under the first-order law: bound and small heads in closed form, others by search.
 
-The law is the beginning of a series in 1/L, and its loss falls without bound towards the edge of its range, where
-the second term overtakes the first. So weights are sought where the correction to what a head reads off,
-P_hh t_hhb / L, is at most a half (`TRUSTED`).
+The law is the beginning of a series in 1/L, and its loss falls without bound towards the edge of its range,
+where the second term overtakes the first. So weights are sought where the correction to what a head reads
+off, P_hh t_hhb / L, is at most a half (`TRUSTED`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from spectral_icl.multitask.optimal.search import (
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
+_LAW = "first-order"
 TRUSTED = 0.5  # share of what a head reads off that the correction of order 1/L may take back
+_AT_REST = 1.0 + 1e-9  # the correction of heads that are zero, and a little
 
 
-@optima(FirstOrder)
+@optima(FirstOrder, _LAW)
 class FirstOrderOptima(Optima):
     """The optima under the law that is complete to order 1/L."""
-
-    law = "first-order"
 
     def lower_bound(self, problem: Problem) -> Benchmark:
         """The bound to leading order in 1/L, which is the loss of one gradient step."""
@@ -85,7 +85,9 @@ class FirstOrderOptima(Optima):
             apart = _least_distance(weights.omega * attention.scale) > SPREAD
             remark = "" if apart else "infimum not attained: heads coalesce and mu diverges"
             return self._optimum(problem, weights, ends[0].loss, minima, remark)
-        weights = attention.with_best_mu(near_small_heads(problem, heads, problem.context_length) / attention.scale)
+        weights = attention.with_best_mu(
+            near_small_heads(problem, heads, problem.context_length) / attention.scale
+        )
         remark = f"infimum not attained: the heads are small (shown {SPREAD:g} apart) and mu diverges"
         return self._optimum(problem, weights, small, minima, remark)
 
@@ -113,12 +115,13 @@ class FirstOrderOptima(Optima):
 
 
 def gradient_step_losses(problem: Problem) -> Floats:
-    """Losses (I,) of one gradient step with the best size for every task and block; see `benchmarks.gradient_step`."""
+    """Losses (I,) of one gradient step of the best size for every task and block."""
     signal = np.asarray(problem.signal)
     sizes = np.asarray(problem.block_sizes, dtype=np.float64)
     spread = signal + problem.variance[:, None] * sizes  # A (1 + phi d)
     losses: Floats = (signal * spread / (spread + problem.context_length * signal)).sum(axis=1)
-    return losses + np.asarray(problem.noise)
+    losses += np.asarray(problem.noise)
+    return losses
 
 
 class _Attention:
@@ -133,7 +136,7 @@ class _Attention:
         self.scale = self.root * self.kappa  # of omega in w
         self.length = problem.context_length
         self.shape = heads, problem.blocks
-        self.profile = Profile(pack(problem, FirstOrderOptima.law), heads, problem.blocks, problem.tasks)
+        self.profile = Profile(pack(problem, _LAW), heads, problem.blocks, problem.tasks)
         # the lower bound's excess, in units of which the search works
         self.unit = float(gradient_step_losses(problem).sum() - np.sum(problem.noise))
 
@@ -168,7 +171,9 @@ class _Attention:
         return State(omega, mu)
 
     def trusts(self, x: Floats, part: float) -> bool:
-        """Whether heads at x (H B,) are inside that part of the trusted range."""
+        """Whether heads at x (H B,) are inside that part of the trusted range, if there is one."""
+        if not part * TRUSTED * self.length > _AT_REST:
+            return False
         y = x.reshape(self.shape) / self.root
         return self._trusted(y / np.sqrt(1.0 + 2.0 * y**2), part)
 
@@ -178,7 +183,7 @@ class _Attention:
         if not (left > 0.0).all():
             return False
         exponent = -0.5 * (self.root**2 * np.log(left)).sum(axis=1) - np.log(left).min(axis=1)
-        return bool((exponent < np.log(max(part * TRUSTED * self.length, 1.0 + 1e-9))).all())
+        return bool((exponent < np.log(max(part * TRUSTED * self.length, _AT_REST))).all())
 
 
 def _least_distance(w: Floats) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.context import DEFAULT, pack, unknown
+from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
@@ -77,8 +77,9 @@ class Optimum(Benchmark):
     remark: str = ""
 
 
-class Optima(ABC):
-    """The best that decomposable attention could reach under one law of the context.
+@dataclass(frozen=True)
+class Optima:
+    """The best that decomposable attention could reach under one law; here, one of which nothing is known.
 
     Attributes
     ----------
@@ -88,21 +89,24 @@ class Optima(ABC):
 
     law: str
 
-    @abstractmethod
     def lower_bound(self, problem: Problem) -> Benchmark:
         """A loss that no number of heads can go below."""
+        self._refuse("a known lower bound")
 
-    @abstractmethod
     def single_head(self, problem: Problem) -> Benchmark:
         """The best of one head that serves all tasks."""
+        self._refuse("a known best single head")
 
-    @abstractmethod
     def head_budget(self, problem: Problem, heads: int) -> Benchmark:
         """The infimum over H small heads."""
+        self._refuse("a known infimum of small heads")
 
-    @abstractmethod
     def best(self, problem: Problem, heads: int, seed: int) -> Optimum:
         """The best of H heads."""
+        self._refuse("a search of its own")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise ProblemError("kernel", self.law, f"a law of the context with {what}")
 
     def head_per_task(self, problem: Problem) -> Benchmark:
         """A head for every task, on its blocks alone and best for it alone."""
@@ -118,36 +122,31 @@ class Optima(ABC):
 
     def made(self, key: str, losses: Floats, weights: State | None = None) -> Benchmark:
         """The benchmark of `NAMES` with these task losses (I,), attained by the weights if there are any."""
-        return Benchmark(
-            NAMES[key], float(losses.sum()), losses, weights is not None, weights, law=self.law
-        )
+        return Benchmark(NAMES[key], float(losses.sum()), losses, weights is not None, weights, law=self.law)
 
 
 OPTIMA: dict[type, Optima] = {}  # by the type of a law's packed problems
 
 
-def optima(container: type) -> Callable[[type[Optima]], type[Optima]]:
-    """Decorator of the class with the optima under the law of that container."""
+def optima(container: type, law: str) -> Callable[[type[Optima]], type[Optima]]:
+    """Decorator of the class with the optima under the law of that container and name."""
 
     def register(cls: type[Optima]) -> type[Optima]:
-        OPTIMA[container] = cls()
+        OPTIMA[container] = cls(law)
         return cls
 
     return register
 
 
-def optima_of(problem: Problem, kernel: str, what: str) -> Optima:
-    """The optima under the law named ``kernel``.
+def optima_of(problem: Problem, kernel: str) -> Optima:
+    """The optima under the law named ``kernel``, which refuse what is not known of it.
 
     Raises
     ------
     ProblemError
-        There is no such law, or none are known of it; then it lacks ``what``.
+        There is no such law.
     """
-    model = pack(problem, kernel)
-    if type(model) not in OPTIMA:
-        unknown(model, what)
-    return OPTIMA[type(model)]
+    return OPTIMA.get(type(pack(problem, kernel)), Optima(check_kernel(kernel)))
 
 
 def only(problem: Problem, task: int) -> Problem:

@@ -1,4 +1,4 @@
-"""The least loss over mu under any law whose loss is quadratic in mu, by the compiled loss and its derivatives."""
+"""The least loss over mu under any law that is quadratic in mu, by its compiled loss and derivatives."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Profile:
         self._slope = State(np.empty((heads, blocks)), np.empty((heads, tasks)))
 
     def best_mu(self, omega: Floats) -> Floats | None:
-        """The mu (H, I) at which the loss is least for heads at omega (H, B); None if it has no least value."""
+        """The mu (H, I) at which the loss of heads at omega (H, B) is least; None if there is none."""
         heads, blocks, tasks = self.shape
         mu = np.zeros((heads, tasks))
         law.gradient(self.model, omega, mu, *self._slope, self._work)
@@ -55,9 +55,9 @@ class Profile:
 
     def losses(self, omega: Floats, mu: Floats) -> Floats:
         """Task losses (I,), query noise included."""
-        found = np.empty((1, mu.shape[1]))
-        task_losses(self.model, omega[None], mu[None], found)
-        return found[0]
+        found: Floats = np.empty(mu.shape[1])
+        task_losses(self.model, omega[None], mu[None], found[None])
+        return found
 
     def slope(self, omega: Floats, mu: Floats) -> Floats:
         """The gradient of the loss by omega (H, B); at the best mu also that of the least loss."""

@@ -48,7 +48,7 @@ class BenchmarkReport:
     kernel: str = DEFAULT
 
     def to_text(self) -> str:
-        """Two tables that are not to be compared across: attention under the law, and what is exact at any L and d."""
+        """Two tables, not to be compared: attention under the law, and what is exact at any L and d."""
         problem = self.problem
         lines = [
             self.title,

@@ -15,7 +15,14 @@ from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import gradient, loss
-from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, Optimum, excess, minimise, small_heads
+from spectral_icl.multitask.optimal.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    Optimum,
+    excess,
+    minimise,
+    small_heads,
+)
 from spectral_icl.multitask.parametrization import Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
@@ -68,8 +75,8 @@ class Evidence:
     def flow(self) -> Solution:
         """The flow, to rest if it comes to rest; the solved part if the integration failed.
 
-        Where omega decays algebraically, as 1/t, and with it the excess as t^-2, no rate says how far rest is: the
-        flow goes on for as long as brings what is left below `LEFT`.
+        Where omega decays algebraically, as 1/t, and with it the excess as t^-2, no rate says how far rest
+        is: the flow goes on for as long as brings what is left below `LEFT`.
         """
         ends = self.parametrization.conserves_signs
         if self.t_end is not None or not ends:
@@ -247,7 +254,8 @@ class Evidence:
     @property
     def powers(self) -> Floats:
         """The excess of zero weights on every task, a_i = sum_b A_ib, (I,)."""
-        return self.problem.variance - np.asarray(self.problem.noise)
+        powers: Floats = self.problem.variance - np.asarray(self.problem.noise)
+        return powers
 
     @property
     def of_paper(self) -> Hypothesis:

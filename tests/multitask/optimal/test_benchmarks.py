@@ -374,7 +374,10 @@ def test_length_generalisation(two_tasks: si.Problem, length: float) -> None:
 def test_bad_arguments(two_tasks: si.Problem) -> None:
     for call, message in (
         (lambda: si.optimal.minimise(two_tasks, 0), "heads: expected a whole number >= 1"),
-        (lambda: si.optimal.minimise(two_tasks, 2, kernel="exact"), "kernel: expected 'large-L'"),
+        (
+            lambda: si.optimal.minimise(two_tasks, 2, kernel="exact"),
+            "kernel: expected 'asymptotic' or 'first-order'",
+        ),
         (lambda: si.optimal.minimise(two_tasks, 2, seed=-1), "seed: expected"),
         (lambda: si.optimal.head_budget(two_tasks, 1), "heads: expected a whole number >= 2"),
         (lambda: si.optimal.length_generalisation(two_tasks, 0.0), "context_length: expected a number >= 1"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import spectral_icl as si
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.optimal.report import benchmark_report
@@ -20,7 +22,8 @@ def test_every_benchmark_has_the_name_of_the_table() -> None:
 def test_optima_stand_before_the_bound_that_they_approach() -> None:
     report = benchmark_report(PROBLEM, "a title", heads=2)
     before = ["single_head", "head_per_task", "plateau"]
-    assert list(report.found) == [*before, "best_of_1", "best_of_2", "lower_bound", "gradient_step", "bayes"]
+    exact = ["small_heads", "gradient_step", "bayes"]
+    assert list(report.found) == [*before, "best_of_1", "best_of_2", "lower_bound", *exact]
     assert report.missing == {}
     lines = report.to_text().splitlines()
     assert lines[0] == "a title"
@@ -35,3 +38,18 @@ def test_what_does_not_apply_has_a_reason() -> None:
     assert set(report.missing) == {"plateau", "bayes"}
     assert "  no plateau: problem: expected at least two tasks" in report.to_text()
     assert report.to_dict()["missing"] == report.missing
+
+
+@pytest.mark.parametrize("kernel", ["asymptotic", "first-order"])
+def test_numbers_of_a_law_and_exact_ones_stand_apart(kernel: str) -> None:
+    """A bound of the asymptotic law is no bound on what is exact, and its table holds no exact number."""
+    report = benchmark_report(PROBLEM, "", heads=1, kernel=kernel)
+    first, second = report.to_text().split("exact at this L and d, under no law")
+    assert f"softmax attention under the {kernel} law" in first
+    exact = {found.name for found in report.found.values() if found.law == "exact"}
+    assert exact == {"any number of small heads", "one gradient step", "Bayes risk (ridge)"}
+    for found in report.found.values():
+        own, other = (second, first) if found.name in exact else (first, second)
+        assert found.law == ("exact" if found.name in exact else kernel)
+        assert found.name in own
+        assert found.name not in other

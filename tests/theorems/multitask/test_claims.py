@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,7 +52,9 @@ def test_dominant_starts(starts: int) -> None:
             assert found.verdict is not FAILS, (seed, found)
             # large kappa and sizes can put the start above half the limit or make its lead too small for its
             # size, which the theory excludes
-            excused = any("small" in text or "dominant" in text for text, met in found.hypotheses if not met)
+            # or the context says so little that zero weights would pass
+            words = ("small", "dominant", "zero weights")
+            excused = any(word in text for word in words for text, met in found.hypotheses if not met)
             assert found.verdict is HOLDS or excused, (seed, found)
             applied += found.verdict is HOLDS
             if found.claim == "convergence-to-limit":
@@ -106,7 +109,7 @@ BALANCED, DOMINANT, HEADS = "balanced", "dominant", "H >= I"
         ("one task", "single-vs-multi", "two tasks"),
         ("built-in", "escape-rate", "imbalance is positive"),
         ("built-in", "superposition", "share a block"),
-        ("saturated", "length-generalisation", "range"),
+        ("saturated", "kernel-validity", "the error estimated for the law"),
         ("unfinished", "convergence-to-limit", "rest"),
     ],
 )
@@ -147,15 +150,15 @@ def test_broken_hypotheses_are_named(two_tasks: si.Problem, name: str, claim: st
 def test_what_happens_without_the_hypotheses_is_measured(two_tasks: si.Problem) -> None:
     """Broken: equal heads learn both tasks together, and an imbalance leads below the limit."""
     tied = only(two_tasks, (np.full((2, 2), 0.01), np.full((2, 2), 0.01)), "convergence-to-limit")
-    assert tied.measured == pytest.approx(si.optimal.single_head(two_tasks).loss, rel=1e-6)
-    assert tied.predicted == pytest.approx(si.optimal.head_per_task(two_tasks).loss)
+    assert tied.measured == pytest.approx(si.optimal.single_head(two_tasks).loss - 0.18, rel=1e-6)
+    assert tied.predicted == pytest.approx(si.optimal.head_per_task(two_tasks).loss - 0.18)
     escaped = only(
         two_tasks,
         si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2),
         "convergence-to-limit",
         parametrization=si.Factored(1e-6, 1e-6),
     )
-    assert escaped.measured == pytest.approx(si.optimal.plateau(two_tasks).loss, rel=1e-4)
+    assert escaped.measured == pytest.approx(si.optimal.plateau(two_tasks).loss - 0.18, rel=1e-4)
     flips = only(
         two_tasks,
         si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2),
@@ -165,16 +168,17 @@ def test_what_happens_without_the_hypotheses_is_measured(two_tasks: si.Problem) 
     assert flips.measured >= 2
 
 
-def test_a_saturated_start_fails_the_kernel(two_tasks: si.Problem) -> None:
+def test_where_the_law_is_wrong_nothing_is_claimed_of_it(two_tasks: si.Problem) -> None:
+    """A saturated start, and blocks of two coordinates: measured all the same, and far off."""
     start = ([[1.2, 0.01], [0.01, 0.1]], [[0.1, 0.01], [0.01, 0.1]])
     found = only(two_tasks, start, "kernel-validity")
-    assert found.verdict is FAILS
-    assert found.margin < 0.0
-    assert found.predicted > 10 * found.measured  # e^(d omega^2) against a softmax that saturates
-    few = si.Problem(block_sizes=(2,), signal=((1.0,),), noise=0.1, context_length=100)  # few coordinates
+    assert found.verdict is NOT_APPLICABLE
+    assert "at most 50% and known" in found.reason
+    assert found.predicted > 2 * found.measured  # e^(d omega^2) against a softmax that saturates
+    few = si.Problem(block_sizes=(2,), signal=((1.0,),), noise=0.1, context_length=100)
     trained = check(few, *si.initial.dominant(few, 1), claims=["kernel-validity"])[0]
-    assert trained.verdict is FAILS
-    assert trained.measured == pytest.approx(1.226 * trained.predicted, rel=0.05)
+    assert trained.verdict is NOT_APPLICABLE
+    assert trained.measured > 1.5 * trained.predicted
 
 
 @pytest.mark.parametrize("imbalance", [1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3])
@@ -190,7 +194,7 @@ def test_head_budget(two_tasks: si.Problem, heads: int) -> None:
     found = only(two_tasks, si.initial.paper(two_tasks, heads, 0.1, 0.1, 0.2), "head-budget")
     assert found.verdict is HOLDS
     expected = [si.optimal.single_head, si.optimal.plateau, *2 * [si.optimal.lower_bound]][heads - 1]
-    assert found.predicted == pytest.approx(expected(two_tasks).loss)
+    assert found.predicted == pytest.approx(expected(two_tasks).loss - 0.18)
 
 
 def test_superposition_in_the_full_model() -> None:
@@ -213,7 +217,7 @@ def test_factors_are_compared_while_their_signs_can_be_kept() -> None:
     end = factors._comparable_until(flow)
     assert 0.5 * emerged < end < emerged
     assert np.abs(flow(end).mu).min() > 1e-10
-    found = factors.compare(flow, "large-L")
+    found = factors.compare(flow, "asymptotic")
     assert found.drift < 1e-12
     assert found.distance < 1e-6
     assert found.flips == 0
@@ -230,7 +234,7 @@ class Doctored(evidence.Evidence):
 def doctored(p: si.Problem) -> Doctored:
     """Evidence of the paper's flow to t = 100."""
     start = si.initial.paper(p, 2, 0.1, 0.1, 0.2)
-    return Doctored(p, start, si.Balanced(), 100.0, 1e-8, "large-L", 500, 0)
+    return Doctored(p, start, si.Balanced(), 100.0, 1e-8, "asymptotic", 500, 0)
 
 
 def trial(claim: str, e: evidence.Evidence) -> Trial:
@@ -330,7 +334,7 @@ class Drawn:
         ([1.0, 1.0], [0.001, 0.001], True),
         ([1.0, 1.3], [0.001, 0.001], False),  # the second state is off
         ([1.3, 1.0], [0.03, 0.001], False),  # off by ten error bars, which do not excuse it
-        ([1.0, 1.16], [0.001, 0.05], None),  # within the error bar of the tolerance: undecided
+        ([1.0, 1.06], [0.001, 0.05], None),  # within the error bar of what is allowed: undecided
     ],
 )
 def test_error_bars_decide_but_do_not_excuse(
@@ -340,15 +344,20 @@ def test_error_bars_decide_but_do_not_excuse(
     error: list[float],
     holds: bool | None,
 ) -> None:
-    monkeypatch.setattr(softmax, "losses", lambda *_: Drawn(mean, error))
-    monkeypatch.setattr(claims, "loss", lambda *_: 1.0)
+    """Of an excess of 1 that the law is told to have within 1 %, so that 6 % are allowed."""
+    noise = float(np.sum(two_tasks.noise))
+    exactly = np.full(2, 0.01)
+    monkeypatch.setattr(softmax, "losses", lambda *_: Drawn([value + noise for value in mean], error))
+    monkeypatch.setattr(claims, "loss", lambda *_: 1.0 + noise)
+    monkeypatch.setattr(claims, "terms", lambda *_: SimpleNamespace(excess_error=lambda _: exactly))
     e = doctored(two_tasks)
-    states = [e.start, e.start]
+    tested = claims._compared(two_tasks, [e.start, e.start], e, [])
+    assert all(tested.hypotheses)
     if holds is None:
         with pytest.raises(UnmeasurableError, match="undecided with"):
-            claims._compared(two_tasks, states, e)
+            tested.measure()
     else:
-        assert (claims._compared(two_tasks, states, e).margin > 0.0) == holds
+        assert (tested.measure().margin > 0.0) == holds
 
 
 def test_what_does_not_happen_in_time_fails(two_tasks: si.Problem) -> None:
@@ -421,7 +430,7 @@ def test_what_says_nothing_is_not_passed() -> None:
     for claim in ("monotone-loss", "length-generalisation", "decomposability-preserved"):
         found = only(still, (np.zeros((2, 1)), np.zeros((2, 1))), claim)
         assert found.verdict is NOT_APPLICABLE
-        assert "lowers the loss" in found.reason
+        assert "lowers the excess" in found.reason
     same = si.Problem(block_sizes=(4,), signal=((1.0,), (1.0,)), noise=0.1, context_length=50)
     found = only(same, si.initial.dominant(same, 2), "superposition")
     assert "linearly independent" in found.reason
@@ -436,7 +445,7 @@ def test_bad_arguments(two_tasks: si.Problem) -> None:
         ({"claims": []}, "claims: expected claim names"),
         ({"prompts": 5}, "prompts: expected a whole number >= 100"),
         ({"seed": -1}, "seed: expected"),
-        ({"kernel": "exact"}, "kernel: expected 'large-L'"),
+        ({"kernel": "exact"}, "kernel: expected 'asymptotic' or 'first-order'"),
         ({"t_end": 0.0}, "t_end: expected a number > 0"),
         ({"rtol": 1.0}, "rtol: expected"),
         ({"parametrization": "balanced"}, "parametrization: expected Balanced"),
