@@ -106,7 +106,7 @@ class _Series:
 
     def power(self, w: Floats) -> Floats:
         """The mean of e^(w rho), (T,), for w (T, B); infinite where it does not exist."""
-        inside = np.asarray(2.0 * w < 1.0).all(axis=-1)
+        inside = 2.0 * w.max(axis=-1) < 1.0
         value = np.exp(-0.5 * (np.log1p(np.where(inside[:, None], -2.0 * w, 0.0)) @ self.sizes))
         return np.where(inside, value, np.inf)
 
@@ -149,7 +149,7 @@ class _Series:
             for k in range(h + 1):
                 both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
                 total += both * self._curved(alpha, self.v[:, k] ** 2, self.v[:, h] * self.v[:, k])
-        inside = np.asarray(6.0 * self.v**2 < 1.0).all(axis=(1, 2))
+        inside = 6.0 * (self.v**2).max(axis=(1, 2)) < 1.0
         return np.where(inside[:, None], total, np.inf)
 
     def _cross(self, h: int, alpha: Floats) -> Floats:

@@ -35,7 +35,7 @@ class Problem:
     noise : sequence of float, (I,), or float
         Variance sigma_i^2 of the label noise, >= 0. One number stands for all tasks.
     context_length : float
-        L >= 1. The large-L kernel is a smooth function of it, so it need not be whole.
+        L >= 1. The laws of the context are smooth functions of it, so it need not be whole.
     covariance : sequence of float, (B,), or float
         Eigenvalue kappa_b > 0 of the covariates in each block; 1 by default.
 

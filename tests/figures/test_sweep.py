@@ -214,8 +214,8 @@ SPOILED = {
     "pending": (-1, 0.1, "not solved yet"),
     "invalid": (INVALID, 0.1, "not a valid experiment"),
     "failed": (int(Outcome.STEP_LIMIT), 0.1, "not solved to its end"),
-    "saturated": (0, 0.7, "kernel invalid (saturation > 0.5)"),
-    "unknown": (0, np.nan, "kernel invalid (saturation > 0.5)"),
+    "saturated": (0, 0.7, "law invalid (saturation > 0.5)"),
+    "unknown": (0, np.nan, "law invalid (saturation > 0.5)"),
 }
 
 
@@ -284,7 +284,7 @@ def test_too_few_good_replicates_are_no_sample(data: Callable[[str], xarray.Data
     y = curves(axes)[0][1]
     assert np.isnan(y[0])
     assert y[1] == pytest.approx(np.median(results["loss"].values[1, 2:]), rel=1e-12)
-    assert "kernel invalid (saturation > 0.5): 5 of 45 runs" in legend(figure)
+    assert "law invalid (saturation > 0.5): 5 of 45 runs" in legend(figure)
 
 
 def test_tasks_that_a_point_does_not_have_do_not_count(data: Callable[[str], xarray.Dataset]) -> None:

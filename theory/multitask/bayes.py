@@ -323,7 +323,7 @@ def _one_block(step: Derivation) -> None:
     )
     bound = a / (1 + L * a / (s * d))
     step.identity(
-        "which no decomposable attention reaches under the large-L loss: its bound is higher by the ratio "
+        "which no decomposable attention reaches under the asymptotic loss: its bound is higher by the ratio "
         "of label to noise variance, for averaging takes the signal of the other coordinates for noise.",
         sp.limit(bound / risk, L, sp.oo),
         s / _NOISE,

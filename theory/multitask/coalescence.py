@@ -31,8 +31,8 @@ def derive() -> Derivation:
     """The limit of heads that coalesce, from the exact overlaps; then its special cases."""
     step = Derivation(
         "Heads that coalesce",
-        "Derived here. Decomposable weights under the large-L loss, any covariance. Proved: what such heads "
-        "cost in the limit. Not proved: that the infimum over the weights of H heads, two or more, is "
+        "Derived here. Decomposable weights under the asymptotic loss, any covariance. Proved: what such "
+        "heads cost in the limit. Not proved: that the infimum over the weights of H heads, two or more, is "
         "reached for disjoint tasks by heads that coalesce at zero. That is what every numerical search has "
         "found.",
     )

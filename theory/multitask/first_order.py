@@ -385,7 +385,7 @@ def _small_residual(step: Derivation) -> None:
 
 
 def _large_dimension(step: Derivation) -> None:
-    """The limit of large dimensions, in which the large-L loss is what is left."""
+    """The limit of large dimensions, in which the asymptotic loss is what is left."""
     at, T = symbols(2, 1, 1), sp.Symbol("T", real=True)
     (size,), (eigenvalue,) = at["sizes"], at["kappas"]
     W = sp.symbols("W_:2", positive=True)
@@ -393,8 +393,8 @@ def _large_dimension(step: Derivation) -> None:
     variance, power = at["powers"][0] + at["noises"][0], at["powers"][0]
     own = kernel(at["omega"], at["sizes"], at["kappas"], 0, 1)
     step.identity(
-        "A large block with {scaling} fixed: the covariance of two heads tends to that of the large-L loss, "
-        "the variance {s} of the labels times the overlap.",
+        "A large block with {scaling} fixed: the covariance of two heads tends to that of the asymptotic "
+        "loss, the variance {s} of the labels times the overlap.",
         sp.limit(fluctuation(at, 0, 1, 0).subs(scaled), size, sp.oo),
         variance * own.subs(scaled),
         shown=sp.Limit(sp.Symbol("N_0_1"), size, sp.oo, "-"),
@@ -418,7 +418,7 @@ def _large_dimension(step: Derivation) -> None:
         d=size,
     )
     step.say(
-        "So in large blocks, the length growing in proportion, the first-order law becomes the large-L loss. "
-        "What that loss leaves out is smaller than its noise by one over the size of a block, and large for "
-        "small blocks at any length."
+        "So in large blocks, the length growing in proportion, the first-order law becomes the asymptotic "
+        "loss. What that loss leaves out is smaller than its noise by one over the size of a block, and "
+        "large for small blocks at any length."
     )

@@ -1,7 +1,7 @@
 """The gradient and the Hessian of the first-order law, for any number of heads, blocks and tasks.
 
 The formulas are written once, by hand, in indexed symbols, and proved against sympy's own derivatives of
-`theory.multitask.first_order.task_losses`, as `theory.multitask.gradient` does for the large-L loss.
+`theory.multitask.first_order.task_losses`, as `theory.multitask.gradient` does for the asymptotic loss.
 """
 
 from __future__ import annotations

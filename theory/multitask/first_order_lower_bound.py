@@ -33,9 +33,9 @@ def derive() -> Derivation:
     """Covariances exceed their part of first order; what bounds the loss, and how it is approached."""
     step = Derivation(
         "The lower bound to first order",
-        "Derived here, as the lower bound under the large-L loss. Decomposable weights under the first-order "
-        "law, to leading order in one over the length: weights that converge as the length grows, to some in "
-        "the range of the law.",
+        "Derived here, as the lower bound under the asymptotic loss. Decomposable weights under the "
+        "first-order law, to leading order in one over the length: weights that converge as the length grows, "
+        "to some in the range of the law.",
     )
     _series(step)
     _squares(step)
@@ -160,8 +160,8 @@ def _loss(step: Derivation) -> None:
     )
     step.identity(
         "For a task with one block this is the effective dimension {step}, one coordinate at most above the "
-        "large-L bound {d}: to leading order no decomposable attention is better than the optimal gradient "
-        "step, at any dimension.",
+        "asymptotic bound {d}: to leading order no decomposable attention is better than the optimal "
+        "gradient step, at any dimension.",
         least_noise(a, phi * a, d) / (phi * a),
         gradient_step.dimension(d, phi),
         shown=X,

@@ -146,7 +146,7 @@ def _large(step: Derivation) -> None:
     named, x, g = sp.Function("X"), sp.Symbol("x", positive=True), sp.Symbol("r", positive=True)
     gap = -sp.log(1 - 2 * u) / 2 - u
     step.sign(
-        "Under the large-L loss the least effective dimension of one head is {large}. Here it is more at "
+        "Under the asymptotic loss the least effective dimension of one head is {large}. Here it is more at "
         "any dimension, since the first factor of {X} alone makes more, and the second is above one. The "
         "logarithm of the first is above {linear}: over {d} they differ by what is zero at zero and grows, "
         "{range}.",

@@ -1,4 +1,4 @@
-"""The gradient and the Hessian of the large-L loss, for any number of heads, blocks and tasks.
+"""The gradient and the Hessian of the asymptotic loss, for any number of heads, blocks and tasks.
 
 The formulas are written once, by hand, in indexed symbols. `gradient` and `hessian` read them on matrices;
 `derive` prints them and proves them against sympy's own derivatives of `theory.multitask.loss.task_losses`.
@@ -112,7 +112,7 @@ def _case(heads: int, blocks: int, tasks: int) -> Tables:
 def derive() -> Derivation:
     """First and second derivatives of the loss, entry by entry."""
     step = Derivation(
-        "The gradient and the Hessian of the large-L loss",
+        "The gradient and the Hessian of the asymptotic loss",
         "Chen, Sheen, Wang and Yang (2024): the gradient that drives the decomposable weights. The Hessian "
         "is what an implicit integrator and a linearisation need.",
     )

@@ -180,9 +180,9 @@ def _attention(proof: Derivation) -> None:
     bound = A * (1 - T) ** 2 + A * phi / L * d * T**2
     least = 1 / (1 + d * phi / L)
     proof.minimum(
-        "Decomposable attention that reads off {T} of the block has at least the large-L loss below, since "
-        "its overlaps make at least the noise {d} {square}. It is the loss of the step without {term}: how "
-        "much the read-off itself fluctuates, which the large-L loss leaves out.",
+        "Decomposable attention that reads off {T} of the block has at least the asymptotic loss below, "
+        "since its overlaps make at least the noise {d} {square}. It is the loss of the step without {term}: "
+        "how much the read-off itself fluctuates, which the asymptotic loss leaves out.",
         bound,
         T,
         least,
@@ -193,7 +193,7 @@ def _attention(proof: Derivation) -> None:
     )
     proof.identity(
         "In terms of the effective dimension {X}, the bound on decomposable attention under the "
-        "large-L loss is {X_is}.",
+        "asymptotic loss is {X_is}.",
         bound.subs(T, least),
         task_loss(A, phi, d),
         shown=sp.Subs(task_loss(A, phi, X), X, d),
@@ -220,7 +220,7 @@ def _attention(proof: Derivation) -> None:
         noise=noise,
     )
     proof.sign(
-        "So it beats the large-L limit of one head per task, {limit}, of any size {d_is}.",
+        "So it beats the asymptotic limit of one head per task, {limit}, of any size {d_is}.",
         (sp.E * d - (d + 1)).subs(d, 1 + more),
         ">",
         form=(sp.E - 2) * (1 + more) + more,

@@ -34,7 +34,7 @@ def derive() -> Derivation:
     step = Derivation(
         "The head budget",
         "The pair is the debiased gradient descent of He, Pan, Chen and Yang (2025); the rest is derived "
-        "here. Decomposable weights under the large-L loss, unit covariance, disjoint tasks.",
+        "here. Decomposable weights under the asymptotic loss, unit covariance, disjoint tasks.",
     )
     _pair(step)
     _enough(step)
@@ -67,8 +67,8 @@ def _pair(step: Derivation) -> None:
     step.sign("of what is positive.", sp.cosh(t * x) - 1, ">", form=2 * sp.sinh(t * x / 2) ** 2)
     step.identity("It tends to {d} at small scale,", sp.Limit(pair_dimension(w, d), w, 0), d, d=d)
     step.identity(
-        "to fourth order: the lower bound is the infimum of the large-L loss over decomposable weights, and "
-        "is not attained.",
+        "to fourth order: the lower bound is the infimum of the asymptotic loss over decomposable weights, "
+        "and is not attained.",
         sp.Limit((pair_dimension(w, d) - d) / w**4, w, 0),
         d**3 / 6,
     )

@@ -1,4 +1,4 @@
-"""Weights trained on prompts of one length and tested at another, in the large-L loss."""
+"""Weights trained on prompts of one length and tested at another, in the asymptotic loss."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def derive() -> Derivation:
     """The loss at another length, its floor, and the price of not retraining."""
     step = Derivation(
         "Length generalisation",
-        "Weights trained at one context length and tested at another, both so long that the large-L loss "
+        "Weights trained at one context length and tested at another, both so long that the asymptotic loss "
         "holds. Chen, Sheen, Wang and Yang (2024) find the limit of one head per task that is tested here.",
     )
     _any_weights(step)

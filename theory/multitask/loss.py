@@ -1,4 +1,4 @@
-"""The large-L loss of decomposable softmax attention, from the exponential tilt."""
+"""The asymptotic loss of decomposable softmax attention, from the exponential tilt."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def task_losses(at: dict[str, sp.Matrix]) -> list[sp.Expr]:
 def derive() -> Derivation:
     """The tilted mean, the overlap of two heads, and the loss they make."""
     step = Derivation(
-        "The large-L loss",
+        "The asymptotic loss",
         "Chen, Sheen, Wang and Yang (2024), section 3: softmax attention as an exponential tilt of "
         "the covariates. Decomposable weights, coefficients of mean zero.",
     )

@@ -1,4 +1,4 @@
-"""The large-L loss below which no decomposable attention can go, whatever its number of heads."""
+"""The asymptotic loss below which no decomposable attention can go, whatever its number of heads."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def derive() -> Derivation:
     """The overlaps exceed their part of first order; so does the noise, which bounds the loss."""
     step = Derivation(
         "The lower bound",
-        "Derived here, from the product theorem of Schur (1911). For decomposable weights under the large-L "
-        "loss: nothing is claimed of other weights or of short contexts. Any number of heads, any "
+        "Derived here, from the product theorem of Schur (1911). For decomposable weights under the "
+        "asymptotic loss: nothing is claimed of other weights or of short contexts. Any number of heads, any "
         "covariance, tasks that overlap or not.",
     )
     _squares(step)
@@ -193,7 +193,7 @@ def _loss(step: Derivation) -> None:
     A, sizes, b = sp.IndexedBase("A"), sp.IndexedBase("d"), sp.Symbol("b", integer=True)
     step.say(
         "Hence {bound} for every task, of power {A} in block {b} of {B}, for all decomposable weights under "
-        "the large-L loss. The inequality is strict: what "
+        "the asymptotic loss. The inequality is strict: what "
         "minimises it reads off something.",
         bound=sp.Ge(
             sp.Symbol("loss") - sp.Symbol("sigma") ** 2,
@@ -205,7 +205,7 @@ def _loss(step: Derivation) -> None:
         B=sp.Symbol("B"),
     )
     step.identity(
-        "If the task has one block alone, this is the loss at effective dimension {d}: under the large-L "
+        "If the task has one block alone, this is the loss at effective dimension {d}: under the asymptotic "
         "loss no decomposable attention has an effective dimension of {d} or less.",
         block_bound(a, phi * a, d),
         task_loss(a, phi, d),

@@ -40,7 +40,7 @@ def derive() -> Derivation:
     """Heads of one task, a head that has taken another, the time they take, and the fall of the loss."""
     step = Derivation(
         "The race of the warm-up",
-        "Derived here, from the large-L loss; balanced weights, all positive, and disjoint tasks. For the "
+        "Derived here, from the asymptotic loss; balanced weights, all positive, and disjoint tasks. For the "
         "time of a lone head see emergence.",
     )
     _rivals(step)

@@ -172,7 +172,7 @@ def _best(proof: Derivation) -> None:
     noise = a * (1 - T) ** 2 + s * d * T**2 / L
     proof.identity(
         "The loss of a block is its share of the pair that is lost, and what the lower bound under the "
-        "large-L loss says of the rest.",
+        "asymptotic loss says of the rest.",
         loss(T, a, s, d),
         a / L + (1 - 1 / L) * noise,
         shown=named(T),

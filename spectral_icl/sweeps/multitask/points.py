@@ -107,9 +107,9 @@ class FlowPoints(Points[Experiment]):
     guard = Guard(
         name="saturation",
         most=LIMIT,
-        reason=f"they left the large-L kernel's range (saturation above {LIMIT:g}),"
+        reason=f"they left the range of laws in 1/L (saturation above {LIMIT:g}),"
         " and their losses are not those of softmax attention",
-        legend=f"kernel invalid (saturation > {LIMIT:g})",
+        legend=f"law invalid (saturation > {LIMIT:g})",
     )
     least_batch = 32
     labels = LABELS

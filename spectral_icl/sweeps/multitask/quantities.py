@@ -169,7 +169,7 @@ class FlowSweep(Sweep):
             return {"predicted": self._reduced(predicted, task)}
         if name == "saturation":
             limit = self.data["saturation"].copy(data=np.full(self.data["saturation"].shape, LIMIT))
-            return {"limit of the kernel's range": limit}
+            return {"limit of the law's range": limit}
         return {}
 
     def _over_bound(self, key: str) -> xarray.DataArray:

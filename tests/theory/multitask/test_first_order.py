@@ -50,7 +50,7 @@ def gaps(variant: str) -> NDArray[np.float64]:
     law = {
         "whole": whole,
         "without the bias": whole - first_order.bias(at, 0) / L,
-        "large-L": loss.task_losses(at)[0],
+        "asymptotic": loss.task_losses(at)[0],
     }[variant]
     return np.array([exact(length) - value(law, length) for length in (400.0, 1600.0, 6400.0)])
 
@@ -60,7 +60,7 @@ def test_what_it_misses_is_of_second_order() -> None:
     np.testing.assert_allclose(missed[1:] / missed[:-1], 1 / 16, rtol=0.1)
 
 
-@pytest.mark.parametrize("variant", ["without the bias", "large-L"])
+@pytest.mark.parametrize("variant", ["without the bias", "asymptotic"])
 def test_less_than_the_whole_misses_at_first_order(variant: str) -> None:
     missed = gaps(variant)
     np.testing.assert_allclose(missed[1:] / missed[:-1], 1 / 4, rtol=0.1)
