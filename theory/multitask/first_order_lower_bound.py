@@ -34,8 +34,8 @@ def derive() -> Derivation:
     step = Derivation(
         "The lower bound to first order",
         "Derived here, as the lower bound under the asymptotic loss. Decomposable weights under the "
-        "first-order law, to leading order in one over the length: weights that converge as the length grows, "
-        "to some in the range of the law.",
+        "first-order law, to leading order in one over the length: weights that converge as the length "
+        "grows, to some in the range of the law.",
     )
     _series(step)
     _squares(step)
