@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -273,7 +273,7 @@ class Experiment:
                 problem = Problem.from_dict(table["problem"])
         with _within("model"):
             parametrization = model.build()
-            check_kernel(model.kernel)
+            model = replace(model, kernel=check_kernel(model.kernel))
             heads = _heads(model, start, problem)
             check_heads(problem, heads)
         with _within("initial"):

@@ -81,7 +81,7 @@ class Store:
                 raise
             reason = (error.strerror or "unknown error").lower()
             raise ProblemError("path", str(path), f"a name that can be written ({reason})") from None
-        if store.made["digest"] != plan.digest():
+        if store.plan.digest() != plan.digest():  # not the one on record: a law may have been named otherwise
             raise ProblemError("path", str(path), f"{_OTHERS} (this one is of another plan)")
         return store
 

@@ -162,6 +162,7 @@ def test_forecasts_are_those_of_the_flow() -> None:
     table = {
         "problem": {"task_sizes": [10, 10], "signal": 10.0, "noise": 0.09, "context_length": 100},
         "model": {"parametrization": "factored", "imbalance_omega": 1e-6, "imbalance_mu": 1e-6},
+        "initial": {"kind": "paper", "qk": 0.1, "ov_low": 0.1, "ov_high": 0.2},
         "flow": {"t_end": 100.0},
         "record": {"forecast": True},
         "axis": [{"path": "problem.context_length", "values": [50, 100]}],
@@ -184,9 +185,9 @@ def test_benchmarks_are_computed_once_per_problem(monkeypatch: pytest.MonkeyPatc
     calls = []
     true = BENCHMARKS["single_head"].find
 
-    def counted(problem: si.Problem) -> si.optimal.Benchmark:
+    def counted(problem: si.Problem, kernel: str) -> si.optimal.Benchmark:
         calls.append(problem)
-        return true(problem)
+        return true(problem, kernel)
 
     flow_points._benchmarks.cache_clear()
     reference = BENCHMARKS["single_head"]._replace(find=counted)
