@@ -35,7 +35,7 @@ SEARCHED = 1e-8  # relative to the loss, to which a numerical search is trusted
 EMERGENCE = 0.05  # relative error of the predicted emergence time,
 START = 0.05  # for starts up to this size
 ESCAPE = 0.10  # relative error of the predicted escape time,
-SETTLING = 0.05  # part of that time by which a winner that settles late puts it off,
+SETTLING = 0.05  # part of that time that it costs if the rate of the fall settles late,
 RIVAL, CROWD = 0.03, 4  # for rivals with kappa sqrt(d) omega up to this, among so many heads
 BUDGET = 1e-3  # relative distance of attainable losses from the bound
 INFIMUM = 1e-6  # relative error of an infimum found numerically
@@ -335,7 +335,7 @@ def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> list[
         unsettled = max(unsettled, _unsettled(e, escape, emerged.time, emerged.head))
     return [
         Hypothesis(
-            f"the winner settles early: it costs at most {SETTLING:.0%} of the time", unsettled <= SETTLING
+            f"the rate settles early: it costs at most {SETTLING:.0%} of the time", unsettled <= SETTLING
         ),
         Hypothesis(f"the rival's kappa sqrt(d) omega is at most {RIVAL:g}", largest <= RIVAL),
         Hypothesis("no rival has changed sign before the emergence", waiting),
@@ -343,22 +343,18 @@ def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> list[
 
 
 def _unsettled(e: Evidence, escape: Escape, emerged: float, winner: int) -> float:
-    """How much of the predicted time the winner's settling costs, by the rate at which a rival falls.
+    """How much of the predicted time it costs that the rate of a rival's fall is not yet that of the limit.
 
-    The rate in the mean over the predicted wait, the winner as it is, over that of the limit.
+    The winner settles, and the omega of a rival that takes another task decays: the rate in the mean over the
+    predicted wait, over that which the prediction has.
     """
     assert e.problem.home is not None
     assert escape.predicted_time is not None
     assert e.limit.weights is not None
-    end = min(escape.predicted_time, e.end)
-    at = e.flow(emerged)
-    rates = []
-    for time in np.linspace(emerged, end, _MOMENTS):
-        now = e.flow(time)
-        settling = State(at.omega.copy(), at.mu.copy())
-        settling.omega[winner], settling.mu[winner] = now.omega[winner], now.mu[winner]
-        rates.append(fall(e.problem, settling, escape.task, winner, escape.head, e.kernel))
     block, task = e.problem.home[escape.task], escape.task
+    times = np.linspace(emerged, min(escape.predicted_time, e.end), _MOMENTS)
+    rates = [fall(e.problem, e.flow(time), task, winner, escape.head, e.kernel) for time in times]
+    at = e.flow(emerged)
     side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
     at.omega[winner, block] = side * e.limit.weights.omega[task, block]
     at.mu[winner, task] = side * e.limit.weights.mu[task, task]
