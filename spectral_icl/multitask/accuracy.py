@@ -110,13 +110,15 @@ class _Series:
         """All parts, by pairs of heads."""
         heads = self.v.shape[1]
         bias = (self.signal * self.residual**2).sum(axis=(1, 2))
-        asymptotic, first, second, size = (np.zeros(len(bias)) for _ in range(4))
+        asymptotic, first, second, size, second_size = (np.zeros(len(bias)) for _ in range(5))
         for h in range(heads):
             alpha = self.v[:, h] ** 2
             cross = 2.0 * self._cross(h, alpha)
             first += cross
             size += np.abs(cross)
-            second -= 2.0 * (self.mu[:, h] * self._bent(alpha, self.v[:, h])).sum(axis=1)
+            part = 2.0 * self.mu[:, h] * self._bent(alpha, self.v[:, h])
+            second -= part.sum(axis=1)
+            second_size += np.abs(part).sum(axis=1)
             for k in range(h + 1):
                 gamma = self.v[:, h] * self.v[:, k]
                 both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
@@ -125,10 +127,13 @@ class _Series:
                 noise = self.power(gamma)[:, None] * self.variance + self.moment(gamma, gamma)
                 first += (both * noise).sum(axis=1)
                 size += (np.abs(both) * noise).sum(axis=1)
-                second += (both * self._curved(alpha, self.v[:, k] ** 2, gamma)).sum(axis=1)
+                part = both * self._curved(alpha, self.v[:, k] ** 2, gamma)
+                second += part.sum(axis=1)
+                second_size += np.abs(part).sum(axis=1)
         inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
         first = np.where(inside, first / self.length, np.inf)
-        over, under = self._beyond(first, second / self.length**2, size / self.length)
+        sizes = size / self.length, second_size / self.length**2
+        over, under = self._beyond(first, second / self.length**2, *sizes)
         over, under = (np.where(inside, side, np.inf) for side in (over, under))
         return Terms(bias, asymptotic / self.length, first, over, under)
 
@@ -155,10 +160,14 @@ class _Series:
         total += self.variance * weight[:, None] + x(alpha + beta, gamma)
         return total + 2.0 * x(2.0 * gamma, gamma) - x(gamma, gamma)
 
-    def _beyond(self, first: Floats, second: Floats, size: Floats) -> tuple[Floats, Floats]:
+    def _beyond(
+        self, first: Floats, second: Floats, size: Floats, second_size: Floats
+    ) -> tuple[Floats, Floats]:
         """By how much the first-order noise term is above and below the true one at most, (T,) each.
 
-        By the next term while that is small, on the side that it is on; the square of the tail is for what follows.
+        By the next term while that is small, on the side that it is on. For what follows there are the square
+        of the tail and a geometric series, of the sizes that terms have before their parts cancel: where the next
+        term changes sign, what follows does not vanish. It is no bound there, but right to a percent or so.
         Else by the tail alone: the part of the tilted queries at which the weights' second moment e^(2 alpha) / L
         exceeds one, by Markov's inequality, where heads that cancel make it count for more.
         """
@@ -167,8 +176,10 @@ class _Series:
         tail, of_signal = self._tail(1.0), self._tail(2.0)
         cancelled = np.where(first > 0.0, size / first, np.inf)
         coarse = np.where(of_signal < 1.0, of_signal * cancelled, np.inf)
-        above = np.where(second < 0.0, next_term, 0.0) + tail**2
-        below = np.where(second > 0.0, next_term, 0.0) + tail**2
+        rest = cancelled * (tail**2 + np.where(size > 0.0, second_size / size, 0.0) ** 2)
+        usable &= rest < _SERIES
+        above = np.where(second < 0.0, next_term, 0.0) + rest
+        below = np.where(second > 0.0, next_term, 0.0) + rest
         return np.where(usable, above, coarse), np.where(usable, below, coarse * of_signal)
 
     def _tail(self, weight: float) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -45,8 +45,9 @@ def claims(problem: si.Problem, states: list[State], law: str) -> Claims:
     rows = []
     for at in states:
         found, exact = parts(problem, at), excess(problem, at)
-        noise = exact - found.bias[0]
-        gap = abs(found.noise(law)[0] - noise)
+        unread = 1.0 - at.mu.T @ (np.array(problem.covariance) * at.omega)
+        noise = exact - (np.array(problem.signal) * unread**2).sum()
+        gap = abs(si.loss(problem, *at, law) - sum(problem.noise) - exact)
         rows.append(
             [[gap / exact, gap / abs(noise)], [found.excess_error(law)[0], found.noise_error(law)[0]]]
         )
@@ -153,6 +154,7 @@ def drawn(seed: int) -> tuple[si.Problem, State]:
 
 @pytest.mark.parametrize("count", [40, slow(400)])
 def test_states_that_no_flow_visits(count: int) -> None:
+    """Bounds hold but where the second term happens to vanish, which has a test of its own."""
     known = 0
     for seed in range(count):
         p, at = drawn(seed)
@@ -185,6 +187,48 @@ def test_beyond_the_range_it_does_not_know(at: tuple[si.Problem, State], law: st
     assert np.isfinite(parts(p, inside).excess_error(law)[0])
 
 
+WITHOUT_A_SECOND_TERM = [  # problems and states at which the term of order 1/L^2 changes sign
+    (
+        {
+            "block_sizes": (46,),
+            "signal": ((2.4995064517930680,), (1.1718885755999640,)),
+            "covariance": 0.8938461461702221,
+        }
+        | {"noise": (1.4938988348839526, 0.42775015231463276), "context_length": 1351.0286852821991},
+        [[-0.03178550609213239], [-0.2325571538458022]],
+        [[-0.1253889416805077, -0.12846022753436634], [0.3421487096856453, 0.35052932505641626]],
+    ),
+    (
+        {"block_sizes": (54,), "signal": ((0.5,),), "covariance": 1.9352574127562896}
+        | {"noise": 0.2324828539016268, "context_length": 78.50317520308984},
+        [[0.061319900961081635], [0.0664259922654853], [0.01653103166547629]],
+        [[9.298293602646725], [-7.473342074681213], [-1.804553730267009]],
+    ),
+    (
+        {
+            "block_sizes": (30, 3),
+            "signal": ((0.501947291853331, 3.701096491647041), (0.0, 0.8649268059587427)),
+        }
+        | {"covariance": (1.7252643811790316, 1.9453555994634324)}
+        | {"noise": (3.212047187594738, 0.5166520092727543), "context_length": 681.0093902460244},
+        [[-0.10809997050080836, 0.1820015705011209]],
+        [[-0.9550667065725102, -1.1513250852321661]],
+    ),
+]
+
+
+@pytest.mark.parametrize(("problem", "omega", "mu"), WITHOUT_A_SECOND_TERM)
+def test_a_second_term_of_zero_is_not_an_error_of_zero(
+    problem: dict[str, Any], omega: list[list[float]], mu: list[list[float]]
+) -> None:
+    """What follows has to count. There is no bound on it, so a percent of the noise term is allowed for.
+
+    By the next term and the square of the tail, the first of these had 1 % where the truth is 82 %.
+    """
+    found = claims(si.Problem(**problem), [State(np.array(omega), np.array(mu))], "first-order")
+    assert found.hold(0.01).all(), found
+
+
 @pytest.mark.parametrize(
     ("size", "length", "law", "seed"),
     [
@@ -198,8 +242,8 @@ def test_sampled_softmax(size: int, length: int, law: str, seed: int) -> None:
     """At the end of a flow, with errors of sampling in place of those of a quadrature.
 
     The null: the law's excess is within its estimated error of softmax attention's. A claim that is just true
-    fails by three standard errors for one seed in 740, so the four of them, under any seeds, with a probability
-    of at most 0.6 %.
+    fails by three standard errors for one seed in 740, so the four of them, whatever the seeds, at most one time
+    in 180.
     """
     p = one_task(size, length)
     flow = si.gradient_flow(p, *si.initial.dominant(p, heads=1), t_end=1e6 * size, kernel=law)
