@@ -242,8 +242,8 @@ def test_sampled_softmax(size: int, length: int, law: str, seed: int) -> None:
     """At the end of a flow, with errors of sampling in place of those of a quadrature.
 
     The null: the law's excess is within its estimated error of softmax attention's. A claim that is just true
-    fails by three standard errors for one seed in 740, so the four of them, whatever the seeds, at most one time
-    in 180.
+    fails by three standard errors for one seed in 740, so of the four of them one does at most one time in
+    180, whatever the seeds.
     """
     p = one_task(size, length)
     flow = si.gradient_flow(p, *si.initial.dominant(p, heads=1), t_end=1e6 * size, kernel=law)
