@@ -15,6 +15,7 @@ needs less takes its place.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -136,21 +137,25 @@ class _Series:
         inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
         first = np.where(inside, first / self.length, np.inf)
         second = self.second().sum(axis=1) / self.length**2
-        over, under = self._beyond(first, second, size / self.length)
+        second_size = sum(np.abs(part).sum(axis=1) for part in self._second_parts()) / self.length**2
+        over, under = self._beyond(first, second, size / self.length, second_size)
         over, under = (np.where(inside, side, np.inf) for side in (over, under))
         return Terms(bias, asymptotic / self.length, first, over, under)
 
     def second(self) -> Floats:
-        """S by tasks, (T, I), as `theory.multitask.second_order` derives it."""
-        total = np.zeros((len(self.v), self.mu.shape[2]))
-        for h in range(self.v.shape[1]):
-            alpha = self.v[:, h] ** 2
-            total -= 2.0 * self.mu[:, h] * self._bent(alpha, self.v[:, h])
-            for k in range(h + 1):
-                both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
-                total += both * self._curved(alpha, self.v[:, k] ** 2, self.v[:, h] * self.v[:, k])
+        """S of every task, (T, I); infinite where there is none."""
+        total = sum(self._second_parts(), np.zeros_like(self.mu[:, 0]))
         inside = 6.0 * (self.v**2).max(axis=(1, 2)) < 1.0
         return np.where(inside[:, None], total, np.inf)
+
+    def _second_parts(self) -> Iterator[Floats]:
+        """What S is the sum of, (T, I) for every head and every pair of heads."""
+        for h in range(self.v.shape[1]):
+            alpha = self.v[:, h] ** 2
+            yield -2.0 * self.mu[:, h] * self._bent(alpha, self.v[:, h])
+            for k in range(h + 1):
+                both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
+                yield both * self._curved(alpha, self.v[:, k] ** 2, self.v[:, h] * self.v[:, k])
 
     def _cross(self, h: int, alpha: Floats) -> Floats:
         """The part of C, summed over tasks, that is the head's: twice this is of order 1/L in the loss."""
@@ -176,20 +181,26 @@ class _Series:
         total += self.variance * weight[:, None] + x(alpha + beta, gamma)
         return total + 2.0 * x(2.0 * gamma, gamma) - x(gamma, gamma)
 
-    def _beyond(self, first: Floats, second: Floats, size: Floats) -> tuple[Floats, Floats]:
+    def _beyond(
+        self, first: Floats, second: Floats, size: Floats, second_size: Floats
+    ) -> tuple[Floats, Floats]:
         """By how much the first-order noise term is above and below the true one at most, (T,) each.
 
-        By the next term while that is small, on the side that it is on; the square of the tail is for what
-        follows. Else by the tail alone: the part of the tilted queries at which the weights' second moment
-        e^(2 alpha) / L exceeds one, by Markov's inequality, where heads that cancel make it count for more.
+        By the next term while that is small, on the side that it is on. For what follows there are the square
+        of the tail and a geometric series, of the sizes that terms have before their parts cancel: where the
+        next term changes sign, what follows does not vanish. It is no bound there, but right to a percent or
+        so. Else by the tail alone: the part of the tilted queries at which the weights' second moment e^(2
+        alpha) / L exceeds one, by Markov's inequality, where heads that cancel make it count for more.
         """
         next_term = np.abs(second) / (first - np.abs(second))
         usable = np.isfinite(second) & (first > np.abs(second)) & (next_term < _SERIES)
         tail, of_signal = self._tail(1.0), self._tail(2.0)
         cancelled = np.where(first > 0.0, size / first, np.inf)
         coarse = np.where(of_signal < 1.0, of_signal * cancelled, np.inf)
-        above = np.where(second < 0.0, next_term, 0.0) + tail**2
-        below = np.where(second > 0.0, next_term, 0.0) + tail**2
+        rest = cancelled * (tail**2 + np.where(size > 0.0, second_size / size, 0.0) ** 2)
+        usable &= rest < _SERIES
+        above = np.where(second < 0.0, next_term, 0.0) + rest
+        below = np.where(second > 0.0, next_term, 0.0) + rest
         return np.where(usable, above, coarse), np.where(usable, below, coarse * of_signal)
 
     def _tail(self, weight: float) -> Floats:
