@@ -13,12 +13,12 @@ import numpy as np
 from spectral_icl.io.checks import LARGEST, Floats
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask import softmax
-from spectral_icl.multitask.accuracy import terms
+from spectral_icl.multitask.accuracy import second_order, terms
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.emergence import size_of_start
 from spectral_icl.multitask.flow.escape import Escape, fall
 from spectral_icl.multitask.flow.forecast import BALANCED
-from spectral_icl.multitask.loss import loss
+from spectral_icl.multitask.loss import gradient, loss
 from spectral_icl.multitask.optimal.benchmarks import head_budget, minimise, rank, single_head
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
@@ -345,21 +345,28 @@ def _quiet_rivals(e: Evidence, escapes: list[Escape], imbalance: float) -> list[
 def _unsettled(e: Evidence, escape: Escape, emerged: float, winner: int) -> float:
     """How much of the predicted time it costs that the rate of a rival's fall is not yet that of the limit.
 
-    The winner settles, and the omega of a rival that takes another task decays: the rate in the mean over the
-    predicted wait, over that which the prediction has.
+    The winner settles, the omega of a rival that takes another task decays, and their omega on other blocks
+    overlap: the rate in the mean over the wait, over that which the prediction has.
     """
     assert e.problem.home is not None
     assert escape.predicted_time is not None
     assert e.limit.weights is not None
     block, task = e.problem.home[escape.task], escape.task
-    times = np.linspace(emerged, min(escape.predicted_time, e.end), _MOMENTS)
-    rates = [fall(e.problem, e.flow(time), task, winner, escape.head, e.kernel) for time in times]
+    end = min(escape.predicted_time, _seen(e, escape.time))
+    times = np.linspace(emerged, end, _MOMENTS)
     at = e.flow(emerged)
     side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
+    rates = []
+    for time in times:
+        now = e.flow(time)
+        alone = np.zeros_like(now.mu)
+        alone[winner, task] = now.mu[winner, task]
+        slope = gradient(e.problem, now.omega, alone, e.kernel).mu[escape.head, task]
+        rates.append(2.0 * side * slope)
     at.omega[winner, block] = side * e.limit.weights.omega[task, block]
     at.mu[winner, task] = side * e.limit.weights.mu[task, task]
     settled = fall(e.problem, at, task, winner, escape.head, e.kernel)
-    wait = 1.0 - emerged / escape.predicted_time
+    wait = (end - emerged) / end
     return abs(float(np.trapezoid(rates)) / (_MOMENTS - 1) / settled - 1.0) * wait
 
 
@@ -415,16 +422,20 @@ def _superposition(e: Evidence) -> Trials:
 
 
 def _told_apart(e: Evidence, tasks: int) -> Hypothesis:
-    """Whether the gain of one head more is above the error of the law at either optimum."""
-    gain, error = 0.0, 0.0
+    """Whether the gain of one head more is above the error of the law at either optimum.
+
+    By the series to order 1/L^2 and its last term: of heads that all but coalesce their estimated error is no
+    guide, since what it takes for large cancels.
+    """
+    gain, error, law = 0.0, 0.0, check_kernel(e.kernel)
     for heads, sign in ((tasks, 1.0), (tasks + 1, -1.0)):
         best = minimise(e.problem, heads, e.kernel, e.seed)
         assert best.weights is not None
-        omega, mu = best.weights
-        found = terms(e.problem, omega[None], mu[None])
-        excess = best.loss - float(np.sum(e.problem.noise))
-        gain += sign * excess
-        error += float(found.excess_error(check_kernel(e.kernel))[0]) * excess
+        omega, mu = (values[None] for values in best.weights)
+        found = terms(e.problem, omega, mu)
+        last = float(second_order(e.problem, omega, mu).sum()) / e.problem.context_length**2
+        gain += sign * best.loss
+        error += abs(float(found.noise(law)[0] - found.first_order[0]) - last) + abs(last)
     return Hypothesis("the predicted gain is above the error of the law", gain > error)
 
 
