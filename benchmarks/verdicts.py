@@ -12,6 +12,7 @@ refutes them, which happens by chance to one of 740 that are exactly at the bord
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -78,7 +79,8 @@ def verdicts(kernel: str, count: int, claims: list[str], prompts: int, longest: 
                 (again,) = check(p, *start, claims=[one.claim], seed=10**6 + seed, **options)
                 if again.verdict is Verdict.FAILS:
                     refuted.append({"seed": seed, "claim": one.claim, "reason": again.reason})
-        print(kernel, seed, len(failures), end="\r", flush=True)
+        if sys.stderr.isatty():
+            print(f"{kernel} {seed + 1}/{count}, {len(failures)} failures", end="\r", file=sys.stderr)
     return {
         "cases": count,
         "verdicts": {k: dict(v) for k, v in found.items()},
@@ -116,7 +118,8 @@ def main() -> None:
             lines += [f"  FAILS {failure}" for failure in part["failures"]]
             lines += [f"  REFUTED {again}" for again in part["refuted"]]
             lines.append("")
-    write(given.out, "verdicts", lines, results)
+    write(given.out, "verdicts", "\n".join(lines), results)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

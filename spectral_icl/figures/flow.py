@@ -86,7 +86,7 @@ def loss(solution: Solution, axes: Axes) -> None:
     scales.round_ticks(axes.yaxis)
     _time_axis(solution, axes)
     axes.set_xlabel("gradient-flow time $t$")
-    axes.set_ylabel("loss (query noise included)")
+    axes.set_ylabel(f"loss, {solution.options.kernel} law")
     shades = shade_phases(solution, axes)
     axes.legend(handles=[*lines, *shades], loc="center left", bbox_to_anchor=(1.0, 0.5))
 

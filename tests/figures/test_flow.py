@@ -59,9 +59,9 @@ def overflowing(problem: si.Problem, heads: int) -> si.State:
     return si.State(np.full((heads, problem.blocks), 1e4), np.ones((heads, problem.tasks)))
 
 
-def paper(problem: si.Problem, heads: int) -> si.State:
+def paper(problem: si.Problem, heads: int, **changes: float) -> si.State:
     """The start of the built-in example."""
-    return si.initial.paper(problem, heads, 0.1, 0.1, 0.2)
+    return si.initial.paper(problem, heads, **{"qk": 0.1, "ov_low": 0.1, "ov_high": 0.2, **changes})
 
 
 dominant, random = si.initial.dominant, si.initial.random

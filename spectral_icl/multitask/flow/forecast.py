@@ -30,7 +30,7 @@ def forecast(
         Dual coordinates at the start, which say whether weights are balanced.
     key_scale : float
     kernel : str
-        Law of the context; only that of a large context has a warm-up theory.
+        Law of the context; only the asymptotic one has a warm-up theory.
     """
     return _forecast(pack(problem, kernel), problem, start, chart, key_scale)
 

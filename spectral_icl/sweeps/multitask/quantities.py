@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError, choice, integer
+from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow.saturation import LIMIT
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
@@ -53,6 +54,7 @@ _LABELS = {
 }
 # a time that is not there has not come: NaN is later than all others
 _TIMES = ("emergence", "settled", "escape", "emergence_predicted", "escape_predicted")
+_OF_LAW = ("loss", "gap", "excess", "task_loss", "loss_curve")  # whose label says whose numbers they are
 _LAST = ("emergence", "settled", "emergence_predicted")  # of several tasks, the last one's
 # numbers that a saturated flow does not make wrong
 _ALWAYS = ("saturation", "steps", "t", *_BENCHMARKS, "gradient_step", "emergence_predicted")
@@ -112,6 +114,8 @@ class FlowSweep(Sweep):
             if not per_task:
                 raise ProblemError("task", task, f"nothing for {name}, which is not of one task")
         text = self.labels.get(name, name)
+        if name in _OF_LAW:
+            text += f", {check_kernel(self.plan.base['model']['kernel'])} law"
         if per_task and self.tasks > 1 and name in _TIMES:
             whose = "first task" if name.startswith("escape") else "last task"
             text += f", {whose if task is None else f'task {task}'}"
