@@ -471,10 +471,12 @@ def _compared(problem: Problem, states: list[State], e: Evidence, needs: list[Hy
         mean, error = float(sampled[worst]), float(drawn.error[worst])
         return Finding.sampled(mean, error, float(reduced[worst]), float(allowed[worst]), what)
 
+    powers = float(e.powers.sum())
+    as_zero = e.beyond_zero(bool((np.abs(reduced - powers) <= allowed * powers).all()))
     worst = float(told.max())
     text = f"the error estimated for the law is at most {UNTOLD:.0%}"
     known = "" if np.isfinite(worst) else " and known"
-    return Trial(measure, needs, [Hypothesis(text + known, worst <= UNTOLD)])
+    return Trial(measure, needs, [Hypothesis(text + known, worst <= UNTOLD), as_zero])
 
 
 def _sampled(e: Evidence, longer: float = 1.0) -> Hypothesis:

@@ -32,7 +32,6 @@ from spectral_icl.theorems.multitask import factors
 REST = 1e-12  # first-order optimality at which a balanced flow has converged
 LEFT = 1e-9  # part of the excess that is still decaying when it has
 NEAR = 0.05  # relative distance of small heads' excess from the bound that is of order 1/L
-ALGEBRAIC = 0.1  # rate of log omega, over 1/t, from which it decays algebraically
 FOREVER = 1e14  # time by which it has
 HORIZON = 1e6  # length of flows that never come to rest, because heads shrink for ever
 SMALL = 0.5  # entries of a small start, over those of the head-per-task limit
@@ -82,10 +81,10 @@ class Evidence:
         if self.t_end is not None or not ends:
             return self._solved(self.t_end or HORIZON, REST if self.t_end is None else None)
         found = self._solved(FOREVER, REST)
-        left, end = self._still_decaying(found), float(found.trajectory.t[-1])
+        left, wait = self._still_decaying(found)
         if found.outcome is not Outcome.STATIONARY or left <= LEFT:
             return found
-        return self._solved(min(FOREVER, 2.0 * end * (left / LEFT) ** 0.5), None)
+        return self._solved(min(FOREVER, float(found.trajectory.t[-1]) + 2.0 * wait), None)
 
     def _solved(self, t_end: float, stationary: float | None) -> Solution:
         try:
@@ -103,15 +102,28 @@ class Evidence:
                 raise
             return error.solution
 
-    def _still_decaying(self, flow: Solution) -> float:
-        """The part of the excess at the end of a flow that is due to omega which decay as 1/t."""
-        at, end = flow.final, float(flow.trajectory.t[-1])
+    def _still_decaying(self, flow: Solution) -> tuple[float, float]:
+        """What omega that fade have of the excess at the end of a flow, and how long they take to lose it.
+
+        They are those that decrease, and whose vanishing would lower the loss. Near rest they do so by
+        omega' = -k omega^2, so that the part of the excess falls as the square of 1 / (1 / omega + k t).
+        """
+        at = flow.final
         slope = gradient(self.problem, *at, self.kernel).omega / np.asarray(self.problem.block_sizes)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = -2.0 * flow.key_scale * slope * np.sign(at.omega)  # of log |omega|
-        fading = rate * end < -ALGEBRAIC
-        rest = float(loss(self.problem, np.where(fading, 0.0, at.omega), at.mu, self.kernel))
-        return (flow.final_loss - rest) / max(excess(self.problem, flow.final_loss), 1e-300)
+        rate = 2.0 * flow.key_scale * slope * np.sign(at.omega)  # at which log |omega| falls
+        falling = np.argwhere((rate > 0.0) & (at.omega != 0.0))
+        without = np.repeat(at.omega[None], len(falling) + 1, axis=0)
+        for k, (head, block) in enumerate(falling):
+            without[k, head, block] = 0.0
+        mu = np.broadcast_to(at.mu, (len(without), *at.mu.shape))
+        losses = np.asarray(loss(self.problem, without, mu, self.kernel))
+        parts = (losses[-1] - losses[:-1]) / max(excess(self.problem, flow.final_loss), 1e-300)
+        fading = parts > 1e-3 * LEFT
+        if not fading.any():
+            return 0.0, 0.0
+        left = float(parts[fading].sum())
+        slowest = float(min(rate[tuple(place)] for place in falling[fading]))
+        return left, max((left / LEFT) ** 0.5 - 1.0, 0.0) / slowest
 
     @cached_property
     def factors(self) -> factors.Comparison:
