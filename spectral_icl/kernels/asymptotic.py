@@ -197,8 +197,13 @@ def _hessian(model, omega, mu, work, out):
 
 
 @serves(law.left_range, Asymptotic, borrows=True)
-def _left_range(model, work, slack):
+def _left_range(model, work):
     return work.exponential[0, 0] < 0.0  # never: the loss exists everywhere, right or wrong
+
+
+@serves(law.lost_meaning, Asymptotic, borrows=True)
+def _lost_meaning(model, work):
+    return work.exponential[0, 0] < 0.0  # never: it is bounded from below
 
 
 @serves(law.largest_tilt, Asymptotic, fastmath=ALGEBRA, borrows=True)

@@ -35,7 +35,7 @@ from spectral_icl.kernels.model import (
     Tasks,
 )
 from spectral_icl.kernels.phases import measure_phases
-from spectral_icl.kernels.steps import EDGE, all_finite, first_step, fitted, growth, shrinkage, too_small
+from spectral_icl.kernels.steps import all_finite, first_step, fitted, growth, shrinkage, too_small
 
 
 class LaneWork(NamedTuple):
@@ -194,15 +194,15 @@ def _lanes_prepare(model, chart, shape, rtol, f, mixed):
     return unrest
 
 
-# How near the edge of the law's range a state is.
-_NEAR, _OUTSIDE = 1.0, 2.0
+# Whether a state is one that the law says something of.
+_LOST, _OUTSIDE = 1.0, 2.0
 
 
 @inner()
-def _nearness(model, work):
-    """In every lane 0, or `_NEAR` if the edge is within `EDGE`, or `_OUTSIDE`."""
-    near = where(law.left_range(model, work, EDGE), everywhere(_NEAR), everywhere(0.0))
-    return where(law.left_range(model, work, 0.0), everywhere(_OUTSIDE), near)
+def _strayed(model, work):
+    """In every lane 0, or `_LOST` where the law has lost its meaning, or `_OUTSIDE` of its range."""
+    lost = where(law.lost_meaning(model, work), everywhere(_LOST), everywhere(0.0))
+    return where(law.left_range(model, work), everywhere(_OUTSIDE), lost)
 
 
 @inner()
@@ -247,7 +247,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
     """One Rosenbrock step in every lane; the Hessian in ``factor`` is used up.
 
     Returns (error in units of the tolerance, mask of the lanes where the step made sense, mask of those where
-    all was finite, how near the edge of the law's range a stage came): `attempt` in lanes.
+    all was finite, how far a stage strayed from the law's range): `attempt` in lanes.
     """
     size = f.x.size
     stages = tableau.a.shape[0]
@@ -265,7 +265,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
         _combine(tableau.a[s], tableau.c[s], s, f)
         if s > 0:
             finite = finite & _lanes_field(model, chart, shape, f, mixed)
-            left = _further(left, _nearness(model, f.new_scratch))
+            left = _further(left, _strayed(model, f.new_scratch))
         slope = f.new_slope if s > 0 else f.slope
         for n in range(size):
             f.rhs[n] = (f.rhs[n] + step * slope[n]) * (gamma * f.down[n])
@@ -282,7 +282,7 @@ def _lanes_attempt(model, chart, tableau, shape, step, f, mixed):
         finite = finite & (total < np.inf)
         error = where(total > error, total, error)
     finite = finite & _lanes_field(model, chart, shape, f, mixed)
-    return error, definite, finite, _further(left, _nearness(model, f.new_scratch))
+    return error, definite, finite, _further(left, _strayed(model, f.new_scratch))
 
 
 @inner(fastmath=ALGEBRA)
@@ -438,7 +438,7 @@ def integrate_many(
         if loaded:
             finite = _lanes_field(model, chart, shape, f, mixed)
             control[_FINITE] = _as_numbers(finite)
-            control[_LEFT] = _nearness(model, f.new_scratch)
+            control[_LEFT] = _strayed(model, f.new_scratch)
             control[_TILT] = _adopt(model, control[_CHOSEN] > 0.5, f)
             for lane in range(WIDTH):
                 if per_lane[_CHOSEN, lane] < 0.5:
@@ -472,7 +472,7 @@ def integrate_many(
                 if ends.steps[p, 0] + ends.steps[p, 1] >= limits.max_steps[p]:
                     outcome = STEP_LIMIT
                 elif too_small(step, t[lane]):
-                    stalled = LEFT_RANGE if per_lane[_LEFT, lane] >= _NEAR else STEP_UNDERFLOW
+                    stalled = LEFT_RANGE if per_lane[_LEFT, lane] >= _LOST else STEP_UNDERFLOW
                     outcome = stalled if cause[lane] == REACHED_END else cause[lane]
             if outcome >= 0:
                 ends.outcome[p] = outcome

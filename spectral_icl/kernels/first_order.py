@@ -344,14 +344,24 @@ def _hessian(model, omega, mu, work, out):
 
 
 @serves(law.left_range, FirstOrder, borrows=True)
-def _left_range(model, work, slack):
+def _left_range(model, work):
     v = work.v
-    most = 1.0 - slack
-    outside = 2.0 * v[0, 0] * v[0, 0] >= most  # false for NaN, which is no state at all
+    outside = 2.0 * v[0, 0] * v[0, 0] >= 1.0  # false for NaN, which is no state at all
     for h in range(v.shape[0]):
         for b in range(v.shape[1]):
-            outside = outside | (2.0 * v[h, b] * v[h, b] >= most)
+            outside = outside | (2.0 * v[h, b] * v[h, b] >= 1.0)
     return outside
+
+
+@serves(law.lost_meaning, FirstOrder, borrows=True)
+def _lost_meaning(model, work):
+    # the correction of order 1/L to what a head reads off is larger than what it reads off
+    powers, tilts, inverse = work.powers, work.tilts, model.inverse_length
+    lost = inverse * powers[0, 0] > 1.0
+    for h in range(tilts.shape[0]):
+        for b in range(tilts.shape[2]):
+            lost = lost | (inverse * powers[h, h] * tilts[h, h, b] > 1.0)
+    return lost
 
 
 @serves(law.largest_tilt, FirstOrder, fastmath=ALGEBRA, borrows=True)

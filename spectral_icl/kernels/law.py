@@ -97,12 +97,20 @@ def hessian(model, omega, mu, work, out):
 
 
 @singledispatch
-def left_range(model, work, slack):
-    """Whether a state is past the law's range, where its loss does not exist.
+def left_range(model, work):
+    """Whether a state is past the law's range, where its loss does not exist. In lanes a mask.
 
-    From what `gradient` left in ``work``; there it fills what is not finite, so that no step ends there. In
-    lanes a mask. With ``slack``,
-    whether that share of the range or less is left.
+    From what `gradient` left in ``work``; there it fills what is not finite, so that no step ends there.
+    """
+    _missing(model)
+
+
+@singledispatch
+def lost_meaning(model, work):
+    """Whether a state is where the law says nothing any more, though its loss exists. In lanes a mask.
+
+    From what `gradient` left in ``work``. A flow whose steps shrink to rounding there has left the law's
+    range: its loss may fall without bound.
     """
     _missing(model)
 

@@ -23,8 +23,6 @@ from spectral_icl.kernels.model import (
     System,
 )
 
-EDGE = 0.01  # share of the law's range that is left where a flow that stalls has reached its end
-
 
 class Work(NamedTuple):
     """Scratch of one integration.
@@ -131,15 +129,15 @@ def what_failed(system, x, work):
     """Why `field` was not finite at x, where it was asked last."""
     if not all_finite(x):
         return NON_FINITE
-    return LEFT_RANGE if law.left_range(system.model, work.scratch, 0.0) else OVERFLOW
+    return LEFT_RANGE if law.left_range(system.model, work.scratch) else OVERFLOW
 
 
 @inner()
 def what_stalled(system, cause, work):
-    """Why the step shrank to rounding: ``cause`` if there is one, else the range's edge if that is near."""
+    """Why the step shrank to rounding: ``cause`` if there is one, else the law if it has lost its meaning."""
     if cause != REACHED_END:
         return cause
-    return LEFT_RANGE if law.left_range(system.model, work.scratch, EDGE) else STEP_UNDERFLOW
+    return LEFT_RANGE if law.lost_meaning(system.model, work.scratch) else STEP_UNDERFLOW
 
 
 @inner()

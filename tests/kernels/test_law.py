@@ -149,7 +149,7 @@ def test_the_predictions_of_another_law_stay_out_of_what_is_measured(monkeypatch
     tasks = si.gradient_flow(problem, *start, t_end=1.0, kernel="toy").phases.tasks
     assert {task.remark for task in tasks} == {"there is no warm-up theory of this law of the context"}
     assert all(task.predicted_time is None and task.predicted_head is None for task in tasks)
-    with pytest.raises(si.ProblemError, match="kernel: expected a law of the context with a known head"):
+    with pytest.raises(si.ProblemError, match="kernel: expected a law of the context with a known best"):
         predicted_escape(problem, start, 0.1, 0, 0, 1, "toy")
 
 

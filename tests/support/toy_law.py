@@ -127,7 +127,12 @@ def _hessian(model, omega, mu, work, out):
 
 
 @serves(law.left_range, Toy)
-def _left_range(model, work, slack):
+def _left_range(model, work):
+    return work.size[0, 0] < 0.0
+
+
+@serves(law.lost_meaning, Toy)
+def _lost_meaning(model, work):
     return work.size[0, 0] < 0.0
 
 

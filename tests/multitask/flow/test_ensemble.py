@@ -13,6 +13,7 @@ from strategies import problems, starts
 
 import spectral_icl as si
 from spectral_icl.kernels.lanes import WIDTH
+from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.parametrization import Parametrization
 
 FIELDS = ("outcome", "t", "omega", "mu", "task_loss", "saturation", "steps", "rejected", "loss_curve")
@@ -37,9 +38,13 @@ def assert_same_bits(one: si.Ensemble, other: si.Ensemble, rows: Any = slice(Non
             np.testing.assert_array_equal(a[rows], b, err_msg=name)
 
 
-@given(st.data(), st.sampled_from(["balanced", "factored", "merged"]))
-@settings(max_examples=25)
-def test_members_are_single_flows(data: st.DataObject, name: str) -> None:
+@given(
+    st.data(),
+    st.sampled_from(["balanced", "factored", "merged"]),
+    st.sampled_from(["asymptotic", "first-order"]),
+)
+@settings(max_examples=40)
+def test_members_are_single_flows(data: st.DataObject, name: str, kernel: str) -> None:
     """Problems of any kind that share a shape, against one call each of the alternating integrator."""
     first = data.draw(problems())
     count = data.draw(st.integers(1, 4))
@@ -62,9 +67,14 @@ def test_members_are_single_flows(data: st.DataObject, name: str) -> None:
     )
     mu = rng.uniform(0.01, 0.1, (count, heads, first.tasks)) * rng.choice([-1, 1], (count, heads, 1))
     t_end = data.draw(st.sampled_from([1.0, 30.0]))
-    found = si.gradient_flow_ensemble(family, omega, mu, parametrization=flavour, t_end=t_end, rtol=1e-10)
+    options: dict[str, Any] = {"parametrization": flavour, "t_end": t_end, "rtol": 1e-10, "kernel": kernel}
+    found = si.gradient_flow_ensemble(family, omega, mu, **options)
     for k, p in enumerate(family):
-        alone = si.gradient_flow(p, omega[k], mu[k], parametrization=flavour, t_end=t_end, rtol=1e-10)
+        if found.outcome[k] == Outcome.LEFT_RANGE:
+            with pytest.raises(si.IntegrationError, match="left the range"):
+                si.gradient_flow(p, omega[k], mu[k], **options)
+            continue
+        alone = si.gradient_flow(p, omega[k], mu[k], **options)
         assert found.outcome[k] == alone.outcome
         assert found.t[k] == t_end
         # both within a few tolerances; a growth of e^20 on the way carries errors along
@@ -72,6 +82,33 @@ def test_members_are_single_flows(data: st.DataObject, name: str) -> None:
         np.testing.assert_allclose(found.mu[k], alone.final.mu, rtol=2e-6, atol=1e-8)
         np.testing.assert_allclose(found.task_loss[k], alone.final_task_loss, rtol=1e-7)
         assert found.saturation[k] == pytest.approx(alone.saturation.ratio, rel=0.05, abs=1e-6)
+
+
+def test_first_order_members_and_their_phases_in_any_company() -> None:
+    """Blocks of other sizes and signals beside them change no bit, and phases are those of flows alone."""
+    family = [
+        si.Problem.multitask(task_sizes=(8, 8), signal=(10.0, 6.0), noise=0.1, context_length=400),
+        si.Problem.multitask(task_sizes=(5, 20), signal=(3.0, 6.0), noise=0.3, context_length=300),
+        si.Problem(
+            block_sizes=(6, 9),
+            signal=((1.0, 0.5), (0.2, 2.0)),
+            noise=0.1,
+            context_length=200,
+            covariance=(0.8, 1.2),
+        ),
+    ]
+    starts = [si.initial.dominant(p, 3, 0.01, 1.0, seed=k) for k, p in enumerate(family)]
+    omega, mu = (np.array(values) for values in zip(*starts, strict=True))
+    options: dict[str, Any] = {"t_end": 300.0, "kernel": "first-order", "phases": True, "t_eval": [0.0, 20.0]}
+    together = si.gradient_flow_ensemble(family, omega, mu, **options)
+    assert together.success.all()
+    for k, p in enumerate(family):
+        assert_same_bits(together, si.gradient_flow_ensemble(p, omega[k], mu[k], **options), slice(k, k + 1))
+        alone = si.gradient_flow(p, omega[k], mu[k], t_end=300.0, kernel="first-order")
+        np.testing.assert_allclose(together.mu[k], alone.final.mu, rtol=1e-5, atol=1e-6)
+        times = [task.time for task in alone.phases.tasks]
+        np.testing.assert_allclose(together.emergence[k], times, rtol=1e-3)  # type: ignore[index]
+        assert tuple(together.allocation[k]) == alone.allocation  # type: ignore[index]
 
 
 def test_reference_cases() -> None:
