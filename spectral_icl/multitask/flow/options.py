@@ -55,8 +55,8 @@ _ADVICE = {
     "start from a smaller omega",
     Outcome.NON_FINITE: "the state became non-finite: start from smaller omega and mu",
     Outcome.LEFT_RANGE: "left the range of the first-order law: what it adds in 1/L outgrew what it "
-    "corrects, or 2 (kappa_b omega_hb)^2 reached 1, where the mean over the query does not exist; start from a "
-    "smaller omega or take longer prompts",
+    "corrects, or 2 (kappa_b omega_hb)^2 reached 1, where the mean over the query does not exist; start from "
+    "a smaller omega or take longer prompts",
 }
 
 
