@@ -24,6 +24,7 @@ from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.problem import Problem
 
 _SERIES = 0.5  # relative size of S / L^2 up to which it is an estimate of what follows the first order
+_SMALL = 0.05  # largest logit variance of small heads
 _POWERS = 33  # of L that the estimate beyond is minimised over
 
 
@@ -198,10 +199,23 @@ class _Series:
         cancelled = np.where(first > 0.0, size / first, np.inf)
         coarse = np.where(of_signal < 1.0, of_signal * cancelled, np.inf)
         rest = cancelled * (tail**2 + np.where(size > 0.0, second_size / size, 0.0) ** 2)
+        rest = np.minimum(rest, self._rest_of_small_heads(first, second))
         usable &= rest < _SERIES
         above = np.where(second < 0.0, next_term, 0.0) + rest
         below = np.where(second > 0.0, next_term, 0.0) + rest
         return np.where(usable, above, coarse), np.where(usable, below, coarse * of_signal)
+
+    def _rest_of_small_heads(self, first: Floats, second: Floats) -> Floats:
+        """What follows S / L^2 where all heads are small, over the noise term; infinite where one is not.
+
+        In the limit of small heads the series ends with -s d T^2 / L^2, however large the OV values that
+        cancel. So what follows is about as much as S differs from that.
+        """
+        read = np.einsum("thi,thb->tib", self.mu, self.v)
+        last = -np.einsum("i,b,tib->t", self.variance, self.sizes, read**2) / self.length**2
+        largest = (self.v**2 @ self.sizes).max(axis=1)
+        rest = 2.0 * np.abs(second - last) / np.abs(first) + largest / self.length
+        return np.where(largest <= _SMALL, rest, np.inf)
 
     def _tail(self, weight: float) -> Floats:
         """The bound on the tail of the worst head, (T,); for weight 2 with the signal's part of its noise."""
