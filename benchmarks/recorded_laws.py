@@ -32,7 +32,7 @@ from spectral_icl.multitask.loss import task_loss
 Floats = NDArray[np.float64]
 
 PROBLEM = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
-START = si.initial.paper(PROBLEM, heads=2)
+START = si.initial.paper(PROBLEM, 2, 0.1, 0.1, 0.2)
 PLATEAU, WINDOW, END = 30.0, 3.0, 60.0
 LENGTHS = (100, 300, 1000, 10_000)
 AUTHORS, FIVE = "authors' run", "five runs"

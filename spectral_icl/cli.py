@@ -411,7 +411,7 @@ def plot(
 
     Without options a sweep shows what suits its axes. It has the quantities that were recorded, and those
     made from them. Without --out the figure gets the name of PATH and of what it shows, in the current
-    folder. Points that were not solved, or not where the kernel holds, are marked and counted.
+    folder. Points that were not solved, or where the softmax saturates, are marked and counted.
 
     Exit status: 0 done, 2 bad input.
     """

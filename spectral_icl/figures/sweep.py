@@ -1,6 +1,6 @@
 """Figures of a sweep: any quantity over one axis as lines, over two as a heat map, with the theory beside it.
 
-A point that was not solved, or that left the range of the kernel, is never drawn as if it were good: it is
+A point that was not solved, or whose softmax saturated, is never drawn as if it were good: it is
 marked where it would be, and counted in the legend.
 """
 

@@ -88,7 +88,7 @@ def _scratch(model, shape):
 
 @inner(fastmath=ALGEBRA, borrows=True)
 def _average(model, omega, mu, work):
-    """Fill ``v``, ``power``, ``tilt``, ``spread``, ``residual``, ``drift`` and ``shift``.
+    """Fill what every pair of heads and every task needs: v, P, t and N; V, the residuals and Z.
 
     Past the range powers are NaN, and what is made of them.
     """

@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, array
+from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.problem import Problem
 
 _SERIES = 0.5  # relative size of S / L^2 up to which it is an estimate of what follows the first order
@@ -56,7 +58,7 @@ class Terms(NamedTuple):
 
     def noise(self, law: str) -> Floats:
         """The noise term under the law of that name."""
-        return self.first_order if law == "first-order" else self.asymptotic
+        return {"asymptotic": self.asymptotic, "first-order": self.first_order}[check_kernel(law)]
 
     def noise_error(self, law: str) -> Floats:
         """Estimated relative error of the noise term under a law, (T,)."""
@@ -78,16 +80,32 @@ class Terms(NamedTuple):
         return np.where(self.asymptotic == 0.0, 0.0, worst)  # no OV value: nothing but bias
 
 
-def terms(problem: Problem, omega: Floats, mu: Floats) -> Terms:
-    """The parts of the loss at states omega (T, H, B) and mu (T, H, I)."""
+def terms(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Terms:
+    """The parts of the loss at states omega (T, H, B) and mu (T, H, I), or at one state.
+
+    Raises
+    ------
+    ProblemError
+        A shape does not fit or an entry is not finite.
+    """
+    states = _checked(problem, omega, mu)
     with np.errstate(all="ignore"):  # past the range of a law there are infinities, and meant
-        return _Series(problem, omega, mu).terms()
+        return _Series(problem, *states).terms()
 
 
-def second_order(problem: Problem, omega: Floats, mu: Floats) -> Floats:
+def _checked(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> tuple[Floats, Floats]:
+    """States (T, H, B) and (T, H, I); of one state alone T = 1."""
+    one = np.ndim(omega) == 2
+    lead = () if one else (None,)
+    checked = array("omega", omega, (*lead, None, problem.blocks))
+    values = array("mu", mu, (*checked.shape[:-1], problem.tasks))
+    return (checked[None], values[None]) if one else (checked, values)
+
+
+def second_order(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:
     """S of every task, (T, I), at states omega (T, H, B) and mu (T, H, I); infinite where there is none."""
     with np.errstate(all="ignore"):
-        return _Series(problem, omega, mu).second()
+        return _Series(problem, *_checked(problem, omega, mu)).second()[0]
 
 
 class _Series:
@@ -137,17 +155,19 @@ class _Series:
                 size += (np.abs(both) * noise).sum(axis=1)
         inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
         first = np.where(inside, first / self.length, np.inf)
-        second = self.second().sum(axis=1) / self.length**2
-        second_size = sum(np.abs(part).sum(axis=1) for part in self._second_parts()) / self.length**2
+        second, second_size = (part.sum(axis=1) / self.length**2 for part in self.second())
         over, under = self._beyond(first, second, size / self.length, second_size)
         over, under = (np.where(inside, side, np.inf) for side in (over, under))
         return Terms(bias, asymptotic / self.length, first, over, under)
 
-    def second(self) -> Floats:
-        """S of every task, (T, I); infinite where there is none."""
-        total = sum(self._second_parts(), np.zeros_like(self.mu[:, 0]))
+    def second(self) -> tuple[Floats, Floats]:
+        """S of every task, (T, I), infinite where there is none, and its size before its parts cancel."""
+        total, size = np.zeros_like(self.mu[:, 0]), np.zeros_like(self.mu[:, 0])
+        for part in self._second_parts():
+            total += part
+            size += np.abs(part)
         inside = 6.0 * (self.v**2).max(axis=(1, 2)) < 1.0
-        return np.where(inside[:, None], total, np.inf)
+        return np.where(inside[:, None], total, np.inf), size
 
     def _second_parts(self) -> Iterator[Floats]:
         """What S is the sum of, (T, I) for every head and every pair of heads."""

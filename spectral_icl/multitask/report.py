@@ -169,13 +169,15 @@ def _losses(solution: Solution) -> list[str]:
             )
         )
     share = 1.0 - excess(problem, final) / float(np.sum(problem.signal))
-    return [*table(rows), f"  share of the signal learned: {share:.4f}"]
+    shown = f"{share:.4f}" if share <= 1.0 and math.isfinite(share) else NEVER
+    return [*table(rows), f"  share of the signal learned: {shown}"]
 
 
 def _ratio(problem: Problem, final: float, bound: Benchmark) -> str:
     """The excess of a loss over that of a benchmark, unless it is lost in the query noise."""
-    unit = excess(problem, bound.loss)
-    return f"{excess(problem, final) / unit:.6f}" if unit > _LOST * bound.loss else NEVER
+    unit, own = excess(problem, bound.loss), excess(problem, final)
+    known = unit > _LOST * bound.loss and 0.0 < own < math.inf
+    return f"{own / unit:.6f}" if known else NEVER
 
 
 def _interval(interval: tuple[float, float]) -> str:

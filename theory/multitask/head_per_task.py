@@ -74,7 +74,7 @@ def derive() -> Derivation:
     """The limit as a fixed point, what it costs, and the linearisation of the balanced flow around it."""
     step = Derivation(
         "One head per task: the limit of the balanced flow",
-        "Chen, Sheen, Wang and Yang (2024) for the limit; the rates are derived here. Large context, "
+        "Chen, Sheen, Wang and Yang (2024) for the limit; the rates are derived here. Asymptotic law, "
         "disjoint tasks, balanced weights of positive sign.",
     )
     _covariance(step)

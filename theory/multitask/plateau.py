@@ -25,7 +25,7 @@ def derive() -> Derivation:
     """Equal tasks from the exact overlaps, the gain over the balanced flow's limit, unequal tasks."""
     step = Derivation(
         "The plateau of as many heads as tasks",
-        "Derived here. Large context, unit covariance, disjoint tasks.",
+        "Derived here. Asymptotic law, unit covariance, disjoint tasks.",
     )
     _equal_tasks(step)
     _gain(step)

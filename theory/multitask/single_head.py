@@ -59,7 +59,7 @@ def derive() -> Derivation:
     step = Derivation(
         "The best single head",
         "Chen, Sheen, Wang and Yang (2024) for one task and for equal tasks; unequal tasks are derived "
-        "here. Large context, unit covariance, every task on a block of its own.",
+        "here. Asymptotic law, unit covariance, every task on a block of its own.",
     )
     _profile(step)
     _one_task(step)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from functools import partial, singledispatch
 
 import numpy as np
 
+from spectral_icl.io.checks import ProblemError
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged, Model
@@ -57,7 +59,9 @@ def find_escapes(problem: Problem, chart: Chart, found: Emerged, kernel: str = D
     """
     model = pack(problem, kernel)
     tasks = (task for task in range(problem.tasks) if found.head[task] >= 0)
-    escapes = [e for task in tasks if (e := _escape(model, problem, chart, found, task, kernel)) is not None]
+    limit = _limit(problem, kernel) if (chart.kind == HYPERBOLIC).any() else None
+    of = partial(_escape, model, problem, chart, found, kernel=kernel, limit=limit)
+    escapes = [escape for task in tasks if (escape := of(task)) is not None]
     soonest = min((e.predicted_time for e in escapes if e.predicted_time is not None), default=np.inf)
     return tuple(
         replace(e, predicted_time=None) if (e.predicted_time or 0.0) > soonest * (1.0 + _TOGETHER) else e
@@ -65,11 +69,27 @@ def find_escapes(problem: Problem, chart: Chart, found: Emerged, kernel: str = D
     )
 
 
+def _limit(problem: Problem, kernel: str) -> State | None:
+    """The head-per-task limit of disjoint tasks, if the law has one: prompts may be too short for it."""
+    if problem.home is None:
+        return None
+    with suppress(ProblemError):
+        return BENCHMARKS["head_per_task"].of(problem, kernel).weights
+    return None
+
+
 def _escape(
-    model: Model, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+    model: Model,
+    problem: Problem,
+    chart: Chart,
+    found: Emerged,
+    task: int,
+    *,
+    kernel: str,
+    limit: State | None,
 ) -> Escape | None:
     """The first rival of the task's winner to leave on the other side, or the one predicted to."""
-    waits = _waits(model, problem, chart, found, task, kernel)
+    waits = _waits(model, problem, chart, found, task, kernel, limit)
     if found.rival[task] >= 0:
         rival = int(found.rival[task])
         return Escape(task, rival, float(found.escape[task]), waits.get(rival))
@@ -81,7 +101,13 @@ def _escape(
 
 @singledispatch
 def _waits(
-    model: Model, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+    model: Model,
+    problem: Problem,
+    chart: Chart,
+    found: Emerged,
+    task: int,
+    kernel: str,
+    limit: State | None,
 ) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite.
 
@@ -93,10 +119,16 @@ def _waits(
 @_waits.register(Asymptotic)
 @_waits.register(FirstOrder)
 def _(
-    model: Model, problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str
+    model: Model,
+    problem: Problem,
+    chart: Chart,
+    found: Emerged,
+    task: int,
+    kernel: str,
+    limit: State | None,
 ) -> dict[int, float]:
     winner, emerged = int(found.head[task]), float(found.time[task])
-    if problem.home is None or not np.isfinite(found.at[task]).all():
+    if limit is None or not np.isfinite(found.at[task]).all():
         return {}
     heads = chart.kind.size // (problem.blocks + problem.tasks)
     at = unflattened(found.at[task], (heads, problem.blocks, problem.tasks))
@@ -104,7 +136,8 @@ def _(
     for rival in range(heads):
         entry = mu_entry(problem, heads, rival, task)
         if rival != winner and chart.kind[entry] == HYPERBOLIC:
-            wait = predicted_escape(problem, at, float(chart.scale[entry]), task, winner, rival, kernel)
+            half = float(chart.scale[entry])
+            wait = _wait(problem, at, half, task, winner, rival, kernel, limit)
             if np.isfinite(wait) and wait > 0.0:
                 waits[rival] = emerged + wait
     return waits
@@ -137,10 +170,24 @@ def predicted_escape(
 
     with mu counted positive on the winner's side; infinite for D = 0. ``at`` is the state at emergence.
     """
-    assert problem.home is not None
-    block = problem.home[task]
     limit = BENCHMARKS["head_per_task"].of(problem, kernel).weights
     assert limit is not None
+    return _wait(problem, at, half, task, winner, rival, kernel, limit)
+
+
+def _wait(
+    problem: Problem,
+    at: State,
+    half: float,
+    task: int,
+    winner: int,
+    rival: int,
+    kernel: str,
+    limit: State,
+) -> float:
+    """The time of `predicted_escape`, for a limit that is known."""
+    assert problem.home is not None
+    block = problem.home[task]
     side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
     settled = State(at.omega.copy(), at.mu.copy())
     settled.omega[winner, block] = side * limit.omega[task, block]

@@ -89,21 +89,18 @@ class Saturation:
         size = f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
         if self.level == "invalid":
             return (
-                f"left the {self.law} law's range at t = {self.left_at:.6g}",
+                f"the softmax saturates from t = {self.left_at:.6g} on: {self.law} law left behind",
                 f"{size} (t = {self.worst_at:.6g})",
                 f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L",
-                "the later loss is not that of softmax attention",
+                f"the loss there is not that of softmax attention{self._end}",
             )
         known = np.isfinite(self.excess_error)
         trust = f"{self.law} law" if self.trusted else f"{self.law} law NOT to be trusted"
         if known:
-            worst, end = _percent(self.excess_error), _percent(self.final_error)
-            excess = f"excess within {worst} of softmax attention's, at the end {end}"
+            excess = f"excess within {_percent(self.excess_error)} of softmax attention's{self._end}"
             found = [f"{trust}: {excess}; noise term {_percent(self.noise_error)}"]
         else:
-            found = [
-                f"{trust}: how far it is from softmax attention is not known from t = {self.lost_at:.4g} on"
-            ]
+            found = [f"{trust}: how far it is off is not known at t = {self.lost_at:.4g}{self._end}"]
         if not np.isfinite(self.noise_ratio):
             found.append("there is no first-order law there to tell, 2 (kappa_b omega_hb)^2 >= 1")
         else:
@@ -119,10 +116,19 @@ class Saturation:
                 found.append(f"first order in 1/L is not enough here{more}")
         return (*found, size)
 
+    @property
+    def _end(self) -> str:
+        """How good the law is at the end of the flow."""
+        if not np.isfinite(self.final_error):
+            return ", nor at the end"
+        return f", at the end its excess is within {_percent(self.final_error)}"
+
 
 def _percent(error: float) -> str:
     """A relative error in words."""
-    return f"{100.0 * error:.2g} %" if error < 10.0 else "any number"
+    if not np.isfinite(error):
+        return "unknown"
+    return f"{100.0 * error:.2g} %" if error < 1.0 else f"{100.0 * error:.0f} %"
 
 
 def measure(trajectory: Trajectory) -> Saturation:
@@ -131,14 +137,20 @@ def measure(trajectory: Trajectory) -> Saturation:
     log_length = np.log(problem.context_length)
     times = trajectory.refined(4)
     states = trajectory(times)
-    variance = logits(trajectory.model, states.omega)
+    _refuse_unless_known(trajectory.model)
+    scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
+    variance = (states.omega**2 @ scale).max(axis=-1)
     top = int(variance.argmax())
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
     chosen = np.unique(np.append(np.linspace(0, times.size - 1, _MOST_TIMES).astype(int), top))
     found = terms(problem, states.omega[chosen], states.mu[chosen])
     errors = found.excess_error(law)
-    at = int(errors.argmax())
+    ratios = np.divide(
+        found.first_order, found.noise(law), where=found.noise(law) != 0.0, out=np.ones_like(errors)
+    )
+    unknown_at = np.flatnonzero(np.isinf(errors))
+    at = int(unknown_at[ratios[unknown_at].argmax()] if unknown_at.size else errors.argmax())
     noise, bias = float(found.noise(law)[at]), float(found.bias[at])
     first = float(found.first_order[at])
     error = float(errors[at])
@@ -161,7 +173,7 @@ def measure(trajectory: Trajectory) -> Saturation:
         noise_ratio=_over(first, noise),
         beyond=float(found.beyond[at]),
         error_at=float(times[chosen[at]]),
-        lost_at=None if np.isfinite(error) else float(times[chosen[at]]),
+        lost_at=float(times[chosen[unknown_at[0]]]) if unknown_at.size else None,
         final_error=float(errors[-1]),
     )
 
@@ -171,22 +183,10 @@ def _over(value: float, unit: float) -> float:
     return 1.0 if value == unit else value / unit if unit else np.inf
 
 
-@singledispatch
-def logits(model: Model, omega: Floats) -> Floats:
-    """Largest logit variance of any head of states ``omega`` (T, H, B), (T,)."""
-    unknown(model, "a known range")
-
-
-@logits.register
-def _(model: Asymptotic, omega: Floats) -> Floats:
-    variance: Floats = (omega**2 @ model.weight).max(axis=-1)
-    return variance
-
-
-@logits.register
-def _(model: FirstOrder, omega: Floats) -> Floats:
-    variance: Floats = (omega**2 @ (model.sizes * model.kappa**2)).max(axis=-1)
-    return variance
+def _refuse_unless_known(model: Model) -> None:
+    """Refuse a law of which nothing is known that its flows could be held against."""
+    if not isinstance(model, (Asymptotic, FirstOrder)):
+        unknown(model, "a known range")
 
 
 @singledispatch

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.model import Chart
+from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow import phases, saturation
 from spectral_icl.multitask.flow.emergence import Forecast
 from spectral_icl.multitask.flow.forecast import forecast
@@ -299,6 +300,7 @@ class Solution:
         outcome = Outcome[record["outcome"]]
         chart = Chart(*(np.array(data[f"chart_{key}"].values) for key in Chart._fields))
         options = Options(**record["options"])
+        options = replace(options, kernel=check_kernel(options.kernel))  # old files have old names
         return cls(
             problem=problem,
             parametrization=PARAMETRIZATIONS[parametrization.pop("name")](**parametrization),

@@ -7,10 +7,13 @@ off, P_hh t_hhb / L, is at most a half (`TRUSTED`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.first_order import FirstOrder
+from spectral_icl.multitask.accuracy import terms
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal.asymptotic import best_of, near_small_heads, small_heads
@@ -53,11 +56,18 @@ class FirstOrderOptima(Optima):
             used = signal.any(axis=0)
             starts += list(0.5 * np.random.default_rng(0).normal(size=(STARTS, used.size)) * used)
         found = search(attention.objective, attention.unit, [attention.inside(start) for start in starts])[0]
-        if not (found.loss < BAD and attention.trusts(found.point, 0.99)):
+        if not (found.loss < BAD * attention.unit and attention.trusts(found.point, 0.99)):
             expected = "longer prompts: first order in 1/L has no best head here"
             raise ProblemError("context_length", problem.context_length, expected)
         weights = attention.weights(found.point)
         return self.made("single_head", task_loss(problem, *weights, self.law), weights)
+
+    def _better(self, problem: Problem, weights: State, gain: float) -> bool:
+        """Whether weights gain more than the law may be wrong at them."""
+        omega, mu = (values[None] for values in weights)
+        told = float(terms(problem, omega, mu).excess_error(self.law)[0])
+        left = float((task_loss(problem, *weights, self.law) - np.asarray(problem.noise)).sum())
+        return gain > told * left
 
     def head_budget(self, problem: Problem, heads: int) -> Benchmark:
         """The infimum over H small heads: a_i / L, and (1 - 1/L) of the asymptotic one at L - 1."""
@@ -74,17 +84,26 @@ class FirstOrderOptima(Optima):
             one = self.single_head(problem)
             assert one.weights is not None
             return self._optimum(problem, one.weights, one.loss, ((one.loss, 0),), "")
+        noise = float(np.sum(problem.noise))
         small = self.head_budget(problem, heads).loss
         attention = _Attention(problem, heads)
         starts = [attention.inside(start) for start in head_starts(problem, heads, seed)]
-        ends = [end for end in search(attention.objective, attention.unit, starts) if end.loss < BAD]
-        minima = distinct([*ends, Found(small, np.empty(0))], 0.0)
-        # heads that drift together at zero approach the infimum of small ones from above
-        if ends and ends[0].loss < small - SAME * attention.unit:
+        ends = [
+            end
+            for end in search(attention.objective, attention.unit, starts)
+            if end.loss < BAD * attention.unit and attention.trusts(end.point, 0.99)
+        ]
+        small_ones = Found(small - noise, np.empty(0))
+        # Heads that drift together at zero approach the infimum of small ones from above; and a gain that is
+        # less than the error of the law at these weights is none.
+        gain = small - noise - ends[0].loss if ends else 0.0
+        if gain > SAME * attention.unit and self._better(problem, attention.weights(ends[0].point), gain):
             weights = attention.weights(ends[0].point)
             apart = _least_distance(weights.omega * attention.scale) > SPREAD
             remark = "" if apart else "infimum not attained: heads coalesce and mu diverges"
-            return self._optimum(problem, weights, ends[0].loss, minima, remark)
+            minima = distinct(sorted([*ends, small_ones], key=lambda end: end.loss), noise)
+            return self._optimum(problem, weights, ends[0].loss + noise, minima, remark)
+        minima = distinct([small_ones, *(end for end in ends if end.loss >= small_ones.loss)], noise)
         weights = attention.with_best_mu(
             near_small_heads(problem, heads, problem.context_length) / attention.scale
         )
@@ -116,16 +135,21 @@ class FirstOrderOptima(Optima):
 
 def gradient_step_losses(problem: Problem) -> Floats:
     """Losses (I,) of one gradient step of the best size for every task and block."""
-    signal = np.asarray(problem.signal)
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
-    spread = signal + problem.variance[:, None] * sizes  # A (1 + phi d)
-    losses: Floats = (signal * spread / (spread + problem.context_length * signal)).sum(axis=1)
-    losses += np.asarray(problem.noise)
+    losses: Floats = _gradient_step_excess(problem) + np.asarray(problem.noise)
     return losses
 
 
+def _gradient_step_excess(problem: Problem) -> Floats:
+    """These losses without query noise, which may be lost in it."""
+    signal = np.asarray(problem.signal)
+    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    spread = signal + problem.variance[:, None] * sizes  # A (1 + phi d)
+    excess: Floats = (signal * spread / (spread + problem.context_length * signal)).sum(axis=1)
+    return excess
+
+
 class _Attention:
-    """The least loss over mu of heads at omega, in coordinates x that cover the law's range.
+    """The least excess over mu of heads at omega, in coordinates x that cover the law's range.
 
     x = sqrt(d) v / sqrt(1 - 2 v^2) with v = kappa omega, so that every x is inside.
     """
@@ -136,9 +160,11 @@ class _Attention:
         self.scale = self.root * self.kappa  # of omega in w
         self.length = problem.context_length
         self.shape = heads, problem.blocks
-        self.profile = Profile(pack(problem, _LAW), heads, problem.blocks, problem.tasks)
+        model: Any = pack(problem, _LAW)
+        noiseless = model._replace(noise=np.zeros(problem.tasks))  # which would drown a small excess
+        self.profile = Profile(noiseless, heads, problem.blocks, problem.tasks)
         # the lower bound's excess, in units of which the search works
-        self.unit = float(gradient_step_losses(problem).sum() - np.sum(problem.noise))
+        self.unit = max(float(_gradient_step_excess(problem).sum()), 1e-300)
 
     def inside(self, w: Floats) -> Floats:
         """The coordinates (H B,) of heads w (H B,), those past the trusted range pulled back into it."""
@@ -148,7 +174,7 @@ class _Attention:
         return (self.root * v / np.sqrt(1.0 - 2.0 * v**2)).ravel()
 
     def objective(self, x: Floats) -> tuple[float, Floats]:
-        """Loss and gradient by x, over the lower bound's excess."""
+        """Excess and gradient by x, over the lower bound's excess."""
         y = x.reshape(self.shape) / self.root
         root = np.sqrt(1.0 + 2.0 * y**2)
         v = y / root

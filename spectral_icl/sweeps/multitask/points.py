@@ -42,7 +42,7 @@ def _head(name: str) -> Variable:
 _ALWAYS = {
     "t": _real(name="time reached"),
     "loss": _real(name="loss at t, summed over tasks"),
-    "saturation": _real(name="largest logit variance over log L; the kernel is wrong above 0.5"),
+    "saturation": _real(name="largest logit variance over log L; no law in 1/L holds above 0.5"),
     "steps": Variable(("point",), "int32", -1, "steps taken"),
     "task_loss": _real("task", name="loss of each task at t"),
 }

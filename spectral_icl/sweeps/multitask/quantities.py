@@ -47,14 +47,22 @@ _LABELS = {
     "omega": r"KQ value $\omega$",
     "mu": r"OV value $\mu$",
     "loss_curve": "loss (query noise included)",
-    **{key: BENCHMARKS[key].name for key in ("lower_bound", "head_per_task", "single_head", "gradient_step")},
+    **{key: BENCHMARKS[key].name for key in ("lower_bound", "head_per_task", "single_head")},
+    "gradient_step": f"{BENCHMARKS['gradient_step'].name}, exact",
     "allocation": "allocation",
     "own_heads": "share of runs with a head for each task",
     "as_predicted": "share of runs with the predicted heads",
 }
 # a time that is not there has not come: NaN is later than all others
 _TIMES = ("emergence", "settled", "escape", "emergence_predicted", "escape_predicted")
-_OF_LAW = ("loss", "gap", "excess", "task_loss", "loss_curve")  # whose label says whose numbers they are
+_OF_LAW = (
+    "loss",
+    "gap",
+    "excess",
+    "task_loss",
+    "loss_curve",
+    *_BENCHMARKS,
+)  # whose label says whose numbers they are
 _LAST = ("emergence", "settled", "emergence_predicted")  # of several tasks, the last one's
 # numbers that a saturated flow does not make wrong
 _ALWAYS = ("saturation", "steps", "t", *_BENCHMARKS, "gradient_step", "emergence_predicted")

@@ -57,9 +57,11 @@ def test_short_prompts_say_that_first_order_is_not_enough() -> None:
 def test_what_is_not_known_is_not_guessed() -> None:
     found = one_head(1, 1e4).saturation
     assert found.excess_error == found.final_error == np.inf
-    assert found.lost_at == found.error_at > 0.0
+    assert 0.0 < found.lost_at <= found.error_at
+    assert found.noise_ratio == np.inf  # past the range of the first-order law
     assert "NOT to be trusted" in str(found)
-    assert "not known from t =" in str(found)
+    assert "not known at t =" in str(found)
+    assert "nor at the end" in str(found)
 
 
 def test_leaving_the_range_is_timed_and_told() -> None:
@@ -73,7 +75,7 @@ def test_leaving_the_range_is_timed_and_told() -> None:
     assert before < 0.5 * np.log(5) <= after + 1e-3
     assert guard.worst == pytest.approx(1.0, abs=0.05)
     assert guard.ratio == pytest.approx(guard.worst / np.log(5))
-    assert "left the asymptotic law's range" in sol.message
+    assert "the softmax saturates from t =" in sol.message
 
 
 def test_the_same_variance_is_watched_under_either_law() -> None:
@@ -94,7 +96,7 @@ def test_a_start_is_accurate(two_tasks: si.Problem) -> None:
     sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), t_end=1.0)
     assert sol.saturation.level == "accurate"
     assert sol.saturation.left_at is None
-    assert "left" not in sol.message
+    assert "saturates" not in sol.message
 
 
 def test_context_of_one_is_never_valid() -> None:
