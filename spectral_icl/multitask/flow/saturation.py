@@ -97,7 +97,8 @@ class Saturation:
         known = np.isfinite(self.excess_error)
         trust = f"{self.law} law" if self.trusted else f"{self.law} law NOT to be trusted"
         if known:
-            excess = f"excess within {_percent(self.excess_error)} of softmax attention's{self._end}"
+            worst, end = _percent(self.excess_error), _percent(self.final_error)
+            excess = f"excess within {worst} of softmax attention's ({end} at the end)"
             found = [f"{trust}: {excess}; noise term {_percent(self.noise_error)}"]
         else:
             found = [f"{trust}: how far it is off is not known at t = {self.lost_at:.4g}{self._end}"]
@@ -146,9 +147,8 @@ def measure(trajectory: Trajectory) -> Saturation:
     chosen = np.unique(np.append(np.linspace(0, times.size - 1, _MOST_TIMES).astype(int), top))
     found = terms(problem, states.omega[chosen], states.mu[chosen])
     errors = found.excess_error(law)
-    ratios = np.divide(
-        found.first_order, found.noise(law), where=found.noise(law) != 0.0, out=np.ones_like(errors)
-    )
+    with np.errstate(all="ignore"):  # of states beyond all laws
+        ratios = np.nan_to_num(found.first_order / found.noise(law), nan=1.0, posinf=np.inf)
     unknown_at = np.flatnonzero(np.isinf(errors))
     at = int(unknown_at[ratios[unknown_at].argmax()] if unknown_at.size else errors.argmax())
     noise, bias = float(found.noise(law)[at]), float(found.bias[at])
