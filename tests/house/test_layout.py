@@ -34,7 +34,7 @@ WITHOUT = {
     "kernels": "ensemble integrator loss model phases sparse threads",
     "multitask": "context loss parametrization problem softmax state",
     "multitask/flow": "options trajectory",
-    "multitask/optimal": "asymptotic optima profile search",
+    "multitask/optimal": "asymptotic optima profile search small",
     "sparse": "descent landscape problem",
     "sparse/risk": "best contour given_labels quick spectrum",
     "sparse/transformer": "attention model",

@@ -24,14 +24,15 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError, integer, number
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.loss import task_loss
+from spectral_icl.multitask.optimal import asymptotic as asymptotic  # whose optima it registers
 from spectral_icl.multitask.optimal import ridge
-from spectral_icl.multitask.optimal.asymptotic import gain as gain
-from spectral_icl.multitask.optimal.asymptotic import rank as rank
-from spectral_icl.multitask.optimal.asymptotic import small_heads as small_head_losses
 from spectral_icl.multitask.optimal.first_order import gradient_step_losses
 from spectral_icl.multitask.optimal.optima import EXACT, NAMES, optima_of
 from spectral_icl.multitask.optimal.optima import Benchmark as Benchmark
 from spectral_icl.multitask.optimal.optima import Optimum as Optimum
+from spectral_icl.multitask.optimal.small import centred
+from spectral_icl.multitask.optimal.small import gain as gain
+from spectral_icl.multitask.optimal.small import rank as rank
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import check_heads, check_state
 
@@ -139,10 +140,7 @@ def small_heads(problem: Problem, heads: int | None = None) -> Benchmark:
     """
     if heads is not None:
         heads = integer("heads", heads, minimum=2, maximum=10**9)
-    length = problem.context_length
-    power = problem.variance - np.asarray(problem.noise)
-    losses = power / length + (1.0 - 1.0 / length) * small_head_losses(problem, heads, length)
-    losses = losses + np.asarray(problem.noise)
+    losses = centred(problem, heads, problem.context_length) + np.asarray(problem.noise)
     name = NAMES["small_heads"] if heads is None else f"{heads} small heads"
     return Benchmark(name, float(losses.sum()), losses, False, None, law=EXACT)
 

@@ -16,8 +16,7 @@ from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.multitask.accuracy import terms
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.loss import task_loss
-from spectral_icl.multitask.optimal.asymptotic import best_of, near_small_heads, small_heads
-from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
+from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, best_of, optima
 from spectral_icl.multitask.optimal.profile import Profile
 from spectral_icl.multitask.optimal.search import (
     BAD,
@@ -29,6 +28,7 @@ from spectral_icl.multitask.optimal.search import (
     head_starts,
     search,
 )
+from spectral_icl.multitask.optimal.small import centred, near_small_heads
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
@@ -71,10 +71,7 @@ class FirstOrderOptima(Optima):
 
     def head_budget(self, problem: Problem, heads: int) -> Benchmark:
         """The infimum over H small heads: a_i / L, and (1 - 1/L) of the asymptotic one at L - 1."""
-        length = problem.context_length
-        power = problem.variance - np.asarray(problem.noise)
-        losses = power / length + (1.0 - 1.0 / length) * small_heads(problem, heads, length - 1.0)
-        losses = losses + np.asarray(problem.noise)
+        losses = centred(problem, heads, problem.context_length - 1.0) + np.asarray(problem.noise)
         name = f"infimum of {heads} small heads"
         return Benchmark(name, float(losses.sum()), losses, False, None, law=self.law)
 
@@ -104,9 +101,7 @@ class FirstOrderOptima(Optima):
             minima = distinct(sorted([*ends, small_ones], key=lambda end: end.loss), noise)
             return self._optimum(problem, weights, ends[0].loss + noise, minima, remark)
         minima = distinct([small_ones, *(end for end in ends if end.loss >= small_ones.loss)], noise)
-        weights = attention.with_best_mu(
-            near_small_heads(problem, heads, problem.context_length) / attention.scale
-        )
+        weights = attention.with_best_mu(near_small_heads(problem, heads) / attention.scale)
         remark = f"infimum not attained: the heads are small (shown {SPREAD:g} apart) and mu diverges"
         return self._optimum(problem, weights, small, minima, remark)
 

@@ -152,3 +152,8 @@ def optima_of(problem: Problem, kernel: str) -> Optima:
 def only(problem: Problem, task: int) -> Problem:
     """The problem of one of the tasks alone."""
     return replace(problem, signal=(problem.signal[task],), noise=(problem.noise[task],))
+
+
+def best_of(heads: int) -> str:
+    """The name of the best of so many heads."""
+    return f"best of {heads} head{'s' if heads > 1 else ''}"
