@@ -54,9 +54,8 @@ _ADVICE = {
     Outcome.OVERFLOW: "exp overflowed: the logits sum_b d_b kappa_b^2 omega_hb omega_kb are past 700; "
     "start from a smaller omega",
     Outcome.NON_FINITE: "the state became non-finite: start from smaller omega and mu",
-    Outcome.LEFT_RANGE: "left the range of the first-order law: what it adds in 1/L outgrew what it "
-    "corrects, or 2 (kappa_b omega_hb)^2 reached 1, where the mean over the query does not exist; start from "
-    "a smaller omega or take longer prompts",
+    Outcome.LEFT_RANGE: "left the range of the first-order law, small corrections and 2 (kappa omega)^2 < 1: "
+    "start from a smaller omega, or take longer prompts",
 }
 
 
