@@ -106,7 +106,7 @@ def _signs(e: Evidence) -> Trials:
         what = "entries that changed sign, in the flow or in k, q, o, v integrated apart"
         return Finding.count(flips, 0, what)
 
-    yield Trial(measure, needs=[e.learns], supposes=[e.balanced])
+    yield Trial(measure, needs=[e.learns], supposes=[e.balanced, e.solved])
 
 
 @claim(
@@ -122,7 +122,7 @@ def _imbalance(e: Evidence) -> Trials:
         worst = max(found.drift, found.distance)
         return Finding.zero(worst, bar, what)
 
-    yield Trial(measure, needs=[e.trained_factors, e.learns])
+    yield Trial(measure, needs=[e.trained_factors, e.learns], supposes=[e.solved])
 
 
 @claim(

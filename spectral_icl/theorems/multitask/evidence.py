@@ -240,6 +240,11 @@ class Evidence:
         there = (self.flow.outcome is Outcome.STATIONARY or longer) and self.flow.key_scale >= _SLOWEST
         return Hypothesis("the flow was followed to rest", there or self.end >= FOREVER)
 
+    @property
+    def solved(self) -> Hypothesis:
+        """The flow was solved to its end or to rest: it did not run out of its law's range, or of steps."""
+        return Hypothesis("the flow was solved to its end", self.flow.success)
+
     def long_enough(self, predicted: float) -> Hypothesis:
         """The flow was followed to rest, or to half as long again as a predicted time."""
         enough = self.flow.outcome is Outcome.STATIONARY or self.end >= _BEYOND * predicted

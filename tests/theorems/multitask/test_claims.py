@@ -541,6 +541,18 @@ def test_dominant_starts_under_the_first_order_law(starts: int) -> None:
     assert applied >= 4 * starts
 
 
+def test_a_flow_that_left_its_law_is_no_evidence() -> None:
+    """Its loss falls without bound in a finite time, where no two integrations agree."""
+    p = si.Problem.multitask(task_sizes=(13,), signal=1.0, noise=0.1, context_length=1.0)
+    start = np.array([[0.2], [0.05]]), np.array([[0.3], [-0.1]])
+    weights = si.Factored(1e-3, 1e-3)
+    found = check(
+        p, *start, parametrization=weights, kernel="first-order", claims=["imbalance-conservation"]
+    )[0]
+    assert found.verdict is NOT_APPLICABLE
+    assert "solved to its end" in found.reason
+
+
 def test_the_factor_e_is_of_the_asymptotic_law() -> None:
     """At d = 10, L = 1e4 the ratio is below e under one law, and above it under the other, as predicted."""
     p = si.Problem.multitask(task_sizes=(10,), signal=10.0, noise=0.09, context_length=1e4)
