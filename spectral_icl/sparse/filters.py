@@ -20,6 +20,7 @@ Spectrum = NDArray[Any]  # eigenvalues, or points of the complex plane
 
 STABLE = 2.0  # eta times the largest eigenvalue, from which on gradient descent diverges
 RANK = 1e-12  # of the largest eigenvalue, below which one counts as 0
+_UNDERFLOWS = 1e-290  # a product below which has lost digits
 _SMALL = 1e-6  # |a z| below which (1 - e^{-az})/z is its series
 
 
@@ -79,7 +80,7 @@ class Steps:
         # log1p keeps the digits that 1 - (1 - eta z)^t loses, where the logarithm is that of a number near 1
         near = np.abs(self.eta * at) < 0.5
         rate = -_log1p(np.where(near, -self.eta * at, 0.0)) / self.eta
-        slow = _exponential(self.t[:, None] * self.eta, rate) * _ratio(rate, at)
+        slow = _exponential(self.t[:, None] * self.eta, rate) * _ratio(rate, at, self.eta)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             fast = (1.0 - shrink ** self.t[:, None]) / np.where(near, 1.0, at)
         return np.where(near, slow, fast)
@@ -131,6 +132,7 @@ def _log1p(z: Spectrum) -> Spectrum:
     return found
 
 
-def _ratio(rate: Spectrum, z: Spectrum) -> Spectrum:
-    """rate/z, and its limit 1 at z = 0."""
-    return np.where(z == 0.0, 1.0, rate / np.where(z == 0.0, 1.0, z))
+def _ratio(rate: Spectrum, z: Spectrum, eta: float) -> Spectrum:
+    """rate/z, and its limit 1 at z = 0, also where eta z loses its digits to underflow."""
+    at_limit = np.abs(eta * z) < _UNDERFLOWS
+    return np.where(at_limit, 1.0, rate / np.where(at_limit, 1.0, z))

@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -94,6 +94,7 @@ def test_filters_are_the_derivations() -> None:
 
 
 @given(st.floats(0.0, 5.0), st.floats(1e-3, 0.39), st.integers(0, 200))
+@example(5e-324, 0.25, 0)
 def test_steps_are_a_recursion(z: float, eta: float, t: int) -> None:
     """f_{t+1} = f_t + eta (1 - z f_t), from 0."""
     f = Steps(eta, [0, t, t + 1])(np.array([z]))[:, 0]
