@@ -89,7 +89,7 @@ class Saturation:
         size = f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
         if self.level == "invalid":
             return (
-                f"the softmax saturates from t = {self.left_at:.6g} on: {self.law} law left behind",
+                f"the softmax saturates, first at t = {self.left_at:.6g}: {self.law} law left behind",
                 f"{size} (t = {self.worst_at:.6g})",
                 f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L",
                 f"the loss there is not that of softmax attention{self._end}",

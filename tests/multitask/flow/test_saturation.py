@@ -75,7 +75,7 @@ def test_leaving_the_range_is_timed_and_told() -> None:
     assert before < 0.5 * np.log(5) <= after + 1e-3
     assert guard.worst == pytest.approx(1.0, abs=0.05)
     assert guard.ratio == pytest.approx(guard.worst / np.log(5))
-    assert "the softmax saturates from t =" in sol.message
+    assert "the softmax saturates, first at t =" in sol.message
 
 
 def test_the_same_variance_is_watched_under_either_law() -> None:
