@@ -98,6 +98,8 @@ def main() -> None:
     parser.add_argument("--sampled", type=int, default=60, help="problems for the claims that are sampled")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
+    if min(given.count, given.sampled) < 1:
+        parser.error(f"--count and --sampled: expected at least 1, got {given.count} and {given.sampled}")
     warnings.simplefilter("ignore")
     computed = [name for name in names() if name not in SAMPLED]
     results: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, array
+from spectral_icl.io.checks import Floats, ProblemError, array
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.problem import Problem
 
@@ -58,7 +58,10 @@ class Terms(NamedTuple):
 
     def noise(self, law: str) -> Floats:
         """The noise term under the law of that name."""
-        return {"asymptotic": self.asymptotic, "first-order": self.first_order}[check_kernel(law)]
+        known = {"asymptotic": self.asymptotic, "first-order": self.first_order}
+        if check_kernel(law) not in known:
+            raise ProblemError("kernel", law, "a law of the context with a known error")
+        return known[check_kernel(law)]
 
     def noise_error(self, law: str) -> Floats:
         """Estimated relative error of the noise term under a law, (T,)."""

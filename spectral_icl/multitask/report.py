@@ -107,10 +107,7 @@ def _header(solution: Solution, start: str) -> list[str]:
         f"  start     {start}",
         f"  solved    {solution.outcome.advice} at t = {solution.trajectory.t[-1]:g} "
         f"in {solution.stats.steps} steps (rtol {options.rtol:g})",
-        *(
-            f"  {key:8}  {line}"
-            for key, line in zip(("accuracy", *[""] * 9), solution.saturation.lines, strict=False)
-        ),
+        *(f"  {'' if k else 'accuracy':8}  {line}" for k, line in enumerate(solution.saturation.lines)),
         *(
             f"  tied      heads {', '.join(map(str, group))} start equal and stay so"
             for group in solution.tied_heads

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial, singledispatch
 
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError
-from spectral_icl.kernels.asymptotic import Asymptotic
-from spectral_icl.kernels.first_order import FirstOrder
-from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged, Model
-from spectral_icl.multitask.context import DEFAULT, pack
+from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged
+from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.loss import gradient
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
@@ -57,11 +54,10 @@ def find_escapes(problem: Problem, chart: Chart, found: Emerged, kernel: str = D
     kernel : str
         Law of the context that it descends.
     """
-    model = pack(problem, kernel)
     tasks = (task for task in range(problem.tasks) if found.head[task] >= 0)
     limit = _limit(problem, kernel) if (chart.kind == HYPERBOLIC).any() else None
-    of = partial(_escape, model, problem, chart, found, kernel=kernel, limit=limit)
-    escapes = [escape for task in tasks if (escape := of(task)) is not None]
+    each = (_escape(problem, chart, found, task, kernel, limit) for task in tasks)
+    escapes = [escape for escape in each if escape is not None]
     soonest = min((e.predicted_time for e in escapes if e.predicted_time is not None), default=np.inf)
     return tuple(
         replace(e, predicted_time=None) if (e.predicted_time or 0.0) > soonest * (1.0 + _TOGETHER) else e
@@ -70,7 +66,7 @@ def find_escapes(problem: Problem, chart: Chart, found: Emerged, kernel: str = D
 
 
 def _limit(problem: Problem, kernel: str) -> State | None:
-    """The head-per-task limit of disjoint tasks, if the law has one: prompts may be too short for it."""
+    """The head-per-task limit of disjoint tasks, if the law has one; prompts may be too short for it."""
     if problem.home is None:
         return None
     with suppress(ProblemError):
@@ -79,17 +75,10 @@ def _limit(problem: Problem, kernel: str) -> State | None:
 
 
 def _escape(
-    model: Model,
-    problem: Problem,
-    chart: Chart,
-    found: Emerged,
-    task: int,
-    *,
-    kernel: str,
-    limit: State | None,
+    problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str, limit: State | None
 ) -> Escape | None:
     """The first rival of the task's winner to leave on the other side, or the one predicted to."""
-    waits = _waits(model, problem, chart, found, task, kernel, limit)
+    waits = {} if limit is None else _waits(problem, chart, found, task, kernel, limit)
     if found.rival[task] >= 0:
         rival = int(found.rival[task])
         return Escape(task, rival, float(found.escape[task]), waits.get(rival))
@@ -99,36 +88,12 @@ def _escape(
     return Escape(task, rival, float("nan"), waits[rival])
 
 
-@singledispatch
 def _waits(
-    model: Model,
-    problem: Problem,
-    chart: Chart,
-    found: Emerged,
-    task: int,
-    kernel: str,
-    limit: State | None,
+    problem: Problem, chart: Chart, found: Emerged, task: int, kernel: str, limit: State
 ) -> dict[int, float]:
-    """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite.
-
-    Empty for laws of the context without a theory of the plateau.
-    """
-    return {}
-
-
-@_waits.register(Asymptotic)
-@_waits.register(FirstOrder)
-def _(
-    model: Model,
-    problem: Problem,
-    chart: Chart,
-    found: Emerged,
-    task: int,
-    kernel: str,
-    limit: State | None,
-) -> dict[int, float]:
+    """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     winner, emerged = int(found.head[task]), float(found.time[task])
-    if limit is None or not np.isfinite(found.at[task]).all():
+    if not np.isfinite(found.at[task]).all():
         return {}
     heads = chart.kind.size // (problem.blocks + problem.tasks)
     at = unflattened(found.at[task], (heads, problem.blocks, problem.tasks))
@@ -141,6 +106,17 @@ def _(
             if np.isfinite(wait) and wait > 0.0:
                 waits[rival] = emerged + wait
     return waits
+
+
+def settled(problem: Problem, at: State, task: int, winner: int, limit: State) -> State:
+    """A state with a task's winner at the head-per-task limit, on the side that it is on."""
+    assert problem.home is not None
+    block = problem.home[task]
+    side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
+    there = State(at.omega.copy(), at.mu.copy())
+    there.omega[winner, block] = side * limit.omega[task, block]
+    there.mu[winner, task] = side * limit.mu[task, task]
+    return there
 
 
 def fall(problem: Problem, at: State, task: int, winner: int, rival: int, kernel: str = DEFAULT) -> float:
@@ -189,10 +165,7 @@ def _wait(
     assert problem.home is not None
     block = problem.home[task]
     side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
-    settled = State(at.omega.copy(), at.mu.copy())
-    settled.omega[winner, block] = side * limit.omega[task, block]
-    settled.mu[winner, task] = side * limit.mu[task, task]
-    rate = fall(problem, settled, task, winner, rival, kernel)
+    rate = fall(problem, settled(problem, at, task, winner, limit), task, winner, rival, kernel)
     if half == 0.0 or rate <= 0.0:
         return float("inf")
     path = np.arcsinh(side * at.mu[rival, task] / half)

@@ -138,7 +138,6 @@ def measure(trajectory: Trajectory) -> Saturation:
     log_length = np.log(problem.context_length)
     times = trajectory.refined(4)
     states = trajectory(times)
-    _refuse_unless_known(trajectory.model)
     scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
     variance = (states.omega**2 @ scale).max(axis=-1)
     top = int(variance.argmax())
@@ -181,12 +180,6 @@ def measure(trajectory: Trajectory) -> Saturation:
 def _over(value: float, unit: float) -> float:
     """A ratio, 1 of nothing over nothing."""
     return 1.0 if value == unit else value / unit if unit else np.inf
-
-
-def _refuse_unless_known(model: Model) -> None:
-    """Refuse a law of which nothing is known that its flows could be held against."""
-    if not isinstance(model, (Asymptotic, FirstOrder)):
-        unknown(model, "a known range")
 
 
 @singledispatch

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.multitask.loss import task_loss
-from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, best_of, optima
+from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.search import (
     SAME,
     SPREAD,
@@ -79,7 +78,9 @@ class AsymptoticOptima(Optima):
             bound = self.lower_bound(problem).loss
             enough = rank(problem) + 1
             remark = f"infimum not attained: the lower bound, for any {enough} heads or more, as omega -> 0"
-            return self._optimum(problem, near_bound(problem, heads), bound, ((bound, 0),), remark)
+            return self.optimum(
+                problem, with_best_mu(problem, near_bound(problem, heads)), bound, ((bound, 0),), remark
+            )
         noise = float(np.sum(problem.noise))
         limit = Coalescing(problem, heads)
         ends = search(limit.objective, limit.unit, limit_starts(problem, heads, seed))
@@ -94,28 +95,5 @@ class AsymptoticOptima(Optima):
                 w, infimum = found[0].point.reshape(heads, -1), found[0].loss + noise
             ends = sorted([*ends, *found], key=lambda end: end.loss)
         remark = f"infimum not attained: the heads coalesce (shown {SPREAD:g} apart) and mu diverges"
-        return self._optimum(problem, w, infimum, distinct(ends, noise), "" if attained else remark)
-
-    def _optimum(
-        self,
-        problem: Problem,
-        w: Floats,
-        infimum: float,
-        minima: tuple[tuple[float, int], ...],
-        remark: str,
-    ) -> Optimum:
-        """The optimum with heads near w (H, B); a remark says why the infimum is not attained."""
         weights = with_best_mu(problem, w)
-        losses = task_loss(problem, *weights)
-        loss = float(losses.sum())
-        return Optimum(
-            name=best_of(len(w)),
-            loss=loss,
-            task_loss=losses,
-            attained=not remark,
-            weights=weights,
-            law=self.law,
-            infimum=infimum if remark else loss,
-            minima=minima,
-            remark=remark,
-        )
+        return self.optimum(problem, weights, infimum, distinct(ends, noise), "" if attained else remark)

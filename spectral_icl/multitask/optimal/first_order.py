@@ -16,7 +16,7 @@ from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.multitask.accuracy import terms
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.loss import task_loss
-from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, best_of, optima
+from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.profile import Profile
 from spectral_icl.multitask.optimal.search import (
     BAD,
@@ -64,8 +64,7 @@ class FirstOrderOptima(Optima):
 
     def _better(self, problem: Problem, weights: State, gain: float) -> bool:
         """Whether weights gain more than the law may be wrong at them."""
-        omega, mu = (values[None] for values in weights)
-        told = float(terms(problem, omega, mu).excess_error(self.law)[0])
+        told = float(terms(problem, *weights).excess_error(self.law)[0])
         left = float((task_loss(problem, *weights, self.law) - np.asarray(problem.noise)).sum())
         return gain > told * left
 
@@ -80,7 +79,7 @@ class FirstOrderOptima(Optima):
         if heads == 1:
             one = self.single_head(problem)
             assert one.weights is not None
-            return self._optimum(problem, one.weights, one.loss, ((one.loss, 0),), "")
+            return self.optimum(problem, one.weights, one.loss, ((one.loss, 0),), "")
         noise = float(np.sum(problem.noise))
         small = self.head_budget(problem, heads).loss
         attention = _Attention(problem, heads)
@@ -99,33 +98,11 @@ class FirstOrderOptima(Optima):
             apart = _least_distance(weights.omega * attention.scale) > SPREAD
             remark = "" if apart else "infimum not attained: heads coalesce and mu diverges"
             minima = distinct(sorted([*ends, small_ones], key=lambda end: end.loss), noise)
-            return self._optimum(problem, weights, ends[0].loss + noise, minima, remark)
+            return self.optimum(problem, weights, ends[0].loss + noise, minima, remark)
         minima = distinct([small_ones, *(end for end in ends if end.loss >= small_ones.loss)], noise)
         weights = attention.with_best_mu(near_small_heads(problem, heads) / attention.scale)
         remark = f"infimum not attained: the heads are small (shown {SPREAD:g} apart) and mu diverges"
-        return self._optimum(problem, weights, small, minima, remark)
-
-    def _optimum(
-        self,
-        problem: Problem,
-        weights: State,
-        infimum: float,
-        minima: tuple[tuple[float, int], ...],
-        remark: str,
-    ) -> Optimum:
-        losses = task_loss(problem, *weights, self.law)
-        loss = float(losses.sum())
-        return Optimum(
-            name=best_of(len(weights.omega)),
-            loss=loss,
-            task_loss=losses,
-            attained=not remark,
-            weights=weights,
-            law=self.law,
-            infimum=infimum if remark else loss,
-            minima=minima,
-            remark=remark,
-        )
+        return self.optimum(problem, weights, small, minima, remark)
 
 
 def gradient_step_losses(problem: Problem) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
+from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
@@ -123,6 +124,29 @@ class Optima:
     def made(self, key: str, losses: Floats, weights: State | None = None) -> Benchmark:
         """The benchmark of `NAMES` with these task losses (I,), attained by the weights if there are any."""
         return Benchmark(NAMES[key], float(losses.sum()), losses, weights is not None, weights, law=self.law)
+
+    def optimum(
+        self,
+        problem: Problem,
+        weights: State,
+        infimum: float,
+        minima: tuple[tuple[float, int], ...],
+        remark: str,
+    ) -> Optimum:
+        """The optimum with these weights; a remark says why the infimum is not attained."""
+        losses = task_loss(problem, *weights, self.law)
+        loss = float(losses.sum())
+        return Optimum(
+            name=best_of(len(weights.omega)),
+            loss=loss,
+            task_loss=losses,
+            attained=not remark,
+            weights=weights,
+            law=self.law,
+            infimum=infimum if remark else loss,
+            minima=minima,
+            remark=remark,
+        )
 
 
 OPTIMA: dict[type, Optima] = {}  # by the type of a law's packed problems

@@ -16,10 +16,10 @@ from spectral_icl.multitask import softmax
 from spectral_icl.multitask.accuracy import second_order, terms
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.emergence import size_of_start
-from spectral_icl.multitask.flow.escape import Escape, fall
+from spectral_icl.multitask.flow.escape import Escape, fall, settled
 from spectral_icl.multitask.flow.forecast import BALANCED
 from spectral_icl.multitask.loss import gradient, loss
-from spectral_icl.multitask.optimal.benchmarks import head_budget, minimise, rank, single_head
+from spectral_icl.multitask.optimal.benchmarks import Optimum, head_budget, minimise, rank, single_head
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Trial, Trials, UnmeasurableError
@@ -363,11 +363,10 @@ def _unsettled(e: Evidence, escape: Escape, emerged: float, winner: int) -> floa
         alone[winner, task] = now.mu[winner, task]
         slope = gradient(e.problem, now.omega, alone, e.kernel).mu[escape.head, task]
         rates.append(2.0 * side * slope)
-    at.omega[winner, block] = side * e.limit.weights.omega[task, block]
-    at.mu[winner, task] = side * e.limit.weights.mu[task, task]
-    settled = fall(e.problem, at, task, winner, escape.head, e.kernel)
+    there = settled(e.problem, at, task, winner, e.limit.weights)
+    last = fall(e.problem, there, task, winner, escape.head, e.kernel)
     wait = (end - emerged) / end
-    return abs(float(np.trapezoid(rates)) / (_MOMENTS - 1) / settled - 1.0) * wait
+    return abs(float(np.trapezoid(rates)) / (_MOMENTS - 1) / last - 1.0) * wait
 
 
 @claim(
@@ -402,7 +401,7 @@ def _superposition(e: Evidence) -> Trials:
     tasks = e.problem.tasks
 
     def measure() -> Finding:
-        few, more = (minimise(e.problem, heads, e.kernel, e.seed) for heads in (tasks, tasks + 1))
+        few, more = best
         assert few.weights is not None
         assert more.weights is not None
         prompts = softmax.affordable(e.problem, e.prompts)
@@ -418,24 +417,26 @@ def _superposition(e: Evidence) -> Trials:
         Hypothesis(f"tasks share a block, with {SHARED:.0%} of their power or more", bool(shared)),
     ]
     needs.append(Hypothesis("the tasks' best maps are linearly independent", rank(e.problem) == tasks))
-    yield Trial(measure, needs, [_told_apart(e, tasks)] if all(needs) else [])
+    if not all(needs):
+        yield Trial(measure, needs)
+        return
+    best = [minimise(e.problem, heads, e.kernel, e.seed) for heads in (tasks, tasks + 1)]
+    yield Trial(measure, needs, [_told_apart(e, *best)])
 
 
-def _told_apart(e: Evidence, tasks: int) -> Hypothesis:
+def _told_apart(e: Evidence, few: Optimum, more: Optimum) -> Hypothesis:
     """Whether the gain of one head more is above the error of the law at either optimum.
 
     By the series to order 1/L^2 and its last term: of heads that all but coalesce their estimated error is no
     guide, since what it takes for large cancels.
     """
-    gain, error, law = 0.0, 0.0, check_kernel(e.kernel)
-    for heads, sign in ((tasks, 1.0), (tasks + 1, -1.0)):
-        best = minimise(e.problem, heads, e.kernel, e.seed)
+    error, law = 0.0, check_kernel(e.kernel)
+    for best in (few, more):
         assert best.weights is not None
-        omega, mu = (values[None] for values in best.weights)
-        found = terms(e.problem, omega, mu)
-        last = float(second_order(e.problem, omega, mu).sum()) / e.problem.context_length**2
-        gain += sign * best.loss
+        found = terms(e.problem, *best.weights)
+        last = float(second_order(e.problem, *best.weights).sum()) / e.problem.context_length**2
         error += abs(float(found.noise(law)[0] - found.first_order[0]) - last) + abs(last)
+    gain = few.loss - more.loss
     return Hypothesis("the predicted gain is above the error of the law", gain > error)
 
 
