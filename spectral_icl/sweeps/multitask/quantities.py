@@ -32,7 +32,7 @@ PATTERNS = {
 
 _BENCHMARKS = {key: BENCHMARKS[key].name for key in ("head_per_task", "single_head", "lower_bound")}
 _LABELS = {
-    "loss": "loss (query noise included)",
+    "loss": "loss",
     "gap": "excess loss / lower bound",
     "excess": "loss without query noise",
     "emergence": "emergence time",
@@ -46,7 +46,7 @@ _LABELS = {
     "task_loss": "task loss",
     "omega": r"KQ value $\omega$",
     "mu": r"OV value $\mu$",
-    "loss_curve": "loss (query noise included)",
+    "loss_curve": "loss",
     **{key: BENCHMARKS[key].name for key in ("lower_bound", "head_per_task", "single_head")},
     "gradient_step": f"{BENCHMARKS['gradient_step'].name}, exact",
     "allocation": "allocation",
