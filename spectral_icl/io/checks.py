@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import TracebackType
@@ -89,33 +90,29 @@ def number(
     above: bool = False,
 ) -> float:
     """``value`` as a float in [minimum, maximum], or in (minimum, maximum] if ``above``."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        try:
+            result = float(value)
+        except OverflowError:
+            result = math.nan
+        low = result > minimum if above else result >= minimum
+        if low and result <= maximum:
+            return result
     relation = ">" if above else ">="
-    expected = f"a number {relation} {minimum:g} and <= {maximum:g}"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ProblemError(argument, value, expected)
-    try:
-        result = float(value)
-    except OverflowError:
-        raise ProblemError(argument, value, expected) from None
-    low = result > minimum if above else result >= minimum
-    if not (low and result <= maximum):
-        raise ProblemError(argument, value, expected)
-    return result
+    raise ProblemError(argument, value, f"a number {relation} {minimum:g} and <= {maximum:g}")
 
 
 def integer(argument: str, value: object, *, minimum: int, maximum: int) -> int:
     """``value`` as an int in [minimum, maximum]; a float is refused unless it is whole."""
-    expected = f"a whole number >= {minimum} and <= {maximum}"
     try:
         whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     except OverflowError:
         whole = False
-    if isinstance(value, bool) or not whole:
-        raise ProblemError(argument, value, expected)
-    result = int(value)  # type: ignore[call-overload]
-    if not minimum <= result <= maximum:
-        raise ProblemError(argument, value, expected)
-    return int(result)
+    if whole and not isinstance(value, bool):
+        result = int(value)  # type: ignore[call-overload]
+        if minimum <= result <= maximum:
+            return int(result)
+    raise ProblemError(argument, value, f"a whole number >= {minimum} and <= {maximum}")
 
 
 def numbers(
@@ -145,27 +142,33 @@ def array(
     argument: str, value: ArrayLike, shape: tuple[int | None, ...], minimum: float = -LARGEST
 ) -> Floats:
     """``value`` as a fresh float64 array of ``shape`` (None matches any size) of bounded numbers."""
-    wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-    expected = f"an array of finite numbers of shape {wanted}"
     try:
         raw = np.asarray(value)
     except (TypeError, ValueError, OverflowError):
-        raise ProblemError(argument, value, expected) from None
+        raise ProblemError(argument, value, _array_of(shape)) from None
     if raw.dtype.kind not in "iuf":  # no booleans, text, complex numbers or objects
-        raise ProblemError(argument, value, expected)
+        raise ProblemError(argument, value, _array_of(shape))
     matches = raw.ndim == len(shape) and all(
         n is None or n == m for n, m in zip(shape, raw.shape, strict=True)
     )
     if not matches:
-        raise ProblemError(argument, f"shape {raw.shape}", expected)
+        raise ProblemError(argument, f"shape {raw.shape}", _array_of(shape))
     result = raw.astype(np.float64)  # a copy
-    bad = ~((result >= minimum) & (np.abs(result) <= LARGEST))
-    if bad.any():
-        where = tuple(int(k) for k in np.argwhere(bad)[0])
+    good = np.abs(result) <= LARGEST
+    if minimum > -LARGEST:
+        good &= result >= minimum
+    if not good.all():
+        where = tuple(int(k) for k in np.argwhere(~good)[0])
         name = f"{argument}[{', '.join(map(str, where))}]"
         low = max(minimum, -LARGEST)
         raise ProblemError(name, float(result[where]), f"a finite number >= {low:g} and <= {LARGEST:g}")
     return result
+
+
+def _array_of(shape: tuple[int | None, ...]) -> str:
+    """What `array` expects, in words."""
+    sizes = ", ".join("any" if n is None else str(n) for n in shape)
+    return f"an array of finite numbers of shape ({sizes})"
 
 
 def choice(argument: str, value: object, options: Sequence[str]) -> str:

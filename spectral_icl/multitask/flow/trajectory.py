@@ -67,7 +67,7 @@ class Trajectory:
             times = np.asarray(t).astype(np.float64, casting="same_kind")
         except (TypeError, ValueError):
             raise ProblemError("t", t, f"times in [{first:g}, {last:g}]") from None
-        outside = ~((times >= first) & ((times <= last) | (self.rests & ~np.isnan(times))))
+        outside = ~((times >= first) & (times <= (np.inf if self.rests else last)))
         if outside.any():
             raise ProblemError("t", float(times[outside].flat[0]), f"times in [{first:g}, {last:g}]")
         flat = np.minimum(times.ravel(), last)
