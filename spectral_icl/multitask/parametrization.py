@@ -109,7 +109,7 @@ class Balanced(Parametrization):
 
     def chart(self, problem: Problem, at: State) -> Chart:
         """The dual coordinates omega = sign e^x, mu = sign e^z around a start."""
-        return _hypentropy_chart(problem, at, self.key_scale, 0.0, 0.0)
+        return _exponential_chart(problem, at, self.key_scale)
 
     def scale(self, problem: Problem) -> float:
         """The key scale c."""
@@ -206,31 +206,31 @@ def twins(chart: Chart, x: Floats, shape: tuple[int, int, int]) -> IntArray:
     Heads with the same start and the same chart are interchangeable, so the flow keeps them equal.
     """
     heads, blocks, tasks = shape
-    entries = np.stack([x, *chart], axis=-1)
-    rows = np.concatenate(
-        [
-            entries[..., : heads * blocks, :].reshape(*x.shape[:-1], heads, -1),
-            entries[..., heads * blocks :, :].reshape(*x.shape[:-1], heads, -1),
-        ],
-        axis=-1,
-    )
-    leader = np.broadcast_to(np.arange(heads), rows.shape[:-1]).copy()
-    for h in range(1, heads):  # pair by pair: all pairs of many flows at once would not fit in memory
-        for k in range(h - 1, -1, -1):
-            leader[..., h] = np.where((rows[..., h, :] == rows[..., k, :]).all(axis=-1), k, leader[..., h])
-    leader = leader[..., None]
-    by_omega = leader * blocks + np.arange(blocks)
-    by_mu = heads * blocks + leader * tasks + np.arange(tasks)
-    pieces = [part.reshape(*x.shape[:-1], -1) for part in (by_omega, by_mu)]
-    return np.concatenate(pieces, axis=-1).astype(np.int64)
+    entry = np.arange(x.shape[-1], dtype=np.int64)
+    split = heads * blocks
+    first = np.sort(x[..., split::tasks], axis=-1)
+    if (first[..., 1:] != first[..., :-1]).all():  # heads that differ in their first mu are no twins
+        twin = np.empty(x.shape, dtype=np.int64)
+        twin[...] = entry
+        return twin
+    numbers = (np.asarray(values, dtype=np.float64) for values in (x, *chart))
+    rows = np.concatenate([part for values in numbers for part in unflattened(values, shape)], axis=-1)
+    leader = np.zeros(rows.shape[:-1], dtype=np.int64)
+    for h in range(1, heads):  # head by head: all pairs of many flows at once would not fit in memory
+        same = rows[..., : h + 1, :] == rows[..., h : h + 1, :]
+        leader[..., h] = same.all(axis=-1).argmax(axis=-1)
+    by_omega = entry[:split].reshape(heads, blocks)[leader]
+    by_mu = entry[split:].reshape(heads, tasks)[leader]
+    return np.concatenate([part.reshape(*x.shape[:-1], -1) for part in (by_omega, by_mu)], axis=-1)
 
 
 def tied_heads(twin: IntArray, shape: tuple[int, int, int]) -> tuple[tuple[int, ...], ...]:
     """Groups of heads that are equal for ever, from the `twins` of one flow."""
     heads, blocks, _ = shape
-    first = (twin[: heads * blocks : blocks] // blocks).tolist()
-    groups = (tuple(h for h in range(heads) if first[h] == k) for k in sorted(set(first)))
-    return tuple(group for group in groups if len(group) > 1)
+    groups: dict[int, list[int]] = {}
+    for head, first in enumerate((twin[: heads * blocks : blocks] // blocks).tolist()):
+        groups.setdefault(first, []).append(head)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def to_dual(chart: Chart, at: State) -> Floats:
@@ -257,9 +257,31 @@ def _check_key_scale(key_scale: float | None) -> None:
         number("key_scale", key_scale, minimum=0.0, above=True)
 
 
+def _like(at: State, omega: ArrayLike, mu: ArrayLike) -> Floats:
+    """Numbers for every entry of states, from what can be broadcast to their omega and mu: flat."""
+    whole = State(np.empty(at.omega.shape), np.empty(at.mu.shape))
+    whole.omega[...] = omega
+    whole.mu[...] = mu
+    return flat(whole)
+
+
 def _speed(problem: Problem, at: State, omega_speed: float, mu_speed: float) -> Floats:
-    per_block = omega_speed / np.array(problem.block_sizes, dtype=np.float64)
-    return flat(State(np.broadcast_to(per_block, at.omega.shape), np.full(at.mu.shape, mu_speed)))
+    return _like(at, omega_speed / np.array(problem.block_sizes, dtype=np.float64), mu_speed)
+
+
+def _exponential_chart(problem: Problem, at: State, key_scale: float | None) -> Chart:
+    """The chart of states without imbalance: theta = sign e^x, and what is zero stays there."""
+    theta = flat(at)
+    sign = np.sign(theta)
+    zero = sign == 0.0
+    speed = _speed(problem, at, 2.0 * key_scale_of(problem, key_scale), 2.0)
+    speed[zero] = 0.0
+    return Chart(
+        kind=np.full(theta.shape, EXPONENTIAL, dtype=np.int64),
+        scale=sign,
+        speed=speed,
+        sign=np.where(zero, 1.0, sign),
+    )
 
 
 def _hypentropy_chart(
@@ -269,24 +291,21 @@ def _hypentropy_chart(
     imbalance_omega: ArrayLike,
     imbalance_mu: ArrayLike,
 ) -> Chart:
-    c = key_scale_of(problem, key_scale)
-    halves = []
-    for argument, imbalance, values, unit in (
-        ("imbalance_omega", imbalance_omega, at.omega, 0.5 * c),
-        ("imbalance_mu", imbalance_mu, at.mu, 0.5),
+    """The chart of states with imbalances: theta = (half the imbalance) sinh x, exponential where it is 0."""
+    for argument, imbalance, values in (
+        ("imbalance_omega", imbalance_omega, at.omega),
+        ("imbalance_mu", imbalance_mu, at.mu),
     ):
         if np.shape(imbalance) not in ((), values.shape[-2:]):
             wanted = f"a number or shape {values.shape[-2:]}"
             raise ProblemError(argument, f"shape {np.shape(imbalance)}", wanted)
-        halves.append(np.broadcast_to(unit * np.asarray(imbalance), values.shape))
-    half = flat(State(*halves))
-    theta = flat(at)
+    c = key_scale_of(problem, key_scale)
+    half = _like(at, 0.5 * c * np.asarray(imbalance_omega), 0.5 * np.asarray(imbalance_mu))
+    balanced = _exponential_chart(problem, at, key_scale)
     exponential = half == 0.0
-    scale = np.where(exponential, np.sign(theta), half)
-    speed = _speed(problem, at, 2.0 * c, 2.0)
     return Chart(
-        kind=np.where(exponential, EXPONENTIAL, HYPERBOLIC).astype(np.int64),
-        scale=scale,
-        speed=np.where(exponential & (theta == 0.0), 0.0, speed),
-        sign=np.where(exponential & (theta != 0.0), np.sign(theta), 1.0),
+        kind=np.where(exponential, balanced.kind, HYPERBOLIC),
+        scale=np.where(exponential, balanced.scale, half),
+        speed=np.where(exponential, balanced.speed, _speed(problem, at, 2.0 * c, 2.0)),
+        sign=np.where(exponential, balanced.sign, 1.0),
     )
