@@ -89,21 +89,36 @@ def check_kernel(kernel: str) -> str:
 def pack(problem: Problem, kernel: str = DEFAULT) -> Model:
     """The problem as a model of the law named ``kernel``: the arrays that the compiled functions take.
 
+    They are read-only and kept with the problem: every flow, loss and optimum of it asks for them.
+
     Raises
     ------
     ProblemError
         There is no such law.
     """
-    return LAWS[check_kernel(kernel)](problem)
+    kept, packer = problem.kept, LAWS[check_kernel(kernel)]
+    if packer not in kept:
+        kept[packer] = frozen(packer(problem))
+    model: Model = kept[packer]
+    return model
 
 
 def pack_all(problems: Sequence[Problem], kernel: str, count: int) -> Model:
     """``count`` problems, or one that stands for all, as one model whose arrays have a first axis of them."""
-    one_by_one: Any = [pack(problem, kernel) for problem in problems]
+    packer = LAWS[check_kernel(kernel)]
+    one_by_one: Any = [packer(problem) for problem in problems]  # not kept: they are copied here
     stacked = (np.array(values) for values in zip(*one_by_one, strict=True))
     each = (np.broadcast_to(values, (count, *values.shape[1:])).copy() for values in stacked)
     made: Model = type(one_by_one[0])(*each)
-    return made
+    return frozen(made)  # so that what is compiled for one model serves each of these
+
+
+def frozen(model: Model) -> Model:
+    """The model, its arrays made read-only: for numba a type of its own, so that all models must be."""
+    for values in model:
+        if isinstance(values, np.ndarray):
+            values.setflags(write=False)
+    return model
 
 
 def unknown(model: Model, what: str) -> NoReturn:

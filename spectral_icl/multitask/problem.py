@@ -87,6 +87,10 @@ class Problem:
         object.__setattr__(self, "context_length", length)
         object.__setattr__(self, "covariance", covariance)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields, without what is known of them: it is found out again where a copy is used."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     @staticmethod
     def _row(i: int, row: object) -> Sequence[object]:
         return sequence(f"signal[{i}]", row, "a row of block powers")
@@ -164,6 +168,11 @@ class Problem:
     def dimension(self) -> int:
         """Number of covariates d = sum_b d_b."""
         return sum(self.block_sizes)
+
+    @cached_property
+    def kept(self) -> dict[object, Any]:
+        """Immutable things made of this problem, by what made them; no part of its value."""
+        return {}
 
     @cached_property
     def variance(self) -> Floats:

@@ -32,7 +32,7 @@ WITHOUT = {
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "files hypothesis provenance text",
     "kernels": "ensemble integrator loss model phases sparse threads",
-    "multitask": "context loss parametrization problem softmax state",
+    "multitask": "loss problem softmax state",
     "multitask/flow": "options trajectory",
     "multitask/optimal": "asymptotic optima profile search small",
     "sparse": "descent landscape problem",

@@ -14,7 +14,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.multitask.accuracy import terms
-from spectral_icl.multitask.context import pack
+from spectral_icl.multitask.context import frozen, pack
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.profile import Profile
@@ -133,7 +133,7 @@ class _Attention:
         self.length = problem.context_length
         self.shape = heads, problem.blocks
         model: Any = pack(problem, _LAW)
-        noiseless = model._replace(noise=np.zeros(problem.tasks))  # which would drown a small excess
+        noiseless = frozen(model._replace(noise=np.zeros(problem.tasks)))  # it would drown a small excess
         self.profile = Profile(noiseless, heads, problem.blocks, problem.tasks)
         # the lower bound's excess, in units of which the search works
         self.unit = max(float(_gradient_step_excess(problem).sum()), 1e-300)
