@@ -155,20 +155,12 @@ def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Node
             room = Nodes.room(capacity, RODAS5P.dense.shape[0], x.size)
             room.x[0] = x
             status, steps = integrate(system, _METHODS, limits, progress, room)
-            pieces.append(Nodes(room.t[: steps + 1], room.x[: steps + 1], room.dense[:steps]))
+            new = slice(1 if pieces else 0, steps + 1)  # a later piece starts where the one before ends
+            pieces.append(Nodes(room.t[new], room.x[new], room.dense[:steps]))
             x = room.x[steps]
-    nodes = Nodes(
-        _join([piece.t for piece in pieces]),
-        _join([piece.x for piece in pieces]),
-        np.concatenate([piece.dense for piece in pieces]),
-    )
+    nodes = Nodes(*map(np.concatenate, zip(*pieces, strict=True)))
     return Outcome(status), nodes, progress.counts.tolist()
 
 
 def _announce() -> None:
     _log.info("compiling the kernels for this machine (once, some twenty seconds) ...")
-
-
-def _join(pieces: list[Floats]) -> Floats:
-    """Concatenate pieces whose first row repeats the last row of the piece before."""
-    return np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])
