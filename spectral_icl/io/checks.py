@@ -141,7 +141,10 @@ def sequence(argument: str, value: object, many: str) -> Sequence[object]:
 def array(
     argument: str, value: ArrayLike, shape: tuple[int | None, ...], minimum: float = -LARGEST
 ) -> Floats:
-    """``value`` as a fresh float64 array of ``shape`` (None matches any size) of bounded numbers."""
+    """``value`` as a fresh float64 array of ``shape`` (None matches any size) of bounded numbers.
+
+    It is C-contiguous: the compiled functions are others for views, and round differently.
+    """
     try:
         raw = np.asarray(value)
     except (TypeError, ValueError, OverflowError):
@@ -153,7 +156,7 @@ def array(
     )
     if not matches:
         raise ProblemError(argument, f"shape {raw.shape}", _array_of(shape))
-    result = raw.astype(np.float64)  # a copy
+    result = raw.astype(np.float64, order="C")  # a copy
     good = np.abs(result) <= LARGEST
     if minimum > -LARGEST:
         good &= result >= minimum

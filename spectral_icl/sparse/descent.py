@@ -36,7 +36,7 @@ def descended(X: Floats, y: Floats, r: Floats, metric: Floats | None, eta: Float
     """
     *batch, n, d = X.shape
     X, y = X.reshape(-1, n, d), y.reshape(-1, n)
-    eta = np.ascontiguousarray(eta).reshape(-1)
+    eta = np.array(eta).reshape(-1)  # one step for all comes as a read-only view, which is another type
     squared = np.ones((len(X), d)) if metric is None else metric.reshape(-1, d) ** 2
     with one_thread():
         if d <= n:
