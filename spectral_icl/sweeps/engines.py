@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from logging import CRITICAL, getLogger
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from spectral_icl.io.checks import ProblemError, integer
+from spectral_icl.io.interrupts import interrupts_blocked
 from spectral_icl.kernels.threads import available_cores
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Workers:
         from distributed import Client, LocalCluster
 
         with _quiet():
-            with _interrupts_blocked():
+            with interrupts_blocked():
                 cluster = LocalCluster(
                     n_workers=min(self.count, max(1, len(jobs))),
                     threads_per_worker=1,
@@ -246,20 +245,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for handler, level in levels.items():
             handler.setLevel(level)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Start threads that Ctrl-C does not reach, nor the processes that they start, now or to replace one.
-
-    A terminal sends it to all processes of the command; workers should finish their batches.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # which would unblock them when it is started in passing
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

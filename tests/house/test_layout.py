@@ -30,7 +30,7 @@ OF_SEVERAL = [
 WITHOUT = {
     ".": "cli",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
-    "io": "files hypothesis provenance text",
+    "io": "files hypothesis interrupts provenance text",
     "kernels": "ensemble integrator loss model phases sparse threads",
     "multitask": "loss problem softmax state",
     "multitask/flow": "options trajectory",
