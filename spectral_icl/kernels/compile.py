@@ -91,6 +91,25 @@ def inner(*, fastmath: frozenset[str] = frozenset(), borrows: bool = False) -> C
     return decorate
 
 
+def save_under(lock: AbstractContextManager[Any]) -> None:
+    """Make the entries of this process save what they compile under a lock that other processes have too.
+
+    The index of an entry is shared by all types that it is compiled for, and numba reads it, adds to it and
+    replaces it: of two processes that do so at once one loses what it saved, or both give their code the same
+    file.
+    """
+    for made in entries:
+        made._cache.save_overload = _locked(made._cache.save_overload, lock)
+
+
+def _locked(save: Callable[..., None], lock: AbstractContextManager[Any]) -> Callable[..., None]:
+    def saved(*arguments: Any) -> None:
+        with lock:
+            save(*arguments)
+
+    return saved
+
+
 class _Listener(event.Listener):
     def __init__(self, announce: Callable[[], None]) -> None:
         self.announce = announce

@@ -54,6 +54,36 @@ class Box(NamedTuple):
 
     value: float
 '''
+RACE = """
+from multiprocessing import get_context
+import numpy as np
+from room.compile import save_under
+from room.entry import doubled
+
+TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.float32, np.float64, bool)
+
+
+def compile_for(types, lock, barrier):
+    save_under(lock)
+    barrier.wait()
+    for kind in types:
+        doubled(kind(1))
+
+
+def main():
+    context = get_context("spawn")
+    shared = context.Lock(), context.Barrier(2)
+    processes = [context.Process(target=compile_for, args=(TYPES[k::2], *shared)) for k in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def count():
+    right = all(doubled(kind(1)) == 2 for kind in TYPES)
+    print(right, len(doubled.stats.cache_hits), len(doubled.stats.cache_misses))
+"""
 CALL = """
 from {room}.entry import doubled
 value = doubled(3.0)
@@ -83,6 +113,24 @@ def test_an_edit_of_any_file_renews_the_cache(tmp_path: Path) -> None:
     (room / "inner.py").write_text(INNER.format(room="room", factor=5))
     assert call(tmp_path) == (15.0, 0, 1)
     assert call(tmp_path) == (15.0, 1, 0)
+
+
+def test_two_processes_lose_nothing_if_they_save_under_a_lock(tmp_path: Path) -> None:
+    """The index of an entry, which all types share, is read, added to and replaced."""
+    room = tmp_path / "room"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    shutil.copy(ROOM / "compile.py", room)
+    (room / "entry.py").write_text(ENTRY.format(room="room"))
+    (room / "inner.py").write_text(INNER.format(room="room", factor=2))
+    (room / "race.py").write_text(RACE)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    answers = []
+    for what in ("main", "count"):
+        command = [sys.executable, "-c", f"from room.race import {what}; {what}()"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        answers.append(done.stdout + done.stderr)
+    assert answers == ["", "True 10 0\n"]
 
 
 def test_only_one_file_asks_for_a_cache() -> None:
