@@ -1,0 +1,83 @@
+"""What is compiled beforehand: everything, for every law."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spectral_icl as si
+from spectral_icl import warm
+from spectral_icl.kernels.compile import entries
+from spectral_icl.multitask.context import LAWS, pack
+
+# compiled functions inline it, and no others call it: it is kept when they are compiled
+ONLY_COMPILED = {"spectral_icl.kernels.steps.field"}
+
+CALLS = """
+import json, sys
+from spectral_icl import warm
+from spectral_icl.kernels.compile import entries
+for piece in warm.plan(sys.argv[1:]):
+    piece()
+calls = {}
+for made in entries:
+    types = {*made.stats.cache_hits, *made.stats.cache_misses}
+    calls[f"{made.__module__}.{made.__name__}"] = sorted(map(str, types))
+print(json.dumps(calls))
+"""
+
+
+def test_every_entry_is_called_under_every_law(two_tasks: si.Problem) -> None:
+    """Who adds an entry makes a piece of work call it; a law is found where it is registered."""
+    containers = {law: type(pack(two_tasks, law)) for law in LAWS}
+    of_laws = {container.__module__: law for law, container in containers.items()}
+    calls: dict[str, dict[str, list[str]]] = {}
+    for law in LAWS:
+        command = [sys.executable, "-c", CALLS, law]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+        calls[law] = json.loads(done.stdout)
+    missed = []
+    for made in entries:
+        name = f"{made.__module__}.{made.__name__}"
+        if name in ONLY_COMPILED or made.__module__.split(".")[0] != "spectral_icl":
+            continue
+        asks_for_law = any(
+            container.__name__ in types
+            for container in containers.values()
+            for called in calls.values()
+            for types in called[name]
+        )
+        for law, container in containers.items():
+            if of_laws.get(made.__module__, law) != law:
+                continue
+            named = container.__name__ if asks_for_law else ""
+            if not any(named in types for types in calls[law][name]):
+                missed.append((name, law))
+    assert missed == []
+
+
+def test_laws_have_all_work_each_and_the_rest_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAWS, "new", LAWS["asymptotic"])
+    pieces = warm.plan()
+    assert len(set(pieces)) == len(pieces) == len(LAWS) * len(warm.PER_LAW) + len(warm.ONCE)
+    assert {piece.kernel for piece in pieces} == {*LAWS, None}
+    assert [piece.kernel for piece in warm.plan(["new", "new"])] == [*["new"] * len(warm.PER_LAW), None]
+    assert warm.plan(["large-L"]) == warm.plan(["asymptotic"])
+
+
+def test_a_line_says_what_was_compiled_and_what_for() -> None:
+    piece = warm.Piece("flows", "first-order")
+    done = [warm.Done(piece, ("integrate", "evaluate"), 12.34), warm.Done(warm.Piece("descents"), (), 0.01)]
+    assert [one.to_text() for one in done] == [
+        "flows, first-order law: 2 functions in 12.3 s, for flow, verify and gradient_flow",
+        "descents: there already, for p2o and gd of sparse regression, in steps",
+    ]
+    report = warm.WarmReport(tuple(done), 12.4, Path("cache"), 1_500_000, "abacus")
+    assert (
+        report.to_text() == "2 functions compiled in 12.4 s\ncache cache: 1.5 MB, for processors like abacus"
+    )
+    assert warm.WarmReport((), 0.1, Path("cache"), 0, "abacus").to_text().startswith("nothing to compile\n")
