@@ -90,7 +90,7 @@ def test_the_flow_is_that_of_the_law(caplog: pytest.LogCaptureFixture) -> None:
     assert sol.stats.factorisations > 0
     si.gradient_flow(PROBLEM, *START, parametrization=si.Merged(), t_end=1.0, kernel="toy")
     (announced,) = caplog.messages
-    assert announced.startswith("compiling the kernels")
+    assert announced.startswith("compiling the integrator of flows")
     assert sol.loss[-1] == si.loss(PROBLEM, sol.omega[-1], sol.mu[-1], kernel="toy")
 
 

@@ -243,7 +243,10 @@ def gradient_flow_ensemble(
 
 
 def _announce() -> None:
-    _log.info("compiling the ensemble kernels for this machine (once, up to a minute) ...")
+    _log.info(
+        "compiling the integrator of ensembles and sweeps for this machine (once for each law of the "
+        "context, up to a minute; `spectral-icl warm` compiles everything beforehand) ..."
+    )
 
 
 def _members(name: str, value: object, kind: type, expected: str) -> list[Any]:

@@ -163,4 +163,7 @@ def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Node
 
 
 def _announce() -> None:
-    _log.info("compiling the kernels for this machine (once, some twenty seconds) ...")
+    _log.info(
+        "compiling the integrator of flows for this machine (once for each law of the context, some twenty "
+        "seconds; `spectral-icl warm` compiles everything beforehand) ..."
+    )
