@@ -91,15 +91,20 @@ class Matched:
     ratio_odeint: float | None  # odeint's time / ours
 
 
-def build(heads: int, tasks: int) -> Case:
-    """The case of a size: its reference from this package at rtol 1e-13, checked against Radau."""
+def flow(heads: int, tasks: int) -> tuple[si.Problem, si.State]:
+    """The problem and the start of a size."""
     problem = si.Problem.multitask(
         task_sizes=(10,) * tasks,
         signal=[1.0 - 0.05 * i for i in range(tasks)],
         noise=0.1,
         context_length=200,
     )
-    start = si.initial.random(problem, heads, scale=0.01, seed=0, positive=True)
+    return problem, si.initial.random(problem, heads, scale=0.01, seed=0, positive=True)
+
+
+def build(heads: int, tasks: int) -> Case:
+    """The case of a size: its reference from this package at rtol 1e-13, checked against Radau."""
+    problem, start = flow(heads, tasks)
     solution = si.gradient_flow(problem, *start, t_end=T_END, rtol=1e-13)
     fallen = (solution.loss[0] - solution.loss) / (solution.loss[0] - solution.loss[-1])
     onset, end = solution.t[np.argmax(fallen > 0.01)], solution.t[np.argmax(fallen > 0.99)]
