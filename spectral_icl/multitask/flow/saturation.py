@@ -143,7 +143,9 @@ def measure(trajectory: Trajectory) -> Saturation:
     top = int(variance.argmax())
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
-    chosen = np.unique(np.append(np.linspace(0, times.size - 1, _MOST_TIMES).astype(int), top))
+    # a power of two, so that the nodes are among them as long as there are not too many
+    stride = 1 << max(0, int(np.ceil(np.log2(times.size / _MOST_TIMES))))
+    chosen = np.unique(np.append(np.arange(0, times.size, stride), [top, times.size - 1]))
     found = terms(problem, states.omega[chosen], states.mu[chosen])
     errors = found.excess_error(law)
     with np.errstate(all="ignore"):  # of states beyond all laws
