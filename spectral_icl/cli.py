@@ -142,14 +142,14 @@ def flow(
             if error.solution is None:
                 raise
             solution = error.solution
-    if out is not None:
-        solution.save(out)
-    if plot is not None:
-        from spectral_icl.figures.flow import flow_figure
-        from spectral_icl.figures.style import save
+        if out is not None:
+            solution.save(out)
+        if plot is not None:
+            from spectral_icl.figures.flow import flow_figure
+            from spectral_icl.figures.style import save
 
-        save(flow_figure(solution), plot)
-    emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json, [out, plot])
+            save(flow_figure(solution), plot)
+        emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json, [out, plot])
     if not solution.success:
         _fail(solution.message, 1)
 
@@ -436,8 +436,8 @@ def plot(
 def warm(kernels: tuple[str, ...], workers: int | None, as_json: bool) -> None:
     """Compile everything now, so that later commands start at once.
 
-    Otherwise the first flow under a law of the context takes some twenty seconds more, and the first sweep a
-    minute. What is there is not compiled again, so after an interruption the same command continues.
+    Otherwise the first flow under a law of the context takes some ten seconds more, and the first sweep
+    twenty. What is there is not compiled again, so after an interruption the same command continues.
 
     The cache is beside the package or in the user's cache folder, or in the folder that NUMBA_CACHE_DIR names
     to this and to later commands. Its code is for one kind of processor: run this where they will run.

@@ -182,7 +182,7 @@ def warm(pieces: Sequence[Piece], workers: int | None = None) -> Iterator[Done]:
     where_kept()
     count = min(count, len(pieces))
     _log.info(
-        "%d pieces of work in %s; where nothing is compiled yet the longest take a minute ...",
+        "%d pieces of work in %s; where nothing is compiled yet the longest take half a minute ...",
         len(pieces),
         "1 process" if count == 1 else f"{count} processes",
     )
@@ -234,7 +234,7 @@ def _in_processes(pieces: Sequence[Piece], workers: int) -> Iterator[Done]:
                 futures = [pool.submit(do, piece) for piece in pieces]
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:  # an interrupt above all: a function may compile for a minute
+        except BaseException:  # an interrupt above all: a function compiles for many seconds
             for worker in set(active_children()) - others:
                 worker.terminate()
             raise
@@ -276,7 +276,6 @@ def _ensembles(kernel: str) -> object:
         t_end=_SOON,
         t_eval=times,
         kernel=kernel,
-        phases=True,
         threads=1,
     )
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-from spectral_icl.kernels import law
+from spectral_icl.kernels import elementary, law
 from spectral_icl.kernels.compile import ALGEBRA, inner
 from spectral_icl.kernels.lanes import (
     blend,
@@ -45,42 +43,52 @@ class Overlaps(NamedTuple):
     spread: Floats  # (H, H) E_hk sum_i s_i mu_hi mu_ki
     pull: Floats  # (I, B) kappa_b A_ib R_ib, with R_ib = 1 - kappa_b sum_h mu_hi omega_hb
     weighted: Floats  # (H, B) d_b kappa_b^2 omega_hb
+    pairs: Floats  # (H (H + 1) / 2,) E_hk of k <= h
 
 
-@serves(law.scratch, Asymptotic)
+@serves(law.scratch, Asymptotic, makes=True)
 def _scratch(model, shape):
     heads, blocks, tasks = shape
     return Overlaps(
-        room(model.kappa, heads * heads).reshape(heads, heads),
-        room(model.kappa, heads * heads).reshape(heads, heads),
-        room(model.kappa, tasks * blocks).reshape(tasks, blocks),
-        room(model.kappa, heads * blocks).reshape(heads, blocks),
+        room(model.kappa, (heads, heads)),
+        room(model.kappa, (heads, heads)),
+        room(model.kappa, (tasks, blocks)),
+        room(model.kappa, (heads, blocks)),
+        room(model.kappa, (heads * (heads + 1) // 2,)),
     )
 
 
-@inner(fastmath=ALGEBRA, borrows=True)
-def _tilts(model, omega, weighted, exponential):
+@inner(fastmath=ALGEBRA)
+def _tilts(model, omega, weighted, pairs, exponential):
     """Fill weighted_hb = d_b kappa_b^2 omega_hb and E_hk = exp(sum_b weighted_hb omega_kb)."""
     heads, blocks = omega.shape
+    at = 0
     for h in range(heads):
-        for b in range(blocks):
-            weighted[h, b] = model.weight[b] * omega[h, b]
         left = weighted[h]
+        for b in range(blocks):
+            left[b] = model.weight[b] * omega[h, b]
         for k in range(h + 1):
             right = omega[k]
             exponent = 0.0
             for b in range(blocks):
                 exponent += left[b] * right[b]
-            value = np.exp(exponent)
-            exponential[h, k] = value
-            exponential[k, h] = value
+            pairs[at] = exponent
+            at += 1
+    for n in range(pairs.size):  # side by side, so that of one flow they are vectors too
+        pairs[n] = elementary.exponential(pairs[n])
+    at = 0
+    for h in range(heads):
+        for k in range(h + 1):
+            exponential[h, k] = pairs[at]
+            exponential[k, h] = pairs[at]
+            at += 1
 
 
-@serves(law.task_loss, Asymptotic, fastmath=ALGEBRA, borrows=True)
+@serves(law.task_loss, Asymptotic, fastmath=ALGEBRA)
 def _task_loss(model, omega, mu, work, out):
     heads, blocks = omega.shape
     exponential = work.exponential
-    _tilts(model, omega, work.weighted, exponential)
+    _tilts(model, omega, work.weighted, work.pairs, exponential)
     for i in range(mu.shape[1]):
         bias = 0.0
         for b in range(blocks):
@@ -96,12 +104,12 @@ def _task_loss(model, omega, mu, work, out):
         out[i] = bias + model.variance[i] * model.inverse_length * spread + model.noise[i]
 
 
-@serves(law.gradient, Asymptotic, fastmath=ALGEBRA, compiled=True, borrows=True)
+@serves(law.gradient, Asymptotic, fastmath=ALGEBRA, compiled=True)
 def _gradient(model, omega, mu, grad_omega, grad_mu, work):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    exponential, spread, pull, weighted = work
-    _tilts(model, omega, weighted, exponential)
+    exponential, spread, pull, weighted, pairs = work
+    _tilts(model, omega, weighted, pairs, exponential)
     for i in range(tasks):
         for b in range(blocks):
             fit = 0.0
@@ -140,11 +148,11 @@ def _gradient(model, omega, mu, grad_omega, grad_mu, work):
             grad_mu[h, i] = double * model.variance[i] * noise - 2.0 * bias
 
 
-@serves(law.hessian, Asymptotic, fastmath=ALGEBRA, compiled=True, borrows=True)
+@serves(law.hessian, Asymptotic, fastmath=ALGEBRA, compiled=True)
 def _hessian(model, omega, mu, work, out):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    exponential, spread, pull, weighted = work
+    exponential, spread, pull, weighted, _ = work
     first_mu = heads * blocks
     double = 2.0 * model.inverse_length
     for h in range(heads):
@@ -196,17 +204,17 @@ def _hessian(model, omega, mu, work, out):
                 row[at + i] = 2.0 * bias + double * model.variance[i] * tilt_h[k]
 
 
-@serves(law.left_range, Asymptotic, borrows=True)
+@serves(law.left_range, Asymptotic)
 def _left_range(model, work):
     return work.exponential[0, 0] < 0.0  # never: the loss exists everywhere, right or wrong
 
 
-@serves(law.lost_meaning, Asymptotic, borrows=True)
+@serves(law.lost_meaning, Asymptotic)
 def _lost_meaning(model, work):
     return work.exponential[0, 0] < 0.0  # never: it is bounded from below
 
 
-@serves(law.largest_tilt, Asymptotic, fastmath=ALGEBRA, borrows=True)
+@serves(law.largest_tilt, Asymptotic, fastmath=ALGEBRA)
 def _largest_tilt(model, work):
     largest = work.exponential[0, 0]
     for h in range(work.exponential.shape[0]):
@@ -215,7 +223,7 @@ def _largest_tilt(model, work):
     return largest
 
 
-@serves(law.adopt, Asymptotic, borrows=True)
+@serves(law.adopt, Asymptotic)
 def _adopt(model, mask, old, new):
     blend(mask, old.exponential, new.exponential)
     blend(mask, old.spread, new.spread)
@@ -223,7 +231,7 @@ def _adopt(model, mask, old, new):
     blend(mask, old.weighted, new.weighted)
 
 
-@serves(law.pick_model, Asymptotic)
+@serves(law.pick_model, Asymptotic, makes=True)
 def _pick_model(models, p):
     return Asymptotic(
         models.kappa[p],
@@ -235,7 +243,7 @@ def _pick_model(models, p):
     )
 
 
-@serves(law.lane_store, Asymptotic)
+@serves(law.lane_store, Asymptotic, makes=True)
 def _lane_store(models):
     return Asymptotic(
         lanes_like(models.kappa[0]),
@@ -243,11 +251,11 @@ def _lane_store(models):
         lanes_like(models.signal[0]),
         lanes_like(models.variance[0]),
         lanes_like(models.noise[0]),
-        lane_array(1),
+        lane_array((1,)),
     )
 
 
-@serves(law.load_model, Asymptotic, borrows=True)
+@serves(law.load_model, Asymptotic)
 def _load_model(store, lane, models, p):
     load_lane(store.kappa, lane, models.kappa[p])
     load_lane(store.weight, lane, models.weight[p])
@@ -257,14 +265,14 @@ def _load_model(store, lane, models, p):
     store.inverse_length[0] = put(store.inverse_length[0], lane, models.inverse_length[p])
 
 
-@serves(law.lane_model, Asymptotic)
+@serves(law.lane_model, Asymptotic, makes=True)
 def _lane_model(store):
     return Asymptotic(
         store.kappa, store.weight, store.signal, store.variance, store.noise, store.inverse_length[0]
     )
 
 
-@serves(law.everywhere_model, Asymptotic)
+@serves(law.everywhere_model, Asymptotic, makes=True)
 def _everywhere_model(model):
     return Asymptotic(
         in_every_lane(model.kappa),

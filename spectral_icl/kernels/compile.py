@@ -17,18 +17,25 @@ from typing import Any, TypeVar
 from numba import njit
 from numba.core import event
 
+from spectral_icl.kernels.parts import PartCompiler
+
 # The floating-point liberties of the algebra (reassociation, contraction). Step control and every test of
 # finiteness run with strict semantics, where NaN compares as NaN.
 ALGEBRA = frozenset({"contract", "reassoc", "arcp", "nsz"})
 
+_PART: dict[str, Any] = {
+    "error_model": "numpy",
+    "pipeline_class": PartCompiler,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 # Inner functions are inlined by force. Otherwise a call may be resolved to another compilation of the callee
-# right after compiling than when loaded from the cache, and the results differ in their last bits.
-INLINED: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
-# A function that is passed arrays counts the references to each of them, by an atomic operation at either
-# end. One that neither allocates nor returns an array need not, and a small kernel takes a fraction of the
-# time.
-BORROWING: dict[str, Any] = {**INLINED, "_nrt": False}
-_UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# right after compiling than when loaded from the cache, and the results differ in their last bits. And they
+# do not count references to the arrays that they are passed, which would be an atomic operation at either end
+# and as long as all else in a small step; so they can neither make arrays nor return any.
+INLINED: dict[str, Any] = {**_PART, "forceinline": True, "_nrt": False}
+# Functions that make arrays, and do no arithmetic, are called: inlined, each would be as much code as a step.
+MAKING = _PART
 
 DIGEST = sha256(
     b"".join(path.name.encode() + path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
@@ -40,17 +47,13 @@ _slow: list[object] = []  # those whose compilation takes so long that a person 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def entry(
-    *, fastmath: frozenset[str] = frozenset(), forceinline: bool = False, slow: bool = False
-) -> Callable[[F], F]:
+def entry(*, fastmath: frozenset[str] = frozenset(), slow: bool = False) -> Callable[[F], F]:
     """Decorator of a function that Python calls: compiled on its first call, and kept on disk.
 
     Parameters
     ----------
     fastmath : frozenset of str
         `ALGEBRA`, or nothing.
-    forceinline : bool
-        Whether other compiled functions inline it.
     slow : bool
         Whether `on_compilation` tells of it.
     """
@@ -58,9 +61,7 @@ def entry(
     def decorate(function: F) -> F:
         name = function.__qualname__
         function.__qualname__ = f"{name}_{DIGEST[:16]}"  # the name of its files is taken now
-        compiler = njit(
-            cache=True, error_model="numpy", nogil=True, forceinline=forceinline, fastmath=set(fastmath)
-        )
+        compiler = njit(cache=True, error_model="numpy", nogil=True, fastmath=set(fastmath))
         made: Any = compiler(function)
         function.__qualname__ = name
         entries.append(made)
@@ -72,23 +73,26 @@ def entry(
     return decorate
 
 
-def inner(*, fastmath: frozenset[str] = frozenset(), borrows: bool = False) -> Callable[[F], F]:
-    """Decorator of a function that only compiled functions call.
+def inner(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
+    """Decorator of a function of compiled functions: it reads and fills arrays, and makes none.
 
     Parameters
     ----------
     fastmath : frozenset of str
         `ALGEBRA`, or nothing.
-    borrows : bool
-        Whether it only reads and fills the arrays that it is passed: it allocates and returns none.
     """
-    options = BORROWING if borrows else INLINED
 
     def decorate(function: F) -> F:
-        made: F = njit(**options, **_UNWRAPPED, fastmath=set(fastmath))(function)
+        made: F = njit(**INLINED, fastmath=set(fastmath))(function)
         return made
 
     return decorate
+
+
+def maker(function: F) -> F:
+    """Decorator of a function of compiled functions that makes or returns arrays, and does no arithmetic."""
+    made: F = njit(**MAKING)(function)
+    return made
 
 
 def save_under(lock: AbstractContextManager[Any]) -> None:
@@ -113,9 +117,11 @@ def _locked(save: Callable[..., None], lock: AbstractContextManager[Any]) -> Cal
 class _Listener(event.Listener):
     def __init__(self, announce: Callable[[], None]) -> None:
         self.announce = announce
+        self.told = False
 
     def on_start(self, event: Any) -> None:
-        if event.data["dispatcher"] in _slow:
+        if event.data["dispatcher"] in _slow and not self.told:
+            self.told = True
             self.announce()
 
     def on_end(self, event: Any) -> None:
@@ -123,6 +129,6 @@ class _Listener(event.Listener):
 
 
 def on_compilation(announce: Callable[[], None]) -> AbstractContextManager[Any]:
-    """A block that calls ``announce`` if a slow entry is compiled in it, not if the cache has it."""
+    """A block that calls ``announce`` once if slow entries are compiled in it, not if the cache has them."""
     listening: AbstractContextManager[Any] = event.install_listener("numba:compile", _Listener(announce))
     return listening

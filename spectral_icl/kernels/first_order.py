@@ -19,6 +19,7 @@ import numpy as np
 
 from spectral_icl.kernels import law
 from spectral_icl.kernels.compile import ALGEBRA, inner
+from spectral_icl.kernels.elementary import exponential, log_one_plus
 from spectral_icl.kernels.lanes import (
     blend,
     everywhere,
@@ -64,29 +65,33 @@ class Moments(NamedTuple):
     drifts: Floats  # (H, B) V
     pulls: Floats  # (H, B) sum_i A_ib mu_hi (1 - T_ib)
     draws: Floats  # (H, 1) sum_b pulls_hb t_hhb v_hb
+    exponents: Floats  # (H (H + 1) / 2,) of pairs k <= h side by side, vectors then: 2 log P, then P
+    growths: Floats  # (H (H + 1) / 2,) prod (1 + x) - 1 of blocks of one size
 
 
-@serves(law.scratch, FirstOrder)
+@serves(law.scratch, FirstOrder, makes=True)
 def _scratch(model, shape):
     heads, blocks, tasks = shape
-    like, pairs = model.kappa, heads * heads
+    like = model.kappa
     return Moments(
-        room(like, heads * blocks).reshape(heads, blocks),
-        room(like, pairs).reshape(heads, heads),
-        room(like, pairs * blocks).reshape(heads, heads, blocks),
-        room(like, pairs * tasks).reshape(heads, heads, tasks),
-        room(like, pairs * blocks).reshape(heads, heads, blocks),
-        room(like, pairs).reshape(heads, heads),
-        room(like, pairs * blocks).reshape(heads, heads, blocks),
-        room(like, tasks * blocks).reshape(tasks, blocks),
-        room(like, tasks * blocks).reshape(tasks, blocks),
-        room(like, heads * blocks).reshape(heads, blocks),
-        room(like, heads * blocks).reshape(heads, blocks),
-        room(like, heads).reshape(heads, 1),
+        room(like, (heads, blocks)),
+        room(like, (heads, heads)),
+        room(like, (heads, heads, blocks)),
+        room(like, (heads, heads, tasks)),
+        room(like, (heads, heads, blocks)),
+        room(like, (heads, heads)),
+        room(like, (heads, heads, blocks)),
+        room(like, (tasks, blocks)),
+        room(like, (tasks, blocks)),
+        room(like, (heads, blocks)),
+        room(like, (heads, blocks)),
+        room(like, (heads, 1)),
+        room(like, (heads * (heads + 1) // 2,)),
+        room(like, (heads * (heads + 1) // 2,)),
     )
 
 
-@inner(fastmath=ALGEBRA, borrows=True)
+@inner(fastmath=ALGEBRA)
 def _average(model, omega, mu, work):
     """Fill what every pair of heads and every task needs: v, P, t and N; V, the residuals and Z.
 
@@ -101,22 +106,32 @@ def _average(model, omega, mu, work):
     for h in range(heads):
         for b in range(blocks):
             v[h, b] = kappa[b] * omega[h, b]
+    exponents, growths = work.exponents, work.growths
+    for n in range(exponents.size):
+        exponents[n] = growths[n] = 0.0
+    for n in range(blocks):
+        b = order[n]
+        at = 0
+        for h in range(heads):
+            for k in range(h + 1):
+                x = -2.0 * v[h, b] * v[k, b]
+                growths[at] += x + x * growths[at]
+                exponents[at] = where(x > -1.0, exponents[at], np.nan)
+                tilts[h, k, b] = 1.0 / (1.0 + x)
+                at += 1
+        # blocks of one size share a logarithm: log(prod (1 + x)) = log1p(y), y built up without loss
+        if last[n]:
+            for at in range(exponents.size):
+                exponents[at] -= sizes[b] * log_one_plus(growths[at])
+                growths[at] = 0.0
+    for at in range(exponents.size):
+        exponents[at] = exponential(0.5 * exponents[at])
+    at = 0
     for h in range(heads):
         left = v[h]
         for k in range(h + 1):
-            right, tilt = v[k], tilts[h, k]
-            # blocks of one size share a logarithm: log(prod (1 + x)) = log1p(y), y built up without loss
-            exponent, y, inside = 0.0, 0.0, 1.0
-            for n in range(blocks):
-                b = order[n]
-                x = -2.0 * left[b] * right[b]
-                y += x + x * y
-                tilt[b] = 1.0 / (1.0 + x)
-                inside = where(x > -1.0, inside, np.nan)
-                if last[n]:
-                    exponent -= sizes[b] * np.log1p(y)
-                    y = 0.0
-            power = np.exp(0.5 * exponent) * inside
+            right, tilt, power = v[k], tilts[h, k], exponents[at]
+            at += 1
             powers[h, k] = power
             for i in range(tasks):
                 moment = 0.0
@@ -143,7 +158,7 @@ def _average(model, omega, mu, work):
             shifts[i, b] = shift
 
 
-@serves(law.task_loss, FirstOrder, fastmath=ALGEBRA, borrows=True)
+@serves(law.task_loss, FirstOrder, fastmath=ALGEBRA)
 def _task_loss(model, omega, mu, work, out):
     heads = omega.shape[0]
     signal, noises, inverse, count = model.signal, model.noise, model.inverse_length, model.count
@@ -165,7 +180,7 @@ def _task_loss(model, omega, mu, work, out):
         out[i] = where(value == value, value, np.inf)
 
 
-@serves(law.gradient, FirstOrder, fastmath=ALGEBRA, compiled=True, borrows=True)
+@serves(law.gradient, FirstOrder, fastmath=ALGEBRA, compiled=True)
 def _gradient(model, omega, mu, grad_omega, grad_mu, work):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
@@ -226,7 +241,7 @@ def _gradient(model, omega, mu, grad_omega, grad_mu, work):
             grad_omega[h, b] = kappa[b] * (grad_omega[h, b] + cross)
 
 
-@serves(law.hessian, FirstOrder, fastmath=ALGEBRA, compiled=True, borrows=True)
+@serves(law.hessian, FirstOrder, fastmath=ALGEBRA, compiled=True)
 def _hessian(model, omega, mu, work, out):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
@@ -343,7 +358,7 @@ def _hessian(model, omega, mu, work, out):
                 row[at + i] = bias + double * spreads[h, k, i]
 
 
-@serves(law.left_range, FirstOrder, borrows=True)
+@serves(law.left_range, FirstOrder)
 def _left_range(model, work):
     v = work.v
     outside = 2.0 * v[0, 0] * v[0, 0] >= 1.0  # false for NaN, which is no state at all
@@ -353,7 +368,7 @@ def _left_range(model, work):
     return outside
 
 
-@serves(law.lost_meaning, FirstOrder, borrows=True)
+@serves(law.lost_meaning, FirstOrder)
 def _lost_meaning(model, work):
     # the correction of order 1/L to what a head reads off is larger than what it reads off
     powers, tilts, inverse = work.powers, work.tilts, model.inverse_length
@@ -364,7 +379,7 @@ def _lost_meaning(model, work):
     return lost
 
 
-@serves(law.largest_tilt, FirstOrder, fastmath=ALGEBRA, borrows=True)
+@serves(law.largest_tilt, FirstOrder, fastmath=ALGEBRA)
 def _largest_tilt(model, work):
     v, sizes = work.v, model.sizes
     largest = 0.0 * v[0, 0]
@@ -376,7 +391,7 @@ def _largest_tilt(model, work):
     return largest
 
 
-@serves(law.adopt, FirstOrder, borrows=True)
+@serves(law.adopt, FirstOrder)
 def _adopt(model, mask, old, new):
     blend(mask, old.v, new.v)
     blend(mask, old.powers, new.powers)
@@ -392,7 +407,7 @@ def _adopt(model, mask, old, new):
     blend(mask, old.draws, new.draws)
 
 
-@serves(law.pick_model, FirstOrder)
+@serves(law.pick_model, FirstOrder, makes=True)
 def _pick_model(models, p):
     return FirstOrder(
         models.kappa[p],
@@ -408,7 +423,7 @@ def _pick_model(models, p):
     )
 
 
-@serves(law.lane_store, FirstOrder)
+@serves(law.lane_store, FirstOrder, makes=True)
 def _lane_store(models):
     # Lanes hold problems with signal in different blocks, of different sizes: all blocks are visited, one by
     # one.
@@ -424,7 +439,7 @@ def _lane_store(models):
         lanes_like(models.signal[0]),
         lanes_like(models.variance[0]),
         lanes_like(models.noise[0]),
-        lane_array(1),
+        lane_array((1,)),
         np.full(tasks, blocks),
         block,
         order,
@@ -432,7 +447,7 @@ def _lane_store(models):
     )
 
 
-@serves(law.load_model, FirstOrder, borrows=True)
+@serves(law.load_model, FirstOrder)
 def _load_model(store, lane, models, p):
     load_lane(store.kappa, lane, models.kappa[p])
     load_lane(store.sizes, lane, models.sizes[p])
@@ -442,7 +457,7 @@ def _load_model(store, lane, models, p):
     store.inverse_length[0] = put(store.inverse_length[0], lane, models.inverse_length[p])
 
 
-@serves(law.lane_model, FirstOrder)
+@serves(law.lane_model, FirstOrder, makes=True)
 def _lane_model(store):
     return FirstOrder(
         store.kappa,
@@ -458,7 +473,7 @@ def _lane_model(store):
     )
 
 
-@serves(law.everywhere_model, FirstOrder)
+@serves(law.everywhere_model, FirstOrder, makes=True)
 def _everywhere_model(model):
     return FirstOrder(
         in_every_lane(model.kappa),

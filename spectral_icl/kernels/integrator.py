@@ -2,49 +2,108 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from spectral_icl.kernels.charts import to_primal
-from spectral_icl.kernels.compile import entry, inner
+from spectral_icl.kernels import law
+from spectral_icl.kernels.charts import is_mixed, show_primal
+from spectral_icl.kernels.compile import entry, inner, maker
+from spectral_icl.kernels.control import (
+    PATIENCE,
+    RELIEVED,
+    STRAINED,
+    all_finite,
+    first_step,
+    fitted,
+    growth,
+    shrinkage,
+    too_small,
+    unrest,
+    weigh,
+)
+from spectral_icl.kernels.field import INSIDE, LOST, OUTSIDE, Parts, parts_of
 from spectral_icl.kernels.model import (
     ALWAYS_IMPLICIT,
     BUFFER_FULL,
     EXPLICIT,
     IMPLICIT,
+    LEFT_RANGE,
+    NON_FINITE,
+    OVERFLOW,
     REACHED_END,
     STATIONARY,
     STEP_LIMIT,
+    STEP_UNDERFLOW,
     Chart,
     Floats,
+    Ints,
     Limits,
     Methods,
     Nodes,
     Progress,
     System,
 )
-from spectral_icl.kernels.steps import (
-    attempt,
-    factorise,
-    field,
-    first_step,
-    fitted,
-    growth,
-    is_stationary,
-    prepare,
-    shrinkage,
-    stiffness,
-    stiffness_bound,
-    tolerances,
-    too_small,
-    what_failed,
-    what_stalled,
-    workspace,
-)
+from spectral_icl.kernels.rosenbrock import factorise, implicit_step, prepare
+from spectral_icl.kernels.runge_kutta import accumulate, explicit_step
+from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 
-# Steps turn implicit where step * |Jacobian| strains the explicit method (whose stability interval ends at
-# 3.3), and explicit where it is a third of that; either must last for some steps. The strain accepted grows
-# with the size N of the state, as an implicit step costs ever more explicit ones.
-_STRAIN_PER_ENTRY, _LEAST_STRAIN, _MOST_STRAIN, _PATIENCE = 1.0 / 30.0, 0.8, 2.5, 3
+
+class Work(NamedTuple):
+    """Scratch of one integration.
+
+    ``theta``, ``slope``, ``hess``, ``root`` and ``reach`` belong to the last accepted state x, ``trial`` and
+    ``new_*`` to the step being tried.
+    """
+
+    x: Floats  # (N,)
+    theta: Parts  # the state (omega, mu)
+    slope: Floats  # (N,) dx/dt
+    trial: Floats  # (N,) arguments of the stages, and in the end the new x
+    new_theta: Parts
+    new_slope: Floats  # (N,)
+    grad: Parts  # gradient of the loss where the field was last asked
+    increments: Floats  # (stages, N) of the stages, in x
+    weights: Floats  # (N,) reciprocal tolerances of x
+    root: Floats  # (N,) Q = s sqrt(P M), which makes the Jacobian similar to the symmetric -Q S Q
+    down: Floats  # (N,) of coupled entries, into the coordinates where it is symmetric
+    reach: Floats  # (N,) sums of the columns of the Jacobian
+    rhs: Floats  # (N,) right-hand sides, and sums
+    order: Ints  # (N,) coupled entries first, then idle ones
+    hess: Floats  # (N, N) Hessian S, upper triangle
+    factor: Floats  # (N, N) Cholesky factor of 1 + step Q S Q on the coupled entries
+    idle_rows: Floats  # (N, N) rows of the idle entries against the coupled ones
+    scratch: tuple[
+        Floats, ...
+    ]  # of the law, see `spectral_icl.kernels.law.scratch`, where the field was asked
+    new_scratch: tuple[Floats, ...]  # the same arrays
+
+
+@maker
+def workspace(system, size, stages):
+    """Room for an integration of N = ``size`` numbers by methods of so many stages at most."""
+    scratch = law.scratch(system.model, system.shape)
+    return Work(
+        np.empty(size),
+        parts_of(np.empty(size), system.shape),
+        np.zeros(size),
+        np.empty(size),
+        parts_of(np.empty(size), system.shape),
+        np.empty(size),
+        parts_of(np.empty(size), system.shape),
+        np.zeros((stages, size)),
+        np.zeros(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size, dtype=np.int64),
+        np.zeros((size, size)),
+        np.empty((size, size)),
+        np.empty((size, size)),
+        scratch,
+        scratch,
+    )
 
 
 @entry(slow=True)
@@ -61,14 +120,14 @@ def integrate(
     ``progress`` is updated, so that a call that ends with BUFFER_FULL is continued by one with ``nodes.x[0]``
     set to the last state.
     """
-    chart, twin = system.chart, system.twin
+    model, chart, twin = system.model, system.chart, system.twin
     explicit, implicit = methods.explicit, methods.implicit
     t_end, stationary = limits.t_end, limits.stationary
     size = nodes.x.shape[1]
-    capacity = nodes.t.size - 1
-    strain = min(_MOST_STRAIN, max(_LEAST_STRAIN, _STRAIN_PER_ENTRY * size))
     work = workspace(system, size, max(explicit.a.shape[0], implicit.a.shape[0]))
-    x = np.empty(size)
+    capacity = nodes.t.size - 1
+    mixed = is_mixed(chart)
+    x = work.x
     for n in range(size):
         x[n] = nodes.x[0, n]
     t, step, previous_error = progress.real
@@ -76,47 +135,60 @@ def integrate(
     count = progress.counts
     nodes.t[0] = t
     accepted = 0
-    fresh = True  # the Hessian at x is not yet known
+    known = False  # the field at x
     rejected = False  # the last attempt was
     cause = REACHED_END  # why the last attempt was not finite, if it was not
-    coupled = np.int64(0)
-
-    count[2] += 1
-    if not field(system, x, work.theta, work.grad, work.scratch, work.slope):
-        return what_failed(system, x, work), accepted
+    far = INSIDE
+    bound, coupled = 0.0, np.int64(0)
+    last = explicit.error.size - 1
+    status = -1
+    floating = floating_mode()
+    set_floating_mode(flushing(floating))
 
     while True:
-        if fresh:
+        if known and not rejected:
             if t >= t_end:
-                return REACHED_END, accepted
-            if stationary > 0.0 and is_stationary(chart, work.theta, work.slope, stationary):
-                return STATIONARY, accepted
+                status = REACHED_END
+                break
+            if stationary > 0.0 and unrest(chart, work.theta.flat, work.slope, mixed) <= stationary:
+                status = STATIONARY
+                break
             if accepted == capacity:
-                return BUFFER_FULL, accepted
-            tolerances(chart, x, limits.rtol, work.weights)
-            if mode != EXPLICIT or step <= 0.0:
-                prepare(system, work)
+                status = BUFFER_FULL
+                break
+            weigh(chart, x, limits.rtol, work.weights, mixed)
+            if mode != EXPLICIT:
+                bound = prepare(model, chart, work, mixed)
                 count[3] += 1
-                if step <= 0.0:
-                    step = first_step(
-                        implicit.order,
-                        chart.speed,
-                        work.slope,
-                        work.root,
-                        work.hess,
-                        work.weights,
-                        work.rhs,
-                        t_end - t,
-                    )
-            fresh = False
-        if count[0] + count[1] >= limits.max_steps:
-            return STEP_LIMIT, accepted
+            if step <= 0.0:
+                step = first_step(explicit.order, work.slope, work.weights, t_end - t)
         remaining = t_end - t
-        step = fitted(step, remaining)
-        if too_small(step, t):
-            return what_stalled(system, cause, work), accepted
+        if known:
+            if count[0] + count[1] >= limits.max_steps:
+                status = STEP_LIMIT
+                break
+            step = fitted(step, remaining)
+            if too_small(step, t):
+                status = LEFT_RANGE if far >= LOST else STEP_UNDERFLOW
+                if cause != REACHED_END:
+                    status = cause
+                break
 
-        if mode != EXPLICIT:
+        if not known or mode == EXPLICIT:
+            error, finite, far, strain = explicit_step(
+                model,
+                chart,
+                explicit,
+                x,
+                step if known else 0.0,
+                1 if known else last,
+                work,
+                mixed,
+            )
+            count[2] += last if known else 1
+            otherwise = strain > STRAINED
+            order = explicit.order
+        else:
             count[4] += 1
             coupled, definite = factorise(chart, implicit.gamma * step, work)
             if not definite:
@@ -124,86 +196,95 @@ def integrate(
                 step *= 0.5
                 rejected = True
                 continue
-        tableau = explicit if mode == EXPLICIT else implicit
-        error, evaluations = attempt(system, tableau, x, step, coupled, work)
-        count[2] += evaluations
-        if not error <= 1.0:
+            error, finite, far = implicit_step(model, chart, implicit, x, step, coupled, work, mixed)
+            count[2] += implicit.a.shape[0] - (1 if error > 1.0 else 0)
+            otherwise = bound * step < RELIEVED
+            order = implicit.order
+        if not known:
+            known = True
+            if not finite:
+                status = LEFT_RANGE if far == OUTSIDE else OVERFLOW
+                if not all_finite(x):
+                    status = NON_FINITE
+                break
+            for n in range(size):
+                work.theta.flat[n] = work.new_theta.flat[n]
+                work.slope[n] = work.new_slope[n]
+            continue
+        if not (finite and error <= 1.0):
             count[1] += 1
             rejected = True
-            if np.isfinite(error):
+            if finite:
                 cause = REACHED_END
-                step *= shrinkage(tableau.order, error)
+                step *= shrinkage(order, error)
             else:
-                cause = what_failed(system, work.trial, work)
+                cause = LEFT_RANGE if far == OUTSIDE else OVERFLOW
                 step *= 0.1
             continue
 
-        if mode != EXPLICIT:
-            otherwise = stiffness_bound(step, work) < strain / 3.0
-        else:
-            otherwise = stiffness(work.increments, explicit.a.shape[0], work.rhs, work.trial) > strain
+        dense = explicit.dense if mode == EXPLICIT else implicit.dense  # both of one form
         streak = streak + 1 if otherwise else 0
-        if streak >= _PATIENCE and mode != ALWAYS_IMPLICIT:
+        if streak >= PATIENCE and mode != ALWAYS_IMPLICIT:
             mode = EXPLICIT if mode == IMPLICIT else IMPLICIT
             streak = 0
 
         t = t_end if step >= remaining else t + step
+        accepted += 1
         for n in range(size):
             m = twin[n]  # equal heads are kept equal to the last bit: rounding must not break their tie
             x[n] = work.trial[m]
-            work.theta[n] = work.new_theta[m]
+            nodes.x[accepted, n] = x[n]
+            work.theta.flat[n] = work.new_theta.flat[m]
             work.slope[n] = work.new_slope[m]
-            if m != n:
-                for s in range(tableau.a.shape[0]):
-                    work.increments[s, n] = work.increments[s, m]
-        _store(tableau, work.increments, accepted, t, x, nodes)
-        accepted += 1
+        nodes.t[accepted] = t
+        _bend(dense, work.increments, twin, work.rhs, accepted - 1, nodes.dense)
         count[0] += 1
         error = max(error, 1e-8)
-        step *= growth(tableau.order, error, previous_error, rejected)
+        step *= growth(order, error, previous_error, rejected)
         previous_error = error
         progress.real[0] = t
         progress.real[1] = step
         progress.real[2] = previous_error
         progress.mode[0] = mode
         progress.mode[1] = streak
-        fresh = True
         rejected = False
         cause = REACHED_END
+    set_floating_mode(floating)
+    return status, accepted
 
 
 @inner()
-def _store(tableau, increments, index, t, x, nodes):
-    """Record an accepted step: the node it ends in and the coefficients of its continuous extension."""
-    size = x.size
-    stages = tableau.dense.shape[1]
-    nodes.t[index + 1] = t
-    for n in range(size):
-        nodes.x[index + 1, n] = x[n]
-    for k in range(tableau.dense.shape[0]):
-        for n in range(size):
-            total = 0.0
-            for s in range(stages):
-                total += tableau.dense[k, s] * increments[s, n]
-            nodes.dense[index, k, n] = total
+def _bend(dense, increments, twin, row, step, out):
+    """Fill the coefficients of the continuous extension of an accepted step. ``row`` (N,) is scratch."""
+    for k in range(dense.shape[0]):
+        for n in range(row.size):
+            row[n] = 0.0
+        accumulate(row, dense[k], increments, dense.shape[1])
+        for n in range(row.size):
+            out[step, k, n] = row[twin[n]]
+
+
+@inner()
+def extension(chart, nodes, time, x, theta):
+    """Fill x (N,) and theta (N,) with the continuous extension at a time inside the nodes' range."""
+    step = min(max(np.searchsorted(nodes.t, time), 1), nodes.t.size - 1) - 1
+    if step < 0:  # a flow that took no step
+        show_primal(chart, nodes.x[0], theta, True)
+        return
+    width = nodes.t[step + 1] - nodes.t[step]
+    s = (time - nodes.t[step]) / width
+    start, end, dense = nodes.x[step], nodes.x[step + 1], nodes.dense[step]
+    for n in range(x.size):
+        bend = 0.0
+        for k in range(dense.shape[0] - 1, -1, -1):
+            bend = bend * s + dense[k, n]
+        x[n] = (1.0 - s) * start[n] + s * (end[n] + (1.0 - s) * bend)
+    show_primal(chart, x, theta, True)
 
 
 @entry()
 def evaluate(chart: Chart, nodes: Nodes, times: Floats, theta: Floats) -> None:
     """Fill ``theta`` (T, N) with the continuous extension at ``times`` (T,), inside the nodes' range."""
-    size = nodes.x.shape[1]
-    x = np.empty(size)
-    if nodes.t.size == 1:
-        for m in range(times.size):
-            to_primal(chart, nodes.x[0], theta[m])
-        return
+    x = np.empty(nodes.x.shape[1])
     for m in range(times.size):
-        step = min(max(np.searchsorted(nodes.t, times[m]), 1), nodes.t.size - 1) - 1
-        width = nodes.t[step + 1] - nodes.t[step]
-        s = (times[m] - nodes.t[step]) / width
-        for n in range(size):
-            bend = 0.0
-            for k in range(nodes.dense.shape[1] - 1, -1, -1):
-                bend = bend * s + nodes.dense[step, k, n]
-            x[n] = (1.0 - s) * nodes.x[step, n] + s * (nodes.x[step + 1, n] + (1.0 - s) * bend)
-        to_primal(chart, x, theta[m])
+        extension(chart, nodes, times[m], x, theta[m])

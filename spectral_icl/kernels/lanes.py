@@ -25,7 +25,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, overload, register_model
 from numba.np.arrayobj import make_array, populate_array
 
-from spectral_icl.kernels.compile import INLINED, inner
+from spectral_icl.kernels.compile import MAKING, inner, maker
 
 # Two of the widest registers: enough work between the loops' own instructions, and no more than stay in them.
 WIDTH = 16 if get_host_cpu_features().get("avx512f") else 8
@@ -48,15 +48,15 @@ class _Mask(types.Type):
 
 
 LANES, MASK = _Lanes(), _Mask()
-_FLOATS = ir.VectorType(ir.DoubleType(), WIDTH)
-_BITS = ir.VectorType(ir.IntType(64), WIDTH)
+FLOATS = ir.VectorType(ir.DoubleType(), WIDTH)
+BITS = ir.VectorType(ir.IntType(64), WIDTH)
 _TRUTHS = ir.VectorType(ir.IntType(1), WIDTH)
 
 
 @register_model(_Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
+        super().__init__(manager, kind, FLOATS)
 
 
 @register_model(_Mask)
@@ -69,7 +69,7 @@ class _MaskModel(models.PrimitiveModel):
 @lower_cast(types.Integer, LANES)
 def _broadcast(context: Any, builder: Any, fromty: Any, toty: Any, value: Any) -> Any:
     value = context.cast(builder, value, fromty, types.float64)
-    first = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), value, ir.IntType(32)(0))
+    first = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), value, ir.IntType(32)(0))
     return builder.shuffle_vector(
         first, first, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
     )
@@ -102,7 +102,7 @@ def _function(name: str) -> Callable[..., Any]:
     """A vector function that LLVM knows."""
 
     def build(builder: Any, value: Any) -> Any:
-        kind = ir.FunctionType(_FLOATS, [_FLOATS])
+        kind = ir.FunctionType(FLOATS, [FLOATS])
         callee = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{WIDTH}f64")
         return builder.call(callee, [value])
 
@@ -181,138 +181,6 @@ def as_lanes(typingctx: Any, array: Any) -> Any:
 
 
 @intrinsic
-def _scale(typingctx: Any, value: Any, shifted: Any) -> Any:
-    """Times 2^k, for k in the low bits of ``shifted`` = k + 1.5 * 2^52: an addition to the exponent."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        bits, power = (builder.bitcast(a, _BITS) for a in args)
-        moved = builder.shl(power, ir.Constant(_BITS, [52] * WIDTH))
-        return builder.bitcast(builder.add(bits, moved), _FLOATS)
-
-    return signature(LANES, LANES, LANES), build
-
-
-_SHIFT = 1.5 * 2.0**52
-_PER_LOG2, _LOG2_HIGH, _LOG2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_HIGHEST, _LOWEST = 709.0, -708.0
-
-# Polynomial of degree 11 for e^r, |r| <= log(2) / 2: interpolation at Chebyshev nodes, relative error 2e-17.
-_C = (
-    1.0,
-    1.0,
-    0.5000000000000019,
-    0.1666666666666668,
-    0.04166666666648809,
-    0.008333333333319601,
-    0.0013888888952315155,
-    0.00019841269890047406,
-    2.480148548192088e-05,
-    2.7557240918265525e-06,
-    2.7632639789868395e-07,
-    2.5110037721946562e-08,
-)
-
-
-# log((1 + s) / (1 - s)) = 2 s + s z g(z) with z = s^2, for fractions within a factor sqrt(2) of 1: the
-# polynomial g by interpolation at Chebyshev nodes, relative error 5e-18 of the logarithm.
-_G = (
-    0.66666666666666696862,
-    0.3999999999989950449,
-    0.28571428625975484921,
-    0.22222211134795079855,
-    0.1818288912526172208,
-    0.15331721600556041269,
-    0.1461644968504340586,
-)
-_ROOT_HALF, _SHIFT_BITS = (int(np.float64(x).view(np.int64)) for x in (0.5**0.5, _SHIFT))
-
-
-@intrinsic
-def fused(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """The sum a * b + c, rounded once where the machine can; never reassociated with what is around."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-        callee = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{WIDTH}f64")
-        return builder.call(callee, args)
-
-    return signature(LANES, LANES, LANES, LANES), build
-
-
-@overload(np.exp, jit_options={"forceinline": True, "error_model": "numpy"})
-def _exp(x: Any) -> Any:
-    if x is not LANES:
-        return None
-
-    def exp(x: Any) -> Any:
-        """Within 2 units in the last place on [-708, 709]; infinite above, e^-708 below, NaN for NaN."""
-        inside = where(x > _HIGHEST, _HIGHEST, x)
-        inside = where(inside < _LOWEST, _LOWEST, inside)
-        # k is the nearest whole number: plain additions would be given liberties, and the shift would cancel
-        shifted = fused(inside * _PER_LOG2, 1.0, _SHIFT)
-        k = fused(shifted, 1.0, -_SHIFT)
-        r = fused(-k, _LOG2_HIGH, inside)
-        r = fused(-k, _LOG2_LOW, r)
-        r2 = r * r
-        r4 = r2 * r2
-        low = fused(fused(r, _C[3], _C[2]), r2, fused(r, _C[1], _C[0]))
-        mid = fused(fused(r, _C[7], _C[6]), r2, fused(r, _C[5], _C[4]))
-        high = fused(fused(r, _C[11], _C[10]), r2, fused(r, _C[9], _C[8]))
-        value = _scale(fused(fused(high, r4, mid), r4, low), shifted)
-        return where(x > _HIGHEST, np.inf, value)  # NaN has no low bits set, and comes through
-
-    return exp
-
-
-@intrinsic
-def _split(typingctx: Any, value: Any) -> Any:
-    """Fraction and exponent of positive numbers: value = fraction 2^exponent, fraction in [1/2, 2)^(1/2)."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def whole(number: int) -> Any:
-            return ir.Constant(_BITS, [number] * WIDTH)
-
-        bits = builder.sub(builder.bitcast(args[0], _BITS), whole(_ROOT_HALF))
-        fraction = builder.add(builder.and_(bits, whole((1 << 52) - 1)), whole(_ROOT_HALF))
-        # a whole number k < 2^51 added to the bits of 1.5 * 2^52 is 1.5 * 2^52 + k
-        exponent = builder.add(builder.ashr(bits, whole(52)), whole(_SHIFT_BITS))
-        result = context.make_tuple(
-            builder,
-            sig.return_type,
-            (builder.bitcast(fraction, _FLOATS), builder.bitcast(exponent, _FLOATS)),
-        )
-        return result
-
-    return signature(types.UniTuple(LANES, 2), LANES), build
-
-
-@overload(np.log1p, jit_options={"forceinline": True, "error_model": "numpy"})
-def _log1p(x: Any) -> Any:
-    if x is not LANES:
-        return None
-
-    def log1p(x: Any) -> Any:
-        """Within 2 units in the last place for -1 < x < 1e300; NaN from -1 down and for NaN."""
-        whole = fused(x, 1.0, 1.0)
-        lost = fused(fused(whole, 1.0, -1.0), -1.0, x)  # what 1 + x rounded away
-        fraction, shifted = _split(whole)
-        exponent = fused(shifted, 1.0, -_SHIFT)
-        f = fraction - 1.0
-        s = f / (fraction + 1.0)
-        z = s * s
-        z2 = z * z
-        low = fused(z, _G[1], _G[0])
-        mid = fused(z, _G[3], _G[2])
-        high = fused(fused(z2, _G[6], fused(z, _G[5], _G[4])), z2, mid)
-        series = fused(high, z2, low)
-        small = fused(exponent, _LOG2_LOW, lost / whole) - s * (f - z * series)
-        value = fused(exponent, _LOG2_HIGH, f + small)
-        return where(x > -1.0, value, np.nan)
-
-    return log1p
-
-
-@intrinsic
 def pick(typingctx: Any, value: Any, lane: Any) -> Any:
     """The float in one lane."""
 
@@ -333,39 +201,62 @@ def put(typingctx: Any, value: Any, lane: Any, number: Any) -> Any:
     return signature(LANES, LANES, types.int64, types.float64), build
 
 
-@inner()
-def lane_array(size):
-    """Storage for ``size`` numbers in every lane, on whole cache lines; zeros."""
+@intrinsic
+def _lanes_at(typingctx: Any, raw: Any, offset: Any, shape: Any) -> Any:
+    """View a float64 array (n,) from an offset on as an array of lanes of some shape (a tuple)."""
+    result = types.Array(LANES, len(shape), "C", aligned=False)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        raw, offset, shape = args
+        source = make_array(sig.args[0])(context, builder, raw)
+        view = make_array(sig.return_type)(context, builder)
+        sizes = cgutils.unpack_tuple(builder, shape)
+        strides = [context.get_constant(types.intp, 8 * WIDTH)]
+        for size in sizes[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], size))
+        populate_array(
+            view,
+            data=builder.bitcast(builder.gep(source.data, [offset]), view.data.type),
+            shape=sizes,
+            strides=strides,
+            itemsize=context.get_constant(types.intp, 8 * WIDTH),
+            meminfo=source.meminfo,
+            parent=source.parent,
+        )
+        return impl_ret_borrowed(context, builder, sig.return_type, view._getvalue())
+
+    return signature(result, raw, types.int64, shape), build
+
+
+@maker
+def lane_array(shape):
+    """Storage for numbers in every lane, of some shape (a tuple), on whole cache lines; zeros."""
+    size = 1
+    for n in shape:
+        size *= n
     raw = np.zeros(size * WIDTH + 8)
-    offset = (-(raw.ctypes.data // 8)) % 8
-    return as_lanes(raw[offset : offset + size * WIDTH].reshape(size, WIDTH))
+    return _lanes_at(raw, (-(raw.ctypes.data // 8)) % 8, shape)
 
 
-def lanes_like(values: Any) -> Any:
-    """Storage for as many numbers in every lane as an array of numbers (n,) or (n, m) has; zeros."""
-    raise NotImplementedError("only compiled code has lanes")
+def room(like: Any, shape: tuple[int, ...]) -> Any:
+    """Storage for numbers of the kind, plain or in lanes, that the array ``like`` holds."""
+    return np.empty(shape)
 
 
-@overload(lanes_like, strict=False, jit_options=INLINED)
-def _lanes_like(values: Any) -> Any:
-    if values.ndim == 1:
-        return lambda values: lane_array(values.size)
-    return lambda values: lane_array(values.size).reshape(values.shape)
-
-
-def room(like: Any, size: int) -> Any:
-    """Storage for ``size`` numbers of the kind, plain or in lanes, that the array ``like`` holds."""
-    return np.empty(size)
-
-
-@overload(room, strict=False, jit_options=INLINED)
-def _room(like: Any, size: Any) -> Any:
+@overload(room, strict=False, jit_options=MAKING)
+def _room(like: Any, shape: Any) -> Any:
     if like.dtype is LANES:
-        return lambda like, size: lane_array(size)
-    return lambda like, size: np.empty(size)
+        return lambda like, shape: lane_array(shape)
+    return lambda like, shape: np.empty(shape)
 
 
-@inner(borrows=True)
+@maker
+def lanes_like(values):
+    """Storage for as many numbers in every lane as an array of numbers has; zeros."""
+    return lane_array(values.shape)
+
+
+@inner()
 def load_lane(store, lane, values):
     """Put an array of numbers into one lane of an array of lanes of its shape."""
     into, flat = store.reshape(store.size), values.reshape(values.size)
@@ -373,7 +264,7 @@ def load_lane(store, lane, values):
         into[n] = put(into[n], lane, flat[n])
 
 
-@inner()
+@maker
 def in_every_lane(values):
     """An array of lanes, every one of which holds an array of numbers."""
     store = lanes_like(values)
@@ -383,7 +274,7 @@ def in_every_lane(values):
     return store
 
 
-@inner(borrows=True)
+@inner()
 def blend(mask, old, new):
     """Copy the numbers of ``new`` to ``old``, arrays of lanes of any shape, in the lanes of the mask."""
     into, flat = old.reshape(old.size), new.reshape(new.size)

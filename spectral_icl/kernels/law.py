@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 from numba.extending import overload
 
-from spectral_icl.kernels.compile import BORROWING, INLINED, entry
+from spectral_icl.kernels.compile import INLINED, MAKING, entry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,7 +28,7 @@ def serves(
     *,
     fastmath: frozenset[str] = frozenset(),
     compiled: bool = False,
-    borrows: bool = False,
+    makes: bool = False,
 ) -> Callable[[F], F]:
     """Decorator of the function that is ``generic`` for models of the type ``container``.
 
@@ -42,18 +42,18 @@ def serves(
         `ALGEBRA`, or nothing.
     compiled : bool
         Whether it is compiled, and kept on disk, also where Python calls ``generic``.
-    borrows : bool
-        See `spectral_icl.kernels.compile.inner`.
+    makes : bool
+        Whether it makes or returns arrays, as a `spectral_icl.kernels.compile.maker` does.
     """
 
     def register(function: F) -> F:
-        options = {**(BORROWING if borrows else INLINED), "fastmath": set(fastmath)}
+        options = {**(MAKING if makes else INLINED), "fastmath": set(fastmath)}
 
         @overload(generic, strict=False, jit_options=options)
         def choose(*arguments: Any) -> F | None:
             return function if getattr(arguments[0], "instance_class", None) is container else None
 
-        called = entry(fastmath=fastmath)(function) if compiled else _only_compiled if borrows else function
+        called = entry(fastmath=fastmath)(function) if compiled else function if makes else _only_compiled
         generic.register(container, called)
         return function
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from spectral_icl.kernels import law
+from spectral_icl.kernels.charts import pick_chart
 from spectral_icl.kernels.compile import ALGEBRA, entry
-from spectral_icl.kernels.model import Floats, Model
+from spectral_icl.kernels.field import parts_of
+from spectral_icl.kernels.integrator import extension
+from spectral_icl.kernels.log import nodes_of
+from spectral_icl.kernels.model import Bools, Floats, Log, Model, Systems
 
 
-@entry(fastmath=ALGEBRA, forceinline=True)
+@entry(fastmath=ALGEBRA)
 def task_losses(model: Model, omega: Floats, mu: Floats, out: Floats) -> None:
     """Fill ``out`` (T, I) with the loss of every task for T states."""
     states, heads, blocks = omega.shape
@@ -19,5 +25,31 @@ def task_losses(model: Model, omega: Floats, mu: Floats, out: Floats) -> None:
 @entry()
 def task_losses_all(models: Model, omega: Floats, mu: Floats, out: Floats) -> None:
     """Fill ``out`` (P, I) with the loss of every task for P states, each of its own model."""
-    for p in range(omega.shape[0]):
-        task_losses(law.pick_model(models, p), omega[p : p + 1], mu[p : p + 1], out[p : p + 1])
+    states, heads, blocks = omega.shape
+    work = law.scratch(law.pick_model(models, 0), (heads, blocks, mu.shape[2]))
+    for p in range(states):
+        law.task_loss(law.pick_model(models, p), omega[p], mu[p], work, out[p])
+
+
+@entry(fastmath=ALGEBRA)
+def loss_curves(
+    systems: Systems, log: Log, first: int, stop: int, times: Floats, rests: Bools, out: Floats
+) -> None:
+    """Fill ``out`` (P, T) with the loss of the flows ``first`` to ``stop`` at ``times`` (T,).
+
+    Past the end of a flow it is left as it is, unless the flow ``rests`` (P,) there.
+    """
+    size, tasks = log.x.shape[1], systems.shape[2]
+    x, theta, losses = np.empty(size), parts_of(np.empty(size), systems.shape), np.empty(tasks)
+    work = law.scratch(law.pick_model(systems.models, 0), systems.shape)
+    for p in range(first, stop):
+        if log.last[p] < 0:
+            continue
+        nodes, model = nodes_of(log, p), law.pick_model(systems.models, p)
+        chart = pick_chart(systems.charts, p)
+        for k in range(times.size):
+            if times[k] > nodes.t[-1] and not rests[p]:
+                break
+            extension(chart, nodes, min(times[k], nodes.t[-1]), x, theta.flat)
+            law.task_loss(model, theta.omega, theta.mu, work, losses)
+            out[p, k] = losses.sum()

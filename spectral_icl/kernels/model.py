@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
 Shape: TypeAlias = tuple[int, int, int]  # H, B, I
 Model: TypeAlias = tuple[object, ...]  # the packed problem: a NamedTuple whose type is the law of the context
 
@@ -38,17 +39,25 @@ class Chart(NamedTuple):
     sign: Floats  # (N,) +1 or -1
 
 
-class Tableau(NamedTuple):
-    """A one-step method: Rosenbrock in the transformed variables, or explicit Runge-Kutta (gamma = 0).
+class RungeKutta(NamedTuple):
+    """An explicit method. Its last stage is at the end of the step, and is the first of the next one."""
 
-    The solution is the last stage's argument, plus its increment for a (stiffly accurate) Rosenbrock method.
+    order: int
+    a: Floats  # (stages, stages) stage arguments; the last is the solution
+    error: Floats  # (stages,) weights of the error estimate
+    dense: Floats  # (K, stages) coefficients of the continuous extension
+
+
+class Rosenbrock(NamedTuple):
+    """A stiffly accurate Rosenbrock method in the transformed variables.
+
+    The solution is the last stage's argument plus its increment, which is the error estimate.
     """
 
     gamma: float
     order: int
     a: Floats  # (stages, stages) stage arguments
-    c: Floats  # (stages, stages) couplings of the increments, Rosenbrock only
-    error: Floats  # (stages,) weights of the error estimate
+    c: Floats  # (stages, stages) couplings of the increments
     dense: Floats  # (K, stages) coefficients of the continuous extension
 
 
@@ -64,8 +73,8 @@ class System(NamedTuple):
 class Methods(NamedTuple):
     """The two methods that `integrate` alternates between."""
 
-    explicit: Tableau
-    implicit: Tableau
+    explicit: RungeKutta
+    implicit: Rosenbrock
 
 
 class Limits(NamedTuple):
@@ -160,7 +169,7 @@ class Systems(NamedTuple):
     models: Model  # every array with a first axis of P
     charts: Chart
     twins: Ints  # (P, N)
-    tied: NDArray[np.bool_]  # (P,) whether a flow has twins at all
+    tied: Bools  # (P,) whether a flow has twins at all
     shape: Shape
 
 
@@ -173,6 +182,14 @@ class ManyLimits(NamedTuple):
     max_steps: Ints
 
 
+class Flights(NamedTuple):
+    """Where the integrations of P flows stand, as `Progress` says of one; times and states are in `Ends`."""
+
+    mode: Ints  # (P,) EXPLICIT or IMPLICIT
+    step: Floats  # (P,) 0 before the first
+    previous_error: Floats  # (P,)
+
+
 class Ends(NamedTuple):
     """Where each of P flows ended; ``x`` is filled with the starts by the caller."""
 
@@ -183,11 +200,36 @@ class Ends(NamedTuple):
     tilt: Floats  # (P,) largest `law.largest_tilt` over steps
 
 
-class Recording(NamedTuple):
-    """What `integrate_many` keeps of P flows beside their ends; what is not asked for is empty."""
+class Log(NamedTuple):
+    """The nodes of flows that are solved together, as they come; the start of a flow is the first of its."""
 
-    tasks: Tasks  # (P, I) and (P, I, B)
-    thresholds: Thresholds
-    found: Emerged  # (P, I) each
-    times: Floats  # (T,)
-    curve: Floats  # (P, T) loss at the times; not touched past the end
+    limit: int  # rows after which no more flows are begun; those under way are given more room
+    used: Ints  # (1,) rows in use
+    last: Ints  # (P,) the latest row of each flow, -1 before its start
+    before: Ints  # (rows,) the row of the same flow before
+    t: Floats  # (rows,)
+    x: Floats  # (rows, N)
+    dense: Floats  # (rows, K, N) the continuous extension of the step that ends in the node
+
+    @classmethod
+    def room(cls, flows: int, rows: int, limit: int, orders: int, size: int) -> Log:
+        """An empty log of so many flows; of no rows if nothing is to be kept."""
+        return cls(
+            limit,
+            np.zeros(1, dtype=np.int64),
+            np.full(flows, -1),
+            np.empty(rows, dtype=np.int64),
+            np.empty(rows),
+            np.empty((rows, size)),
+            np.empty((rows, orders, size)),
+        )
+
+    @classmethod
+    def of_one(cls, nodes: Nodes) -> Log:
+        """The nodes of a single flow."""
+        count = nodes.t.size
+        dense = np.concatenate([np.zeros((1, *nodes.dense.shape[1:])), nodes.dense])
+        chain = np.arange(-1, count - 1)
+        return cls(
+            count, np.array([count]), np.array([count - 1]), chain, nodes.t.copy(), nodes.x.copy(), dense
+        )

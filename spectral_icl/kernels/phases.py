@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from spectral_icl.kernels import law
-from spectral_icl.kernels.charts import lanes_sinh
-from spectral_icl.kernels.compile import ALGEBRA, entry, inner
-from spectral_icl.kernels.integrator import evaluate
+from spectral_icl.kernels.charts import is_mixed, pick_chart
+from spectral_icl.kernels.compile import ALGEBRA, entry, inner, maker
+from spectral_icl.kernels.elementary import exponential, hyperbolic_sine
+from spectral_icl.kernels.field import parts_of
+from spectral_icl.kernels.integrator import extension
 from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, lane_array, pick, where
+from spectral_icl.kernels.log import nodes_of
 from spectral_icl.kernels.model import (
     EXPONENTIAL,
     HYPERBOLIC,
-    Chart,
     Emerged,
-    Model,
-    Nodes,
-    Shape,
+    Floats,
+    Log,
+    Systems,
     Tasks,
     Thresholds,
 )
+from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 
 POINTS = 8  # samples of the loss per step; as many lanes hold whole steps
 
 
-@inner(fastmath=ALGEBRA)
-def _refine(model, chart, shape, nodes, moments, losses, mu):
-    """Fill the times that split every step into `POINTS` parts, and the loss of every task there.
+class Samples(NamedTuple):
+    """A flow at the times that split every step into `POINTS` parts."""
 
-    ``mu`` is filled with the OV entries at these times unless it is empty. The lanes are points here.
+    times: Floats  # (S,)
+    losses: Floats  # (S, I) of every task
+    mu: Floats  # (S, H I) OV entries; (S, 0) where no sign can change
+
+
+@maker
+def _samples(nodes, shape, with_mu):
+    heads, _, tasks = shape
+    points = nodes.dense.shape[0] * POINTS + 1
+    return Samples(np.empty(points), np.empty((points, tasks)), np.empty((points, heads * tasks * with_mu)))
+
+
+@inner(fastmath=ALGEBRA)
+def _refine(model, chart, nodes, theta, work, per_lane, seen, samples):
+    """Fill the samples of a flow. The lanes of the model, of theta and of the work arrays are points here.
+
+    ``seen`` are the rows of ``per_lane`` (I + 2, WIDTH) in lanes: the losses, and where a lane stands, which
+    is in which step of the group and how far in it.
     """
-    heads, blocks, tasks = shape
-    t, x, dense = nodes.t, nodes.x, nodes.dense
+    x, dense = nodes.x, nodes.dense
+    moments, losses, mu = samples
     steps, order, size = dense.shape
-    first_mu = heads * blocks
-    lanes = law.everywhere_model(model)
-    work = law.scratch(lanes, shape)
-    theta = lane_array(size)
-    omega = theta[:first_mu].reshape(heads, blocks)
-    ov = theta[first_mu:].reshape(heads, tasks)
-    per_lane = np.zeros((tasks + 2, WIDTH))
-    seen = as_lanes(
-        per_lane
-    )  # the losses, and where a lane stands: in which step of the group, how far in it
+    tasks = losses.shape[1]
+    first_mu = theta.omega.size
     per_group = WIDTH // POINTS
     for lane in range(WIDTH):
         per_lane[tasks, lane] = lane // POINTS
@@ -62,23 +75,23 @@ def _refine(model, chart, shape, nodes, moments, losses, mu):
                     at = everywhere(x[steps, n])
                 value = where(turn == float(g), at, value)
             if chart.kind[n] == EXPONENTIAL:
-                value = chart.scale[n] * np.exp(value)
+                value = chart.scale[n] * exponential(value)
             elif chart.kind[n] == HYPERBOLIC:
-                value = chart.scale[n] * lanes_sinh(value)
-            theta[n] = value
-        law.task_loss(lanes, omega, ov, work, seen)
+                value = chart.scale[n] * hyperbolic_sine(value)
+            theta.flat[n] = value
+        law.task_loss(model, theta.omega, theta.mu, work, seen)
         for lane in range(WIDTH):
             k = group + lane // POINTS
             if k > steps or (k == steps and lane % POINTS > 0):
                 break
             point = k * POINTS + lane % POINTS
-            moments[point] = t[k]
+            moments[point] = nodes.t[k]
             if k < steps:
-                moments[point] += (t[k + 1] - t[k]) * ((lane % POINTS) / POINTS)
+                moments[point] += (nodes.t[k + 1] - nodes.t[k]) * ((lane % POINTS) / POINTS)
             for i in range(tasks):
                 losses[point, i] = per_lane[i, lane]
             for m in range(mu.shape[1]):
-                mu[point, m] = pick(theta[first_mu + m], lane)
+                mu[point, m] = pick(theta.flat[first_mu + m], lane)
 
 
 @inner()
@@ -142,14 +155,13 @@ def _summit(moments, losses, task, first, peak):
 
 
 @inner()
-def _departure(shape, moments, mu, start, at_start, task, winner, exit):
+def _departure(heads, tasks, moments, mu, start, at_start, first_mu, task, winner, exit):
     """The first rival whose mu passes minus ``exit`` times the winner's after time ``start``, and when."""
-    heads, _, tasks = shape
     chosen, soonest = -1, np.nan
     for rival in range(heads):
         if rival == winner:
             continue
-        own, other = at_start[winner, task], at_start[rival, task]
+        own, other = at_start[first_mu + winner * tasks + task], at_start[first_mu + rival * tasks + task]
         before = np.sign(own) * other + exit * abs(own)
         time_before = start
         if before < 0.0:
@@ -168,65 +180,84 @@ def _departure(shape, moments, mu, start, at_start, task, winner, exit):
     return chosen, soonest
 
 
-@entry()
-def measure_phases(
-    model: Model,
-    chart: Chart,
-    shape: Shape,
-    nodes: Nodes,
-    tasks: Tasks,
-    thresholds: Thresholds,
-    found: Emerged,
-) -> None:
-    """Fill ``found`` with how each task was learned and left again between the nodes of its flow."""
+@inner()
+def _measure(shape, chart, nodes, samples, variance, attainable, pull, thresholds, x, theta, found, p, i):
+    """Fill in how task ``i`` of flow ``p`` was learned and left again between the nodes of the flow."""
     heads, blocks, count = shape
-    steps, _, size = nodes.dense.shape
+    moments, losses, mu = samples
     first_mu = heads * blocks
-    points = steps * POINTS + 1
-    moments, losses = np.empty(points), np.empty((points, count))
-    signs_may_change = False
-    for n in range(size):
-        signs_may_change = signs_may_change or chart.kind[n] != EXPONENTIAL
-    mu = np.empty((points, heads * count if signs_may_change else 0))
-    _refine(model, chart, shape, nodes, moments, losses, mu)
-    instant, theta = np.empty(1), np.empty((1, size))
-    for i in range(count):
-        found.head[i] = found.rival[i] = -1
-        found.share[i] = found.onset[i] = found.time[i] = found.settled[i] = np.nan
-        found.plateau[i] = found.escape[i] = np.nan
-        # A start with a loss above that of zero weights first falls to it; that is no emergence.
-        first = 0
-        while first < points and not losses[first, i] <= tasks.variance[i] * (1.0 + 1e-9):
-            first += 1
-        begun, peak, end = _steepest(moments, losses, i, first, tasks.attainable[i], thresholds)
-        if begun >= 0:
-            found.onset[i] = moments[begun]
-        if end < 0:
-            continue
-        found.time[i] = _summit(moments, losses, i, first, peak)
-        found.settled[i] = moments[end]
-        found.plateau[i] = losses[end, i]
-        instant[0] = moments[end]
-        evaluate(chart, nodes, instant, theta)
-        total = 0.0
-        largest = -np.inf
-        held = np.empty(heads)
+    found.head[p, i] = found.rival[p, i] = -1
+    found.share[p, i] = found.onset[p, i] = found.time[p, i] = found.settled[p, i] = np.nan
+    found.plateau[p, i] = found.escape[p, i] = np.nan
+    # A start with a loss above that of zero weights first falls to it; that is no emergence.
+    first = 0
+    while first < moments.size and not losses[first, i] <= variance * (1.0 + 1e-9):
+        first += 1
+    begun, peak, end = _steepest(moments, losses, i, first, attainable, thresholds)
+    if begun >= 0:
+        found.onset[p, i] = moments[begun]
+    if end < 0:
+        return
+    found.time[p, i] = _summit(moments, losses, i, first, peak)
+    found.settled[p, i] = moments[end]
+    found.plateau[p, i] = losses[end, i]
+    extension(chart, nodes, moments[end], x, theta)
+    total, largest = 0.0, -np.inf
+    for again in range(2):
         for h in range(heads):
-            held[h] = 0.0
+            held = 0.0
             for b in range(blocks):
-                held[h] += tasks.pull[i, b] * theta[0, h * blocks + b]
-            held[h] *= theta[0, first_mu + h * count + i]
-            total += held[h]
-        for h in range(heads):
-            if held[h] / total > largest:
-                largest = held[h] / total
-                found.head[i] = h
-                found.share[i] = largest
-        if signs_may_change and found.head[i] >= 0:
-            instant[0] = found.time[i]
-            evaluate(chart, nodes, instant, theta)
-            found.at[i] = theta[0]
-            at_start = theta[0, first_mu:].reshape(heads, count)
-            found.rival[i], found.escape[i] = _departure(
-                shape, moments, mu, instant[0], at_start, i, found.head[i], thresholds.exit
+                held += pull[i, b] * theta[h * blocks + b]
+            held *= theta[first_mu + h * count + i]
+            if not again:
+                total += held
+            elif held / total > largest:
+                largest = held / total
+                found.head[p, i] = h
+                found.share[p, i] = largest
+    if mu.shape[1] > 0 and found.head[p, i] >= 0:
+        extension(chart, nodes, found.time[p, i], x, theta)
+        for n in range(theta.size):
+            found.at[p, i, n] = theta[n]
+        found.rival[p, i], found.escape[p, i] = _departure(
+            heads, count, moments, mu, found.time[p, i], theta, first_mu, i, found.head[p, i], thresholds.exit
+        )
+
+
+@entry(slow=True)
+def measure_phases(
+    systems: Systems, log: Log, first: int, stop: int, tasks: Tasks, thresholds: Thresholds, found: Emerged
+) -> None:
+    """Fill ``found`` with how each task of the flows ``first`` to ``stop`` was learned and left again."""
+    shape = systems.shape
+    count, size = shape[2], log.x.shape[1]
+    x, theta = np.empty(size), np.empty(size)
+    in_lanes = parts_of(lane_array((size,)), shape)
+    per_lane = np.zeros((count + 2, WIDTH))
+    seen = as_lanes(per_lane)
+    floating = floating_mode()
+    set_floating_mode(flushing(floating))
+    for p in range(first, stop):
+        if log.last[p] < 0:
+            continue
+        model = law.everywhere_model(law.pick_model(systems.models, p))
+        chart, nodes = pick_chart(systems.charts, p), nodes_of(log, p)
+        samples = _samples(nodes, shape, is_mixed(chart))
+        _refine(model, chart, nodes, in_lanes, law.scratch(model, shape), per_lane, seen, samples)
+        for i in range(count):
+            _measure(
+                shape,
+                chart,
+                nodes,
+                samples,
+                tasks.variance[p, i],
+                tasks.attainable[p, i],
+                tasks.pull[p],
+                thresholds,
+                x,
+                theta,
+                found,
+                p,
+                i,
             )
+    set_floating_mode(floating)

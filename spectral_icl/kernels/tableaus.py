@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spectral_icl.kernels.model import Tableau
+from spectral_icl.kernels.model import Rosenbrock, RungeKutta
 
 _LAST = (
     -7.502846399306121,
@@ -113,12 +113,11 @@ def _triangle(rows: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
     return square
 
 
-RODAS5P = Tableau(
+RODAS5P = Rosenbrock(
     gamma=0.21193756319429014,
     order=5,
     a=_triangle(_STAGE),
     c=_triangle(_COUPLING),
-    error=np.eye(8)[-1],
     dense=np.array(_DENSE),
 )
 
@@ -144,17 +143,15 @@ _CURVATURE = (
 )
 
 
-def _dormand_prince() -> Tableau:
+def _dormand_prince() -> RungeKutta:
     solution = np.array([*_SOLUTION, 0.0])
     first, last, curvature = np.eye(7)[0], np.eye(7)[-1], np.array(_CURVATURE)
     # x + theta s + theta (1 - theta) [k_1 - s + theta (2 s - k_1 - k_7) + theta (1 - theta) r] with the whole
     # step s and the curvature r
     dense = np.stack([first - solution, 2.0 * solution - first - last + curvature, -curvature])
-    return Tableau(
-        gamma=0.0,
+    return RungeKutta(
         order=5,
         a=_triangle(_RUNGE_KUTTA),
-        c=np.zeros((7, 7)),
         error=solution - np.array(_EMBEDDED),
         dense=dense,
     )

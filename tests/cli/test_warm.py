@@ -24,7 +24,8 @@ from spectral_icl.multitask.context import LAWS
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MAIN = "from spectral_icl.cli import main; main()"
 BEGUN = (
-    r"\d pieces of work in \d process(es)?; where nothing is compiled yet the longest take a minute \.\.\."
+    r"\d pieces of work in \d process(es)?; where nothing is compiled yet "
+    r"the longest take half a minute \.\.\."
 )
 HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # in the background too
 
@@ -114,7 +115,14 @@ def test_interrupted_and_done_again_it_leaves_nothing_to_compile(tmp_path: Path)
     assert re.fullmatch(f"{BEGUN}\n", finish(MAIN, cache, "warm", "--workers", "2"))
     found = kept(cache)
     assert all(found.values()), found
-    for name in ("integrate", "integrate_many", "field", "measure_phases", "task_losses", "task_losses_all"):
+    for name in (
+        "integrate",
+        "advance_many",
+        "measure_phases",
+        "loss_curves",
+        "task_losses",
+        "task_losses_all",
+    ):
         for container in ("Asymptotic", "FirstOrder"):
             assert any(container in types for types in found[name]), (name, container)
 

@@ -31,7 +31,7 @@ WITHOUT = {
     ".": "cli",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "files hypothesis interrupts provenance text",
-    "kernels": "ensemble integrator loss model phases sparse threads",
+    "kernels": "control ensemble integrator log loss model parts phases sparse threads",
     "multitask": "loss problem softmax state",
     "multitask/flow": "options trajectory",
     "multitask/optimal": "asymptotic optima profile search small",

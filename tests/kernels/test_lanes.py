@@ -9,9 +9,21 @@ from numba import njit
 import spectral_icl as si
 from spectral_icl.kernels import law
 from spectral_icl.kernels.asymptotic import Asymptotic
-from spectral_icl.kernels.charts import lanes_sinh
-from spectral_icl.kernels.compile import ALGEBRA
-from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, fused, pick, put, where
+from spectral_icl.kernels.elementary import fused
+from spectral_icl.kernels.lanes import (
+    WIDTH,
+    as_lanes,
+    blend,
+    everywhere,
+    in_every_lane,
+    lane_array,
+    lanes_like,
+    load_lane,
+    pick,
+    put,
+    room,
+    where,
+)
 from spectral_icl.multitask.context import pack
 
 NAMES = (
@@ -80,34 +92,48 @@ def test_single_lanes(lane: int) -> None:
     np.testing.assert_array_equal(values, [expected, np.full(WIDTH, -5.0)])
 
 
-@njit(error_model="numpy", fastmath=set(ALGEBRA))
-def _functions(values, exponential, hyperbolic):  # type: ignore[no-untyped-def]
-    x, e, s = as_lanes(values), as_lanes(exponential), as_lanes(hyperbolic)
-    for n in range(x.size):
-        e[n] = np.exp(x[n])
-        s[n] = lanes_sinh(x[n])
+@njit(error_model="numpy")
+def _chosen(yes, first, second):  # type: ignore[no-untyped-def]
+    return where(yes, first, second)
 
 
-def test_exp_and_sinh() -> None:
-    """Against NumPy, everywhere and around zero, under the liberties that the kernels are compiled with."""
-    rng = np.random.default_rng(1)
-    x = np.concatenate([rng.uniform(-708, 709, 4000 * WIDTH), rng.normal(size=4000 * WIDTH)])
-    x = x.reshape(-1, WIDTH)
-    e, s = np.empty_like(x), np.empty_like(x)
-    _functions(x, e, s)
-    np.testing.assert_allclose(e, np.exp(x), rtol=5e-16)
-    np.testing.assert_allclose(s, np.sinh(x), rtol=2e-15)
+def test_numbers_are_chosen_too() -> None:
+    assert [_chosen(True, 1.0, 2.0), _chosen(False, 1.0, 2.0)] == [1.0, 2.0]
 
 
-def test_exp_and_sinh_at_the_ends() -> None:
-    x = np.resize([0.0, -0.0, 1e-300, np.inf, 710.0, -np.inf, -1e5, np.nan], (1, WIDTH))
-    e, s = np.empty_like(x), np.empty_like(x)
-    _functions(x, e, s)
-    small = np.exp(-708.0)
-    right = [1.0, 1.0, 1.0, np.inf, np.inf, small, small, np.nan]
-    np.testing.assert_allclose(e, np.resize(right, (1, WIDTH)), rtol=5e-16)
-    right = [0.0, 0.0, 1e-300, np.inf, np.inf, -np.inf, -np.inf, np.nan]
-    np.testing.assert_allclose(s, np.resize(right, (1, WIDTH)), rtol=2e-15)
+@njit(error_model="numpy")
+def _stored(values, chosen, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` with one array in each lane, but the first where it is chosen; the storage's offsets."""
+    own, first = lanes_like(values[0]), in_every_lane(values[0])
+    for lane in range(WIDTH):
+        load_lane(own, lane, values[lane])
+    blend(as_lanes(chosen)[0] > 0.0, own, first)
+    into = as_lanes(out)
+    for i in range(own.shape[0]):
+        for j in range(own.shape[1]):
+            for k in range(own.shape[2]):
+                into[i, j, k] = own[i, j, k]
+    flat, like = lane_array((3,)), room(own, (5, 2))
+    untouched = where(flat[2] == 0.0, 1.0, 0.0)
+    return (own.ctypes.data, flat.ctypes.data, like.ctypes.data), like.shape, pick(untouched, WIDTH - 1)
+
+
+def test_storage_of_lanes() -> None:
+    """Arrays of any shape go into lanes and come back, and begin where a cache line does."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(WIDTH, 2, 3, 4))
+    chosen = rng.choice([-1.0, 1.0], (1, WIDTH))
+    out = np.empty((2, 3, 4, WIDTH))
+    offsets, shape, untouched = _stored(values, chosen, out)
+    expected = np.where(chosen[0] > 0.0, values[0][..., None], np.moveaxis(values, 0, -1))
+    np.testing.assert_array_equal(out, expected)
+    assert [offset % 64 for offset in offsets] == [0, 0, 0]
+    assert shape == (5, 2)
+    assert untouched == 1.0
+
+
+def test_room_for_numbers_is_an_array() -> None:
+    assert room(np.ones(3), (5, 2)).shape == (5, 2)
 
 
 @njit(error_model="numpy")

@@ -102,24 +102,6 @@ class Bounded(Optima):
         return Benchmark("lower bound", 0.0, np.asarray(problem.noise), False, None, law="toy")
 
 
-@pytest.mark.slow
-def test_ensembles_and_phases_are_those_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OPTIMA, toy_law.Toy, Bounded("toy"))
-    saturation.saturation_of.register(toy_law.Toy, lambda models, tilt: np.log(tilt))
-    starts = [si.initial.random(PROBLEM, heads=3, scale=0.05, seed=k, positive=True) for k in range(20)]
-    many = si.gradient_flow_ensemble(
-        PROBLEM, *zip(*starts, strict=True), t_end=20.0, kernel="toy", phases=True
-    )
-    assert many.success.all()
-    for k in (0, 7, 19):
-        alone = si.gradient_flow(PROBLEM, *starts[k], t_end=20.0, kernel="toy")
-        np.testing.assert_allclose(many.omega[k], alone.final.omega, atol=1e-6)
-        assert many.loss[k] == pytest.approx(alone.final_loss, rel=1e-7)
-        measured = [np.nan if task.head is None else task.time for task in alone.phases.tasks]
-        assert many.emergence is not None
-        np.testing.assert_allclose(many.emergence[k], measured, rtol=1e-3)
-
-
 def test_what_is_not_known_of_a_law_is_refused_and_not_taken_from_another() -> None:
     sol = si.gradient_flow(PROBLEM, *START, parametrization=si.Merged(), t_end=1.0, kernel="toy")
     assert all(task.time is None for task in sol.forecast)
@@ -163,3 +145,22 @@ def test_an_unknown_law_is_one_line() -> None:
         si.ProblemError, match="kernel: expected one of 'asymptotic', 'first-order', 'toy', got 'small-L'"
     ):
         context.pack(PROBLEM, "small-L")
+
+
+@pytest.mark.slow
+def test_ensembles_and_phases_are_those_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIMA, toy_law.Toy, Bounded("toy"))
+    # for good: what is refused for want of it is tested before
+    saturation.saturation_of.register(toy_law.Toy, lambda models, tilt: np.log(tilt))
+    starts = [si.initial.random(PROBLEM, heads=3, scale=0.05, seed=k, positive=True) for k in range(20)]
+    many = si.gradient_flow_ensemble(
+        PROBLEM, *zip(*starts, strict=True), t_end=20.0, kernel="toy", phases=True
+    )
+    assert many.success.all()
+    for k in (0, 7, 19):
+        alone = si.gradient_flow(PROBLEM, *starts[k], t_end=20.0, kernel="toy")
+        np.testing.assert_allclose(many.omega[k], alone.final.omega, atol=1e-6)
+        assert many.loss[k] == pytest.approx(alone.final_loss, rel=1e-7)
+        measured = [np.nan if task.head is None else task.time for task in alone.phases.tasks]
+        assert many.emergence is not None
+        np.testing.assert_allclose(many.emergence[k], measured, rtol=1e-3)

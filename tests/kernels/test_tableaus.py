@@ -7,9 +7,11 @@ from math import prod
 import numpy as np
 import pytest
 
-from spectral_icl.kernels.model import Tableau
+from spectral_icl.kernels.control import RELIEVED, STRAINED
+from spectral_icl.kernels.model import Floats, Rosenbrock, RungeKutta
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 
+Method = RungeKutta | Rosenbrock
 Tree = tuple  # a rooted tree is the sorted tuple of its root's subtrees
 
 
@@ -50,76 +52,94 @@ def density(tree: Tree) -> int:
     return vertices(tree) * prod(density(child) for child in tree)
 
 
-def undone(tableau: Tableau) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def undone(method: Method) -> tuple[Floats, Floats, Floats, Floats]:
     """alpha, beta, and what turns weights of increments into weights of stages, with the solution's.
 
     For a Rosenbrock method a = alpha Gamma^-1 and c = diag(1/gamma) - Gamma^-1; explicit ones have Gamma = 0.
     """
-    stages = len(tableau.a)
-    if tableau.gamma == 0.0:
-        return tableau.a, tableau.a, np.eye(stages), tableau.a[-1]
-    gamma = np.linalg.inv(np.eye(stages) / tableau.gamma - tableau.c)
-    alpha = tableau.a @ gamma
-    return alpha, alpha + gamma, gamma, tableau.a[-1] + np.eye(stages)[-1]
+    stages = len(method.a)
+    if isinstance(method, RungeKutta):
+        return method.a, method.a, np.eye(stages), method.a[-1]
+    gamma = np.linalg.inv(np.eye(stages) / method.gamma - method.c)
+    alpha = method.a @ gamma
+    return alpha, alpha + gamma, gamma, method.a[-1] + np.eye(stages)[-1]
 
 
-def elementary_weight(tableau: Tableau, tree: Tree) -> np.ndarray:
+def estimate(method: Method) -> Floats:
+    """Weights of the increments in the error estimate: of a Rosenbrock method it is the last one."""
+    return method.error if isinstance(method, RungeKutta) else np.eye(len(method.a))[-1]
+
+
+def elementary_weight(method: Method, tree: Tree) -> np.ndarray:
     """The stages' weight of a tree: Jacobian couplings count where a vertex has a single child."""
-    alpha, beta, _, _ = undone(tableau)
-    factors = [(beta if len(tree) == 1 else alpha) @ elementary_weight(tableau, child) for child in tree]
-    return np.prod(factors, axis=0) if factors else np.ones(len(tableau.a))
+    alpha, beta, _, _ = undone(method)
+    factors = [(beta if len(tree) == 1 else alpha) @ elementary_weight(method, child) for child in tree]
+    return np.prod(factors, axis=0) if factors else np.ones(len(method.a))
 
 
-def weights(tableau: Tableau, theta: float) -> np.ndarray:
+def weights(method: Method, theta: float) -> np.ndarray:
     """Weights of the stages in the continuous extension at ``theta``."""
-    _, _, transform, final = undone(tableau)
-    bend = sum(theta**k * row for k, row in enumerate(tableau.dense))
+    _, _, transform, final = undone(method)
+    bend = sum(theta**k * row for k, row in enumerate(method.dense))
     return theta * (final + (1.0 - theta) * bend) @ transform
 
 
-def defects(tableau: Tableau, stage_weights: np.ndarray, order: int, theta: float = 1.0) -> list[float]:
+def defects(method: Method, stage_weights: np.ndarray, order: int, theta: float = 1.0) -> list[float]:
     """By how much the weights miss the conditions of an order, tree by tree."""
     return [
-        abs(stage_weights @ elementary_weight(tableau, tree) - theta**order / density(tree))
+        abs(stage_weights @ elementary_weight(method, tree) - theta**order / density(tree))
         for tree in trees(order)
     ]
 
 
-both = pytest.mark.parametrize("tableau", [DORMAND_PRINCE, RODAS5P], ids=["explicit", "rosenbrock"])
+both = pytest.mark.parametrize("method", [DORMAND_PRINCE, RODAS5P], ids=["explicit", "rosenbrock"])
 
 
 @both
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
-def test_order_five(tableau: Tableau, order: int) -> None:
+def test_order_five(method: Method, order: int) -> None:
     assert len(trees(order)) == [1, 1, 2, 4, 9][order - 1]
-    assert max(defects(tableau, weights(tableau, 1.0), order)) < 2e-14
+    assert max(defects(method, weights(method, 1.0), order)) < 2e-14
 
 
 @both
-def test_not_order_six(tableau: Tableau) -> None:
-    assert max(defects(tableau, weights(tableau, 1.0), 6)) > 1e-4
+def test_not_order_six(method: Method) -> None:
+    assert max(defects(method, weights(method, 1.0), 6)) > 1e-4
 
 
 @both
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("theta", [0.1, 0.37, 0.5, 0.81, 1.0])
-def test_dense_output_of_order_four_everywhere(tableau: Tableau, order: int, theta: float) -> None:
+def test_dense_output_of_order_four_everywhere(method: Method, order: int, theta: float) -> None:
     """Local error h^5, so that with nodes of order 5 the dense solution converges with order 5 too."""
-    assert max(defects(tableau, weights(tableau, theta), order, theta)) < 2e-13
+    assert max(defects(method, weights(method, theta), order, theta)) < 2e-13
 
 
 @both
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_embedded_solution_of_order_four(tableau: Tableau, order: int) -> None:
-    _, _, transform, final = undone(tableau)
-    embedded = (final - tableau.error) @ transform
-    assert max(defects(tableau, embedded, order)) < 2e-14
-    assert max(defects(tableau, embedded, 5)) > 1e-5  # else the difference would estimate nothing
+def test_embedded_solution_of_order_four(method: Method, order: int) -> None:
+    _, _, transform, final = undone(method)
+    embedded = (final - estimate(method)) @ transform
+    assert max(defects(method, embedded, order)) < 2e-14
+    assert max(defects(method, embedded, 5)) > 1e-5  # else the difference would estimate nothing
 
 
 def test_the_explicit_method_has_its_first_stage_for_free() -> None:
     """The last stage is at the solution, where the next step begins."""
     np.testing.assert_allclose(DORMAND_PRINCE.a[-1], weights(DORMAND_PRINCE, 1.0))
+
+
+def test_the_explicit_method_is_left_before_it_is_unstable() -> None:
+    """|R| <= 1 on the negative axis up to 3.3, and not beyond."""
+    b = weights(DORMAND_PRINCE, 1.0)
+
+    def stability(z: float) -> float:
+        stages = np.eye(len(b)) - z * DORMAND_PRINCE.a
+        return abs(1.0 + z * (b @ np.linalg.solve(stages, np.ones(len(b)))))
+
+    assert max(stability(-z) for z in np.linspace(0.0, 3.3, 400)) <= 1.0
+    assert stability(-3.4) > 1.0
+    assert RELIEVED < STRAINED < 3.3
 
 
 def test_l_stable_and_stiffly_accurate() -> None:

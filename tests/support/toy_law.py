@@ -15,7 +15,7 @@ from numba.core.caching import NullCache
 import spectral_icl as si
 from spectral_icl.kernels import law
 from spectral_icl.kernels.compile import entries
-from spectral_icl.kernels.lanes import everywhere, lanes_like, put, room, where
+from spectral_icl.kernels.lanes import blend, in_every_lane, lanes_like, load_lane, room, where
 from spectral_icl.kernels.law import serves
 
 
@@ -48,12 +48,10 @@ def loss(problem: si.Problem, omega: np.ndarray, mu: np.ndarray) -> np.ndarray:
     return bias + nu * (mu**2 * (1.0 + (omega**2).sum(axis=1))[:, None]).sum(axis=0) + noise
 
 
-@serves(law.scratch, Toy)
+@serves(law.scratch, Toy, makes=True)
 def _scratch(model, shape):
     heads, blocks, tasks = shape
-    return Scratch(
-        room(model.nu, tasks * blocks).reshape(tasks, blocks), room(model.nu, heads * 1).reshape(heads, 1)
-    )
+    return Scratch(room(model.nu, (tasks, blocks)), room(model.nu, (heads, 1)))
 
 
 @serves(law.task_loss, Toy)
@@ -146,19 +144,16 @@ def _largest_tilt(model, work):
 
 @serves(law.adopt, Toy)
 def _adopt(model, mask, old, new):
-    for i in range(new.pull.shape[0]):
-        for b in range(new.pull.shape[1]):
-            old.pull[i, b] = where(mask, new.pull[i, b], old.pull[i, b])
-    for h in range(new.size.shape[0]):
-        old.size[h, 0] = where(mask, new.size[h, 0], old.size[h, 0])
+    blend(mask, old.pull, new.pull)
+    blend(mask, old.size, new.size)
 
 
-@serves(law.pick_model, Toy)
+@serves(law.pick_model, Toy, makes=True)
 def _pick_model(models, p):
     return Toy(models.signal[p], models.variance[p], models.noise[p], models.nu[p])
 
 
-@serves(law.lane_store, Toy)
+@serves(law.lane_store, Toy, makes=True)
 def _lane_store(models):
     return Toy(
         lanes_like(models.signal[0]),
@@ -170,32 +165,25 @@ def _lane_store(models):
 
 @serves(law.load_model, Toy)
 def _load_model(store, lane, models, p):
-    for i in range(store.nu.size):
-        store.variance[i] = put(store.variance[i], lane, models.variance[p, i])
-        store.noise[i] = put(store.noise[i], lane, models.noise[p, i])
-        store.nu[i] = put(store.nu[i], lane, models.nu[p, i])
-        for b in range(store.signal.shape[1]):
-            store.signal[i, b] = put(store.signal[i, b], lane, models.signal[p, i, b])
+    load_lane(store.signal, lane, models.signal[p])
+    load_lane(store.variance, lane, models.variance[p])
+    load_lane(store.noise, lane, models.noise[p])
+    load_lane(store.nu, lane, models.nu[p])
 
 
-@serves(law.lane_model, Toy)
+@serves(law.lane_model, Toy, makes=True)
 def _lane_model(store):
     return store
 
 
-@serves(law.everywhere_model, Toy)
+@serves(law.everywhere_model, Toy, makes=True)
 def _everywhere_model(model):
-    signal, variance = lanes_like(model.signal), lanes_like(model.variance)
-    noise, nu = lanes_like(model.noise), lanes_like(model.nu)
-    for i in range(nu.size):
-        variance[i], noise[i], nu[i] = (
-            everywhere(model.variance[i]),
-            everywhere(model.noise[i]),
-            everywhere(model.nu[i]),
-        )
-        for b in range(signal.shape[1]):
-            signal[i, b] = everywhere(model.signal[i, b])
-    return Toy(signal, variance, noise, nu)
+    return Toy(
+        in_every_lane(model.signal),
+        in_every_lane(model.variance),
+        in_every_lane(model.noise),
+        in_every_lane(model.nu),
+    )
 
 
 @contextmanager

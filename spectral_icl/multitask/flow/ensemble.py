@@ -16,11 +16,22 @@ from numpy.typing import ArrayLike, NDArray
 from spectral_icl.io.checks import Floats, ProblemError, array, integer
 from spectral_icl.kernels.charts import to_primal_all
 from spectral_icl.kernels.compile import on_compilation
-from spectral_icl.kernels.ensemble import integrate_many
+from spectral_icl.kernels.ensemble import advance_many
 from spectral_icl.kernels.lanes import WIDTH
-from spectral_icl.kernels.loss import task_losses_all
-from spectral_icl.kernels.model import Chart, Emerged, Ends, Recording, Systems, Tasks
-from spectral_icl.kernels.tableaus import RODAS5P
+from spectral_icl.kernels.loss import loss_curves, task_losses_all
+from spectral_icl.kernels.model import (
+    EXPLICIT,
+    IMPLICIT,
+    Chart,
+    Emerged,
+    Ends,
+    Flights,
+    Log,
+    Systems,
+    Tasks,
+)
+from spectral_icl.kernels.phases import measure_phases
+from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import DEFAULT, pack_all
 from spectral_icl.multitask.flow.options import LimitArguments, Outcome, check_times
@@ -33,6 +44,12 @@ from spectral_icl.multitask.state import MOST_ENTRIES, State, depth
 # Flows per lane and compiled call: enough that lanes stand empty for little of it, few enough to share among
 # threads and to notice an interrupt.
 _LEAST, _MOST = 4, 64
+
+# Numbers in the log of a thread's flows, after which no more are begun until those under way have ended, and
+# the steps that a flow is expected to take.
+_ROOM, _STEPS = 1 << 22, 160
+
+_METHODS = ((EXPLICIT, DORMAND_PRINCE), (IMPLICIT, RODAS5P))
 
 _log = logging.getLogger("spectral_icl")
 
@@ -147,10 +164,9 @@ def gradient_flow_ensemble(
 ) -> Ensemble:
     """Gradient flows of many problems of one shape, from many starts.
 
-    The flow of `gradient_flow`, in the same dual coordinates and by the same Rosenbrock method (Rodas5P,
-    Steinebach 2023), which is used throughout here: members advance side by side in the lanes of vector
-    registers, each with its own steps. So the result of a member depends neither on the others nor on the
-    number of threads, to the last bit.
+    The flow of `gradient_flow`, in the same dual coordinates and by the same two methods: members advance
+    side by side in the lanes of vector registers, each with its own steps. So the result of a member depends
+    neither on the others nor on the number of threads, to the last bit.
 
     Parameters
     ----------
@@ -216,21 +232,32 @@ def gradient_flow_ensemble(
     twin = twins(charts, x, shape)
     tied = (twin != np.arange(x.shape[1])).any(axis=1)
     systems = Systems(pack_all(problems, kernel, count), charts, twin, tied, shape)
-    ends = Ends(np.full(count, -1), np.zeros(count), x, np.zeros((count, 2), dtype=np.int64), np.ones(count))
-    recording = Recording(
-        tasks=_asked(problems, kernel, count) if phases else _not_asked(shape),
-        thresholds=THRESHOLDS,
-        found=Emerged.nothing(count if phases else 0, shape[2], size=x.shape[1]),
+    ends = Ends(np.full(count, -1), np.zeros(count), x, np.zeros((count, 2), dtype=np.int64), np.zeros(count))
+    flights = Flights(np.full(count, EXPLICIT), np.zeros(count), np.ones(count))
+    kept = _Kept(
         times=times,
         curve=np.full((count, times.size), np.nan),
+        tasks=_asked(problems, kernel, count) if phases else None,
+        found=Emerged.nothing(count if phases else 0, shape[2], size=x.shape[1]),
     )
 
-    saturation_of(systems.models, ends.tilt)  # refuses a law without a known range before the work, not after
+    saturation_of(systems.models, np.ones(count))  # refuses a law without a known range before the work
     share = WIDTH * min(_MOST, max(_LEAST, count // (8 * threads * WIDTH)))
+    orders, size = RODAS5P.dense.shape[0], x.shape[1]
+    most = max(1, _ROOM // ((orders + 1) * size)) if kept.wanted else 0
 
     def run(first: int) -> None:
         stop = min(first + share, count)
-        integrate_many(systems, RODAS5P, ends_at, first, stop, ends, recording)
+        rows = min(most, _STEPS * (stop - first))
+        log = Log.room(count, rows, most, orders, size)
+        unfinished = ends.outcome[first:stop] < 0
+        while unfinished.any():
+            for mode, method in _METHODS:
+                log = advance_many(systems, method, mode, ends_at, first, stop, flights, ends, log)
+            unfinished = ends.outcome[first:stop] < 0
+            if kept.wanted and not (unfinished & (log.last[first:stop] >= 0)).any():
+                kept.record(systems, log, ends, first, stop)
+                log = Log.room(count, rows, most, orders, size)
 
     with on_compilation(_announce):
         if threads == 1 or count <= share:
@@ -239,13 +266,35 @@ def gradient_flow_ensemble(
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run, range(0, count, share)))
-    return _result(systems, ends, recording, phases)
+    return _result(systems, ends, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What is asked of P flows beside their ends, made of the steps that they took."""
+
+    times: Floats  # (T,)
+    curve: Floats  # (P, T)
+    tasks: Tasks | None  # of P flows, where their phases are asked for
+    found: Emerged  # of P flows
+
+    @property
+    def wanted(self) -> bool:
+        return self.tasks is not None or self.times.size > 0
+
+    def record(self, systems: Systems, log: Log, ends: Ends, first: int, stop: int) -> None:
+        """Fill in what the log says of the flows ``first`` to ``stop``."""
+        if self.tasks is not None:
+            measure_phases(systems, log, first, stop, self.tasks, THRESHOLDS, self.found)
+        if self.times.size:
+            rests = ends.outcome == Outcome.STATIONARY
+            loss_curves(systems, log, first, stop, self.times, rests, self.curve)
 
 
 def _announce() -> None:
     _log.info(
         "compiling the integrator of ensembles and sweeps for this machine (once for each law of the "
-        "context, up to a minute; `spectral-icl warm` compiles everything beforehand) ..."
+        "context, some twenty seconds; `spectral-icl warm` compiles everything beforehand) ..."
     )
 
 
@@ -325,13 +374,7 @@ def _asked(problems: Sequence[Problem], kernel: str, count: int) -> Tasks:
     return Tasks(*(np.broadcast_to(values, (count, *values.shape[1:])).copy() for values in each))
 
 
-def _not_asked(shape: tuple[int, int, int]) -> Tasks:
-    """Tasks of no flow, by which the compiled function knows that phases are not asked for."""
-    _, blocks, tasks = shape
-    return Tasks(np.empty((0, tasks)), np.empty((0, tasks)), np.empty((0, tasks, blocks)))
-
-
-def _result(systems: Systems, ends: Ends, recording: Recording, phases: bool) -> Ensemble:
+def _result(systems: Systems, ends: Ends, kept: _Kept) -> Ensemble:
     heads, blocks, tasks = systems.shape
     count = ends.t.size
     theta = np.empty_like(ends.x)
@@ -350,11 +393,11 @@ def _result(systems: Systems, ends: Ends, recording: Recording, phases: bool) ->
         saturation=saturation_of(systems.models, ends.tilt),
         steps=ends.steps[:, 0],
         rejected=ends.steps[:, 1],
-        loss_curve=recording.curve if recording.times.size else None,
+        loss_curve=kept.curve if kept.times.size else None,
     )
-    if not phases:
+    if kept.tasks is None:
         return made
-    found = recording.found
+    found = kept.found
     return replace(
         made,
         emergence=found.time,

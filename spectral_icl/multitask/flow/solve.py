@@ -164,6 +164,6 @@ def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Node
 
 def _announce() -> None:
     _log.info(
-        "compiling the integrator of flows for this machine (once for each law of the context, some twenty "
+        "compiling the integrator of flows for this machine (once for each law of the context, some ten "
         "seconds; `spectral-icl warm` compiles everything beforehand) ..."
     )

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from cases import CASES
+from compiled_field import field as compiled_field
 from scipy.integrate import solve_ivp
 
 import spectral_icl as si
@@ -14,7 +15,6 @@ from spectral_icl.kernels import law
 from spectral_icl.kernels.charts import to_primal
 from spectral_icl.kernels.integrator import integrate
 from spectral_icl.kernels.model import REACHED_END, Limits, Methods, Nodes, Progress, System
-from spectral_icl.kernels.steps import field as compiled_field
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.flow import solve as flow_module
