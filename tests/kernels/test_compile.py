@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import spectral_icl
+import numpy as np
+import pytest
+from cases import CASES
+from numba import njit
+from numba.core.errors import TypingError
+from numba.core.runtime import _nrt_python, rtsys
+
+import spectral_icl as si
 from spectral_icl.kernels import compile as compiling
+from spectral_icl.kernels.compile import inner, maker
 from spectral_icl.kernels.loss import task_losses
 
-PACKAGE = Path(spectral_icl.__file__).parent
+PACKAGE = Path(si.__file__).parent
 ROOM = PACKAGE / "kernels"
 
 ENTRY = '''
@@ -179,3 +189,75 @@ def test_no_compiled_function_has_a_comprehension_beside_assignments_to_items_of
             if any(isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.Lambda)) for node in inside):
                 stored = [n for n in inside if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
                 assert not stored, function.name
+
+
+def _made(size):  # type: ignore[no-untyped-def]
+    return np.zeros(size)
+
+
+def _used_inside(size):  # type: ignore[no-untyped-def]
+    return np.zeros(size)[0]
+
+
+def _returned(size):  # type: ignore[no-untyped-def]
+    return _ROWS[:size]
+
+
+_ROWS = np.zeros((3, 2))
+
+
+@pytest.mark.parametrize("function", [_made, _used_inside, _returned], ids=lambda function: function.__name__)
+def test_inner_functions_neither_make_nor_return_arrays(function: Callable[[int], object]) -> None:
+    """References are not counted in them: numba refuses, and does not leave an array without an owner."""
+    called = inner()(function)
+
+    @njit
+    def call(size):  # type: ignore[no-untyped-def]
+        return called(size)
+
+    with pytest.raises(TypingError):
+        call(2)
+    made = maker(function)
+
+    @njit
+    def call_maker(size):  # type: ignore[no-untyped-def]
+        return made(size)
+
+    np.testing.assert_array_equal(call_maker(2), function(2))
+
+
+@pytest.fixture
+def counted() -> Iterator[Callable[[], int]]:
+    """How many arrays that compiled code made there are."""
+    _nrt_python.memsys_enable_stats()
+
+    def count() -> int:
+        gc.collect()
+        stats = rtsys.get_allocation_stats()
+        return int(stats.mi_alloc - stats.mi_free)
+
+    yield count
+    _nrt_python.memsys_disable_stats()
+
+
+@pytest.mark.parametrize("kernel", ["asymptotic", "first-order"])
+def test_no_array_is_left_behind(counted: Callable[[], int], kernel: str) -> None:
+    """By flows that end and that fail, their phases, and logs that outgrow their room."""
+    case = CASES["paper_two_tasks_balanced"]
+    start = case.problem, case.omega0, case.mu0
+
+    def solve() -> None:
+        flow = si.gradient_flow(*start, t_end=30.0, kernel=kernel)
+        assert flow.phases.tasks
+        with pytest.raises(si.IntegrationError):
+            si.gradient_flow(*start, max_steps=5, kernel=kernel)
+        many = si.gradient_flow_ensemble(
+            *start, t_end=[30.0, 25.0], rtol=1e-11, phases=True, t_eval=[1.0, 20.0], kernel=kernel
+        )
+        assert many.steps.min() > 200
+
+    solve()
+    before = counted()
+    for _ in range(3):
+        solve()
+    assert counted() == before

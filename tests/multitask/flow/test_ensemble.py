@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from strategies import problems, starts
 
 import spectral_icl as si
+from spectral_icl.kernels.ensemble import advance_many
 from spectral_icl.kernels.lanes import WIDTH
+from spectral_icl.kernels.model import EXPLICIT, IMPLICIT
+from spectral_icl.multitask.flow import ensemble
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.parametrization import Parametrization
 
@@ -188,6 +191,152 @@ def test_company_does_not_matter_at_any_size(
     whole = si.gradient_flow_ensemble(family, omega, mu, **options)
     for k in range(30):
         assert_same_bits(whole, si.gradient_flow_ensemble(family[k], omega[k], mu[k], **options), [k])
+
+
+def turning() -> si.Problem:
+    """Tasks that emerge far apart: at rtol 1e-9 steps turn implicit after one, and explicit for the next."""
+    return si.Problem.multitask(task_sizes=(3, 3, 14), signal=(0.3, 2.2, 25.0), noise=0.1, context_length=29)
+
+
+def crowd() -> tuple[dict[str, int], dict[str, Any]]:
+    """Flows of every fate, and their arguments: the first of each kind by name, and more of them around it.
+
+    They turn implicit early, late, never, or more than once; they fail at once or nearly, come to rest, run
+    out of steps by either method, have heads that are tied, or other parametrizations.
+    """
+    common, apart = three_tasks(), turning()
+    kinds: dict[str, dict[str, Any]] = {
+        "early": {"scale": 0.3},
+        "late": {"scale": 0.01, "t_end": 1e5},
+        "never": {"scale": 1e-3, "t_end": 2.0},
+        "turning": {"problem": apart, "scale": 1.4e-3, "t_end": 1e4, "rtol": 1e-9},
+        "overflow": {"scale": 40.0},
+        "brink": {"scale": 4.0, "mu": 1e10},
+        "few steps": {"scale": 0.05, "max_steps": 5},
+        "more steps": {"scale": 0.3, "max_steps": 300, "rtol": 1e-9, "t_end": 1e5},
+        "rest": {"scale": 0.1, "t_end": np.inf, "stationary": 1e-3},
+        "tied": {"scale": 0.05, "tied": True},
+        "factored": {"scale": 0.05, "parametrization": si.Factored(1e-4, 1e-6)},
+        "merged": {"scale": 0.05, "parametrization": si.Merged()},
+        "loose": {"scale": 0.1, "rtol": 1e-3},
+    }
+    arguments: dict[str, list[Any]] = {name: [] for name in ("problems", "parametrization", "omega0", "mu0")}
+    arguments |= {name: [] for name in ("t_end", "rtol", "stationary", "max_steps")}
+    count = 5 * WIDTH + 3
+    for k in range(count):
+        kind = list(kinds.values())[k % len(kinds)]
+        p = kind.get("problem", common)
+        at = si.initial.random(p, 4, kind["scale"], seed=k, positive=k % 2 == 0)
+        at.mu[...] *= kind.get("mu", 1.0)
+        if kind.get("tied"):
+            for values in at:
+                values[3] = values[1]
+        for name, value in {"problems": p, "omega0": at.omega, "mu0": at.mu}.items():
+            arguments[name].append(value)
+        arguments["parametrization"].append(kind.get("parametrization", si.Balanced()))
+        arguments["t_end"].append(kind.get("t_end", 400.0))
+        arguments["rtol"].append(kind.get("rtol", 1e-7))
+        arguments["stationary"].append(kind.get("stationary", 0.0))
+        arguments["max_steps"].append(kind.get("max_steps", 20_000))
+    return {name: k for k, name in enumerate(kinds)}, arguments
+
+
+@pytest.fixture(scope="module", params=["asymptotic", "first-order"])
+def fates(request: pytest.FixtureRequest) -> tuple[str, si.Ensemble]:
+    """The crowd under a law, with all that can be asked of it."""
+    _, arguments = crowd()
+    kernel: str = request.param
+    return kernel, si.gradient_flow_ensemble(
+        **arguments, phases=True, t_eval=[0.0, 1.0, 50.0], kernel=kernel, threads=1
+    )
+
+
+def again(kernel: str, rows: np.ndarray, **options: Any) -> si.Ensemble:
+    """Some of the crowd in another order or company."""
+    _, arguments = crowd()
+    chosen = {name: [values[k] for k in rows] for name, values in arguments.items()}
+    asked = {"phases": True, "t_eval": [0.0, 1.0, 50.0], "kernel": kernel, "threads": 1} | options
+    return si.gradient_flow_ensemble(**chosen, **asked)
+
+
+def test_every_fate_is_met(fates: tuple[str, si.Ensemble]) -> None:
+    kernel, whole = fates
+    kinds, _ = crowd()
+    found = {name: si.Outcome(whole.outcome[k]) for name, k in kinds.items()}
+    for name in ("early", "late", "never", "turning", "tied", "factored", "merged", "loose"):
+        assert found[name] is si.Outcome.REACHED_END, name
+    assert found["rest"] is si.Outcome.STATIONARY
+    assert found["few steps"] is found["more steps"] is si.Outcome.STEP_LIMIT
+    past = si.Outcome.OVERFLOW if kernel == "asymptotic" else si.Outcome.LEFT_RANGE
+    assert found["overflow"] is past
+    if kernel == "first-order":  # where some leave the range after a while
+        assert (whole.t[whole.outcome == past] > 0.0).any()
+    for name, most in (("few steps", 5), ("more steps", 300)):
+        assert whole.steps[kinds[name]] + whole.rejected[kinds[name]] == most
+    tied = kinds["tied"]
+    np.testing.assert_array_equal(whole.mu[tied, 3], whole.mu[tied, 1])
+
+
+def test_fates_do_not_depend_on_order_threads_and_company(fates: tuple[str, si.Ensemble]) -> None:
+    """To the last bit, also where a neighbour fails, rests or turns to the other method."""
+    kernel, whole = fates
+    everyone = np.arange(len(whole))
+    for threads in (2, 3):
+        assert_same_bits(whole, again(kernel, everyone, threads=threads))
+    for order in (everyone[::-1], np.random.default_rng(0).permutation(everyone)):
+        assert_same_bits(whole, again(kernel, order), order)
+    kinds, _ = crowd()
+    for k in kinds.values():
+        assert_same_bits(whole, again(kernel, np.array([k])), [k])
+    for group in np.array_split(everyone, 7):
+        assert_same_bits(whole, again(kernel, group), group)
+    twice = np.repeat(everyone[: len(kinds)], 3)
+    assert_same_bits(whole, again(kernel, twice), twice)
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"t_eval": [0.3, 7.0]}, {"phases": True}], ids=["ends", "curve", "phases"]
+)
+def test_fates_do_not_depend_on_what_is_asked(fates: tuple[str, si.Ensemble], asked: dict[str, Any]) -> None:
+    kernel, whole = fates
+    everyone = np.arange(len(whole))
+    found = again(kernel, everyone, **({"phases": False, "t_eval": None} | asked))
+    for name in FIELDS[:-1] + (PHASES if "phases" in asked else ()):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name), err_msg=name)
+
+
+def test_flows_that_turn_back_and_forth_are_single_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explicit, implicit, explicit and implicit again: ends, curves and phases are those of flows alone."""
+    modes: list[list[int]] = []
+
+    def watched(*arguments: Any) -> Any:
+        _, _, mode, _, first, stop, _, ends, _ = arguments
+        before = ends.steps.sum(axis=1)
+        log = advance_many(*arguments)
+        for p in range(first, stop):
+            modes.extend([] for _ in range(p + 1 - len(modes)))
+            if ends.steps[p].sum() > before[p]:
+                modes[p].append(mode)
+        return log
+
+    monkeypatch.setattr(ensemble, "advance_many", watched)
+    p, count = turning(), 12
+    starts = [si.initial.random(p, 4, 1.4e-3, seed=seed, positive=True) for seed in range(count)]
+    times = np.geomspace(0.1, 1e4, 200)
+    options: dict[str, Any] = {"t_end": 1e4, "rtol": 1e-9, "t_eval": times}
+    found = si.gradient_flow_ensemble(p, *zip(*starts, strict=True), **options, phases=True)
+    turned = [k for k in range(count) if modes[k] == [EXPLICIT, IMPLICIT, EXPLICIT, IMPLICIT]]
+    assert len(turned) > count // 2
+    assert found.emergence is not None
+    assert found.allocation is not None
+    assert found.loss_curve is not None
+    for k in turned:
+        alone = si.gradient_flow(p, *starts[k], **options)
+        np.testing.assert_allclose(found.omega[k], alone.final.omega, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(found.mu[k], alone.final.mu, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(found.loss_curve[k], alone.loss, rtol=1e-6)
+        np.testing.assert_allclose(found.emergence[k], [task.time for task in alone.phases.tasks], rtol=1e-3)
+        assert tuple(found.allocation[k]) == alone.allocation
 
 
 @pytest.mark.parametrize("imbalance", [1e-200, 1e-180, 1e-150])
