@@ -1,9 +1,10 @@
-"""Floating-point operations of one Rodas5P step, counted from the algorithm in `kernels.integrator`.
+"""Floating-point operations of a step of either method, counted from the algorithm.
 
-An addition, a multiplication, a division and a square root are one operation each, a fused multiply-add two.
-Comparisons, selections, sign changes, loads and stores are none. Exponentials are counted apart; one is worth
-`EXP` operations, those of the polynomial and its argument reduction in `kernels.lanes`. Counted is the
-scalar algorithm of one flow, whatever the compiled code does with blocks and lanes.
+That of `kernels.runge_kutta` for explicit steps, of `kernels.rosenbrock` for implicit ones. An addition, a
+multiplication, a division and a square root are one operation each, a fused multiply-add two. Comparisons,
+selections, sign changes, absolute values, loads and stores are none. Exponentials are counted apart; one is
+worth `EXP` operations, those of the polynomial and its argument reduction in `kernels.elementary`. Counted is
+the algorithm of one flow without zero coefficients, whatever the compiled code does with blocks and lanes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.kernels.tableaus import RODAS5P
+from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 
 EXP = 31  # eleven fused multiply-adds of the polynomial, two of the reduction, five single operations
 
@@ -55,9 +56,19 @@ def hessian(heads: int, blocks: int, tasks: int) -> Count:
     return Count(1 + omega_omega + own_block + omega_mu + mu_mu)
 
 
+def tolerances(size: int) -> Count:
+    """Reciprocal tolerances of the state, and the error estimate in units of them."""
+    return Count(4 * size)
+
+
 def matrix(size: int) -> Count:
-    """The upper triangle of 1 + gamma h Q S Q, Q = (P M)^(1/2), its scalings and the tolerances."""
-    return Count(size * (size + 1) + 9 * size)
+    """The upper triangle of 1 + gamma h Q S Q, Q = (P M)^(1/2), and its scalings."""
+    return Count(size * (size + 1) + 6 * size)
+
+
+def bound(size: int) -> Count:
+    """The largest sum of a row of |Q S Q|, by which steps turn explicit."""
+    return Count(2 * size * size + 2 * size)
 
 
 def cholesky(size: int) -> Count:
@@ -71,25 +82,57 @@ def solve(size: int) -> Count:
 
 
 def stages(size: int) -> Count:
-    """The arguments and right-hand sides of the stages, the new state and the error estimate.
+    """The arguments and right-hand sides of the implicit stages, and the new state.
 
     The last two arguments and the new state are each the argument before plus an increment.
     """
     number = RODAS5P.c.shape[0]
     arguments = 2 * np.count_nonzero(RODAS5P.a[: number - 2]) + 3
     right_hand_sides = 2 * np.count_nonzero(RODAS5P.c) + 2 * number
-    return Count(int(arguments + right_hand_sides + 1) * size)
+    return Count(int(arguments + right_hand_sides) * size)
 
 
-def step(heads: int, blocks: int, tasks: int) -> dict[str, Count]:
-    """One step by its parts: eight stages, as many fields (the first stage's is the previous step's last)."""
+def combinations(size: int) -> Count:
+    """Increments, arguments of the explicit stages, the last of which is the new state, and the estimate."""
+    number = DORMAND_PRINCE.error.size
+    sums = np.count_nonzero(DORMAND_PRINCE.a) + np.count_nonzero(DORMAND_PRINCE.error)
+    return Count(int(number + 2 * sums - 1) * size)
+
+
+def strain(size: int) -> Count:
+    """Two squared distances, by which steps turn implicit."""
+    return Count(6 * size)
+
+
+def step(heads: int, blocks: int, tasks: int) -> dict[str, dict[str, Count]]:
+    """One step of each method by its parts.
+
+    Explicit: seven stages, of which the first one's field is the last of the step before. Implicit: eight
+    stages and as many fields, that at the end included.
+    """
     size = heads * (blocks + tasks)
     number = RODAS5P.c.shape[0]
+    once = field(heads, blocks, tasks)
     return {
-        "fields": field(heads, blocks, tasks).times(number),
-        "Hessian": hessian(heads, blocks, tasks),
-        "matrix": matrix(size),
-        "Cholesky": cholesky(size),
-        "solves": solve(size).times(number),
-        "stages": stages(size),
+        "explicit": {
+            "fields": once.times(DORMAND_PRINCE.error.size - 1),
+            "combinations": combinations(size),
+            "tolerances": tolerances(size),
+            "strain": strain(size),
+        },
+        "implicit": {
+            "fields": once.times(number),
+            "Hessian": hessian(heads, blocks, tasks),
+            "matrix": matrix(size),
+            "bound": bound(size),
+            "Cholesky": cholesky(size),
+            "solves": solve(size).times(number),
+            "stages": stages(size),
+            "tolerances": tolerances(size),
+        },
     }
+
+
+def whole(parts: dict[str, Count]) -> Count:
+    """All parts together."""
+    return Count(sum(part.flops for part in parts.values()), sum(part.exps for part in parts.values()))

@@ -1,6 +1,6 @@
-"""How the method was chosen: the package's integrator with three Rosenbrock tableaux, and as it is.
+"""How the methods were chosen: three Rosenbrock methods in the integrator, and explicit ones of two orders.
 
-    python -m benchmarks.methods [--out DIR]
+    python -m benchmarks.methods [--quick] [--out DIR]
 
 "Switching" is what `gradient_flow` does: Dormand-Prince 5(4) until the flow is stiff, then Rodas5P. Against
 it, from start to end: Rodas5P (order 5), Rodas4 (Hairer and Wanner, Solving ODEs II, VI.4) and Rodas4P2
@@ -8,6 +8,12 @@ it, from start to end: Rodas5P (order 5), Rodas4 (Hairer and Wanner, Solving ODE
 The compiled integrator alone is timed. The error is the largest |theta - reference| / max(1, |reference|)
 over the times of the case, continuous extension included. The reference is Rodas5P at rtol 1e-13, because
 the file's stated accuracy does not resolve 1e-10; the distance between the two is printed.
+
+Would an explicit method of order 8 pay? SciPy's RK45 (Dormand-Prince 5(4), as here) and DOP853 solve two
+cases of `benchmarks.work_precision` with the compiled field up to the end of the emergence. Counted are
+evaluations of the field at matched path error, without those of the dense output: until the flow is stiff
+they are what a step costs. At the loosest tolerance stability limits the steps, whatever the order; and the
+tolerance that meets a target says how far the estimate of an error is from the error.
 """
 
 from __future__ import annotations
@@ -21,9 +27,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.integrate import solve_ivp
 
 import spectral_icl as si
-from benchmarks import record
+from benchmarks import record, work_precision
 from benchmarks.rivals import Floats
 from spectral_icl.kernels.integrator import evaluate
 from spectral_icl.kernels.integrator import integrate as compiled_integrate
@@ -35,8 +42,8 @@ from spectral_icl.kernels.model import (
     Methods,
     Nodes,
     Progress,
+    Rosenbrock,
     System,
-    Tableau,
 )
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import pack
@@ -44,23 +51,26 @@ from spectral_icl.multitask.parametrization import Parametrization, to_dual
 
 CASES = Path(__file__).parents[1] / "tests" / "data" / "flow_reference.json"
 TARGETS = (1e-6, 1e-8, 1e-10)
+EXPLICIT_METHODS = ("RK45", "DOP853")
+EXPLICIT_SIZES = ((4, 3), (8, 4))
+EXPLICIT_TARGETS = (1e-4, 1e-6, 1e-8)
 _LADDER = tuple(10.0**-k for k in range(3, 12))
 _REPEATS = 15
 _CAPACITY = 20_000
 
 
-def _tableau(
+def _rosenbrock(
     gamma: float, order: int, stage: list[list[float]], coupling: list[list[float]], dense: list[list[float]]
-) -> Tableau:
+) -> Rosenbrock:
     square = np.zeros((2, len(stage), len(stage)))
     for target, rows in zip(square, (stage, coupling), strict=True):
         for i, row in enumerate(rows):
             target[i, : len(row)] = row
-    return Tableau(gamma, order, *square, error=np.eye(len(stage))[-1], dense=np.array(dense))
+    return Rosenbrock(gamma, order, *square, dense=np.array(dense))
 
 
 _RODAS4_LAST = [1.221224509226641, 6.019134481288629, 12.53708332932087, -0.6878860361058950]
-RODAS4 = _tableau(
+RODAS4 = _rosenbrock(
     gamma=0.25,
     order=4,
     stage=[
@@ -106,7 +116,7 @@ RODAS4 = _tableau(
 )
 
 _RODAS4P2_LAST = [7.089566927282776, 4.573591406461604, -8.423496976860259, -0.959280113459775]
-RODAS4P2 = _tableau(
+RODAS4P2 = _rosenbrock(
     gamma=0.25,
     order=4,
     stage=[
@@ -155,7 +165,7 @@ RODAS4P2 = _tableau(
 class Method(NamedTuple):
     """A Rosenbrock method, alone or after Dormand-Prince."""
 
-    tableau: Tableau
+    tableau: Rosenbrock
     mode: int = ALWAYS_IMPLICIT
 
 
@@ -263,13 +273,89 @@ def measure(case: Case, reference: Floats) -> list[Run]:
     return runs
 
 
+@dataclass(frozen=True)
+class Explicit:
+    """An explicit method at one tolerance."""
+
+    method: str
+    rtol: float
+    steps: int
+    evaluations: int
+    error: float  # the largest through the emergence
+
+
+def by_order(case: work_precision.Case) -> list[Explicit]:
+    """SciPy's two methods down a ladder, to the time when 99 % of the loss's fall are over."""
+    times = case.times[:-1]
+    times, wanted = times[times <= 0.5 * times[-1]], case.reference[:-1]
+    found = []
+    for name in EXPLICIT_METHODS:
+        for rtol in (1e-2, *_LADDER):
+            asked: dict[str, Any] = {"method": name, "rtol": rtol, "atol": rtol}
+            span = (0.0, float(times[-1]))
+            with np.errstate(all="ignore"):  # trial steps overflow, and are refused
+                alone = solve_ivp(case.callbacks.field, span, case.callbacks.start, **asked)
+                path = solve_ivp(case.callbacks.field, span, case.callbacks.start, t_eval=times, **asked)
+            if not (alone.success and path.success):
+                raise RuntimeError(f"{name} at rtol {rtol:g}: {path.message}")
+            theta = work_precision.primal(case.chart, np.ascontiguousarray(path.y.T))
+            error = work_precision.deviation(theta, wanted[: times.size]).max()
+            found.append(Explicit(name, rtol, alone.t.size - 1, alone.nfev, float(error)))
+    return found
+
+
+def evaluations_at(runs: list[Explicit], method: str, target: float) -> float | None:
+    """Evaluations of a method at matched error."""
+    return record.time_at_error(
+        [(run.error, run.evaluations) for run in runs if run.method == method], target
+    )
+
+
+def loosest(runs: list[Explicit], method: str, target: float) -> float | None:
+    """The loosest tolerance that a method meets a target with."""
+    return next((run.rtol for run in runs if run.method == method and run.error <= target), None)
+
+
+def order_eight() -> tuple[list[str], list[dict[str, Any]]]:
+    """Evaluations of the field by methods of order 5 and 8."""
+    lines, data = ["", "evaluations of the field to the end of the emergence, at matched path error"], []
+    for heads, tasks in EXPLICIT_SIZES:
+        case = work_precision.build(heads, tasks)
+        runs = by_order(case)
+        lines.append(f"{case.title}, t = {0.5 * case.times[-2]:.4g}")
+        lines.append("  error" + "".join(f"{name:>10}     (rtol)" for name in EXPLICIT_METHODS) + "   ratio")
+        matched = {}
+        for target in EXPLICIT_TARGETS:
+            counts = {name: evaluations_at(runs, name, target) for name in EXPLICIT_METHODS}
+            cells = "".join(
+                f"{counts[name] or np.nan:10.0f} ({loosest(runs, name, target) or np.nan:8.0e})"
+                for name in EXPLICIT_METHODS
+            )
+            five, eight = counts.values()
+            lines.append(f"  {target:.0e}{cells}{f'{eight / five:8.2f}' if five and eight else '       -'}")
+            matched[f"{target:.0e}"] = counts
+        least = ", ".join(
+            f"{run.method} {run.evaluations} in {run.steps} steps" for run in runs if run.rtol == 1e-2
+        )
+        lines.append(f"  at rtol 1e-02, where stability limits the steps: {least}")
+        data.append(
+            {"heads": heads, "tasks": tasks, "matched": matched, "runs": [asdict(run) for run in runs]}
+        )
+    return lines, data
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="comparison of Rosenbrock tableaux")
+    parser = argparse.ArgumentParser(description="comparison of integration methods")
+    parser.add_argument("--quick", action="store_true", help="only whether a method of order 8 would pay")
     parser.add_argument("--out", type=Path, default=record.RESULTS)
     options = parser.parse_args()
 
     lines = [record.machine_line()]
     data: dict[str, Any] = {}
+    explicit_lines, explicit_data = order_eight()
+    if options.quick:
+        print("\n".join([*lines, *explicit_lines]))
+        return
     for name, table in json.loads(CASES.read_text("utf-8")).items():
         case = load(table)
         finest = METHODS["Rodas5P"]
@@ -309,9 +395,9 @@ def main() -> None:
             "matched": matched,
             "runs": [asdict(run) for run in runs],
         }
-    text = "\n".join(line.rstrip() for line in lines)
+    text = "\n".join(line.rstrip() for line in [*lines, *explicit_lines])
     print(text)
-    record.write(options.out, "methods", text, {"cases": data})
+    record.write(options.out, "methods", text, {"cases": data, "order_eight": explicit_data})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from scipy.integrate import odeint, solve_ivp
 
 from spectral_icl.kernels import law
 from spectral_icl.kernels.asymptotic import Asymptotic, Overlaps
-from spectral_icl.kernels.model import EXPONENTIAL, Chart, System
-from spectral_icl.kernels.steps import field as compiled_field
+from spectral_icl.kernels.field import parts_of, slope_at
+from spectral_icl.kernels.model import EXPONENTIAL, Chart
+from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, int, int]  # heads, blocks, tasks
@@ -66,18 +67,24 @@ def _field(
     spread: Floats,
     pull: Floats,
     weighted: Floats,
+    pairs: Floats,
 ) -> Floats:
     """dx/dt in a new array; theta and the gradient stay in ``work``."""
     model, speed, sign = _unpack(shape, packed)
     out = np.empty(x.size)
-    compiled_field(
-        System(model, Chart(kind, sign, speed, sign), kind, shape),  # no entry is asked for its twin
+    mode = floating_mode()
+    set_floating_mode(flushing(mode))  # as in the package's own calls
+    slope_at(
+        model,
+        Chart(kind, sign, speed, sign),
         x,
-        work[: x.size],
-        work[x.size :],
-        Overlaps(exponential, spread, pull, weighted),
+        parts_of(work[: x.size], shape),
+        parts_of(work[x.size :], shape),
+        Overlaps(exponential, spread, pull, weighted, pairs),
         out,
+        False,
     )
+    set_floating_mode(mode)
     return out
 
 
@@ -92,18 +99,21 @@ def _jacobian(
     spread: Floats,
     pull: Floats,
     weighted: Floats,
+    pairs: Floats,
     hess: Floats,
 ) -> Floats:
     """dfield/dx = -P s S s M, dense, in a new array; M = |theta| for balanced weights, so s M = theta."""
     heads, blocks, tasks = shape
     model, speed, sign = _unpack(shape, packed)
-    _field(shape, packed, kind, x, work, exponential, spread, pull, weighted)
+    _field(shape, packed, kind, x, work, exponential, spread, pull, weighted, pairs)
     theta = work[: x.size]
+    mode = floating_mode()
+    set_floating_mode(flushing(mode))
     law.hessian(
         model,
         theta[: heads * blocks].reshape(heads, blocks),
         theta[heads * blocks :].reshape(heads, tasks),
-        Overlaps(exponential, spread, pull, weighted),
+        Overlaps(exponential, spread, pull, weighted, pairs),
         hess,
     )
     out = np.empty_like(hess)
@@ -111,6 +121,7 @@ def _jacobian(
         for j in range(i, x.size):
             out[i, j] = -speed[i] * sign[i] * hess[i, j] * theta[j]
             out[j, i] = -speed[j] * sign[j] * hess[i, j] * theta[i]
+    set_floating_mode(mode)
     return out
 
 

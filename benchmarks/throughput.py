@@ -17,8 +17,9 @@ It varies by orders of magnitude from start to start, so "at most" is read in tw
 192 starts, and for every one of them.
 
 Times are the best of three rounds, in each of which every method has its turn. Share of peak: the operations
-that `benchmarks.flops` counts in a step, times the steps taken and refused, over the time, against dgemm on
-one thread.
+that `benchmarks.flops` counts in a step of either method, times the steps taken and refused by it, over the
+time, against dgemm on one thread. Subnormal numbers: the compiled calls flush them to zero; the ensemble is
+also timed while its thread flushes them from outside, which should change nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +35,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 import spectral_icl as si
 from benchmarks import flops, record, rivals
 from benchmarks.rivals import Floats
 from benchmarks.work_precision import deviation
+from spectral_icl.kernels.ensemble import advance_many
+from spectral_icl.kernels.model import EXPLICIT, IMPLICIT
+from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 from spectral_icl.multitask.context import pack
+from spectral_icl.multitask.flow import ensemble as ensembles
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
 from spectral_icl.multitask.parametrization import to_dual
 
@@ -60,6 +66,7 @@ _SLOWEST = 0.4  # seconds per flow: a ladder ends after a rung that took longer
 _REFERENCE = 1e-11
 _HARDEST = 10  # starts on which the reference is checked
 _MATRIX = 1536
+_FLUSHED_STARTS, _FLUSHED_TURNS = 1000, 15
 
 PROBLEM = si.Problem.multitask(task_sizes=(10, 10, 10), signal=[1.0, 1.0, 0.8], noise=0.1, context_length=200)
 SHAPE = (HEADS, PROBLEM.blocks, PROBLEM.tasks)
@@ -142,6 +149,28 @@ def pin(cores: set[int]) -> set[int]:
     return before
 
 
+@njit
+def _flush() -> int:
+    mode = floating_mode()
+    set_floating_mode(flushing(mode))
+    return mode
+
+
+@njit
+def _restore(mode: int) -> None:
+    set_floating_mode(np.int32(mode))
+
+
+@contextmanager
+def all_flushed() -> Iterator[None]:
+    """Take subnormal numbers for zero in all that this thread does, NumPy's work included."""
+    before = _flush()
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
 def flat(omega: Floats, mu: Floats) -> Floats:
     """(P, N) from (P, H, B) and (P, H, I)."""
     return np.concatenate([omega.reshape(len(omega), -1), mu.reshape(len(mu), -1)], axis=1)
@@ -164,6 +193,27 @@ def ensemble(starts: Starts, count: int, rtol: float, threads: int = 1, phases: 
         threads=threads,
         phases=phases,
     )
+
+
+def steps_by_method(starts: Starts, count: int, rtol: float) -> dict[str, int]:
+    """Steps taken and refused by either method, of the first ``count`` flows: counted pass by pass."""
+    names = {EXPLICIT: "explicit", IMPLICIT: "implicit"}
+    counted = dict.fromkeys(names.values(), 0)
+
+    def counting(*arguments: Any) -> Any:
+        _, _, mode, _, first, stop, _, ends, _ = arguments
+        before = int(ends.steps[first:stop].sum())
+        log = advance_many(*arguments)
+        counted[names[mode]] += int(ends.steps[first:stop].sum()) - before
+        return log
+
+    ensembles.advance_many = counting
+    try:
+        found = ensemble(starts, count, rtol)
+    finally:
+        ensembles.advance_many = advance_many
+    assert sum(counted.values()) == (found.steps + found.rejected).sum()
+    return counted
 
 
 def by_ensemble(starts: Starts, count: int, rtol: float) -> Floats:
@@ -271,8 +321,13 @@ class Timings:
     peak: float = 0.0  # operations per second of dgemm
     one: float = np.inf  # seconds on one thread, at the tolerance of the first criterion
     two: float = np.inf  # the same on two threads and cores
-    steps: int = 0
+    steps: dict[str, int] = field(default_factory=dict)  # by method
     steps_of_sample: int = 0
+
+    @property
+    def all_steps(self) -> int:
+        """Steps by either method."""
+        return sum(self.steps.values())
 
 
 def race(everybody: list[Method], starts: Starts, sample: int, rounds: int, cores: set[int]) -> Timings:
@@ -289,14 +344,25 @@ def race(everybody: list[Method], starts: Starts, sample: int, rounds: int, core
                 method.seconds[rtol] = min(method.seconds.get(rtol, np.inf), seconds)
         seconds, solved = timed(partial(ensemble, starts, len(starts), ours))
         found.one = min(found.one, seconds)
-        taken = solved.steps + solved.rejected
-        found.steps, found.steps_of_sample = int(taken.sum()), int(taken[:sample].sum())
+        found.steps_of_sample = int((solved.steps + solved.rejected)[:sample].sum())
         with all_cores(cores):
             seconds, _ = timed(partial(ensemble, starts, len(starts), ours, threads=2))
         found.two = min(found.two, seconds)
+    found.steps = steps_by_method(starts, len(starts), ours)
     found.one = min(found.one, everybody[0].seconds[ours] * len(starts))
     everybody[0].seconds[ours] = found.one / len(starts)
     return found
+
+
+def flushed_outside(starts: Starts, rtol: float) -> tuple[float, float]:
+    """Seconds for some starts as they are, and on a thread that flushes subnormal numbers; best of turns."""
+    call = partial(ensemble, starts, min(len(starts), _FLUSHED_STARTS), rtol)
+    plain = flushed = np.inf
+    for _ in range(_FLUSHED_TURNS):
+        plain = min(plain, timed(call)[0])
+        with all_flushed():
+            flushed = min(flushed, timed(call)[0])
+    return plain, flushed
 
 
 def ladders(everybody: list[Method]) -> list[str]:
@@ -331,24 +397,29 @@ def standings(everybody: list[Method], criterion: str) -> list[str]:
 def share(found: Timings, count: int) -> tuple[list[str], dict[str, Any]]:
     """How much of dgemm's rate the ensemble's arithmetic reaches."""
     parts = flops.step(*SHAPE)
-    whole = flops.Count(sum(part.flops for part in parts.values()), sum(part.exps for part in parts.values()))
+    wholes = {method: flops.whole(each) for method, each in parts.items()}
     rates = {
-        name: each * found.steps / found.one
-        for name, each in (("flops", whole.flops), ("total", whole.total))
+        name: sum(getattr(wholes[method], name) * steps for method, steps in found.steps.items()) / found.one
+        for name in ("flops", "total")
     }
-    lines = [
-        "operations of one step: "
-        + ", ".join(f"{name} {part.flops}" for name, part in parts.items())
-        + f"; {whole.exps} exponentials",
-        f"  {whole.flops} without the exponentials, {whole.total} with {flops.EXP} for each",
-        f"  {found.steps / count:.1f} steps per flow, taken and refused",
-        f"  dgemm, n = {_MATRIX}: {found.peak / 1e9:.1f} Gflop/s",
-    ]
+    lines = []
+    for method, each in parts.items():
+        whole = wholes[method]
+        lines += [
+            f"operations of an {method} step: "
+            + ", ".join(f"{name} {part.flops}" for name, part in each.items())
+            + f"; {whole.exps} exponentials",
+            f"  {whole.flops} without the exponentials, {whole.total} with {flops.EXP} for each",
+            f"  {found.steps[method] / count:.1f} steps per flow, taken and refused",
+        ]
+    lines.append(f"dgemm, n = {_MATRIX}: {found.peak / 1e9:.1f} Gflop/s")
     for name, words in (("flops", "without the exponentials"), ("total", "with them")):
         part = f"{rates[name] / 1e9:.2f} Gflop/s, {100.0 * rates[name] / found.peak:.1f} % of dgemm"
         lines.append(f"  ensemble, {words}: {part}")
     data = {
-        "step": {name: part._asdict() for name, part in parts.items()},
+        "step": {
+            method: {name: part._asdict() for name, part in each.items()} for method, each in parts.items()
+        },
         "exp": flops.EXP,
         "steps": found.steps,
         "dgemm": found.peak,
@@ -383,6 +454,7 @@ def main() -> None:
     assert ours is not None
     checked = ensemble(starts, count, ours, phases=True)
     found = race(everybody, starts, sample, rounds, cores)
+    plain, flushed = flushed_outside(starts, ours)
 
     operations, operations_data = share(found, count)
     assert checked.emergence is not None
@@ -395,7 +467,7 @@ def main() -> None:
         + (f"every task has emerged by t = {latest:.4g}" if latest < np.inf else "SOME TASKS NEVER EMERGE"),
         f"sample: the first {sample}; reference: gradient_flow at rtol {_REFERENCE:.0e},",
         f"within {agreement:.1e} of SciPy's Radau on the {_HARDEST} starts that react most to the tolerance",
-        f"steps per flow of the ensemble: {found.steps / count:.1f}, on the sample"
+        f"steps per flow of the ensemble: {found.all_steps / count:.1f}, on the sample"
         f" {found.steps_of_sample / sample:.1f}; best of {rounds}",
         "",
     ]
@@ -404,6 +476,7 @@ def main() -> None:
     lines += [
         f"two threads on two cores: {found.one / found.two:.2f} times the throughput of one"
         f" ({count / found.one:.0f} and {count / found.two:.0f} flows per second)",
+        f"with subnormal numbers flushed by the caller: {plain / flushed:.3f} times the throughput",
         "",
         *operations,
         "",
@@ -435,6 +508,7 @@ def main() -> None:
             for method in everybody
         },
         "two_threads": {"one": found.one, "two": found.two, "speedup": found.one / found.two},
+        "flushed_outside": {"plain": plain, "flushed": flushed, "ratio": plain / flushed},
         "operations": operations_data,
     }
     record.write(options.out, "throughput", text, data)
