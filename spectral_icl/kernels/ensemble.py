@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spectral_icl.kernels import law
-from spectral_icl.kernels.charts import is_mixed, lane_chart, load_chart
+from spectral_icl.kernels.charts import is_mixed, lane_chart, load_chart, pick_chart
 from spectral_icl.kernels.compile import ALGEBRA, entry, inner, maker
 from spectral_icl.kernels.control import (
     PATIENCE,
@@ -225,16 +225,16 @@ def advance_many(
     shape = systems.shape
     store = law.lane_store(systems.models)
     model = law.lane_model(store)
-    f = lane_workspace(model, shape, method.a.shape[0])
+    f = lane_workspace(model, shape, method.a.shape[0], 0 if mode == EXPLICIT else size)
     chart = lane_chart(size)
     bend = lane_array((method.dense.shape[0], size))
     per_lane = np.zeros((11, WIDTH))
     control = as_lanes(per_lane)
     lanes = _empty_lanes()
     speed, weights = np.empty(size), np.empty(size)
-    mixed = is_mixed(systems.charts)
-    rests, keep = False, log.t.size > 0
+    mixed, rests, keep = False, False, log.t.size > 0
     for p in range(first, stop):
+        mixed = mixed or is_mixed(pick_chart(systems.charts, p))
         rests = rests or limits.stationary[p] > 0.0
     waiting, under_way = first, 0
     control[_RTOL] = everywhere(1.0)
@@ -246,7 +246,7 @@ def advance_many(
             while lanes.member[lane] < 0 and waiting < stop:
                 p = waiting
                 waiting += 1
-                has_room = not keep or log.last[p] >= 0 or log.used[0] < log.limit
+                has_room = not keep or log.last[p - log.first] >= 0 or log.used[0] < log.limit
                 if has_room and ends.outcome[p] < 0 and flights.mode[p] == mode:
                     _start(systems, chart, store, lanes, per_lane, f, limits, flights, ends, lane, p)
                     under_way += 1
@@ -307,7 +307,7 @@ def advance_many(
                 continue
             ends.tilt[p] = max(ends.tilt[p], per_lane[_TILT, lane])
             if per_lane[_CHOSEN, lane] == _FIELD:
-                if keep and log.last[p] < 0:
+                if keep and log.last[p - log.first] < 0:
                     row = write(log, p, lanes.t[lane])
                     for n in range(size):
                         log.x[row, n] = ends.x[p, n]

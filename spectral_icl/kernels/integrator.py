@@ -197,7 +197,7 @@ def integrate(
                 rejected = True
                 continue
             error, finite, far = implicit_step(model, chart, implicit, x, step, coupled, work, mixed)
-            count[2] += implicit.a.shape[0] - (1 if error > 1.0 else 0)
+            count[2] += implicit.a.shape[0] - (1 if error > 1.0 else 0)  # or fewer, of a step that failed
             otherwise = bound * step < RELIEVED
             order = implicit.order
         if not known:

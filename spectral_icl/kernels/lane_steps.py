@@ -45,8 +45,8 @@ class LaneWork(NamedTuple):
 
 
 @maker
-def lane_workspace(model, shape, stages):
-    """Room for flows of a shape by a method of so many stages."""
+def lane_workspace(model, shape, stages, coupled):
+    """Room for flows of a shape by a method of so many stages; with matrices of so many rows."""
     heads, blocks, tasks = shape
     size = heads * (blocks + tasks)
     return LaneWork(
@@ -65,7 +65,7 @@ def lane_workspace(model, shape, stages):
         lane_array((size,)),
         lane_array((size,)),
         lane_array((size,)),
-        lane_array((size, size)),
+        lane_array((coupled, coupled)),
     )
 
 
@@ -136,17 +136,18 @@ def _matrix(method, model, chart, step, f, mixed):
     size = f.x.size
     for n in range(size):
         steepness = slope(chart, f.theta.flat, n, mixed)
-        moves = chart.speed[n] > 0.0  # a frozen entry would divide zero by zero
+        free = chart.speed[n] > 0.0  # a frozen entry would divide zero by zero
         root_speed, root_slope = np.sqrt(chart.speed[n]), np.sqrt(steepness)  # their product might underflow
         f.root[n] = chart.sign[n] * root_speed * root_slope
-        f.down[n] = where(moves, root_slope / root_speed, 0.0)
-        f.up[n] = where(moves, root_speed / root_slope, 0.0)
+        f.down[n] = where(free, root_slope / root_speed, 0.0)
+        f.up[n] = where(free, root_speed / root_slope, 0.0)
         f.rhs[n] = everywhere(0.0)
+    moves = step > 0.0  # a step of 0 finds the work arrays of another flow here
     for i in range(size):
         row, scale = f.factor[i], method.gamma * step * f.root[i]
         total = everywhere(0.0)
         for j in range(i, size):
-            entry = row[j] * (scale * f.root[j])
+            entry = where(moves, row[j] * (scale * f.root[j]), 0.0)
             row[j] = entry
             total += abs(entry)
             f.rhs[j] += abs(entry)

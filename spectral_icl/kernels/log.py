@@ -16,6 +16,7 @@ def with_room(log, rows):
     count, room = log.t.size, 2 * log.t.size + rows
     orders, size = log.dense.shape[1:]
     more = Log(
+        log.first,
         log.limit,
         log.used,
         log.last,
@@ -39,8 +40,8 @@ def write(log, p, t):
     """A new row of the log for a flow; returns its number."""
     row = log.used[0]
     log.used[0] += 1
-    log.before[row] = log.last[p]
-    log.last[p] = row
+    log.before[row] = log.last[p - log.first]
+    log.last[p - log.first] = row
     log.t[row] = t
     return row
 
@@ -48,13 +49,13 @@ def write(log, p, t):
 @maker
 def nodes_of(log, p):
     """The nodes of flow ``p`` of a log, in order."""
-    count, row = 0, log.last[p]
+    count, row = 0, log.last[p - log.first]
     while row >= 0:
         count += 1
         row = log.before[row]
     orders, size = log.dense.shape[1:]
     nodes = Nodes(np.empty(count), np.empty((count, size)), np.empty((count - 1, orders, size)))
-    row = log.last[p]
+    row = log.last[p - log.first]
     for k in range(count - 1, -1, -1):
         nodes.t[k] = log.t[row]
         for n in range(size):

@@ -10,7 +10,7 @@ from spectral_icl.kernels.compile import ALGEBRA, entry
 from spectral_icl.kernels.field import parts_of
 from spectral_icl.kernels.integrator import extension
 from spectral_icl.kernels.log import nodes_of
-from spectral_icl.kernels.model import Bools, Floats, Log, Model, Systems
+from spectral_icl.kernels.model import STATIONARY, Floats, Ints, Log, Model, Systems
 
 
 @entry(fastmath=ALGEBRA)
@@ -33,22 +33,22 @@ def task_losses_all(models: Model, omega: Floats, mu: Floats, out: Floats) -> No
 
 @entry(fastmath=ALGEBRA)
 def loss_curves(
-    systems: Systems, log: Log, first: int, stop: int, times: Floats, rests: Bools, out: Floats
+    systems: Systems, log: Log, first: int, stop: int, times: Floats, outcome: Ints, out: Floats
 ) -> None:
     """Fill ``out`` (P, T) with the loss of the flows ``first`` to ``stop`` at ``times`` (T,).
 
-    Past the end of a flow it is left as it is, unless the flow ``rests`` (P,) there.
+    Past the end of a flow it is left as it is, unless by its ``outcome`` (P,) the flow rests there.
     """
     size, tasks = log.x.shape[1], systems.shape[2]
     x, theta, losses = np.empty(size), parts_of(np.empty(size), systems.shape), np.empty(tasks)
     work = law.scratch(law.pick_model(systems.models, 0), systems.shape)
     for p in range(first, stop):
-        if log.last[p] < 0:
+        if log.last[p - log.first] < 0:
             continue
         nodes, model = nodes_of(log, p), law.pick_model(systems.models, p)
         chart = pick_chart(systems.charts, p)
         for k in range(times.size):
-            if times[k] > nodes.t[-1] and not rests[p]:
+            if times[k] > nodes.t[-1] and outcome[p] != STATIONARY:
                 break
             extension(chart, nodes, min(times[k], nodes.t[-1]), x, theta.flat)
             law.task_loss(model, theta.omega, theta.mu, work, losses)

@@ -1,7 +1,7 @@
 """What passes between Python and the compiled functions: constants and typed containers.
 
-Functions take float64 arrays and ints, fill buffers that the caller owns, return an int status where they can
-fail, never raise and never print. A state is one flat vector of ``H*B`` KQ entries (head-major) followed by
+Functions take float64 arrays and ints, fill buffers that the caller owns, say in numbers where they fail,
+never raise and never print. A state is one flat vector of ``H*B`` KQ entries (head-major) followed by
 ``H*I`` OV entries (head-major): N = H (B + I) numbers.
 """
 
@@ -203,21 +203,23 @@ class Ends(NamedTuple):
 class Log(NamedTuple):
     """The nodes of flows that are solved together, as they come; the start of a flow is the first of its."""
 
+    first: int  # the flow that the first entry of ``last`` is of
     limit: int  # rows after which no more flows are begun; those under way are given more room
     used: Ints  # (1,) rows in use
-    last: Ints  # (P,) the latest row of each flow, -1 before its start
+    last: Ints  # (flows,) the latest row of each, -1 before its start
     before: Ints  # (rows,) the row of the same flow before
     t: Floats  # (rows,)
     x: Floats  # (rows, N)
     dense: Floats  # (rows, K, N) the continuous extension of the step that ends in the node
 
     @classmethod
-    def room(cls, flows: int, rows: int, limit: int, orders: int, size: int) -> Log:
-        """An empty log of so many flows; of no rows if nothing is to be kept."""
+    def room(cls, first: int, stop: int, rows: int, limit: int, orders: int, size: int) -> Log:
+        """An empty log of the flows ``first`` to ``stop``; of no rows if nothing is to be kept."""
         return cls(
+            first,
             limit,
             np.zeros(1, dtype=np.int64),
-            np.full(flows, -1),
+            np.full(stop - first, -1),
             np.empty(rows, dtype=np.int64),
             np.empty(rows),
             np.empty((rows, size)),
@@ -229,7 +231,5 @@ class Log(NamedTuple):
         """The nodes of a single flow."""
         count = nodes.t.size
         dense = np.concatenate([np.zeros((1, *nodes.dense.shape[1:])), nodes.dense])
-        chain = np.arange(-1, count - 1)
-        return cls(
-            count, np.array([count]), np.array([count - 1]), chain, nodes.t.copy(), nodes.x.copy(), dense
-        )
+        used, last, before = np.array([count]), np.array([count - 1]), np.arange(-1, count - 1)
+        return cls(0, count, used, last, before, nodes.t.copy(), nodes.x.copy(), dense)

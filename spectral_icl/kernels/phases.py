@@ -238,7 +238,7 @@ def measure_phases(
     floating = floating_mode()
     set_floating_mode(flushing(floating))
     for p in range(first, stop):
-        if log.last[p] < 0:
+        if log.last[p - log.first] < 0:
             continue
         model = law.everywhere_model(law.pick_model(systems.models, p))
         chart, nodes = pick_chart(systems.charts, p), nodes_of(log, p)

@@ -63,7 +63,8 @@ def factorise(chart, step, work):
     coupled = np.int64(0)
     idle = size
     for n in range(size):
-        if step * work.reach[n] > _NEGLIGIBLE:
+        # of a speed and a slope so small that their product is zero, the root is
+        if root[n] != 0.0 and step * work.reach[n] > _NEGLIGIBLE:
             order[coupled] = n
             coupled += 1
         else:

@@ -2,7 +2,8 @@
 
 What has all but vanished (the weights of heads that lost, what is left of an error) and its products become
 subnormal, and for each of them an Intel core takes some 150 cycles. The processor is asked to flush them by a
-register of the thread, which is set when a long call begins and put back when it ends.
+register of the thread, which is set when a long call begins and put back when it ends; only where memory runs
+out on the way it is not.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Steps(NamedTuple):
 def _in_lanes(systems, method, x, steps, rtol, mixed, made):  # type: ignore[no-untyped-def]
     store = law.lane_store(systems.models)
     chart = lane_chart(x.shape[1])
-    f = lane_workspace(law.lane_model(store), systems.shape, method.a.shape[0])
+    f = lane_workspace(law.lane_model(store), systems.shape, method.a.shape[0], x.shape[1])
     for lane in range(WIDTH):
         law.load_model(store, lane, systems.models, lane)
         load_chart(chart, lane, systems.charts, lane)

@@ -45,8 +45,8 @@ from spectral_icl.multitask.state import MOST_ENTRIES, State, depth
 # threads and to notice an interrupt.
 _LEAST, _MOST = 4, 64
 
-# Numbers in the log of a thread's flows, after which no more are begun until those under way have ended, and
-# the steps that a flow is expected to take.
+# Numbers in the log of a thread, after which no flows are begun until those under way have ended (which may
+# take several times as many); and steps that a flow is expected to take.
 _ROOM, _STEPS = 1 << 22, 160
 
 _METHODS = ((EXPLICIT, DORMAND_PRINCE), (IMPLICIT, RODAS5P))
@@ -76,7 +76,8 @@ class Ensemble:
     steps, rejected : ndarray of int, (P,)
         Steps taken and refused.
     loss_curve : ndarray, (P, T), or None
-        Loss at ``t_eval``; NaN past ``t`` unless the flow had come to rest.
+        Loss at ``t_eval``; NaN past ``t`` unless the flow had come to rest, and of one that
+        failed at its start.
     emergence, onset, settled : ndarray, (P, I), or None
         When each task's loss fell steepest, began to fall and reached its plateau, as in
         `spectral_icl.multitask.flow.phases.Emergence`; NaN if not before the end.
@@ -249,15 +250,15 @@ def gradient_flow_ensemble(
     def run(first: int) -> None:
         stop = min(first + share, count)
         rows = min(most, _STEPS * (stop - first))
-        log = Log.room(count, rows, most, orders, size)
+        log = Log.room(first, stop, rows, most, orders, size)
         unfinished = ends.outcome[first:stop] < 0
         while unfinished.any():
             for mode, method in _METHODS:
                 log = advance_many(systems, method, mode, ends_at, first, stop, flights, ends, log)
             unfinished = ends.outcome[first:stop] < 0
-            if kept.wanted and not (unfinished & (log.last[first:stop] >= 0)).any():
+            if kept.wanted and not (unfinished & (log.last >= 0)).any():
                 kept.record(systems, log, ends, first, stop)
-                log = Log.room(count, rows, most, orders, size)
+                log = Log.room(first, stop, rows, most, orders, size)
 
     with on_compilation(_announce):
         if threads == 1 or count <= share:
@@ -287,8 +288,7 @@ class _Kept:
         if self.tasks is not None:
             measure_phases(systems, log, first, stop, self.tasks, THRESHOLDS, self.found)
         if self.times.size:
-            rests = ends.outcome == Outcome.STATIONARY
-            loss_curves(systems, log, first, stop, self.times, rests, self.curve)
+            loss_curves(systems, log, first, stop, self.times, ends.outcome, self.curve)
 
 
 def _announce() -> None:

@@ -241,3 +241,16 @@ def test_a_look_measures_nothing(two_tasks: si.Problem) -> None:
     assert f"{sol.final_loss:.6g} at the end" in repr(sol)
     assert "in range" not in repr(sol)
     assert str(sol.saturation) in repr(sol)
+
+
+@pytest.mark.parametrize("scale", [1e-309, 1e-300, 1e-200])
+def test_speeds_that_hardly_are_numbers_stop_nothing(scale: float) -> None:
+    """Speed and slope of an entry may have a product that is none; single flows and ensembles alike."""
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=1.0, noise=0.1, context_length=100)
+    start = si.State(np.full((2, 2), 3e-9), np.array([[0.3, 0.1], [0.1, 0.2]]))
+    options = {"parametrization": si.Balanced(key_scale=scale), "t_end": 1e12}
+    alone = si.gradient_flow(p, *start, **options)
+    many = si.gradient_flow_ensemble(p, *start, **options)
+    assert many.success.all()
+    np.testing.assert_allclose(many.mu[0], alone.final.mu, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(alone.final.omega, start.omega, rtol=1e-6)
