@@ -56,6 +56,11 @@ sol.loss, sol.phases, sol.allocation
 stats = [f.stats for f in entries]
 print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.values()) for s in stats))
 """
+_FLOW = """
+import spectral_icl as si
+p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
+si.gradient_flow(p, *si.initial.paper(p, 2, 0.1, 0.1, 0.2))
+"""
 _ENSEMBLE = """
 import spectral_icl as si
 p = si.Problem.multitask(task_sizes=(10, 10), signal=10., noise=0.09, context_length=100)
@@ -153,6 +158,7 @@ def main() -> None:
     warm = [str(_COMMAND), "warm"]
     compiling = {
         "spectral-icl flow, empty cache (compiles)": (flow, options.repeats // 3),
+        "first gradient_flow, empty cache": ([sys.executable, "-c", _FLOW], options.repeats // 3),
         "first ensemble, empty cache (compiles)": ([sys.executable, "-c", _ENSEMBLE], options.repeats // 9),
         "spectral-icl warm --workers 1, empty cache": ([*warm, "--workers", "1"], options.repeats // 9),
         "spectral-icl warm, empty cache": (warm, options.repeats // 9),

@@ -59,9 +59,9 @@ def slope(chart, theta, n, mixed):
 
 
 @inner()
-def show_primal(chart, x, theta, mixed):
+def show_primal(chart, x, theta):
     """Fill theta(x), with zeros for what means zero."""
-    map_to_primal(chart, x, theta, mixed)
+    map_to_primal(chart, x, theta, True)
     for n in range(x.size):
         if x[n] <= LOWEST and chart.kind[n] == EXPONENTIAL:
             theta[n] = 0.0 * chart.scale[n]
@@ -70,14 +70,14 @@ def show_primal(chart, x, theta, mixed):
 @entry()
 def to_primal(chart: Chart, x: Floats, theta: Floats) -> None:
     """Fill theta(x), all of shape (N,)."""
-    show_primal(chart, x, theta, True)
+    show_primal(chart, x, theta)
 
 
 @entry()
 def to_primal_all(charts: Chart, x: Floats, theta: Floats) -> None:
     """`to_primal` of P states (P, N), each with its own chart."""
     for p in range(x.shape[0]):
-        show_primal(pick_chart(charts, p), x[p], theta[p], True)
+        show_primal(pick_chart(charts, p), x[p], theta[p])
 
 
 @maker

@@ -8,6 +8,7 @@ digest of all files of this room is made part of that.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from hashlib import sha256
@@ -41,6 +42,8 @@ DIGEST = sha256(
     b"".join(path.name.encode() + path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
 ).hexdigest()
 
+_log = logging.getLogger("spectral_icl")
+
 entries: list[Any] = []  # all of them
 _slow: list[object] = []  # those whose compilation takes so long that a person wants to know
 
@@ -55,7 +58,7 @@ def entry(*, fastmath: frozenset[str] = frozenset(), slow: bool = False) -> Call
     fastmath : frozenset of str
         `ALGEBRA`, or nothing.
     slow : bool
-        Whether `on_compilation` tells of it.
+        Whether `announced` tells of it.
     """
 
     def decorate(function: F) -> F:
@@ -115,20 +118,33 @@ def _locked(save: Callable[..., None], lock: AbstractContextManager[Any]) -> Cal
 
 
 class _Listener(event.Listener):
-    def __init__(self, announce: Callable[[], None]) -> None:
-        self.announce = announce
+    def __init__(self, what: str, seconds: str) -> None:
+        self.what, self.seconds = what, seconds
         self.told = False
 
     def on_start(self, event: Any) -> None:
         if event.data["dispatcher"] in _slow and not self.told:
             self.told = True
-            self.announce()
+            _log.info(
+                "compiling %s for this machine (once for each law of the context, some %s seconds; "
+                "`spectral-icl warm` compiles everything beforehand) ...",
+                self.what,
+                self.seconds,
+            )
 
     def on_end(self, event: Any) -> None:
         pass
 
 
-def on_compilation(announce: Callable[[], None]) -> AbstractContextManager[Any]:
-    """A block that calls ``announce`` once if slow entries are compiled in it, not if the cache has them."""
-    listening: AbstractContextManager[Any] = event.install_listener("numba:compile", _Listener(announce))
+def announced(what: str, seconds: str) -> AbstractContextManager[Any]:
+    """A block that says so, once, if slow entries are compiled in it, not if the cache has them.
+
+    Parameters
+    ----------
+    what : str
+        What is compiled, and what it is for.
+    seconds : str
+        How long that takes, in words.
+    """
+    listening: AbstractContextManager[Any] = event.install_listener("numba:compile", _Listener(what, seconds))
     return listening

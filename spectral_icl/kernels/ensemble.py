@@ -22,20 +22,17 @@ from spectral_icl.kernels.control import (
     unrest,
     weigh,
 )
-from spectral_icl.kernels.field import LOST, OUTSIDE
+from spectral_icl.kernels.field import failure, stall
 from spectral_icl.kernels.lane_steps import attempt, lane_workspace
 from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, lane_array, pick, put, where
 from spectral_icl.kernels.log import with_room, write
 from spectral_icl.kernels.model import (
     EXPLICIT,
     IMPLICIT,
-    LEFT_RANGE,
     NON_FINITE,
-    OVERFLOW,
     REACHED_END,
     STATIONARY,
     STEP_LIMIT,
-    STEP_UNDERFLOW,
     Ends,
     Flights,
     Log,
@@ -44,7 +41,7 @@ from spectral_icl.kernels.model import (
     RungeKutta,
     Systems,
 )
-from spectral_icl.kernels.runge_kutta import accumulate
+from spectral_icl.kernels.runge_kutta import combine
 from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 
 # Rows of what is decided lane by lane and used by vector code, or the other way round.
@@ -119,9 +116,7 @@ def _tie(twin, lane, f):
 def _bend(dense, f, out):
     """Fill the coefficients of the continuous extension of the last step."""
     for k in range(dense.shape[0]):
-        for n in range(f.x.size):
-            out[k, n] = everywhere(0.0)
-        accumulate(out[k], dense[k], f.increments, dense.shape[1])
+        combine(out[k], dense[k], f.increments)
 
 
 @inner()
@@ -167,8 +162,7 @@ def _outcome(limits, lanes, per_lane, ends, lane):
     if ends.steps[p, 0] + ends.steps[p, 1] >= limits.max_steps[p]:
         return STEP_LIMIT, step
     if too_small(step, t):
-        stalled = LEFT_RANGE if per_lane[_FAR, lane] >= LOST else STEP_UNDERFLOW
-        return stalled if lanes.cause[lane] == REACHED_END else lanes.cause[lane], step
+        return stall(lanes.cause[lane], per_lane[_FAR, lane]), step
     return -1, step
 
 
@@ -195,7 +189,7 @@ def _judge(order, limits, lanes, per_lane, ends, lane):
         lanes.cause[lane] = REACHED_END
     else:
         per_lane[_STEP, lane] *= 0.1
-        lanes.cause[lane] = LEFT_RANGE if per_lane[_FAR, lane] == OUTSIDE else OVERFLOW
+        lanes.cause[lane] = failure(per_lane[_FAR, lane])
     return False
 
 
@@ -292,8 +286,7 @@ def advance_many(
                 lanes.known[lane] = True
                 per_lane[_CHOSEN, lane] = _FIELD
             else:
-                failed = LEFT_RANGE if per_lane[_FAR, lane] == OUTSIDE else OVERFLOW
-                ends.outcome[p] = failed if all_finite(ends.x[p]) else NON_FINITE
+                ends.outcome[p] = failure(per_lane[_FAR, lane]) if all_finite(ends.x[p]) else NON_FINITE
                 ends.tilt[p] = per_lane[_TILT, lane]
                 _leave(lanes, per_lane, f, flights, ends, lane)
                 under_way -= 1

@@ -10,7 +10,7 @@ from spectral_icl.kernels import law
 from spectral_icl.kernels.charts import map_to_primal
 from spectral_icl.kernels.compile import ALGEBRA, inner, maker
 from spectral_icl.kernels.lanes import where
-from spectral_icl.kernels.model import Floats
+from spectral_icl.kernels.model import LEFT_RANGE, OVERFLOW, REACHED_END, STEP_UNDERFLOW, Floats
 
 
 class Parts(NamedTuple):
@@ -58,3 +58,17 @@ def strayed(model, scratch):
     """
     lost = where(law.lost_meaning(model, scratch), LOST, INSIDE)
     return where(law.left_range(model, scratch), OUTSIDE, lost)
+
+
+@inner()
+def failure(far):
+    """Why a field was not finite, by how far its state had strayed."""
+    return LEFT_RANGE if far == OUTSIDE else OVERFLOW
+
+
+@inner()
+def stall(cause, far):
+    """Why steps shrank to rounding: ``cause``, the last failure, or how far the law was strayed from."""
+    if cause != REACHED_END:
+        return cause
+    return LEFT_RANGE if far >= LOST else STEP_UNDERFLOW

@@ -22,19 +22,16 @@ from spectral_icl.kernels.control import (
     unrest,
     weigh,
 )
-from spectral_icl.kernels.field import INSIDE, LOST, OUTSIDE, Parts, parts_of
+from spectral_icl.kernels.field import INSIDE, Parts, failure, parts_of, stall
 from spectral_icl.kernels.model import (
     ALWAYS_IMPLICIT,
     BUFFER_FULL,
     EXPLICIT,
     IMPLICIT,
-    LEFT_RANGE,
     NON_FINITE,
-    OVERFLOW,
     REACHED_END,
     STATIONARY,
     STEP_LIMIT,
-    STEP_UNDERFLOW,
     Chart,
     Floats,
     Ints,
@@ -45,7 +42,7 @@ from spectral_icl.kernels.model import (
     System,
 )
 from spectral_icl.kernels.rosenbrock import factorise, implicit_step, prepare
-from spectral_icl.kernels.runge_kutta import accumulate, explicit_step
+from spectral_icl.kernels.runge_kutta import combine, explicit_step
 from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 
 
@@ -73,9 +70,7 @@ class Work(NamedTuple):
     hess: Floats  # (N, N) Hessian S, upper triangle
     factor: Floats  # (N, N) Cholesky factor of 1 + step Q S Q on the coupled entries
     idle_rows: Floats  # (N, N) rows of the idle entries against the coupled ones
-    scratch: tuple[
-        Floats, ...
-    ]  # of the law, see `spectral_icl.kernels.law.scratch`, where the field was asked
+    scratch: tuple[Floats, ...]  # of `spectral_icl.kernels.law`, where the field was asked last
     new_scratch: tuple[Floats, ...]  # the same arrays
 
 
@@ -112,8 +107,8 @@ def integrate(
 ) -> tuple[int, int]:
     """Advance the dual flow from ``nodes.x[0]``, and return (status, accepted steps in this call).
 
-    Steps are explicit while accuracy limits them, which is so until the first emergence, and implicit (a
-    Rosenbrock method with the exact Jacobian) once stability would. Error control is on the embedded
+    Steps are explicit while accuracy limits them, as it does until the first emergence, and implicit (a
+    Rosenbrock method with the exact Jacobian) where stability would. Error control is on the embedded
     solution in the largest weighted component. An implicit step that reaches past the pole of the stability
     function on a growing mode shows as a matrix that is not positive definite, and is rejected.
 
@@ -169,9 +164,7 @@ def integrate(
                 break
             step = fitted(step, remaining)
             if too_small(step, t):
-                status = LEFT_RANGE if far >= LOST else STEP_UNDERFLOW
-                if cause != REACHED_END:
-                    status = cause
+                status = stall(cause, far)
                 break
 
         if not known or mode == EXPLICIT:
@@ -203,9 +196,7 @@ def integrate(
         if not known:
             known = True
             if not finite:
-                status = LEFT_RANGE if far == OUTSIDE else OVERFLOW
-                if not all_finite(x):
-                    status = NON_FINITE
+                status = failure(far) if all_finite(x) else NON_FINITE
                 break
             for n in range(size):
                 work.theta.flat[n] = work.new_theta.flat[n]
@@ -218,7 +209,7 @@ def integrate(
                 cause = REACHED_END
                 step *= shrinkage(order, error)
             else:
-                cause = LEFT_RANGE if far == OUTSIDE else OVERFLOW
+                cause = failure(far)
                 step *= 0.1
             continue
 
@@ -257,9 +248,7 @@ def integrate(
 def _bend(dense, increments, twin, row, step, out):
     """Fill the coefficients of the continuous extension of an accepted step. ``row`` (N,) is scratch."""
     for k in range(dense.shape[0]):
-        for n in range(row.size):
-            row[n] = 0.0
-        accumulate(row, dense[k], increments, dense.shape[1])
+        combine(row, dense[k], increments)
         for n in range(row.size):
             out[step, k, n] = row[twin[n]]
 
@@ -269,7 +258,7 @@ def extension(chart, nodes, time, x, theta):
     """Fill x (N,) and theta (N,) with the continuous extension at a time inside the nodes' range."""
     step = min(max(np.searchsorted(nodes.t, time), 1), nodes.t.size - 1) - 1
     if step < 0:  # a flow that took no step
-        show_primal(chart, nodes.x[0], theta, True)
+        show_primal(chart, nodes.x[0], theta)
         return
     width = nodes.t[step + 1] - nodes.t[step]
     s = (time - nodes.t[step]) / width
@@ -279,7 +268,7 @@ def extension(chart, nodes, time, x, theta):
         for k in range(dense.shape[0] - 1, -1, -1):
             bend = bend * s + dense[k, n]
         x[n] = (1.0 - s) * start[n] + s * (end[n] + (1.0 - s) * bend)
-    show_primal(chart, x, theta, True)
+    show_primal(chart, x, theta)
 
 
 @entry()

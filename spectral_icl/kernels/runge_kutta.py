@@ -26,6 +26,14 @@ def accumulate(out, coefficients, rows, count):
 
 
 @inner(fastmath=ALGEBRA)
+def combine(out, coefficients, rows):
+    """Fill ``out`` with the combination of rows, one for each coefficient."""
+    for n in range(out.size):
+        out[n] = 0.0
+    accumulate(out, coefficients, rows, coefficients.size)
+
+
+@inner(fastmath=ALGEBRA)
 def explicit_step(model, chart, tableau, x, step, first, work, mixed):
     """Fill the increments of one step, the new state (``trial``), theta and the field there.
 
@@ -70,8 +78,6 @@ def explicit_step(model, chart, tableau, x, step, first, work, mixed):
         change = increments[last, n] - increments[last - 1, n]
         field_change += change * change
     strain = np.sqrt(field_change / where(state_change > 0.0, state_change, 1.0))
-    for n in range(trial.size):
-        before[n] = 0.0 * step
-    accumulate(before, tableau.error, increments, stages)
+    combine(before, tableau.error, increments)
     error, all_finite = norm(before, work.weights)
     return error, finite & all_finite, far, strain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError, array, integer
 from spectral_icl.kernels.charts import to_primal_all
-from spectral_icl.kernels.compile import on_compilation
+from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.ensemble import advance_many
 from spectral_icl.kernels.lanes import WIDTH
 from spectral_icl.kernels.loss import loss_curves, task_losses_all
@@ -50,8 +49,6 @@ _LEAST, _MOST = 4, 64
 _ROOM, _STEPS = 1 << 22, 160
 
 _METHODS = ((EXPLICIT, DORMAND_PRINCE), (IMPLICIT, RODAS5P))
-
-_log = logging.getLogger("spectral_icl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +257,7 @@ def gradient_flow_ensemble(
                 kept.record(systems, log, ends, first, stop)
                 log = Log.room(first, stop, rows, most, orders, size)
 
-    with on_compilation(_announce):
+    with announced("the integrator of ensembles and sweeps", "twenty"):
         if threads == 1 or count <= share:
             for first in range(0, count, share):
                 run(first)
@@ -289,13 +286,6 @@ class _Kept:
             measure_phases(systems, log, first, stop, self.tasks, THRESHOLDS, self.found)
         if self.times.size:
             loss_curves(systems, log, first, stop, self.times, ends.outcome, self.curve)
-
-
-def _announce() -> None:
-    _log.info(
-        "compiling the integrator of ensembles and sweeps for this machine (once for each law of the "
-        "context, some twenty seconds; `spectral-icl warm` compiles everything beforehand) ..."
-    )
 
 
 def _members(name: str, value: object, kind: type, expected: str) -> list[Any]:

@@ -7,13 +7,12 @@ Definitions follow Chen, Sheen, Wang and Yang (2024); every threshold is a const
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.kernels.compile import on_compilation
+from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.model import Chart, Emerged, Log, Systems, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.multitask.context import DEFAULT, pack_all
@@ -28,8 +27,6 @@ SETTLED = 1e-3  # rate of fall, over the steepest, below which a task has reache
 LULL = 0.1  # rate of fall, over the steepest, before it rises again: a plateau left before it was reached
 LEARNED = 0.05  # least fall that counts as an emergence, over the most that any attention could reach
 THRESHOLDS = Thresholds(ONSET, SETTLED, LULL, LEARNED, EXIT)
-
-_log = logging.getLogger("spectral_icl")
 
 
 @dataclass(frozen=True)
@@ -161,13 +158,6 @@ def _found(trajectory: Trajectory) -> Emerged:
     system = Systems(models, charts, np.arange(size)[None], np.zeros(1, dtype=np.bool_), trajectory.shape)
     tasks = Tasks(*(values[None] for values in asked(problem, trajectory.kernel)))
     found = Emerged.nothing(1, problem.tasks, size=size)
-    with on_compilation(_announce):
+    with announced("the measurement of phases", "five"):
         measure_phases(system, Log.of_one(trajectory.nodes), 0, 1, tasks, THRESHOLDS, found)
     return Emerged(*(values[0] for values in found))
-
-
-def _announce() -> None:
-    _log.info(
-        "compiling the measurement of phases for this machine (once for each law of the context, some five "
-        "seconds; `spectral-icl warm` compiles everything beforehand) ..."
-    )

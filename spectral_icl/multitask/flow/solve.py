@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.provenance import environment
-from spectral_icl.kernels.compile import on_compilation
+from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.integrator import integrate
 from spectral_icl.kernels.model import BUFFER_FULL, Limits, Methods, Nodes, Progress, System
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
@@ -33,8 +31,6 @@ _CAPACITY, _LARGEST_BUFFER = 512, 200_000
 
 _METHODS = Methods(DORMAND_PRINCE, RODAS5P)
 
-_log = logging.getLogger("spectral_icl")
-
 
 def gradient_flow(
     problem: Problem,
@@ -53,7 +49,7 @@ def gradient_flow(
 
     The flow dtheta/dt = -dloss/dtheta of the trained weights, closed in omega and mu (Chen, Sheen, Wang and
     Yang 2024), is solved in the dual coordinates of its mirror-flow form. While accuracy limits the step,
-    which is so until the first emergence, the method is the explicit one of Dormand and Prince (1980); where
+    as it does until the first emergence, the method is the explicit one of Dormand and Prince (1980); where
     stability would limit it, an L-stable Rosenbrock method with the exact Jacobian (Rodas5P, Steinebach
     2023). Both have order 5.
 
@@ -150,7 +146,7 @@ def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Node
     pieces: list[Nodes] = []
     capacity = max(1, min(_CAPACITY, _LARGEST_BUFFER // x.size))
     status = BUFFER_FULL
-    with on_compilation(_announce):
+    with announced("the integrator of flows", "ten"):
         while status == BUFFER_FULL:
             room = Nodes.room(capacity, RODAS5P.dense.shape[0], x.size)
             room.x[0] = x
@@ -160,10 +156,3 @@ def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Node
             x = room.x[steps]
     nodes = Nodes(*map(np.concatenate, zip(*pieces, strict=True)))
     return Outcome(status), nodes, progress.counts.tolist()
-
-
-def _announce() -> None:
-    _log.info(
-        "compiling the integrator of flows for this machine (once for each law of the context, some ten "
-        "seconds; `spectral-icl warm` compiles everything beforehand) ..."
-    )
