@@ -130,10 +130,7 @@ def flow(
     from spectral_icl.multitask.flow.solution import IntegrationError
     from spectral_icl.multitask.report import FlowReport
 
-    if out is not None:
-        files.check_target("--out", out, files.SUFFIXES)
-    if plot is not None:
-        files.check_target("--plot", plot, files.FIGURES)
+    files.check_targets({"--out": (out, files.SUFFIXES), "--plot": (plot, files.FIGURES)}, file)
     experiment = Experiment.read(file, overrides)
     with _log_on_stderr():
         try:
@@ -188,8 +185,7 @@ def verify(
     from spectral_icl.theorems.report import SuiteReport, report_case
     from spectral_icl.theorems.suite import Case, suite
 
-    if page is not None:
-        files.check_target("--report", page, files.PAGES)
+    files.check_targets({"--report": (page, files.PAGES)}, file)
     named = file is not None or bool(overrides)
     if second:
         if named:
@@ -274,8 +270,7 @@ def optimal(
     from spectral_icl.multitask.experiment import Experiment
     from spectral_icl.multitask.optimal.report import benchmark_report
 
-    if plot is not None:
-        files.check_target("--plot", plot, files.FIGURES)
+    files.check_targets({"--plot": (plot, files.FIGURES)}, file)
     experiment = Experiment.read(file, overrides)
     problem = experiment.problem
     report = benchmark_report(problem, _title(file), heads, experiment.model.kernel)
@@ -306,8 +301,7 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     from spectral_icl.sparse.experiment import Study
     from spectral_icl.sparse.report import ComparisonReport
 
-    if plot is not None:
-        files.check_target("--plot", plot, files.FIGURES)
+    files.check_targets({"--plot": (plot, files.FIGURES)}, file)
     study = Study.read(file, overrides)
     with _log_on_stderr(), Progress(study.prompts, unit="prompts", logged=False) as progress:
         found = compare(study, progress.update)
@@ -355,7 +349,7 @@ def sweep(
     plan = Plan.read(file, overrides)
     with _log_on_stderr(), renamed({"path": "--out"}):
         report = run(plan, out, engine, shard=part, retry_failed=retry_failed)
-    emit(replace(report, title=str(file)), as_json)
+    emit(replace(report, title=_title(file)), as_json)
     if report.complaint is not None:
         click.echo(f"Error: {' '.join(report.complaint.split())}", err=True)
     if report.status:
@@ -418,10 +412,13 @@ def plot(
     """
     from spectral_icl.io import files
 
-    files.check_target("--out", Path("figure.pdf") if out is None else out, files.FIGURES)
+    files.needs("matplotlib", "--out", "figure.pdf" if out is None else str(out), "plot")
+    files.check_targets({"--out": (out, files.FIGURES)}, path, "PATH")
     from spectral_icl.figures.stored import draw
 
-    report = draw(path, quantities, x, y, task, _places(places)).save(out)
+    drawing = draw(path, quantities, x, y, task, _places(places))
+    with renamed({"path": "--out"}):
+        report = drawing.save(out)
     emit(report, as_json, [report.target])
 
 
@@ -512,8 +509,8 @@ def emit(result: Report, as_json: bool, wrote: Iterable[Path | None] = ()) -> No
 
 
 def _title(file: Path | None, built_in: str = _BUILT_IN) -> str:
-    """The first line of a report: where its problem is from."""
-    return built_in if file is None else str(file)
+    """The first line of a report: where its problem is from, in letters even if the name is none in UTF-8."""
+    return built_in if file is None else os.fsencode(file).decode("utf-8", "replace")
 
 
 def _places(given: Iterable[str]) -> dict[str, float]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from spectral_icl.figures.flow import flow_figure
 from spectral_icl.figures.optimal import optimal_figure
-from spectral_icl.figures.style import STYLE
-from spectral_icl.io.files import PAGES, check_target, replacing
+from spectral_icl.figures.style import rendered
+from spectral_icl.io.files import PAGES, check_target, put
 from spectral_icl.io.provenance import environment
 from spectral_icl.theorems.claim import Check, Claim, Verdict
 from spectral_icl.theorems.multitask.claims import CLAIMS
@@ -103,13 +101,9 @@ def save_sparse(report: SparseReport, path: Path) -> None:
 
 def _write(text: str, path: Path) -> None:
     check_target("path", path, PAGES)
-    with replacing(path) as part:
-        part.write_text(text, "utf-8")
+    put(path, text.encode("utf-8", "replace"))  # a file name may be no text
 
 
 def _encoded(figure: Figure) -> str:
     """A figure as SVG in base64, small because it has lines only."""
-    stream = io.BytesIO()
-    with style.context(STYLE):
-        figure.savefig(stream, format="svg")
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+    return base64.b64encode(rendered(figure, "svg")).decode("ascii")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -22,6 +24,10 @@ Tables = Mapping[str, Any]  # of a file, as they are parsed, or one of them
 SWEEP_KEYS = ("axis", "record", "seed", "batch")  # of a sweep's file, meaningless for one point
 UNKNOWN = "a known key (is it a typing error?)"
 
+_DEEPEST = 32  # levels of tables and lists in a file; what looks at them calls itself for each
+_KEY = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_TOO_DEEP = re.compile(rf"""(?<![\w"'-])(?:{_KEY}[ \t]*+\.[ \t]*+){{{_DEEPEST}}}""")
+
 _SCALARS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
@@ -36,14 +42,31 @@ def tables(file: Path | None, overrides: tuple[str, ...], built_in: Tables) -> T
 def parsed(file: Path) -> dict[str, Any]:
     """The tables of a TOML file."""
     try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
+        content = file.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError("in utf-8, which this is not but utf-16 or utf-32")
+        return _loaded(content.decode("utf-8-sig"))  # as editors on Windows write it
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise ProblemError("file", str(file), f"a readable file ({reason})") from None
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, too many digits, too deep
         reason = " ".join(str(error).split())[:120]
         raise ProblemError("file", str(file), f"a TOML file ({reason})") from None
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    """The tables of a text; ValueError or RecursionError if it is not TOML, or is nested too deep."""
+    too_deep = ValueError(f"nested more than {_DEEPEST} levels deep")
+    if _TOO_DEEP.search(text):  # over which the parser would take its time
+        raise too_deep
+    table = tomllib.loads(text)
+    level: list[Any] = [table]
+    for _ in range(_DEEPEST):
+        inside = (entry.values() if isinstance(entry, dict) else entry for entry in level)
+        level = [value for values in inside for value in values if isinstance(value, (dict, list))]
+    if level:
+        raise too_deep
+    return table
 
 
 def overridden(table: Tables, override: str, top: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -54,10 +77,10 @@ def overridden(table: Tables, override: str, top: tuple[str, ...] = ()) -> dict[
     path, separator, text = override.partition("=")
     section, dot, key = path.strip().partition(".")
     alone = section in top and not dot
-    if not (separator and (alone or (dot and section and key))):
+    if not (separator and (alone or (dot and section and key))) or key.count(".") >= _DEEPEST:
         raise ProblemError("overrides", override, "section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = _loaded(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
     except (ValueError, RecursionError):  # too many digits, too deep

@@ -16,10 +16,12 @@ SIGNATURES = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n", ".svg": b"<?xml"}
 @pytest.mark.parametrize("suffix", SIGNATURES)
 def test_figures_are_saved_in_every_format(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"figure{suffix}"
-    path.write_bytes(b"an older figure")
+    style.save(Figure(), path)
+    older = path.read_bytes()
     figure = Figure()
     figure.subplots().plot([1.0, 2.0])
     style.save(figure, path)
+    assert path.read_bytes() != older
     assert path.read_bytes().startswith(SIGNATURES[suffix])
     assert list(tmp_path.iterdir()) == [path]
 

@@ -14,23 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from spectral_icl.io import files
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.model import Chart
 from spectral_icl.multitask.context import check_kernel
-from spectral_icl.multitask.flow import phases, saturation
+from spectral_icl.multitask.flow import phases, record, saturation
 from spectral_icl.multitask.flow.emergence import Forecast
 from spectral_icl.multitask.flow.forecast import forecast
-from spectral_icl.multitask.flow.options import Options, Outcome, Stats
+from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
+from spectral_icl.multitask.state import State, check_heads
 
 if TYPE_CHECKING:
     import xarray
-
-_FORMAT = "spectral-icl flow 1"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -219,56 +218,56 @@ class Solution:
         """The flow as an `xarray.Dataset` over (time, head, block, task).
 
         Everything is dimensionless. The attribute ``provenance`` is one JSON string with the problem, the
-        parametrization, the options, the outcome, the package versions and the platform. The ``node_*``
-        variables hold the continuous extension, so that a loaded solution is evaluated like this one.
+        parametrization, the options, the outcome, the package versions, the platform, and the checksum of all
+        that and of the numbers. The ``node_*`` variables hold the continuous extension, so that a loaded
+        solution is evaluated like this one.
         """
         import xarray  # optional, and slow to import
 
         curve = self.trajectory
-        chart = {f"chart_{key}": (("state",), values) for key, values in curve.chart._asdict().items()}
-        data = xarray.Dataset(
-            {
-                "omega": (("time", "head", "block"), self.omega),
-                "mu": (("time", "head", "task"), self.mu),
-                "task_loss": (("time", "task"), self.task_loss),
-                "loss": (("time",), self.loss),
-                "node_time": (("node",), curve.t),
-                "node_state": (("node", "state"), curve.x),
-                "node_bend": (("step", "order", "state"), curve.dense),
-                **chart,
-            },
-            coords={
-                "time": self.t,
-                "head": np.arange(self.heads),
-                "block": np.arange(self.problem.blocks),
-                "task": np.arange(self.problem.tasks),
-            },
-        )
+        arrays = {
+            "omega": self.omega,
+            "mu": self.mu,
+            "task_loss": self.task_loss,
+            "loss": self.loss,
+            "node_time": curve.t,
+            "node_state": curve.x,
+            "node_bend": curve.dense,
+            **{f"chart_{key}": values for key, values in curve.chart._asdict().items()},
+            "time": self.t,
+            "head": np.arange(self.heads),
+            "block": np.arange(self.problem.blocks),
+            "task": np.arange(self.problem.tasks),
+        }
+        header = self._header()
+        header["checksum"] = record.checksum(header, arrays)
+        data = xarray.Dataset({name: (record.DIMENSIONS[name], values) for name, values in arrays.items()})
         for name, label in _LABELS.items():
             data[name].attrs.update(long_name=label, units="1")
+        data.attrs["provenance"] = json.dumps(header, allow_nan=False)
+        return data
+
+    def _header(self) -> dict[str, Any]:
+        """All that the arrays of the dataset do not say, as JSON has it."""
         options = asdict(self.options)
         if np.isinf(self.options.t_end):
             options["t_end"] = None  # JSON knows no infinity
-        data.attrs["provenance"] = json.dumps(
-            {
-                "format": _FORMAT,
-                "problem": self.problem.to_dict(),
-                "digest": self.problem.digest(),
-                "parametrization": {
-                    "name": self.parametrization.name,
-                    **vars(self.parametrization),
-                },
-                "heads": self.heads,
-                "options": options,
-                "outcome": self.outcome.name,
-                "message": self.message,
-                "stats": asdict(self.stats),
-                "tied_heads": self.tied_heads,
-                "environment": dict(self.environment),
+        return {
+            "format": files.FLOW,
+            "problem": self.problem.to_dict(),
+            "digest": self.problem.digest(),
+            "parametrization": {
+                "name": self.parametrization.name,
+                **vars(self.parametrization),
             },
-            allow_nan=False,
-        )
-        return data
+            "heads": self.heads,
+            "options": options,
+            "outcome": self.outcome.name,
+            "message": self.message,
+            "stats": asdict(self.stats),
+            "tied_heads": self.tied_heads,
+            "environment": dict(self.environment),
+        }
 
     @classmethod
     def from_xarray(cls, data: xarray.Dataset) -> Solution:
@@ -280,60 +279,82 @@ class Solution:
             If the dataset is not a whole flow.
         """
         try:
-            record = json.loads(data.attrs["provenance"])
-            known = record["format"] == _FORMAT
-        except (KeyError, TypeError, ValueError):
+            header = json.loads(data.attrs["provenance"])
+            known = header["format"] == files.FLOW
+        except (KeyError, TypeError, ValueError, RecursionError):
             known = False
         if not known:
-            raise ProblemError("data", data.attrs.get("provenance"), f"a dataset of format {_FORMAT!r}")
+            raise ProblemError("data", data.attrs.get("provenance"), f"a dataset of format {files.FLOW!r}")
         try:
-            return cls._rebuilt(data, record)
+            return cls._rebuilt(data, header)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ProblemError("data", error, "a flow with nothing missing or damaged") from None
+            reason = str(error) if type(error) is ValueError else repr(error)
+            expected = f"a flow with nothing missing or damaged ({reason[:160]})"
+            raise ProblemError("data", dict(data.sizes), expected) from None
 
     @classmethod
-    def _rebuilt(cls, data: xarray.Dataset, record: Mapping[str, Any]) -> Solution:
-        if "time" not in data.coords:  # xarray would count 0, 1, 2, ...
-            raise KeyError("time")
-        parametrization = dict(record["parametrization"])
-        problem = Problem.from_dict(record["problem"])
-        outcome = Outcome[record["outcome"]]
-        chart = Chart(*(np.array(data[f"chart_{key}"].values) for key in Chart._fields))
-        options = Options(**record["options"])
-        options = replace(options, kernel=check_kernel(options.kernel))  # old files have old names
+    def _rebuilt(cls, data: xarray.Dataset, header: dict[str, Any]) -> Solution:
+        problem = Problem.from_dict(header["problem"])
+        heads = check_heads(problem, header["heads"])
+        outcome = Outcome[header["outcome"]]
+        arrays = record.checked_arrays(data, problem, heads)
+        record.check_numbers(arrays, rests=outcome is Outcome.STATIONARY)
+        written = header.pop("checksum", None)  # files of before there was one have none
+        if written not in (None, record.checksum(header, arrays)) or problem.digest() != header["digest"]:
+            raise ValueError("its numbers are others than those that were written")
+        parametrization = dict(header["parametrization"])
+        options = Options(**header["options"])
+        options = replace(
+            options,
+            kernel=check_kernel(options.kernel),  # old files have old names
+            t_end=np.inf if options.t_end is None else options.t_end,
+        )
+        check_options(options.t_end, options.rtol, options.stationary, options.max_steps)
         return cls(
             problem=problem,
             parametrization=PARAMETRIZATIONS[parametrization.pop("name")](**parametrization),
-            t=np.array(data.coords["time"].values),
+            t=arrays["time"],
             trajectory=Trajectory(
                 problem=problem,
-                chart=chart,
-                heads=record["heads"],
-                t=np.array(data["node_time"].values),
-                x=np.array(data["node_state"].values),
-                dense=np.array(data["node_bend"].values),
+                chart=Chart(*(arrays[f"chart_{key}"] for key in Chart._fields)),
+                heads=heads,
+                t=arrays["node_time"],
+                x=arrays["node_state"],
+                dense=arrays["node_bend"],
                 rests=outcome is Outcome.STATIONARY,
                 kernel=options.kernel,
             ),
             outcome=outcome,
-            stats=Stats(**record["stats"]),
-            options=replace(options, t_end=np.inf) if options.t_end is None else options,
-            environment=record["environment"],
-            tied_heads=tuple(map(tuple, record["tied_heads"])),
+            stats=Stats(**header["stats"]),
+            options=options,
+            environment=header["environment"],
+            tied_heads=tuple(map(tuple, header["tied_heads"])),
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the flow as NetCDF (``.nc``) or Zarr (``.zarr``); the file appears only once it is whole."""
-        from spectral_icl.io import files
+        """Write the flow as NetCDF (``.nc``) or Zarr (``.zarr``); the file appears only once it is whole.
 
+        Raises
+        ------
+        ProblemError
+            The name cannot be written, or something other than a saved flow is there.
+        """
         files.write(self.to_xarray(), Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Solution:
-        """Read a flow that `save` wrote."""
-        from spectral_icl.io import files
+        """Read a flow that `save` wrote.
 
-        return cls.from_xarray(files.read(Path(path)))
+        Raises
+        ------
+        ProblemError
+            It is not one, or not all that was written.
+        """
+        data = files.read(Path(path))
+        try:
+            return cls.from_xarray(data)
+        except ProblemError as error:
+            raise ProblemError("path", str(path), error.expected) from None
 
 
 _LABELS = {
