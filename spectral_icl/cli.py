@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spectral_icl.io.checks import ProblemError, choice, renamed
+from spectral_icl.io.interrupts import Terminated, terminations_raised
 from spectral_icl.io.progress import Progress, tracked
 from spectral_icl.io.provenance import environment_block, package_version
 
@@ -483,11 +484,11 @@ def main() -> None:
 def guarded(command: click.Command, name: str) -> None:
     """Run a command: every error is one line on standard error, with exit status 2 for bad input."""
     try:
-        with renamed(_GIVEN):
+        with renamed(_GIVEN), terminations_raised():
             command.main(prog_name=name, standalone_mode=False)
     except ProblemError as error:
         _fail(str(error), 2)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, Terminated):
         _fail("interrupted", 130)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)

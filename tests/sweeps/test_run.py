@@ -458,8 +458,8 @@ def test_full_disk_is_one_line_and_nothing_is_wrong_in_the_store(
     for batch in kept:
         assert not store.is_damaged(batch)
         for name in ("loss", "status", "mu"):
-            expected = Store.open(reference).read(batch, [name])[name]
-            np.testing.assert_array_equal(store.read(batch, [name])[name], expected)
+            expected = Store.open(reference).read(batch)[name]
+            np.testing.assert_array_equal(store.read(batch)[name], expected)
     status, _, err = sweep(file, out)
     assert status == 0
     assert "damaged" not in err
