@@ -60,9 +60,10 @@ def interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # which would unblock them when it is started in passing
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
+        resource_tracker.ensure_running()  # it should hear no SIGHUP either, and unblocks the others when it starts
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

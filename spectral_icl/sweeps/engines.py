@@ -14,7 +14,9 @@ from functools import partial
 from itertools import islice
 from logging import CRITICAL, getLogger
 from tempfile import TemporaryDirectory
+from traceback import clear_frames
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from warnings import catch_warnings
 
 from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.io.interrupts import interrupts_blocked
@@ -29,6 +31,7 @@ WINDOW = 4  # batches that are with the scheduler, per thread of its workers: a 
 _MOST_WORKERS = 4096
 _PATIENCE = 10  # seconds to wait for a scheduler, the first time and when the connection breaks
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ENCRYPTED = ("tls", "wss")
 _SERVING = ("scheduler", "worker")
 _MOST_SAID = 200  # characters of an exception of dask
 _GONE = "the scheduler is gone"
@@ -120,6 +123,7 @@ class Workers:
                 from distributed import Client, LocalCluster
 
                 opened.enter_context(_quiet())
+                dask.config.collect()  # as every worker does, whose tracebacks nobody could put into words
                 # not the folder that dask shares in the temporary one of the machine
                 folder = opened.enter_context(TemporaryDirectory(prefix="spectral-icl-"))
                 opened.enter_context(
@@ -155,7 +159,8 @@ class Scheduler:
         try:
             get_address_host_port(self.address)
             scheme, _ = parse_address(self.address)
-            secret = Security().get_connection_args("client").get("ssl_context")
+            security = Security()
+            secret = security.get_connection_args("client").get("ssl_context")
         except OSError as error:
             expected = f"an address, and TLS credentials in dask's configuration that can be read ({error})"
             raise ProblemError("scheduler", self.address, expected) from None
@@ -163,8 +168,13 @@ class Scheduler:
             Exception
         ) as error:  # of a scheme, or of the configuration: dask has no class of its own for these
             raise ProblemError("scheduler", self.address, f"an address ({error})") from None
-        if scheme in ("tls", "wss") and secret is None:
+        if scheme in _ENCRYPTED and secret is None:
             expected = "TLS credentials in dask's configuration (distributed.comm.tls) for such an address"
+            raise ProblemError("scheduler", self.address, expected)
+        if scheme not in _ENCRYPTED and security.require_encryption:
+            expected = (
+                "a tls:// address, as dask's configuration requires (distributed.comm.require-encryption)"
+            )
             raise ProblemError("scheduler", self.address, expected)
 
     @contextmanager
@@ -286,7 +296,9 @@ def _scheduler_needed(client: Client) -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """The type of an exception and the beginning of what it says."""
+    """The type of an exception, or of what caused it, and the beginning of what that says."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_SAID]
 
 
@@ -298,12 +310,13 @@ def _in_words(problem: str) -> Iterator[None]:
     except (EngineError, OSError):
         raise
     except Exception as error:
+        clear_frames(error.__traceback__)  # of what would complain when it is thrown away, later
         raise EngineError(f"{problem} ({_line(error)})") from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep distributed's log off the terminal: what matters in it is reported in our words."""
+    """Keep distributed's log and warnings off the terminal: what matters in it is reported in our words."""
     import distributed  # noqa: F401  (it sets up its log when it is imported)
 
     handlers = {
@@ -313,7 +326,8 @@ def _quiet() -> Iterator[None]:
     for handler in handlers:
         handler.setLevel(CRITICAL)
     try:
-        yield
+        with catch_warnings(action="ignore"):
+            yield
     finally:
         for handler, level in levels.items():
             handler.setLevel(level)
