@@ -14,11 +14,12 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from spectral_icl.io.checks import ProblemError, choice, renamed
+from spectral_icl.io.interrupts import Terminated, terminations_raised
 from spectral_icl.io.progress import Progress, tracked
 from spectral_icl.io.provenance import environment_block, package_version
 
@@ -342,13 +343,17 @@ def sweep(
 
     Exit status: 0 all points solved, 1 some failed or are left, 2 bad input, 130 interrupted.
     """
+    from spectral_icl.sweeps.engines import EngineError
     from spectral_icl.sweeps.plan import Plan
     from spectral_icl.sweeps.run import run
 
     engine, part = _engine(out, workers, shard, scheduler)
     plan = Plan.read(file, overrides)
     with _log_on_stderr(), renamed({"path": "--out"}):
-        report = run(plan, out, engine, shard=part, retry_failed=retry_failed)
+        try:
+            report = run(plan, out, engine, shard=part, retry_failed=retry_failed)
+        except EngineError as error:
+            _fail(str(error), 1)
     emit(replace(report, title=_title(file)), as_json)
     if report.complaint is not None:
         click.echo(f"Error: {' '.join(report.complaint.split())}", err=True)
@@ -370,7 +375,8 @@ def _engine(
     with renamed({"workers": "--workers", "scheduler": "--scheduler"}):
         if workers is not None:
             engine = Workers(workers)
-            needs("distributed", "--out", str(out), "sweep")
+            for package in ("distributed", "cryptography"):
+                needs(package, "--out", str(out), "sweep")
             return engine, (0, 1)
         if scheduler is not None:
             needs("distributed", "--out", str(out), "sweep")
@@ -480,11 +486,11 @@ def main() -> None:
 def guarded(command: click.Command, name: str) -> None:
     """Run a command: every error is one line on standard error, with exit status 2 for bad input."""
     try:
-        with renamed(_GIVEN):
+        with renamed(_GIVEN), terminations_raised():
             command.main(prog_name=name, standalone_mode=False)
     except ProblemError as error:
         _fail(str(error), 2)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, Terminated):
         _fail("interrupted", 130)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
@@ -527,7 +533,7 @@ def _places(given: Iterable[str]) -> dict[str, float]:
     return found
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(status)
 

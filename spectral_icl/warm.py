@@ -236,7 +236,7 @@ def _in_processes(pieces: Sequence[Piece], workers: int) -> Iterator[Done]:
                 yield future.result()
         except BaseException:  # an interrupt above all: a function compiles for many seconds
             for worker in set(active_children()) - others:
-                worker.terminate()
+                worker.kill()  # the only signal that it does not block
             raise
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ _SEAL = b"\nspectral-icl sha256 "
 
 
 def needs(package: str, argument: str, value: object, extra: str) -> None:
-    """Raise if an optional package is not installed.
+    """Raise if an optional package is not installed, or fails when it is imported.
 
     Parameters
     ----------
@@ -61,8 +62,14 @@ def needs(package: str, argument: str, value: object, extra: str) -> None:
     """
     try:
         import_module(package)
+        if package == "xarray" and find_spec("dask"):  # which it imports in the middle of the work
+            import_module("dask")
     except ImportError:
         needed = f"the package {package!r} (pip install 'spectral-icl[{extra}]')"
+        raise ProblemError(argument, value, needed) from None
+    except Exception as error:  # of anything that a package reads then, such as the configuration of dask
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        needed = f"the package {package!r} to be usable ({reason})"
         raise ProblemError(argument, value, needed) from None
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 import socket
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from logging import CRITICAL, getLogger
+from tempfile import TemporaryDirectory
+from traceback import clear_frames
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from warnings import catch_warnings
 
 from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.io.interrupts import interrupts_blocked
@@ -27,6 +31,9 @@ WINDOW = 4  # batches that are with the scheduler, per thread of its workers: a 
 _MOST_WORKERS = 4096
 _PATIENCE = 10  # seconds to wait for a scheduler, the first time and when the connection breaks
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ENCRYPTED = ("tls", "wss")
+_SERVING = ("scheduler", "worker")
+_MOST_SAID = 200  # characters of an exception of dask
 _GONE = "the scheduler is gone"
 
 
@@ -65,15 +72,33 @@ class Task(Protocol[Made]):
         """Traits of this process that may lead to other bits than elsewhere, in words; or ""."""
 
 
-class Engine(Protocol):
+class Runner(Protocol):
     """Runs a task for jobs in any order until there are none left or ``stopped()``."""
 
     def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
         """Yield the result of each job, or its loss, as jobs are done."""
 
 
-def in_process(task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Results[Result]:
-    """One job after another, each on all cores."""
+class Engine(Protocol):
+    """Starts what runs batches, and stops it at the end of the block."""
+
+    def __call__(self, jobs: int, /) -> AbstractContextManager[Runner]:
+        """Start it for at most so many jobs.
+
+        Raises
+        ------
+        EngineError
+            It does not start; nothing has been done.
+        """
+
+
+@contextmanager
+def in_process(jobs: int) -> Iterator[Runner]:
+    """Nothing to start: batches are solved in this process, one after another, each on all cores."""
+    yield _in_turn
+
+
+def _in_turn(task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Results[Result]:
     for job in jobs:
         if stopped():
             return
@@ -82,30 +107,43 @@ def in_process(task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Res
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes of this machine, each with one thread."""
+    """Processes of this machine, each with one thread; nobody else's can talk to them."""
 
     count: int
 
     def __post_init__(self) -> None:
         integer("workers", self.count, minimum=1, maximum=_MOST_WORKERS)
 
-    def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
-        """Yield results from processes that are started now and stopped at the end."""
-        from distributed import Client, LocalCluster
+    @contextmanager
+    def __call__(self, jobs: int, /) -> Iterator[Runner]:
+        """Start the processes, and stop them at the end."""
+        with ExitStack() as opened:
+            with _in_words("the workers do not start"):
+                import dask
+                from distributed import Client, LocalCluster
 
-        with _quiet():
-            with interrupts_blocked():
-                cluster = LocalCluster(
-                    n_workers=min(self.count, max(1, len(jobs))),
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address="127.0.0.1:0",  # None would take port 8787, and complain if it is taken
-                    scheduler_kwargs={"dashboard": False},
-                    silence_logs=CRITICAL,
-                    env=dict.fromkeys(_THREADS, "1"),
+                opened.enter_context(_quiet())
+                dask.config.collect()  # as every worker does, whose tracebacks nobody could put into words
+                # not the folder that dask shares in the temporary one of the machine
+                folder = opened.enter_context(TemporaryDirectory(prefix="spectral-icl-"))
+                opened.enter_context(
+                    dask.config.set({f"distributed.{who}.http.routes": [] for who in _SERVING})
                 )
-            with cluster, Client(cluster, set_as_default=False) as client:
-                yield from _submit(client, task, jobs, stopped)
+                with interrupts_blocked():
+                    cluster = LocalCluster(
+                        n_workers=min(self.count, max(1, jobs)),
+                        threads_per_worker=1,
+                        processes=True,
+                        security=True,  # other users can reach the ports: TLS, its credentials in memory
+                        local_directory=folder,
+                        dashboard_address="127.0.0.1:0",  # None would take 8787, and complain if it is taken
+                        scheduler_kwargs={"dashboard": False},
+                        silence_logs=CRITICAL,
+                        env=dict.fromkeys(_THREADS, "1"),
+                    )
+                opened.enter_context(cluster)
+                client = opened.enter_context(Client(cluster, set_as_default=False))
+            yield partial(_submit, client)
 
 
 @dataclass(frozen=True)
@@ -115,26 +153,52 @@ class Scheduler:
     address: str
 
     def __post_init__(self) -> None:
-        from distributed.comm.addressing import get_address_host_port
+        from distributed import Security
+        from distributed.comm.addressing import get_address_host_port, parse_address
 
         try:
             get_address_host_port(self.address)
-        except ValueError as error:
+            scheme, _ = parse_address(self.address)
+            security = Security()
+            secret = security.get_connection_args("client").get("ssl_context")
+        except OSError as error:
+            expected = f"an address, and TLS credentials in dask's configuration that can be read ({error})"
+            raise ProblemError("scheduler", self.address, expected) from None
+        except (
+            Exception
+        ) as error:  # of a scheme, or of the configuration: dask has no class of its own for these
             raise ProblemError("scheduler", self.address, f"an address ({error})") from None
+        if scheme in _ENCRYPTED and secret is None:
+            expected = "TLS credentials in dask's configuration (distributed.comm.tls) for such an address"
+            raise ProblemError("scheduler", self.address, expected)
+        if scheme not in _ENCRYPTED and security.require_encryption:
+            expected = (
+                "a tls:// address, as dask's configuration requires (distributed.comm.require-encryption)"
+            )
+            raise ProblemError("scheduler", self.address, expected)
 
-    def __call__(self, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
-        """Yield results from the workers of the scheduler, which is left running."""
+    @contextmanager
+    def __call__(self, jobs: int, /) -> Iterator[Runner]:
+        """Connect to the scheduler, which is left running."""
         from distributed import Client
 
-        with _quiet():
+        with ExitStack() as opened:
+            opened.enter_context(_quiet())
             try:
-                client = Client(self.address, timeout=_PATIENCE, set_as_default=False)
+                with _in_words(f"the scheduler at {self.address} cannot be used"):
+                    client = Client(self.address, timeout=_PATIENCE, set_as_default=False)
             except OSError:
                 raise EngineError(f"no scheduler answers at {self.address}") from None
-            with client:
-                with _scheduler_needed(client):
-                    _inspect(client, task)
-                yield from _submit(client, task, jobs, stopped)
+            opened.enter_context(client)
+            with _scheduler_needed(client):
+                client.run(available_cores)  # which only workers that have this package can look for
+            yield partial(self._run, client)
+
+    @staticmethod
+    def _run(client: Client, task: Task[Result], jobs: Sequence[Job], stopped: Stopped, /) -> Results[Result]:
+        with _scheduler_needed(client):
+            _inspect(client, task)
+        yield from _submit(client, task, jobs, stopped)
 
 
 def _submit(client: Client, task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Results[Result]:
@@ -174,8 +238,10 @@ def _submit(client: Client, task: Task[Result], jobs: Sequence[Job], stopped: St
             yield found
         elif isinstance(error, KilledWorker):
             yield Lost(job.batch, f"{error.allowed_failures + 1} workers ended while they ran it")
-        elif error is not None:
+        elif isinstance(error, (EngineError, OSError)):
             raise error
+        elif error is not None:
+            raise EngineError(f"batch {job.batch} failed in a worker ({_line(error)})")
 
 
 def _there(task: Task[Result], job: Job) -> Result:
@@ -225,13 +291,32 @@ def _scheduler_needed(client: Client) -> Iterator[None]:
         raise
     except (Exception, CancelledError) as error:
         if client.status == "running" and not isinstance(error, (OSError, CancelledError)):
-            raise
+            raise EngineError(f"the workers cannot be used ({_line(error)})") from None
         raise EngineError(_GONE) from None
+
+
+def _line(error: BaseException) -> str:
+    """The type of an exception, or of what caused it, and the beginning of what that says."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_SAID]
+
+
+@contextmanager
+def _in_words(problem: str) -> Iterator[None]:
+    """Put what dask raises, which may be anything, into words; errors of files and connections are left."""
+    try:
+        yield
+    except (EngineError, OSError):
+        raise
+    except Exception as error:
+        clear_frames(error.__traceback__)  # of what would complain when it is thrown away, later
+        raise EngineError(f"{problem} ({_line(error)})") from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep distributed's log off the terminal: what matters in it is reported in our words."""
+    """Keep distributed's log and warnings off the terminal: what matters in it is reported in our words."""
     import distributed  # noqa: F401  (it sets up its log when it is imported)
 
     handlers = {
@@ -241,7 +326,8 @@ def _quiet() -> Iterator[None]:
     for handler in handlers:
         handler.setLevel(CRITICAL)
     try:
-        yield
+        with catch_warnings(action="ignore"):
+            yield
     finally:
         for handler, level in levels.items():
             handler.setLevel(level)

@@ -156,8 +156,7 @@ class Plan:
 
     def digest(self) -> str:
         """SHA-256 of `to_dict`, in hexadecimal; neither the order of keys nor 1 for 1.0 changes it."""
-        text = json.dumps({"format": 1, **_numbers_alike(self.to_dict())}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(self.to_dict())
 
     @property
     def size(self) -> int:
@@ -168,6 +167,10 @@ class Plan:
     def batches(self) -> int:
         """Number of batches; the last may be smaller."""
         return -(-self.size // self.batch)
+
+    def bounds(self, batch: int) -> tuple[int, int]:
+        """First point of a batch, and the first after it."""
+        return batch * self.batch, min((batch + 1) * self.batch, self.size)
 
     @property
     def replicated(self) -> bool:
@@ -373,9 +376,19 @@ def kind_of(table: Tables) -> type[Points[Any]]:
     return found[0] if found else kinds()[0]
 
 
+def digest(table: Tables) -> str:
+    """SHA-256 of a written-out plan, in hexadecimal."""
+    text = json.dumps({"format": 1, **_numbers_alike(table)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def plan_of(data: xarray.Dataset) -> Plan:
     """The plan that a dataset was made by."""
-    return Plan.from_dict(json.loads(data.attrs["provenance"])["plan"])
+    try:
+        table = json.loads(data.attrs["provenance"])["plan"]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ProblemError("data", type(data).__name__, "a dataset that open_sweep has read") from None
+    return Plan.from_dict(table)
 
 
 def sweep_of(data: xarray.Dataset | Sweep) -> Sweep:

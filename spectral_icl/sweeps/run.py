@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.io.interrupts import ENDING, answered
 from spectral_icl.io.progress import Progress
 from spectral_icl.sweeps.engines import Engine, EngineError, Job, Lost, in_process
 from spectral_icl.sweeps.plan import Plan
 from spectral_icl.sweeps.points import PENDING, SOLVED
 from spectral_icl.sweeps.report import Report, note
 from spectral_icl.sweeps.store import Store
-from spectral_icl.sweeps.tally import Tally, counted, tally
+from spectral_icl.sweeps.tally import Tally, tally
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class BatchTask:
     def __call__(self, job: Job, /, threads: int = 1) -> Tally:
         """Solve a batch, or only its points that failed, and write it; returns what became of its points."""
         store = _opened(self.path, self.digest)
-        start, stop = store.bounds(job.batch)
+        start, stop = store.plan.bounds(job.batch)
         if job.retry:
             values = store.read(job.batch)
             for k in np.flatnonzero(~np.isin(values["status"], SOLVED)):
@@ -94,35 +95,41 @@ def run(
     ------
     ProblemError
         ``path`` is something else, or cannot be written.
+    EngineError
+        The engine does not start. A store is made after that, and no error leaves one behind.
     """
-    store = Store.attach(path, plan)
-    if different := store.differences():
-        logger.warning("this is not what made %s: %s", path, different)
-    store.remove_partial_files()
     batches = range(shard[0], plan.batches, shard[1])
-    points = sum(stop - start for start, stop in map(store.bounds, batches))
-    task = BatchTask(str(path.absolute()), store.made["digest"])
-    done, lost, stopped = Tally(), [], None
+    points = sum(stop - start for start, stop in map(plan.bounds, batches))
+    jobs, done, lost, stopped = [Job(batch) for batch in batches], Tally(), [], None
+    store = Store.attach(path, plan) if os.path.lexists(path) else None
     with _interrupts() as interrupt:
         try:
-            jobs, done = _left(store, batches, retry_failed, interrupt.is_set)
-            with (
-                Progress(points, done.points) as progress,
-                closing((engine if jobs else in_process)(task, jobs, interrupt.is_set)) as results,
-            ):
-                for result in results:
-                    if isinstance(result, Lost):
-                        logger.warning("batch %d is left out: %s", result.batch, result.reason)
-                        lost.append(result)
-                        continue
-                    done += result
-                    progress.update(result.points, note(plan.points, done))
-        except OSError as error:
-            stopped = f"{error.filename or path}: {error.strerror or error}"
-        except EngineError as error:
-            stopped = str(error)
-        except KeyboardInterrupt:  # the second one
-            interrupt.set()
+            if store is not None:
+                _prepare(store)
+                jobs, done = _left(store, batches, retry_failed, interrupt.is_set)
+            with (engine if jobs else in_process)(len(jobs)) as runner:
+                store = store or Store.attach(path, plan)
+                task = BatchTask(str(path.absolute()), store.made["digest"])
+                with (
+                    Progress(points, done.points) as progress,
+                    closing(runner(task, jobs, interrupt.is_set)) as results,
+                ):
+                    for result in results:
+                        if isinstance(result, Lost):
+                            logger.warning("batch %d is left out: %s", result.batch, result.reason)
+                            lost.append(result)
+                            continue
+                        done += result
+                        progress.update(result.points, note(plan.points, done))
+        except (OSError, EngineError, KeyboardInterrupt) as error:
+            if store is None:
+                raise
+            if isinstance(error, KeyboardInterrupt):  # the second one
+                interrupt.set()
+            elif isinstance(error, OSError):
+                stopped = f"{error.filename or path}: {error.strerror or error}"
+            else:
+                stopped = str(error)
     interrupted = interrupt.is_set()
     if done.points == points:  # then it came too late to matter
         interrupted, stopped = False, None
@@ -142,29 +149,37 @@ def _left(
             break
         if store.is_pending(batch):
             jobs.append(Job(batch))
-        elif store.is_damaged(batch):
+            continue
+        try:
+            found = tally(plan.points, store.read(batch), plan.bounds(batch)[0])
+        except ProblemError:
             damaged.append(batch)
             jobs.append(Job(batch))
+            continue
+        if PENDING in found.failures:
+            jobs.append(Job(batch))
+        elif retry_failed and found.failed:
+            jobs.append(Job(batch, retry=True))
         else:
-            found = tally(plan.points, store.read(batch, counted(plan.points)), store.bounds(batch)[0])
-            if PENDING in found.failures:
-                jobs.append(Job(batch))
-            elif retry_failed and found.failed:
-                jobs.append(Job(batch, retry=True))
-            else:
-                done += found
+            done += found
     if damaged:
         logger.warning("chunks are damaged: solving batches %s again", ", ".join(map(str, damaged)))
     return jobs, done
 
 
+def _prepare(store: Store) -> None:
+    """Tell what differs from what made a store, and put in order what others have left of it."""
+    if different := store.differences():
+        logger.warning("this is not what made %s: %s", store.path, different)
+    store.remove_partial_files()
+    if mended := store.mend():
+        logger.warning("files were damaged and are written again: %s", ", ".join(mended))
+
+
 @contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second one is a `KeyboardInterrupt`."""
+    """An event that is set when the process is asked to end; the second time is a `KeyboardInterrupt`."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # where signals cannot be handled
-        yield asked
-        return
 
     def handle(*_: object) -> None:
         if asked.is_set():
@@ -172,8 +187,5 @@ def _interrupts() -> Iterator[threading.Event]:
         asked.set()
         logger.info("interrupted: finishing what has begun (once more to stop at once)")
 
-    before = signal.signal(signal.SIGINT, handle)
-    try:
+    with answered(ENDING, handle):
         yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -59,11 +59,6 @@ class Tally:
         return Tally(self.points + other.points, failures, extent, untrusted)
 
 
-def counted(points: Points[Any]) -> tuple[str, ...]:
-    """Names of the results that `tally` looks at."""
-    return ("status", points.headline, *([points.guard.name] if points.guard else []))
-
-
 def tally(points: Points[Any], values: Results, start: int) -> Tally:
     """What became of consecutive points.
 
@@ -71,7 +66,7 @@ def tally(points: Points[Any], values: Results, start: int) -> Tally:
     ----------
     points : Points
     values : dict of str to ndarray
-        Their results, at least those that are `counted`.
+        Their results, at least the status, the headline and what the guard looks at.
     start : int
         Number of the first point.
     """

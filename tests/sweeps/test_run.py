@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import stores
+from clusters import cluster
 from shell import run
 from weights import slow
 from zarr.storage import LocalStore
@@ -230,7 +231,10 @@ def test_another_plan_is_refused_and_nothing_touched(file: Path, tmp_path: Path,
     assert stores.differing(out, reference) == []
 
 
-@pytest.mark.parametrize(("missing", "args"), [("zarr", []), ("distributed", ["--workers", "2"])])
+@pytest.mark.parametrize(
+    ("missing", "args"),
+    [("zarr", []), ("distributed", ["--workers", "2"]), ("cryptography", ["--workers", "2"])],
+)
 def test_missing_package_is_one_line(file: Path, out: Path, missing: str, args: list[str]) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from spectral_icl.cli import main; main()"
     done = subprocess.run(
@@ -350,14 +354,15 @@ def test_killed_while_it_makes_the_store(tmp_path: Path, file: Path, reference: 
 
 
 @pytest.mark.parametrize("args", [[], slow(["--workers", "2"])])
+@pytest.mark.parametrize("number", [signal.SIGINT, slow(signal.SIGTERM), slow(signal.SIGHUP)])
 def test_interrupt_finishes_what_has_begun_and_resumes(
-    tmp_path: Path, file: Path, out: Path, reference: Path, args: list[str]
+    tmp_path: Path, file: Path, out: Path, reference: Path, args: list[str], number: int
 ) -> None:
-    """Of the whole process group, as a terminal does it."""
+    """Of the whole process group, as terminals and batch systems do it."""
     slow = stores.hook(tmp_path / "hook", "time.sleep(0.5)")
     process = stores.command(file, "--out", out, *args, **slow)
     wait_for(lambda: finished_batches(out) > 0, process)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     status, text, err = stores.finish(process)
     assert status == 130, err
     left = 24 - int(re.search(r"pending +(\d+)", text)[1])  # type: ignore[index]
@@ -374,23 +379,28 @@ def test_interrupt_finishes_what_has_begun_and_resumes(
     assert stores.differing(out, reference) == []
 
 
-@pytest.mark.parametrize(("signals", "kept"), [(1, 2), (2, 1)])
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize(
+    ("signals", "kept"), [([number], 2) for number in SIGNALS] + [([signal.SIGTERM, signal.SIGINT], 1)]
+)
 def test_first_interrupt_keeps_the_batch_and_the_second_does_not(
-    file: Path, out: Path, reference: Path, monkeypatch: pytest.MonkeyPatch, signals: int, kept: int
+    file: Path, out: Path, reference: Path, monkeypatch: pytest.MonkeyPatch, signals: list[int], kept: int
 ) -> None:
     solve = Plan.solve
 
     def interrupted(plan: Any, start: int, stop: int, threads: int | None = 1) -> Any:
         if start == 5:
-            for _ in range(signals):
-                os.kill(os.getpid(), signal.SIGINT)
+            for number in signals:
+                os.kill(os.getpid(), number)
         return solve(plan, start, stop, threads)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = [signal.getsignal(number) for number in SIGNALS]
     with monkeypatch.context() as patch:
         patch.setattr(Plan, "solve", interrupted)
         status, text, err = sweep(file, out)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
     assert status == 130
     assert finished_batches(out) == kept
     assert f"pending   {24 - 5 * kept}" in text
@@ -458,8 +468,8 @@ def test_full_disk_is_one_line_and_nothing_is_wrong_in_the_store(
     for batch in kept:
         assert not store.is_damaged(batch)
         for name in ("loss", "status", "mu"):
-            expected = Store.open(reference).read(batch, [name])[name]
-            np.testing.assert_array_equal(store.read(batch, [name])[name], expected)
+            expected = Store.open(reference).read(batch)[name]
+            np.testing.assert_array_equal(store.read(batch)[name], expected)
     status, _, err = sweep(file, out)
     assert status == 0
     assert "damaged" not in err
@@ -569,54 +579,11 @@ def test_batch_that_ends_its_workers_is_left_out(
     assert stores.differing(out, reference) == []
 
 
-CLUSTER = """
-import asyncio
-from distributed import Nanny, Scheduler
-
-async def main():
-    async with Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address=":0") as scheduler:
-        print(scheduler.address, flush=True)
-        await scheduler.finished()
-
-asyncio.run(main())
-"""
-
-WORKER = """
-import asyncio, sys
-from distributed import Worker
-
-async def main():
-    async with Worker(sys.argv[1], nthreads=1, dashboard=False, death_timeout=1) as worker:
-        await worker.finished()
-
-asyncio.run(main())
-"""
-
-
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A scheduler and two workers, each a process; the workers are slow."""
-    slow = {**os.environ, **stores.EPOCH, **stores.hook(tmp_path / "hook", "time.sleep(0.3)")}
-
-    def start(*args: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", *args],
-            env=slow,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    boss = start(CLUSTER)
-    assert boss.stdout is not None
-    address = boss.stdout.readline().strip()
-    everybody = [boss, *(start(WORKER, address) for _ in range(2))]
-    try:
-        yield boss, address
-    finally:
-        for process in everybody:
-            process.kill()
-            process.communicate()
+    """A scheduler and two workers, which are slow."""
+    with cluster({**stores.EPOCH, **stores.hook(tmp_path / "hook", "time.sleep(0.3)")}) as found:
+        yield found
 
 
 @pytest.mark.slow
@@ -653,10 +620,13 @@ def test_scheduler_that_dies(
 def test_scheduler_that_does_not_answer(file: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spectral_icl.sweeps.engines._PATIENCE", 1)
     status, text, err = sweep(file, out, "--scheduler", "127.0.0.1:1")
+    assert (status, text, err) == (1, "", "Error: no scheduler answers at 127.0.0.1:1\n")
+    assert not out.exists()
+    Store.attach(out, stores.plan(file.parent))  # of which the points are told, if it was there
+    status, text, err = sweep(file, out, "--scheduler", "127.0.0.1:1")
     assert status == 1
     assert "pending   24" in text
-    assert err.splitlines()[-1].startswith("Error: no scheduler answers at 127.0.0.1:1. 0 of 24 points")
-    assert sweep(file, out)[0] == 0
+    assert err.startswith("Error: no scheduler answers at 127.0.0.1:1. 0 of 24 points are safe in")
 
 
 def test_workers_that_cannot_see_the_store(
@@ -666,8 +636,9 @@ def test_workers_that_cannot_see_the_store(
     store = Store.attach(out, stores.plan(file.parent))
     task = BatchTask(str(out), store.made["digest"])
     shutil.rmtree(out)
-    with pytest.raises(EngineError, match=r"the worker on .* cannot use the store.*run\.zarr"):
-        next(Scheduler(scheduler[1])(task, [Job(0)], lambda: False))
+    gone = pytest.raises(EngineError, match=r"the worker on .* cannot use the store.*run\.zarr")
+    with gone, Scheduler(scheduler[1])(1) as runner:
+        next(runner(task, [Job(0)], lambda: False))
 
 
 @pytest.mark.slow

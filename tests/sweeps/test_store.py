@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +18,9 @@ import pytest
 import stores
 import xarray
 import zarr
+from numcodecs.checksum32 import CRC32C
 from weights import slow
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 import spectral_icl as si
 from spectral_icl.io import provenance
@@ -39,6 +42,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def edit(path: Path, change: Callable[[dict[str, Any]], object], *, sealed: bool = False) -> None:
+    """Change the provenance of a store; if it is ``sealed``, nothing tells."""
+    group = json.loads((path / "zarr.json").read_text())
+    made = json.loads(group["attributes"]["provenance"])
+    change(made)
+    if sealed:
+        made["checksum"] = store._checksum({k: v for k, v in made.items() if k != "checksum"})
+    group["attributes"]["provenance"] = json.dumps(made, sort_keys=True)
+    (path / "zarr.json").write_text(json.dumps(group))
+
+
+def of_version_1(path: Path) -> None:
+    """Make a store what the first version wrote."""
+    shutil.rmtree(path / "seal")
+    edit(path, lambda made: (made.pop("checksum"), made.update(version=1)))
+
+
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A finished store to damage."""
@@ -48,29 +68,49 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 def test_every_batch_is_one_chunk_of_every_variable(finished: Path) -> None:
     made = Store.open(finished)
     assert (made.plan.size, made.plan.batches) == (stores.SIZE, stores.BATCHES)
-    extent = {"point": 24, "task": 2, "head": 2, "block": 2, "time": 2}
-    expected = {**made.plan.variables, **store.variables(made.plan)}
-    assert list(made.arrays)[-1] == "status"
+    extent = {"point": 24, "task": 2, "head": 2, "block": 2, "time": 2, "batch": 5}
+    expected = made.declared
+    assert {*made.plan.variables, *made.plan.coordinates(0, 1), "seal", "status", "time"} == set(expected)
+    assert list(made.arrays)[-2:] == ["seal", "status"]
     for name, variable in expected.items():
         meta = json.loads((finished / name / "zarr.json").read_text())
         assert meta["shape"] == [extent[d] for d in variable.dims], name
-        assert meta["chunk_grid"]["configuration"]["chunk_shape"] == [5, *meta["shape"][1:]], name
+        batches = {"point": [5, *meta["shape"][1:]], "batch": [1], "time": [2]}[variable.dims[0]]
+        assert meta["chunk_grid"]["configuration"]["chunk_shape"] == batches, name
         assert meta["dimension_names"] == list(variable.dims), name
         assert meta["data_type"] == variable.dtype, name
         assert [codec["name"] for codec in meta["codecs"]] == ["bytes", "zstd", "crc32c"], name
         assert meta["attributes"]["units"] == "1"
         assert meta["attributes"]["long_name"]
-        assert meta["fill_value"] == ("NaN" if variable.dtype == "float64" else -1), name
+        assert meta["fill_value"] == ("NaN" if np.isnan(variable.fill) else variable.fill), name
         chunks = [path for path in (finished / name / "c").rglob("*") if path.is_file()]
-        assert len(chunks) == stores.BATCHES, name
-    assert {path.name for path in finished.iterdir()} == {*expected, "time", "zarr.json"}
+        assert len(chunks) == (1 if name == "time" else stores.BATCHES), name
+    assert {path.name for path in finished.iterdir()} == {*expected, "zarr.json"}
+    assert made.damaged() == []
+
+
+def test_metadata_are_those_that_zarr_writes(finished: Path, tmp_path: Path) -> None:
+    made = Store.open(finished)
+    for name in made.declared:
+        array = zarr.open_array(finished / name, mode="r")
+        zarr.create_array(
+            tmp_path / name,
+            shape=array.shape,
+            chunks=array.chunks,
+            dtype=array.dtype,
+            fill_value=array.fill_value,
+            dimension_names=array.metadata.dimension_names,
+            attributes=dict(array.attrs),
+            compressors=(ZstdCodec(), Crc32cCodec()),
+        )
+        assert (tmp_path / name / "zarr.json").read_bytes() == (finished / name / "zarr.json").read_bytes()
 
 
 def test_what_is_stored_is_what_was_solved(finished: Path) -> None:
     made = Store.open(finished)
     expected = {**made.plan.solve(0, 24), **made.plan.coordinates(0, 24)}
     found = stores.values(made)
-    assert set(found) == set(expected)
+    assert set(found) == {*expected, "seal"}
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name, strict=True)
     assert (found["status"] == 0).all()
@@ -104,7 +144,7 @@ def test_xarray_opens_it_with_coordinates(finished: Path) -> None:
     data = xarray.open_zarr(finished, consolidated=False)
     names = {"problem.context_length", "initial.scale", "problem.noise", "replicate", "seed", "time"}
     assert set(data.coords) == names
-    assert data.sizes == {"point": 24, "task": 2, "head": 2, "block": 2, "time": 2}
+    assert data.sizes == {"point": 24, "task": 2, "head": 2, "block": 2, "time": 2, "batch": 5}
     assert data.loss.attrs["units"] == data["initial.scale"].attrs["units"] == "1"
     np.testing.assert_array_equal(data["problem.context_length"][::8], [50, 100, 500])
     np.testing.assert_array_equal(data.time, [0.1, 0.4])
@@ -118,7 +158,7 @@ def test_grid_is_what_unstacking_gives(finished: Path) -> None:
     key = ["problem.context_length", "initial.scale", "replicate"]
     unstacked = flat.set_index(point=key).unstack("point")
     assert {name: grid.sizes[name] for name in stores.SHAPE} == stores.SHAPE
-    for name in set(flat) | {"seed"}:
+    for name in set(flat) - {"seal"} | {"seed"}:
         inner = flat[name].dims[1:]
         expected = unstacked[name].transpose(*key, *inner).values
         assert grid[name].dims == (*stores.SHAPE, *inner), name
@@ -180,16 +220,8 @@ def test_anything_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_store_of_a_later_format_is_refused(copied: Path, tmp_path: Path) -> None:
-    group = zarr.open_group(copied, mode="r+")
-    made = json.loads(group.attrs["provenance"])
-    group.attrs["provenance"] = json.dumps({**made, "version": 2})
-    refused(copied, stores.plan(tmp_path), "version 1")
-
-
-def test_store_without_one_of_its_arrays_is_refused(copied: Path) -> None:
-    shutil.rmtree(copied / "loss")
-    with pytest.raises(si.ProblemError, match=r"whole store.*loss"):
-        Store.open(copied).arrays  # noqa: B018
+    edit(copied, lambda made: made.update(version=3))
+    refused(copied, stores.plan(tmp_path), r"version 1 or 2 \(this is version 3\)")
 
 
 def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -237,8 +269,8 @@ def test_a_failure_while_it_is_made_leaves_nothing(tmp_path: Path, monkeypatch: 
     plan = stores.plan(tmp_path)
     declare = store._declare
 
-    def fail(path: Path, plan: Plan) -> NoReturn:
-        declare(path, plan)
+    def fail(*given: Any) -> NoReturn:
+        declare(*given)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(store, "_declare", fail)
@@ -255,8 +287,7 @@ def test_store_that_was_replaced_is_not_taken_for_the_old_one(copied: Path, tmp_
     plan = stores.plan(tmp_path, stores.TEXT.replace("seed = 7", "seed = 8"))
     made = Store.attach(copied, plan)
     BatchTask(str(copied), plan.digest())(Job(0))
-    expected = plan.solve(0, 5)["loss"]
-    np.testing.assert_array_equal(made.read(0, ["loss"])["loss"], expected)
+    np.testing.assert_array_equal(made.read(0)["loss"], plan.solve(0, 5)["loss"])
     with pytest.raises(si.ProblemError, match="plan that is being solved"):
         BatchTask(str(copied), old)(Job(1))
     assert made.is_pending(1)
@@ -288,6 +319,139 @@ def test_damage_is_found_and_repaired(copied: Path, finished: Path, name: str, h
             open_sweep(copied)
     BatchTask(str(copied), made.plan.digest())(Job(batch))
     assert stores.differing(copied, finished) == []
+
+
+def garbage(chunk: Path) -> None:
+    """Bytes that have their checksum, and are no compressed data."""
+    chunk.write_bytes(bytes(CRC32C(location="end").encode(b"not what zstd writes")))
+
+
+def swapped(one: Path, other: Path) -> None:
+    """Exchange two files."""
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("name", ["problem.noise", "loss", "status"])
+def test_chunk_that_cannot_be_decoded_is_damaged(copied: Path, version: int, name: str) -> None:
+    if version == 1:
+        of_version_1(copied)
+    garbage(copied / name / "c" / "2")
+    assert [b for b in range(5) if Store.open(copied).is_damaged(b)] == [2]
+    with pytest.raises(si.ProblemError, match=rf"batch 2 is damaged \('{name}'\).*makes it again"):
+        open_sweep(copied)
+
+
+def test_chunks_in_each_others_place_are_damaged(copied: Path) -> None:
+    """Each of them has its checksum."""
+    swapped(copied / "loss" / "c" / "0", copied / "loss" / "c" / "1")
+    swapped(copied / "t" / "c" / "3", copied / "saturation" / "c" / "3")
+    assert [b for b in range(5) if Store.open(copied).is_damaged(b)] == [0, 1, 3]
+    for name in Store.open(copied).arrays:  # all of two batches
+        inner = ["0"] * (len(Store.open(copied).declared[name].dims) - 1)
+        swapped(copied.joinpath(name, "c", "2", *inner), copied.joinpath(name, "c", "1", *inner))
+    assert [b for b in range(5) if Store.open(copied).is_damaged(b)] == [0, 1, 2, 3]
+
+
+def test_coordinates_of_the_first_version_are_those_of_the_plan(copied: Path) -> None:
+    of_version_1(copied)
+    assert not any(Store.open(copied).is_damaged(b) for b in range(5))
+    swapped(copied / "seed" / "c" / "0", copied / "seed" / "c" / "1")
+    assert [b for b in range(5) if Store.open(copied).is_damaged(b)] == [0, 1]
+
+
+def test_store_of_the_first_version_is_read_and_goes_on(copied: Path, finished: Path) -> None:
+    of_version_1(copied)
+    assert open_sweep(copied).drop_attrs().identical(open_sweep(finished).drop_attrs())
+    before = stores.tree(copied)
+    (copied / "status" / "c" / "1").unlink()
+    task = BatchTask(str(copied), Store.open(copied).made["digest"])
+    assert task(Job(1)).points == 5
+    assert stores.tree(copied) == before
+
+
+# What is the same whatever the results: by name, what becomes of the file.
+ALTERED: dict[str, Callable[[str], str]] = {
+    "no json": lambda text: text[:-3],
+    "no table": lambda _: "[]",
+    "another size": lambda text: text.replace("24", "23"),
+    "another type": lambda text: text.replace('"float64"', '"float32"'),
+    "the other end first": lambda text: text.replace('"little"', '"big"'),
+    "unknown codec": lambda text: text.replace("zstd", "pickle"),
+    "other chunks": lambda text: text.replace("5\n", "4\n"),
+    "another fill value": lambda text: text.replace('"NaN"', "0.0"),
+    "another key": lambda text: text.replace("{", '{"x": 1,', 1),
+    "nested": lambda _: "[" * 10**5,
+}
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_damaged_metadata_are_one_line_and_are_mended(copied: Path, finished: Path, how: str) -> None:
+    meta = copied / "loss" / "zarr.json"
+    meta.write_text(ALTERED[how](meta.read_text()))
+    assert stores.differing(copied, finished) == ["loss/zarr.json"]
+    for use in (open_sweep, lambda path: Store.open(path).arrays):
+        with pytest.raises(si.ProblemError, match=r"whole store: loss/zarr\.json is damaged") as caught:
+            use(copied)
+        assert "\n" not in str(caught.value)
+    assert Store.open(copied).mend() == ["loss/zarr.json"]
+    assert stores.differing(copied, finished) == []
+
+
+@pytest.mark.parametrize("how", [*DAMAGE, "not decoded", "another time"])
+def test_damaged_times_are_one_line_and_are_mended(copied: Path, finished: Path, how: str) -> None:
+    chunk = copied / "time" / "c" / "0"
+    if how == "another time":
+        zarr.open_array(copied / "time", mode="r+")[1] = 7.0
+    else:
+        DAMAGE.get(how, garbage)(chunk)
+    with pytest.raises(si.ProblemError, match=r"time/c/0 is damaged, and the command that made it makes"):
+        open_sweep(copied)
+    assert Store.open(copied).mend() == ["time/c/0"]
+    assert stores.differing(copied, finished) == []
+
+
+def test_attributes_and_other_arrays_are_not_looked_at(copied: Path, finished: Path) -> None:
+    array = zarr.open_array(copied / "loss", mode="r+")
+    array.attrs["long_name"] = "mine"
+    zarr.create_array(copied / "mine", shape=(2,), dtype="float32")
+    assert Store.open(copied).damaged() == []
+    assert open_sweep(copied).identical(open_sweep(finished))
+
+
+@pytest.mark.parametrize("key", ["version", "plan", "digest", "environment", "source", "checksum"])
+def test_provenance_without_one_of_its_parts_is_refused(copied: Path, tmp_path: Path, key: str) -> None:
+    edit(copied, lambda made: made.pop(key), sealed=key != "checksum")
+    refused(copied, stores.plan(tmp_path), "version None" if key == "version" else f"lacks '{key}'")
+    edit(copied, lambda made: made.update({key: 0.5}), sealed=key != "checksum")
+    refused(copied, stores.plan(tmp_path), "version 0.5|lacks|altered")
+
+
+def test_altered_provenance_is_refused(copied: Path, finished: Path, tmp_path: Path) -> None:
+    """A number of the plan, with its digest or not, and a version of what made it."""
+    plan = stores.plan(tmp_path)
+    edit(copied, lambda made: made["plan"]["problem"].update(context_length=51), sealed=True)
+    refused(copied, plan, "altered, which no command mends")
+    edit(copied, lambda made: made["plan"]["problem"].update(context_length=50), sealed=True)
+    assert Store.attach(copied, plan).made == Store.open(finished).made
+    edit(copied, lambda made: made["environment"].update(numpy="2.0.0"))
+    refused(copied, plan, "altered, which no command mends")
+    (copied / "zarr.json").write_text((copied / "zarr.json").read_text()[:-3])
+    refused(copied, plan, r"something else, or its zarr\.json is damaged")
+
+
+def test_store_behind_a_link_is_used(copied: Path, finished: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.zarr"
+    link.symlink_to(copied)
+    (copied / "loss" / "c" / "0").unlink()
+    attached = Store.attach(link, stores.plan(tmp_path))
+    assert [b for b in range(5) if attached.is_damaged(b)] == [0]
+    attached.write(0, attached.plan.solve(0, 5))
+    assert link.is_symlink()
+    assert stores.differing(copied, finished) == []
+    assert open_sweep(link).identical(open_sweep(finished))
 
 
 def test_partial_files_go_unless_somebody_is_writing(copied: Path, finished: Path) -> None:
@@ -326,7 +490,7 @@ def test_provenance_is_one_json_string(finished: Path) -> None:
     text = zarr.open_group(finished, mode="r").attrs["provenance"]
     assert isinstance(text, str)
     made = json.loads(text)
-    assert (made["format"], made["version"]) == ("spectral-icl sweep", 1)
+    assert (made["format"], made["version"]) == ("spectral-icl sweep", 2)
     plan = Plan.from_dict(made["plan"])
     assert plan.digest() == made["digest"] == Store.open(finished).plan.digest()
     facts = {
@@ -342,16 +506,14 @@ def test_provenance_is_one_json_string(finished: Path) -> None:
         "created",
     }
     assert set(made["environment"]) == facts
-    assert set(made) == {"format", "version", "plan", "digest", "environment", "source"}
+    assert set(made) == {"format", "version", "plan", "digest", "environment", "source", "checksum"}
 
 
 def test_what_differs_from_the_maker_is_named(copied: Path) -> None:
     assert Store.open(copied).differences() == ""
-    group = zarr.open_group(copied, mode="r+")
-    made = json.loads(group.attrs["provenance"])
-    made["environment"] |= {"numpy": "2.0.0", "cpu": "abacus", "created": "long ago"}
-    made["source"] = {"commit": "0" * 40, "dirty": False}
-    group.attrs["provenance"] = json.dumps(made)
+    environment = {**Store.open(copied).made["environment"], "numpy": "2.0.0", "cpu": "abacus"}
+    source = {"commit": "0" * 40, "dirty": False}
+    edit(copied, lambda made: made.update(environment=environment, source=source), sealed=True)
     found = Store.open(copied).differences()
     for part in (f"numpy {np.__version__} (was 2.0.0)", "(was abacus)", f"(was {'0' * 40} unchanged)"):
         assert part in found
@@ -405,15 +567,3 @@ def test_source_is_that_of_the_package_and_of_nothing_around_it(tmp_path: Path) 
 
 def test_source_is_of_the_whole_package() -> None:
     assert provenance._package() == Path(si.__file__).parent
-
-
-@pytest.mark.parametrize("content", ["{", "{}", None])
-def test_damaged_metadata_is_one_line(copied: Path, content: str | None) -> None:
-    meta = copied / "loss" / "zarr.json"
-    if content is None:  # of another size than the plan's
-        meta.write_text(meta.read_text().replace("24", "23"))
-    else:
-        meta.write_text(content)
-    with pytest.raises(si.ProblemError, match="'loss' is missing or damaged") as caught:
-        Store.open(copied).arrays  # noqa: B018
-    assert "\n" not in str(caught.value)
