@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import TracebackType
@@ -35,13 +36,22 @@ class ProblemError(ValueError):
         self.expected = expected
         super().__init__(f"{argument}: expected {expected}, got {_shown(value)}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by the message and attributes; a value that cannot travel becomes what is shown of it."""
+        try:
+            pickle.loads(pickle.dumps(self.value))
+            value = self.value
+        except Exception:
+            value = _shown(self.value)
+        return type(self).__new__, (type(self), *self.args), {**vars(self), "value": value}
+
 
 def _shown(value: object) -> str:
     """The value on one line, its middle cut out if it is long (the ends tell most)."""
     try:
         text = " ".join(repr(value).split())
-    except (ValueError, RecursionError):  # an int of thousands of digits, a list inside a list inside ...
-        return f"a {type(value).__name__} that is too large to print"
+    except Exception:  # an int of thousands of digits, a list inside a list inside ..., a class that cannot
+        return f"a {type(value).__name__} that cannot be printed"
     half = _SHOWN // 2
     return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
 
