@@ -220,10 +220,9 @@ def exact(value: float) -> int | float:
 
 def _entry(name: str, value: object) -> int | float:
     """A number, an int if it is whole; infinity, which t_end may be, included."""
-    real = number(name, value, minimum=-1e100, maximum=math.inf)
-    if isinstance(value, Integral):
+    if isinstance(value, Integral) and not isinstance(value, bool):
         return integer(name, value, minimum=-(2**63), maximum=2**63 - 1)
-    return exact(real)
+    return exact(number(name, value, minimum=-1e100, maximum=math.inf))
 
 
 def _typed(values: Values) -> Values:
