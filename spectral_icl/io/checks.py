@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import pickle
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import TracebackType
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 LARGEST = 1e12  # magnitudes beyond this are typing errors, and their products would overflow
+_PLAIN = (float, int, np.float64)
 _SHOWN = 80  # characters of an offending value that an error line repeats
 
 
@@ -35,13 +39,26 @@ class ProblemError(ValueError):
         self.expected = expected
         super().__init__(f"{argument}: expected {expected}, got {_shown(value)}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by the message and attributes; a value that cannot travel becomes what is shown of it."""
+        try:
+            pickle.loads(pickle.dumps(self.value))
+            value = self.value
+        except Exception:
+            value = _shown(self.value)
+        return type(self).__new__, (type(self), *self.args), {**vars(self), "value": value}
+
 
 def _shown(value: object) -> str:
-    """The value on one line, its middle cut out if it is long (the ends tell most)."""
+    """The value on one line, its middle cut out if it is long (the ends tell most), or what it is."""
     try:
-        text = " ".join(repr(value).split())
-    except (ValueError, RecursionError):  # an int of thousands of digits, a list inside a list inside ...
-        return f"a {type(value).__name__} that is too large to print"
+        lines = repr(value)
+        text, shape = " ".join(lines.split()), getattr(value, "shape", ())
+    except Exception:  # an int of thousands of digits, a list inside a list inside ..., a class that cannot
+        return f"a {type(value).__name__} that cannot be printed"
+    long = len(text) > _SHOWN or ("\n" in lines and not isinstance(value, np.ndarray))
+    if long and isinstance(shape, tuple) and shape:
+        return f"{type(value).__name__} of shape {tuple(shape)}"
     half = _SHOWN // 2
     return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
 
@@ -81,6 +98,90 @@ def renamed(names: Mapping[str, str]) -> Relabelled:
     return Relabelled(lambda argument: names.get(argument, argument))
 
 
+class _LossError(ValueError):
+    """What would be lost if a value became an array: words that follow what is expected of it."""
+
+
+def floats(argument: str, value: object, expected: str = "numbers") -> Floats:
+    """``value`` as a fresh float64 array of any shape, in C order: whatever NumPy converts without loss.
+
+    Nested lists, arrays, tensors, tables and what else has ``__array__``; no text, truth values, complex
+    numbers, dates, sets or generators, and nothing with a mask or units, which the numbers would lose.
+    """
+    raw = _converted(_numeric, argument, value, expected)
+    if raw.dtype == np.float64:
+        return np.array(raw, order="C")
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = raw.astype(np.float64, order="C")
+        if raw.itemsize >= 8 and not np.array_equal(result.astype(raw.dtype), raw, equal_nan=True):
+            raise ProblemError(argument, value, f"{expected} that float64 holds exactly")
+    return result
+
+
+def _converted(
+    convert: Callable[[object], NDArray[Any]], argument: str, value: object, expected: str
+) -> NDArray[Any]:
+    try:
+        return convert(value)
+    except _LossError as loss:
+        raise ProblemError(argument, value, f"{expected}{loss}") from None
+    except Exception:  # the array-like of another package raises what it likes
+        raise ProblemError(argument, value, expected) from None
+
+
+def _numeric(value: object) -> NDArray[Any]:
+    if isinstance(value, (list, tuple)):
+        raw = np.asarray([x if type(x) in _PLAIN else _numeric(x) for x in value])
+    else:
+        raw = _bare(value)
+    if raw.dtype == object and not all(isinstance(x, Real) and not isinstance(x, bool) for x in raw.flat):
+        raise TypeError
+    if raw.dtype == object or (raw.dtype.kind == "V" and np.can_cast(raw.dtype, np.float64)):  # bfloat16
+        return raw.astype(np.float64)
+    if raw.dtype.kind not in "iuf":
+        raise TypeError
+    return raw
+
+
+def _bare(value: Any) -> NDArray[Any]:
+    """The array that NumPy makes of a value, of any type, if it loses neither mask nor units."""
+    if np.ma.is_masked(value):
+        raise _LossError(", none of them masked")
+    if hasattr(type(value), "unit") or hasattr(type(value), "units"):
+        raise _LossError(" without units")
+    if isinstance(value, bytearray):
+        raise TypeError
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # of units inside another container
+        return np.asarray(value)
+
+
+def single(value: object) -> object:
+    """The number that an array of no dimensions holds; anything else as it is."""
+    if type(value) in _PLAIN or isinstance(value, Real) or not hasattr(value, "__array__"):
+        return value
+    try:
+        raw = _numeric(value)
+    except Exception:  # it is no number: its user is told so where one is expected
+        return value
+    return raw.item() if raw.ndim == 0 else value
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is one number, an array of no dimensions included."""
+    return isinstance(single(value), Real)
+
+
+def dimensions(value: object) -> int:
+    """Number of axes of what can be made an array of numbers; 0 for anything else."""
+    try:
+        return _numeric(value).ndim
+    except Exception:
+        return 0
+
+
 def number(
     argument: str,
     value: object,
@@ -90,13 +191,18 @@ def number(
     above: bool = False,
 ) -> float:
     """``value`` as a float in [minimum, maximum], or in (minimum, maximum] if ``above``."""
-    if isinstance(value, Real) and not isinstance(value, bool):
+    one = single(value)
+    if isinstance(one, Real) and not isinstance(one, bool):
         try:
-            result = float(value)
+            result = float(one)
         except OverflowError:
             result = math.nan
         low = result > minimum if above else result >= minimum
         if low and result <= maximum:
+            if isinstance(one, (np.longdouble, Integral)):
+                exact = one if isinstance(one, np.longdouble) else int(one)
+                if exact != result:
+                    raise ProblemError(argument, value, "a number that float64 holds exactly")
             return result
     relation = ">" if above else ">="
     raise ProblemError(argument, value, f"a number {relation} {minimum:g} and <= {maximum:g}")
@@ -104,12 +210,13 @@ def number(
 
 def integer(argument: str, value: object, *, minimum: int, maximum: int) -> int:
     """``value`` as an int in [minimum, maximum]; a float is refused unless it is whole."""
+    one = single(value)
     try:
-        whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+        whole = isinstance(one, Integral) or (isinstance(one, Real) and float(one).is_integer())
     except OverflowError:
         whole = False
-    if whole and not isinstance(value, bool):
-        result = int(value)  # type: ignore[call-overload]
+    if whole and not isinstance(one, bool):
+        result = int(one)  # type: ignore[call-overload]
         if minimum <= result <= maximum:
             return int(result)
     raise ProblemError(argument, value, f"a whole number >= {minimum} and <= {maximum}")
@@ -119,7 +226,7 @@ def numbers(
     argument: str, value: object, *, size: int | None = None, minimum: float = -LARGEST
 ) -> tuple[float, ...]:
     """A sequence of numbers (of ``size`` entries), or one number that stands for all of them."""
-    if isinstance(value, Real) and size is not None:
+    if size is not None and is_number(value):
         return (number(argument, value, minimum=minimum),) * size
     many = "numbers" if size is None else f"{size} numbers"
     entries = sequence(argument, value, many)
@@ -128,35 +235,30 @@ def numbers(
     return tuple(number(f"{argument}[{k}]", x, minimum=minimum) for k, x in enumerate(entries))
 
 
-def sequence(argument: str, value: object, many: str) -> Sequence[object]:
-    """``value`` as a non-empty sequence (list, tuple or array), which strings are not."""
-    if isinstance(value, np.ndarray) and value.ndim > 0:
-        value = value.tolist()
-    text = isinstance(value, (str, bytes, bytearray))
-    if not isinstance(value, Sequence) or text or len(value) == 0:
+def sequence(argument: str, value: object, many: str, least: int = 1) -> Sequence[object]:
+    """``value`` as a sequence (list, tuple or array, which strings are not) of ``least`` entries or more."""
+    if isinstance(value, Sequence):
+        entries = value
+    else:
+        raw = _converted(_bare, argument, value, many)
+        entries = raw.tolist() if raw.ndim > 0 else ""
+    if isinstance(entries, (str, bytes, bytearray)) or len(entries) < least:
         raise ProblemError(argument, value, many)
-    return value
+    return entries
 
 
-def array(
-    argument: str, value: ArrayLike, shape: tuple[int | None, ...], minimum: float = -LARGEST
-) -> Floats:
-    """``value`` as a fresh float64 array of ``shape`` (None matches any size) of bounded numbers.
+def array(argument: str, value: object, shape: tuple[int | None, ...], minimum: float = -LARGEST) -> Floats:
+    """`floats` of ``shape`` (None matches any size) that are bounded.
 
     It is C-contiguous: the compiled functions are others for views, and round differently.
     """
-    try:
-        raw = np.asarray(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ProblemError(argument, value, _array_of(shape)) from None
-    if raw.dtype.kind not in "iuf":  # no booleans, text, complex numbers or objects
-        raise ProblemError(argument, value, _array_of(shape))
-    matches = raw.ndim == len(shape) and all(
-        n is None or n == m for n, m in zip(shape, raw.shape, strict=True)
+    expected = _array_of(shape)
+    result = floats(argument, value, expected)
+    matches = result.ndim == len(shape) and all(
+        n is None or n == m for n, m in zip(shape, result.shape, strict=True)
     )
     if not matches:
-        raise ProblemError(argument, f"shape {raw.shape}", _array_of(shape))
-    result = raw.astype(np.float64, order="C")  # a copy
+        raise ProblemError(argument, f"shape {result.shape}", expected)
     good = np.abs(result) <= LARGEST
     if minimum > -LARGEST:
         good &= result >= minimum
@@ -176,7 +278,7 @@ def _array_of(shape: tuple[int | None, ...]) -> str:
 
 def choice(argument: str, value: object, options: Sequence[str]) -> str:
     """``value`` if it is one of ``options``."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         listed = ", ".join(repr(option) for option in options)
         raise ProblemError(argument, value, f"one of {listed}")
     return str(value)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array
+from spectral_icl.io.checks import Floats, ProblemError, array, dimensions
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.problem import Problem
 
@@ -98,7 +98,7 @@ def terms(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Terms:
 
 def _checked(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> tuple[Floats, Floats]:
     """States (T, H, B) and (T, H, I); of one state alone T = 1."""
-    one = np.ndim(omega) == 2
+    one = dimensions(omega) == 2
     lead = () if one else (None,)
     checked = array("omega", omega, (*lead, None, problem.blocks))
     values = array("mu", mu, (*checked.shape[:-1], problem.tasks))

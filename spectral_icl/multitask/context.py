@@ -78,7 +78,7 @@ def check_kernel(kernel: str) -> str:
     ProblemError
         It names no law.
     """
-    if kernel == "exact" and kernel not in LAWS:
+    if isinstance(kernel, str) and kernel == "exact" and kernel not in LAWS:
         raise ProblemError(
             "kernel", kernel, "'asymptotic' or 'first-order' (no exact finite-length kernel yet)"
         )

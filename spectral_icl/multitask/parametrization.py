@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import Floats, ProblemError, array, number
+from spectral_icl.io.checks import Floats, ProblemError, array, number, single
 from spectral_icl.kernels.charts import to_primal
 from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
 from spectral_icl.multitask.problem import Problem
@@ -105,7 +105,7 @@ class Balanced(Parametrization):
     key_scale: float | None = None
 
     def __post_init__(self) -> None:
-        _check_key_scale(self.key_scale)
+        object.__setattr__(self, "key_scale", _checked_key_scale(self.key_scale))
 
     def chart(self, problem: Problem, at: State) -> Chart:
         """The dual coordinates omega = sign e^x, mu = sign e^z around a start."""
@@ -141,9 +141,9 @@ class Factored(Parametrization):
     key_scale: float | None = None
 
     def __post_init__(self) -> None:
-        _check_key_scale(self.key_scale)
+        object.__setattr__(self, "key_scale", _checked_key_scale(self.key_scale))
         for argument in ("imbalance_omega", "imbalance_mu"):
-            value = getattr(self, argument)
+            value = single(getattr(self, argument))
             frozen: float | tuple[tuple[float, ...], ...]
             if np.isscalar(value) or value is None:
                 frozen = number(argument, value, minimum=0.0)
@@ -196,8 +196,8 @@ class Merged(Parametrization):
 
 def key_scale_of(problem: Problem, key_scale: float | None) -> float:
     """The key scale c, (d + I)^(-1/2) unless given."""
-    _check_key_scale(key_scale)
-    return (problem.dimension + problem.tasks) ** -0.5 if key_scale is None else key_scale
+    checked = _checked_key_scale(key_scale)
+    return (problem.dimension + problem.tasks) ** -0.5 if checked is None else checked
 
 
 def twins(chart: Chart, x: Floats, shape: tuple[int, int, int]) -> IntArray:
@@ -252,9 +252,8 @@ def to_primal_state(chart: Chart, at: State) -> State:
     return unflattened(theta, (*at.omega.shape, at.mu.shape[-1]))
 
 
-def _check_key_scale(key_scale: float | None) -> None:
-    if key_scale is not None:
-        number("key_scale", key_scale, minimum=0.0, above=True)
+def _checked_key_scale(key_scale: float | None) -> float | None:
+    return None if key_scale is None else number("key_scale", key_scale, minimum=0.0, above=True)
 
 
 def _like(at: State, omega: ArrayLike, mu: ArrayLike) -> Floats:

@@ -7,12 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, integer, number, numbers, sequence
+from spectral_icl.io.checks import Floats, ProblemError, integer, is_number, number, numbers, sequence
 
 _SHORTHANDS = {"tasks", "snr"}  # keys of a table, not arguments of the class
 _MOST_TASKS = 10_000  # more would fill memory before a state of that many is refused
@@ -196,7 +195,7 @@ def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
     entries = dict(table)
     if "tasks" in entries:
         count, size = entries.pop("tasks"), entries["task_sizes"]
-        if not isinstance(size, Real):
+        if not is_number(size):
             raise ProblemError("tasks", count, "nothing unless task_sizes is one whole number")
         count = integer("tasks", count, minimum=1, maximum=_MOST_TASKS)
         entries["task_sizes"] = [integer("task_sizes", size, minimum=1, maximum=10**9)] * count
@@ -210,6 +209,6 @@ def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
         powers = numbers("signal", entries["signal"], size=count, minimum=0.0)
         ratios = numbers("snr", ratio, size=count)
         for i, value in enumerate(ratios):
-            number("snr" if isinstance(ratio, Real) else f"snr[{i}]", value, minimum=0.0, above=True)
+            number("snr" if is_number(ratio) else f"snr[{i}]", value, minimum=0.0, above=True)
         entries["noise"] = [power / value for power, value in zip(powers, ratios, strict=True)]
     return entries

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array, integer
+from spectral_icl.io.checks import Floats, ProblemError, array, dimensions, integer
 from spectral_icl.multitask.problem import Problem
 
 MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
@@ -45,10 +45,7 @@ def check_heads(problem: Problem, heads: int) -> int:
 
 def depth(values: ArrayLike) -> int:
     """Number of dimensions, 2 for what is no array at all (so that the complaint is about the state)."""
-    try:
-        return max(2, np.ndim(values))
-    except ValueError:
-        return 2
+    return max(2, dimensions(values))
 
 
 def flat(at: State) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array
+from spectral_icl.io.checks import Floats, ProblemError, array, dimensions
 
 _ROUNDING = 1e-10
 
@@ -20,7 +20,7 @@ def covariance(Sigma: ArrayLike | None, d: int) -> Floats | None:
     """
     if Sigma is None:
         return None
-    flat = np.ndim(Sigma) == 1
+    flat = dimensions(Sigma) == 1
     checked = array("Sigma", Sigma, (d,) if flat else (d, d))
     if flat and not (checked > 0.0).all():
         raise ProblemError("Sigma", float(checked.min()), "positive variances")

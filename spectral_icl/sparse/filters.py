@@ -6,14 +6,13 @@ Every filter has its limit at an eigenvalue 0, loses no digits beside it, and ta
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import LARGEST, Floats, ProblemError, integer, number
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, floats, integer, is_number, number, sequence
 from spectral_icl.io.renamed import renamed
 
 Spectrum = NDArray[Any]  # eigenvalues, or points of the complex plane
@@ -37,7 +36,7 @@ class Flow:
 
     @renamed(T="times")
     def __init__(self, times: ArrayLike) -> None:
-        values = np.atleast_1d(as_numbers("times", times))
+        values = np.atleast_1d(floats("times", times))
         if values.ndim != 1 or values.size == 0 or not ((values >= 0.0) & (values <= LARGEST)).all():
             raise ProblemError("times", times, f"times >= 0 and <= {LARGEST:g}")
         object.__setattr__(self, "times", values)
@@ -66,10 +65,9 @@ class Steps:
     eta: float
     t: NDArray[np.int64]
 
-    def __init__(self, eta: float, t: int | Sequence[int] | NDArray[np.int64]) -> None:
-        steps = [integer("t", x, minimum=0, maximum=10**6) for x in np.atleast_1d(np.asarray(t)).tolist()]
-        if not steps:
-            raise ProblemError("t", t, "numbers of steps")
+    def __init__(self, eta: float, t: ArrayLike) -> None:
+        several = [t] if is_number(t) else sequence("t", t, "numbers of steps")
+        steps = [integer("t", x, minimum=0, maximum=10**6) for x in several]
         object.__setattr__(self, "eta", number("eta", eta, minimum=0.0, above=True))
         object.__setattr__(self, "t", np.array(steps, dtype=np.int64))
 
@@ -87,23 +85,6 @@ class Steps:
 
 
 Filters = Flow | Steps
-
-
-def as_numbers(argument: str, value: ArrayLike) -> Floats:
-    """Numbers of any shape as an array of floats.
-
-    Raises
-    ------
-    ProblemError
-        ``value`` holds something else.
-    """
-    try:
-        raw = np.asarray(value)
-        if raw.dtype.kind not in "iuf":
-            raise ValueError
-        return raw.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ProblemError(argument, value, "numbers") from None
 
 
 def ridge(penalty: ArrayLike, z: Spectrum) -> Spectrum:

@@ -9,9 +9,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer, number
+from spectral_icl.io.checks import (
+    LARGEST,
+    Floats,
+    ProblemError,
+    array,
+    floats,
+    integer,
+    number,
+    sequence,
+)
 from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse import filters
 from spectral_icl.sparse.descent import descended
@@ -134,8 +143,9 @@ def partial_p2o(X: ArrayLike, y: ArrayLike, J: Sequence[int], alpha: float, *, t
     Arguments and result are those of `p2o`.
     """
     X, y = check_prompts(X, y)
+    features = sequence("J", J, "features", least=0)
     chosen = np.asarray(
-        sorted({integer("J", j, minimum=0, maximum=X.shape[-1] - 1) for j in J}), dtype=np.intp
+        sorted({integer("J", j, minimum=0, maximum=X.shape[-1] - 1) for j in features}), dtype=np.intp
     )
     metric = np.full(X.shape[:-2] + X.shape[-1:], number("alpha", alpha, minimum=0.0))
     r = correlations(X, y)
@@ -199,16 +209,17 @@ def oracle(X: ArrayLike, y: ArrayLike, S: ArrayLike) -> Floats:
     """
     X, y = check_prompts(X, y)
     expected = f"different features of 0 to {X.shape[-1] - 1}, of all prompts or of each"
+    given = floats("S", S, expected)
     try:
-        given = np.asarray(S)
-        if given.dtype.kind not in "iu" or given.ndim == 0 or given.size == 0:
+        if given.ndim == 0 or given.size == 0:
             raise ValueError
-        support: NDArray[np.intp] = np.broadcast_to(given, (*X.shape[:-2], given.shape[-1]))
+        chosen = np.broadcast_to(given, (*X.shape[:-2], given.shape[-1]))
     except ValueError:
         raise ProblemError("S", S, expected) from None
-    repeated = (np.diff(np.sort(support, axis=-1), axis=-1) == 0).any()
-    if support.min() < 0 or support.max() >= X.shape[-1] or repeated:
+    known = np.isin(chosen, np.arange(X.shape[-1])).all()
+    if not known or (np.diff(np.sort(chosen, axis=-1), axis=-1) == 0).any():
         raise ProblemError("S", S, expected)
+    support = chosen.astype(np.intp)
     inner = ols(np.take_along_axis(X, support[..., None, :], axis=-1), y)
     beta = np.zeros((*X.shape[:-2], X.shape[-1]))
     np.put_along_axis(beta, support, inner, axis=-1)
@@ -265,8 +276,8 @@ def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
     -------
     ndarray, (J, d), or (d,) if ``lam`` is one number
     """
-    size = np.shape(Shat)[:1]
-    gram = array("Shat", Shat, (*size, *size))
+    gram = array("Shat", Shat, (None, None))
+    size = gram.shape[:1]
     values, vectors = np.linalg.eigh(gram)
     kept = values > filters.RANK * values[-1]
     root = np.sqrt(values[kept])[:, None] * vectors[:, kept].T  # root' root = Shat
@@ -277,7 +288,7 @@ def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
 
 def _penalties(lam: ArrayLike) -> Floats:
     """Penalties (J,), all positive."""
-    penalties = np.atleast_1d(filters.as_numbers("lam", lam))
+    penalties = np.atleast_1d(floats("lam", lam))
     if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
     return penalties
@@ -299,12 +310,12 @@ def check_prompts(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 def _checked(argument: str, value: ArrayLike, shape: tuple[int, ...] | None) -> Floats:
     """Finite floats of ``shape`` (any if None), not copied if they are that: batches of prompts are large."""
-    if isinstance(value, np.ndarray) and value.dtype == np.float64 and value.shape == (shape or value.shape):
+    if type(value) is np.ndarray and value.dtype == np.float64 and value.shape == (shape or value.shape):
         whole = np.ascontiguousarray(value)
         flat = whole.reshape(-1)
         if np.dot(flat, flat) <= LARGEST**2:  # one pass, and all that is needed if nothing is wrong
             return whole
-    found = filters.as_numbers(argument, value)
+    found = floats(argument, value)
     return array(argument, found, found.shape if shape is None else shape)
 
 
@@ -333,7 +344,7 @@ def _optimized(
         missing = "t" if eta is not None else "times" if t is None else "eta"
         raise ProblemError(missing, None, "a value: eta and t, or times")
     steps = integer("t", t, minimum=0, maximum=10**6)
-    size = filters.as_numbers("eta", eta)
+    size = floats("eta", eta)
     if not ((size > 0.0) & (size <= LARGEST)).all():
         raise ProblemError("eta", eta, f"steps > 0 and <= {LARGEST:g}")
     try:

@@ -108,7 +108,7 @@ def sample_weights(
         chosen = np.argpartition(draws.random((prompts, d)), s - 1, axis=1)[:, :s]
     else:
         expected = f"{s} different features of 0 to {d - 1}"
-        places = list(support) if isinstance(support, range) else sequence("support", support, expected)
+        places = sequence("support", support, expected)
         listed = [integer("support", j, minimum=0, maximum=d - 1) for j in places]
         if len(listed) != s or len(set(listed)) != s:
             raise ProblemError("support", support, expected)

@@ -95,6 +95,14 @@ class Axis:
     size: int
     name: str
 
+    def __post_init__(self) -> None:
+        if self.values is not None:
+            self.values.setflags(write=False)
+
+    def __reduce__(self) -> tuple[type[Axis], tuple[object, ...]]:
+        """Pickle through the constructor, which makes the values read-only again."""
+        return Axis, (self.paths, self.values, self.size, self.name)
+
     def value(self, i: int) -> int | float:
         """Value ``i``, an int if it is whole."""
         assert self.values is not None
@@ -188,7 +196,7 @@ def axis_values(name: str, way: str, given: object) -> Values:
     if way == "values":
         listed = [_entry(f"{name}[{i}]", x) for i, x in enumerate(sequence(name, given, "numbers"))]
         whole = all(isinstance(x, int) for x in listed)
-        return _fixed(np.array(listed, dtype=np.int64 if whole else np.float64))
+        return _typed(np.array(listed, dtype=np.int64 if whole else np.float64))
     ends = sequence(name, given, "[start, stop, n]")
     if len(ends) != 3:
         raise ProblemError(name, given, "[start, stop, n]")
@@ -199,10 +207,10 @@ def axis_values(name: str, way: str, given: object) -> Values:
     )
     count = integer(f"{name}[2]", ends[2], minimum=1, maximum=_MOST_VALUES)
     if way == "linear":
-        return _fixed(np.linspace(start, stop, count))
+        return _typed(np.linspace(start, stop, count))
     # twelve digits: round numbers look round, and every machine's logarithm gives the same plan
     inner = [float(f"{x:.12g}") for x in np.geomspace(start, stop, count)[1:-1].tolist()]
-    return _fixed(np.array([start, *inner, stop][:count]))
+    return _typed(np.array([start, *inner, stop][:count]))
 
 
 def exact(value: float) -> int | float:
@@ -212,15 +220,13 @@ def exact(value: float) -> int | float:
 
 def _entry(name: str, value: object) -> int | float:
     """A number, an int if it is whole; infinity, which t_end may be, included."""
-    real = number(name, value, minimum=-1e100, maximum=math.inf)
-    if isinstance(value, Integral):
+    if isinstance(value, Integral) and not isinstance(value, bool):
         return integer(name, value, minimum=-(2**63), maximum=2**63 - 1)
-    return exact(real)
+    return exact(number(name, value, minimum=-1e100, maximum=math.inf))
 
 
-def _fixed(values: Values) -> Values:
-    """Read-only values, as int64 if all of them are whole."""
+def _typed(values: Values) -> Values:
+    """Values, as int64 if all of them are whole."""
     if values.dtype != np.int64 and (np.abs(values) <= _WHOLE).all() and (values == np.round(values)).all():
-        values = values.astype(np.int64)
-    values.setflags(write=False)
+        return values.astype(np.int64)
     return values

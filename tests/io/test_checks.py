@@ -1,9 +1,14 @@
 """Bad input is told of under the name that its user knows."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from spectral_icl.io.checks import ProblemError, array, integer, renamed, within
+from spectral_icl.io.checks import ProblemError, array, floats, integer, number, renamed, within
 
 
 def test_an_argument_has_the_name_that_its_user_knows() -> None:
@@ -28,8 +33,36 @@ def test_a_block_without_bad_input_is_left_alone() -> None:
 
 def test_an_array_is_a_copy_in_c_order_however_it_lay_in_memory() -> None:
     rows = np.arange(24.0).reshape(2, 3, 4)
-    for given in (rows, np.asfortranarray(rows), rows.transpose(2, 0, 1).copy().transpose(1, 2, 0)):
-        found = array("rows", given, (2, None, 4))
+    for laid in (rows, np.asfortranarray(rows), rows.transpose(2, 0, 1).copy().transpose(1, 2, 0)):
+        found = array("rows", laid, (2, None, 4))
         assert found.flags.c_contiguous
-        assert not np.shares_memory(found, given)
+        assert not np.shares_memory(found, laid)
         np.testing.assert_array_equal(found, rows)
+
+
+@given(arrays.arrays(arrays.scalar_dtypes(), arrays.array_shapes(min_dims=0, min_side=0)))
+def test_an_array_of_any_type_keeps_its_numbers_or_is_refused(values: Any) -> None:
+    if values.dtype.kind in "iuf":
+        exact = np.array([int(x) if values.dtype.kind in "iu" else x for x in values.flat], dtype=object)
+        kept = np.array([float(x) == x or x != x for x in exact], dtype=bool)
+        if kept.all():
+            np.testing.assert_array_equal(floats("x", values), values)
+            return
+    with pytest.raises(ProblemError, match=r"^x: expected numbers"):
+        floats("x", values)
+
+
+@given(st.integers() | st.floats(-1e300, 1e300) | st.fractions())
+def test_a_number_is_what_it_was(value: Any) -> None:
+    """A fraction may be rounded, which is no surprise; a whole number may not."""
+    try:
+        found = number("x", value, minimum=-1e300, maximum=1e300)
+    except ProblemError:
+        assert int(float(value)) != value
+    else:
+        assert found == float(value)
+
+
+def test_what_is_shown_of_a_long_array_is_what_it_is() -> None:
+    with pytest.raises(ProblemError, match=r"got ndarray of shape \(50, 3\)$"):
+        number("x", np.linspace(0.0, 1.0, 150).reshape(50, 3))

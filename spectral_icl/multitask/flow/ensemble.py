@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import Floats, ProblemError, array, integer
+from spectral_icl.io.checks import Floats, ProblemError, array, integer, sequence
 from spectral_icl.kernels.charts import to_primal_all
 from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.ensemble import advance_many
@@ -291,12 +291,11 @@ class _Kept:
 def _members(name: str, value: object, kind: type, expected: str) -> list[Any]:
     if isinstance(value, kind):
         return [value]
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) or not value:
-        raise ProblemError(name, value, f"{expected}, or a sequence of them")
-    for k, member in enumerate(value):
+    members = list(sequence(name, value, f"{expected}, or a sequence of them"))
+    for k, member in enumerate(members):
         if not isinstance(member, kind):
             raise ProblemError(f"{name}[{k}]", member, expected)
-    return list(value)
+    return members
 
 
 def _starts(problems: Sequence[Problem], omega0: ArrayLike, mu0: ArrayLike) -> State:

@@ -10,7 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer, number
+from spectral_icl.io.checks import (
+    LARGEST,
+    Floats,
+    ProblemError,
+    array,
+    floats,
+    integer,
+    is_number,
+    number,
+    single,
+)
 from spectral_icl.kernels import model as kernels
 from spectral_icl.kernels.model import ManyLimits
 
@@ -98,8 +108,8 @@ def check_options(
     """The options of a flow as numbers within their bounds."""
     if stationary is not None:
         stationary = number("stationary", stationary, minimum=0.0, above=True)
-    if stationary is None or t_end != math.inf:
-        t_end = check_t_end(t_end)
+    endless = stationary is not None and is_number(t_end) and single(t_end) == math.inf
+    t_end = math.inf if endless else check_t_end(t_end)
     return t_end, check_rtol(rtol), stationary, integer("max_steps", max_steps, minimum=1, maximum=MOST_STEPS)
 
 
@@ -157,10 +167,8 @@ class LimitArguments(NamedTuple):
 
 def _each(name: str, value: ArrayLike) -> Floats:
     """The values of a numeric argument, (M,) with M members or one."""
-    try:
-        values = np.atleast_1d(np.asarray(value))
-    except (TypeError, ValueError, OverflowError):
-        raise ProblemError(name, value, "a number, or one for each member") from None
-    if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
-        raise ProblemError(name, value, "a number, or one for each member")
-    return values.astype(np.float64)
+    expected = "a number, or one for each member"
+    values = np.atleast_1d(floats(name, value, expected))
+    if values.ndim != 1 or values.size == 0:
+        raise ProblemError(name, value, expected)
+    return values

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.io.checks import Floats, ProblemError, floats
 from spectral_icl.kernels.integrator import evaluate
 from spectral_icl.kernels.model import Chart, Model, Nodes
 from spectral_icl.multitask.context import DEFAULT, pack
@@ -63,10 +63,7 @@ class Trajectory:
             If a time lies outside the solved interval.
         """
         first, last = self.t[0], self.t[-1]
-        try:
-            times = np.asarray(t).astype(np.float64, casting="same_kind")
-        except (TypeError, ValueError):
-            raise ProblemError("t", t, f"times in [{first:g}, {last:g}]") from None
+        times = floats("t", t, f"times in [{first:g}, {last:g}]")
         outside = ~((times >= first) & (times <= (np.inf if self.rests else last)))
         if outside.any():
             raise ProblemError("t", float(times[outside].flat[0]), f"times in [{first:g}, {last:g}]")

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array, integer, number
+from spectral_icl.io.checks import Floats, ProblemError, array, dimensions, floats, integer, number
 from spectral_icl.io.renamed import renamed
 from spectral_icl.kernels.threads import one_thread
 from spectral_icl.sparse.covariance import applied, covariance, covariance_root
-from spectral_icl.sparse.filters import STABLE, Filters, Flow, Steps, as_numbers
+from spectral_icl.sparse.filters import STABLE, Filters, Flow, Steps
 from spectral_icl.sparse.problem import check_length
 from spectral_icl.sparse.risk.contour import Complex, contours
 from spectral_icl.sparse.risk.given_labels import transformed
@@ -130,15 +130,15 @@ def p2o_risk_given(
         An argument is malformed, or the equivalent's equations were not solved to 1e-12.
     """
     n, noise = check_length(n), number("noise", noise, minimum=0.0)
-    one = np.ndim(r) == 1
+    one = dimensions(r) == 1
     read = np.atleast_2d(array("r", r, (None,) if one else (None, None)))
     m, d = read.shape
     if read.size == 0:
         raise ProblemError("r", f"shape {read.shape}", "at least one feature")
-    squares = array("y2", np.atleast_1d(as_numbers("y2", y2)), (m,))
+    squares = array("y2", np.atleast_1d(floats("y2", y2)), (m,))
     if not (squares > 0.0).all():
         raise ProblemError("y2", y2, "numbers > 0")
-    weights = array("w", w, (d,) if np.ndim(w) == 1 else (m, d))
+    weights = array("w", w, (d,) if dimensions(w) == 1 else (m, d))
     weights = np.broadcast_to(weights, (m, d))
     matrix = covariance(Sigma, d)
     covariance_root(Sigma, d)  # which has to be there
@@ -188,7 +188,7 @@ def p2o_risk(
         the equivalent itself is off, up to 3 %.
     """
     count = integer("draws", draws, minimum=2 * GROUPS, maximum=10**7)
-    weights = array("w", w, (None,) if np.ndim(w) == 1 else (count, None))
+    weights = array("w", w, (None,) if dimensions(w) == 1 else (count, None))
     d = weights.shape[-1]
     draw = generator(rng)
     parts = np.array_split(np.arange(count), GROUPS)
@@ -216,9 +216,9 @@ def as_filters(filters: Filters | ArrayLike | tuple[float, ArrayLike]) -> Filter
         return filters
     if isinstance(filters, tuple) and len(filters) == 2:
         eta, t = filters
-        if np.ndim(t) != 1:
+        if dimensions(t) != 1:
             raise ProblemError("filters", filters, "a list of times, or (eta, [t, ...])")
-        return Steps(eta, np.asarray(t))
+        return Steps(eta, t)
     return Flow(filters)
 
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import LARGEST, Floats, ProblemError, number
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, floats, number
 from spectral_icl.io.renamed import renamed
-from spectral_icl.sparse.filters import Filters, Flow, Steps, as_numbers
+from spectral_icl.sparse.filters import Filters, Flow, Steps
 from spectral_icl.sparse.problem import check_sizes
 from spectral_icl.sparse.risk.spectrum import mp_functional, upper_edge
 
@@ -104,7 +104,7 @@ def ridge_risk(d: int, n: int, signal: float, noise: float, lam: ArrayLike) -> F
     ndarray, of the shape of ``lam``
     """
     d, n, v, s2 = _checked(d, n, signal, noise)
-    penalty = as_numbers("lam", lam)
+    penalty = floats("lam", lam)
     if not ((penalty > 0.0) & (penalty <= LARGEST)).all():
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
 

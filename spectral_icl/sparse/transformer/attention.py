@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array, choice
+from spectral_icl.io.checks import Floats, ProblemError, array, choice, dimensions
 
 LAYOUTS = ("wide", "narrow")
 LARGEST = 4096  # rows of a prompt, heads of a layer
@@ -89,17 +89,9 @@ def stack_heads(heads: Head | Sequence[Head]) -> Head:
 
 def _leading(argument: str, value: ArrayLike, shape: tuple[int | None, ...]) -> Floats:
     """An array (N, *shape) of a value of ``shape``, where N = 1, or of one that has the leading axis."""
-    if _dimensions(value) <= len(shape):
+    if dimensions(value) <= len(shape):
         return array(argument, value, shape)[None]
     return array(argument, value, (None, *shape))
-
-
-def _dimensions(value: ArrayLike) -> int:
-    """Number of axes; 0 for what is no array."""
-    try:
-        return int(np.ndim(value))
-    except (TypeError, ValueError):  # nested lists of unequal length: `array` says so
-        return 0
 
 
 def attention_map(gram: Floats, heads: Head) -> Floats:
@@ -159,7 +151,7 @@ def linear_attention_layer(E: ArrayLike, heads: Head | Sequence[Head]) -> Floats
     pairs = tokens[:, :, :-1]
     gram = pairs @ pairs.transpose(0, 2, 1) / pairs.shape[2]
     after = tokens + attention_map(gram, layer) @ tokens
-    return after if _dimensions(E) == 3 else after[0]
+    return after if dimensions(E) == 3 else after[0]
 
 
 def embed_prompt(X: ArrayLike, y: ArrayLike, xq: ArrayLike, layout: str = "wide") -> Floats:
@@ -200,7 +192,7 @@ def read_prediction(E: ArrayLike) -> Floats:
 
 def pairs_of(X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """Features (n, d) and labels (n,) of one prompt, or (B, n, d) and (B, n) of several, checked."""
-    lead: tuple[int | None, ...] = () if _dimensions(X) <= 2 else (None,)
+    lead: tuple[int | None, ...] = () if dimensions(X) <= 2 else (None,)
     x = array("X", X, (*lead, None, None))
     if 0 in x.shape:
         raise ProblemError("X", f"shape {x.shape}", "at least one prompt, one pair and one feature")

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number
+from spectral_icl.io.checks import Floats, ProblemError, choice, integer, is_number, number
 from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.partition import partition
 from spectral_icl.sparse.predictors import p2o
@@ -170,7 +170,7 @@ def build_gd_head(d: int, a: float = 0.0, b: float = 0.0, layout: str = "wide") 
 def _groups(d: int, groups: int | Sequence[Sequence[int]]) -> list[list[int]]:
     """Features of every group, of a partition or of a number of groups of neighbours of equal size."""
     d = integer("d", d, minimum=1, maximum=_LARGEST)
-    if isinstance(groups, (int, float, np.number)):
+    if isinstance(groups, int) or is_number(groups):
         H = integer("H", groups, minimum=1, maximum=d)
         if d % H:
             raise ProblemError("H", H, f"a divisor of d = {d}")

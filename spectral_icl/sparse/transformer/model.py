@@ -62,11 +62,9 @@ class LinTF:
         d = integer("d", d, minimum=1, maximum=LARGEST)
         D = integer("D", D, minimum=1, maximum=LARGEST)
         dh = integer("dh", dh, minimum=1, maximum=LARGEST)
-        if isinstance(heads_per_layer, (str, bytes)) or not isinstance(heads_per_layer, Iterable):
-            raise ProblemError("heads_per_layer", heads_per_layer, "a number of heads for each layer")
+        layers = sequence("heads_per_layer", heads_per_layer, "a number of heads for each layer", least=0)
         counts = [
-            integer(f"heads_per_layer[{k}]", H, minimum=1, maximum=LARGEST)
-            for k, H in enumerate(heads_per_layer)
+            integer(f"heads_per_layer[{k}]", H, minimum=1, maximum=LARGEST) for k, H in enumerate(layers)
         ]
         draws = generator(rng)
         self.embedding: Floats = draws.normal(size=(D, d + 1)) / np.sqrt(D)
@@ -283,12 +281,16 @@ class LinTF:
         counts = self.heads_per_layer
         if mask is None:
             return [np.ones(H) for H in counts]
-        if not isinstance(mask, (Sequence, np.ndarray)) or len(mask) != len(counts):
-            raise ProblemError("mask", mask, f"factors for the heads of each of {len(counts)} layers")
-        return [
-            array(f"mask[{k}]", _floats(row), (H,))
-            for k, (row, H) in enumerate(zip(mask, counts, strict=True))
-        ]
+        expected = f"factors for the heads of each of {len(counts)} layers"
+        rows = sequence("mask", mask, expected)
+        if len(rows) != len(counts):
+            raise ProblemError("mask", mask, expected)
+        kept = []
+        for k, (row, H) in enumerate(zip(rows, counts, strict=True)):
+            factors = sequence(f"mask[{k}]", row, f"factors of {H} heads")
+            numbers = [float(x) if isinstance(x, (bool, np.bool_)) else x for x in factors]
+            kept.append(array(f"mask[{k}]", numbers, (H,)))
+        return kept
 
     def _ablated(self, pairs: Iterable[tuple[int, int]] | None) -> set[tuple[int, int]]:
         """Checked pairs (layer, head) of heads that are replaced by their mean."""
@@ -305,15 +307,6 @@ class LinTF:
             head = integer("mean_ablate head", entries[1], minimum=0, maximum=counts[layer] - 1)
             chosen.add((layer, head))
         return chosen
-
-
-def _floats(row: ArrayLike) -> ArrayLike:
-    """A row of a mask, its booleans as numbers."""
-    try:
-        values = np.asarray(row)
-    except (TypeError, ValueError):
-        return row
-    return values.astype(np.float64) if values.dtype == bool else row
 
 
 def _some(V: Floats, layer: Head, which: NDArray[np.bool_]) -> Head:
