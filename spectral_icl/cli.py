@@ -9,7 +9,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -21,7 +21,8 @@ import click
 from spectral_icl.io.checks import ProblemError, choice, renamed
 from spectral_icl.io.interrupts import Terminated, terminations_raised
 from spectral_icl.io.progress import Progress, tracked
-from spectral_icl.io.provenance import environment_block, package_version
+from spectral_icl.io.provenance import environment_block, now, package_version
+from spectral_icl.io.streams import open_streams
 
 if TYPE_CHECKING:
     from spectral_icl.io.text import Report
@@ -103,10 +104,14 @@ def _listed(title: str, names: Sequence[str]) -> str:
     return "\n".join(["\b", f"{title}:", *(f"  {line}" for line in lines)])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_version(), prog_name="spectral-icl")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Training dynamics of multi-head softmax attention, in the spectral domain."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    now()  # or NumPy would stumble over the time that the environment gives
 
 
 @cli.command()
@@ -486,11 +491,16 @@ def main() -> None:
 def guarded(command: click.Command, name: str) -> None:
     """Run a command: every error is one line on standard error, with exit status 2 for bad input."""
     try:
+        open_streams()
         with renamed(_GIVEN), terminations_raised():
             command.main(prog_name=name, standalone_mode=False)
     except ProblemError as error:
         _fail(str(error), 2)
-    except (click.exceptions.Abort, Terminated):
+    except Terminated:
+        _fail("interrupted", 130)
+    except click.exceptions.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for the end of what a person types
+            raise error.__cause__ from None
         _fail("interrupted", 130)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
@@ -534,7 +544,8 @@ def _places(given: Iterable[str]) -> dict[str, float]:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # nobody can be told, but the status stays
+        click.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(status)
 
 
@@ -551,3 +562,7 @@ def _log_on_stderr() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,7 @@ from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.io.interrupts import interrupts_blocked
 from spectral_icl.io.provenance import cpu
 from spectral_icl.kernels.compile import DIGEST, entries, save_under
+from spectral_icl.kernels.kept import failures
 from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import LAWS, check_kernel
 from spectral_icl.multitask.flow.ensemble import gradient_flow_ensemble
@@ -190,18 +191,18 @@ def warm(pieces: Sequence[Piece], workers: int | None = None) -> Iterator[Done]:
 
 
 def where_kept() -> Path:
-    """The folder of the cache, which numba chose when the package was imported.
+    """The folder of the cache, which was chosen when the package was imported.
 
     Raises
     ------
     ProblemError
-        It is not the one that was asked for: numba takes another instead of one that it cannot write.
+        There is none, or it is not the one that was asked for, which could not be written.
     """
-    cache = Path(entries[0].stats.cache_path).absolute()
+    cache = entries[0].stats.cache_path
     asked = os.environ.get("NUMBA_CACHE_DIR")
-    if asked and Path(asked).absolute() not in cache.parents:
+    if cache is None or (asked and Path(os.path.realpath(asked)) not in Path(cache).parents):
         raise ProblemError("NUMBA_CACHE_DIR", asked, "a folder that can be written")
-    return cache
+    return Path(cache)
 
 
 def report(done: Sequence[Done], seconds: float) -> WarmReport:
@@ -212,9 +213,17 @@ def report(done: Sequence[Done], seconds: float) -> WarmReport:
 
 
 def do(piece: Piece) -> Done:
-    """Do a piece in this process."""
+    """Do a piece in this process.
+
+    Raises
+    ------
+    OSError
+        What it compiled could not be kept.
+    """
     before, began = _misses(), perf_counter()
     piece()
+    if failures:
+        raise failures[0]
     seconds, after = perf_counter() - began, _misses()
     names = (made.__name__ for made, old, new in zip(entries, before, after, strict=True) if new > old)
     return Done(piece, tuple(name.lstrip("_") for name in names), seconds)

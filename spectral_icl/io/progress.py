@@ -65,7 +65,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._began = self._told = time.monotonic()
-        if self._shown and sys.stderr.isatty():
+        if self._shown and _on_terminal():
             self._bar = _bar(self.total, self.done, self._label, self._unit)
         return self
 
@@ -133,11 +133,21 @@ def tracked(
             progress.update(1, progress.note)
 
 
+def _on_terminal() -> bool:
+    """Whether standard error is a terminal; one that is closed is not."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
 def _bar(total: int, done: int, label: str, unit: str) -> _Bar | None:
-    """A bar on standard error; None without tqdm, which is optional."""
+    """A bar on standard error; None if tqdm cannot be used."""
     try:
         from tqdm import tqdm  # type: ignore[import-untyped]
-    except ImportError:
+    except (ImportError, ValueError):  # it is not installed, or a variable TQDM_... is not what it should be
         return None
-    bar: _Bar = tqdm(total=total, initial=done, desc=label or None, unit=f" {unit}", dynamic_ncols=True)
+    bar: _Bar = tqdm(
+        total=total, initial=done, desc=label or None, unit=f" {unit}", dynamic_ncols=True, file=sys.stderr
+    )
     return bar

@@ -32,7 +32,7 @@ def installed(package: str) -> str | None:
 
 def environment() -> dict[str, str]:
     """Versions, platform and time, which go into every saved file and into bug reports."""
-    return {**_machine(), "created": _now().isoformat(timespec="seconds")}
+    return {**_machine(), "created": now().isoformat(timespec="seconds")}
 
 
 def environment_block() -> str:
@@ -40,8 +40,14 @@ def environment_block() -> str:
     return json.dumps(environment(), indent=1)
 
 
-def _now() -> datetime:
-    """The time, or the one that SOURCE_DATE_EPOCH gives to builds that must be reproducible."""
+def now() -> datetime:
+    """The time, or the one that SOURCE_DATE_EPOCH gives to builds that must be reproducible.
+
+    Raises
+    ------
+    ProblemError
+        SOURCE_DATE_EPOCH is no time.
+    """
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if fixed is None:
         return datetime.now(UTC)

@@ -1,9 +1,7 @@
 """How functions are compiled, and a cache on disk that is renewed when any file of this room changes.
 
 numba stamps the cache of a function with the one file that defines it, so that an edit of a callee elsewhere
-would leave its callers stale; and its index of a function names the modules of the types that it was compiled
-for, so that it cannot be opened once one of them has moved. But its files bear the name of the function, so a
-digest of all files of this room is made part of that.
+would leave its callers stale. So the files of every entry bear a digest of all files of this room.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from typing import Any, TypeVar
 from numba import njit
 from numba.core import event
 
+from spectral_icl.kernels.kept import Kept, place
 from spectral_icl.kernels.parts import PartCompiler
 
 # The floating-point liberties of the algebra (reassociation, contraction). Step control and every test of
@@ -38,8 +37,9 @@ INLINED: dict[str, Any] = {**_PART, "forceinline": True, "_nrt": False}
 # Functions that make arrays, and do no arithmetic, are called: inlined, each would be as much code as a step.
 MAKING = _PART
 
+_ROOM = Path(__file__).absolute().parent
 DIGEST = sha256(
-    b"".join(path.name.encode() + path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+    b"".join(path.name.encode() + path.read_bytes() for path in sorted(_ROOM.rglob("*.py")))
 ).hexdigest()
 
 _log = logging.getLogger("spectral_icl")
@@ -62,11 +62,8 @@ def entry(*, fastmath: frozenset[str] = frozenset(), slow: bool = False) -> Call
     """
 
     def decorate(function: F) -> F:
-        name = function.__qualname__
-        function.__qualname__ = f"{name}_{DIGEST[:16]}"  # the name of its files is taken now
-        compiler = njit(cache=True, error_model="numpy", nogil=True, fastmath=set(fastmath))
-        made: Any = compiler(function)
-        function.__qualname__ = name
+        made: Any = njit(error_model="numpy", nogil=True, fastmath=set(fastmath))(function)
+        made._cache = Kept(function, place(_ROOM), DIGEST)
         entries.append(made)
         if slow:
             _slow.append(made)

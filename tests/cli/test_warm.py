@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
@@ -86,7 +87,7 @@ def kept(folder: Path) -> dict[str, list[str]]:
     """The types that a folder has code for, in words, by the names of the entries."""
     found = {}
     for made in entries:
-        (path,) = folder.rglob(f"{made._cache._impl.filename_base}.nbi")
+        (path,) = folder.rglob(f"{made._cache.name}.nbi")
         with path.open("rb") as file:
             pickle.load(file)  # the version of numba
             _, overloads = pickle.loads(file.read())
@@ -189,7 +190,7 @@ def test_bad_input_is_one_line(args: list[str], complaint: str) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    """Numba says nothing and takes another."""
+    """Other commands take another, and say so when they compile."""
     (tmp_path / "file").touch()
     done = subprocess.run(
         [sys.executable, "-c", MAIN, "warm"],
@@ -203,6 +204,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"Error: NUMBA_CACHE_DIR: expected a folder that can be written, got '.*'\n", done.stderr
     )
+
+
+def test_code_that_cannot_be_kept_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In other commands it costs only time; here nothing else was asked for."""
+    failure = OSError(errno.ENOSPC, "No space left on device", "index.nbi")
+    monkeypatch.setattr(warm, "failures", [failure])
+    monkeypatch.setattr(warm, "_in_processes", lambda pieces, workers: map(warm.do, pieces[-1:]))
+    status, out, err = run("warm")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(f"{BEGUN}\nError: index.nbi: No space left on device\n", err)
 
 
 def test_a_process_that_is_killed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,14 +54,29 @@ def test_a_loop_says_nothing_without_a_terminal(
     assert (caplog.records, *capsys.readouterr()) == ([], "", "")
 
 
+@pytest.mark.parametrize("variable", [None, "TQDM_MININTERVAL", "TQDM_NCOLS"])
 def test_without_tqdm_there_are_lines(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    variable: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It is not there, or cannot be imported with a variable that is no number."""
     shown = terminal(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    if variable is None:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    else:
+        monkeypatch.setenv(variable, "x")
+        for name in [name for name in sys.modules if name.split(".")[0] == "tqdm"]:
+            monkeypatch.delitem(sys.modules, name)
     with caplog.at_level(logging.INFO, "spectral_icl"), Progress(4, unit="batches") as progress:
         progress.update(4, "0 failed")
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("4/4 batches, ")
     assert line.endswith("/s, 0 failed")
     assert shown.getvalue() == ""
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_without_standard_error_there_is_no_bar(monkeypatch: pytest.MonkeyPatch, closed: bool) -> None:
+    shown = terminal(monkeypatch)
+    shown.close()
+    monkeypatch.setattr(sys, "stderr", shown if closed else None)
+    assert list(tracked([1, 2])) == [1, 2]
