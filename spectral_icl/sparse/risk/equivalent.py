@@ -29,7 +29,7 @@ _GAUSS = 24  # nodes that stand for the features without weight
 _RANK = 1e-13  # of the largest, below which nothing is left of a Krylov vector
 _ROOM = 1.3  # of a contour around the spectrum
 _CHUNK = 2**14  # entries of arrays over draws and features,
-_PAIRS = 2**19  # and over draws, nodes and either nodes or pairs of coupled features
+_PAIRS = 2**19  # and over draws, nodes and either nodes or features
 GROUPS = 8  # of draws, whose means tell the error
 
 
@@ -43,9 +43,9 @@ class Risk(NamedTuple):
 class _Profile(NamedTuple):
     """The problem of m draws in the eigenbasis of Gam = D C D, D = diag(r).
 
-    The covariance is dense on the first p features (those with weight if Sigma is diagonal), diagonal on the
-    rest. Features that differ in r alone enter through sums over functions of r^2: many of them are replaced
-    by the few nodes of a Gauss quadrature for these sums, so that d stands for p + 24 at most.
+    Features without weight that differ in r alone enter through sums over functions of r^2: many of them are
+    replaced by the few nodes of a Gauss quadrature for these sums, so that d stands for p + 24 at most where
+    p have weight.
 
     Attributes
     ----------
@@ -55,34 +55,31 @@ class _Profile(NamedTuple):
         Eigenvalues of Gam.
     b, c : ndarray, (m, d)
         r * r and D Sigma w.
-    block : ndarray, (m, p, p)
-        B = D Sigma D on the first p features.
-    tail : ndarray, (m, d - p)
-        Its diagonal on the others.
     kap : ndarray, (m,)
         n/|y|^2, the strength of the spike.
     null : ndarray, (m,)
         w' Sigma w, the risk of predicting 0.
+    tau2 : ndarray, (m,)
+        The mean of |y|^2/n.
     """
 
     mass: Floats
     gam: Floats
     b: Floats
     c: Floats
-    block: Floats
-    tail: Floats
     kap: Floats
     null: Floats
+    tau2: Floats
 
     @property
     def diagonal(self) -> Floats:
-        """The diagonal of B, (m, d)."""
-        return np.concatenate([np.diagonal(self.block, axis1=1, axis2=2), self.tail], axis=1)
+        """The diagonal of B = D Sigma D, which is Gam and a matrix of rank one, c c'/tau^2: (m, d)."""
+        return self.gam + self.c**2 / self.tau2[:, None]
 
     def times_B(self, x: Complex) -> Complex:
         """B x along the last axis of x (m, K, d)."""
-        p = self.block.shape[1]
-        return np.concatenate([x[..., :p] @ self.block, x[..., p:] * self.tail[:, None]], axis=-1)
+        along = (x @ self.c[..., None]) / self.tau2[:, None, None]
+        return x * self.gam[:, None] + along * self.c[:, None]
 
 
 @renamed(s2="noise")
@@ -260,10 +257,9 @@ def _profile(r: Floats, y2: Floats, w: Floats, Sigma: Floats | None, noise: floa
         gam=np.concatenate([np.maximum(values, 0.0), tail], axis=1),
         b=b,
         c=c,
-        block=turned @ B @ vectors,
-        tail=tail,
         kap=n / y2,
         null=null,
+        tau2=tau2,
     )
 
 
@@ -296,12 +292,12 @@ def _risk(at: _Profile, n: int, filters: Filters, refined: int) -> Floats:
     """Risks (m, J) of the filters."""
     trace, most = (at.mass * at.gam).sum(axis=1), at.gam.max(axis=1)
     spike = at.kap * (at.mass * at.b**2).sum(axis=1)
-    edge = most * (1.0 + np.sqrt(trace / (most * n))) ** 2 + spike  # no eigenvalue is above, or hardly
+    edge = (np.sqrt(most) + np.sqrt(trace / n)) ** 2 + spike  # no eigenvalue is above, or hardly
     top = _ROOM * edge.max()
     found = np.repeat(at.null[:, None], filters(np.ones(1)).shape[-2], axis=1)
     for which, z, values in contours(filters, float(top), refined):
         both = np.concatenate([values, values.conj()], axis=-1)
-        size = max(1, _PAIRS // (z.size * max(2 * z.size, at.block.shape[1] ** 2)))
+        size = max(1, _PAIRS // (z.size * max(2 * z.size, at.gam.shape[1])))
         for start in range(0, len(found), size):
             part = slice(start, start + size)
             first, second = _resolvents(_Profile(*(entry[part] for entry in at)), n, z)
@@ -348,23 +344,14 @@ def _resolvents(at: _Profile, n: int, z: Complex) -> tuple[Complex, Complex]:
     q_side = (at.times_B(qb) * gU) @ whole(q)  # (Qb)' B Q(z') Gam U
     trace = plain - kappa * (p_side + q_side) + kappa**2 * pbu * ugp
 
-    straight = _crossed(at, q, gU)
+    c = at.c[:, None]
+    crossed = ((q * c) @ _whole(gU)) * ((gU * c) @ _whole(q))  # what c c' adds to the next
+    straight = (q * gU * gam) @ whole(q * gU) + crossed / at.tau2[:, None, None]  # (Q Gam U')' B Q' Gam U
     mixed = q @ whole(gU * BU)  # (Gam U')' Q B U'
     turned = (BU * gU) @ whole(q)  # U' B Q(z') Gam U
     bracket = straight - kappa * (ugp * mixed + pgu * turned) + kappa**2 * pgu * ugp * ubu
     second = ubu + (ratio / n) * (trace * ugu + bracket) / (1.0 - loop)
     return first, second
-
-
-def _crossed(at: _Profile, q: Complex, gU: Complex) -> Complex:
-    """(Q Gam U')' B (Q' Gam U) for all pairs: B couples the features of its block only."""
-    p = at.block.shape[1]
-    m, half = q.shape[:2]
-    qgu = (q * gU)[..., p:]
-    left = (q[..., :p, None] * gU[..., None, :p] * at.block[:, None]).reshape(m, half, p * p)
-    right = (gU[..., :p, None] * q[..., None, :p]).reshape(m, half, p * p)
-    weighted = qgu * (at.mass[:, p:] * at.tail)[:, None]
-    return np.concatenate([left, weighted], axis=-1) @ _whole(np.concatenate([right, qgu], axis=-1))
 
 
 def _whole(x: Complex) -> Complex:
