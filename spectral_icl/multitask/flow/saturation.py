@@ -133,8 +133,8 @@ class Saturation:
         """Whether the loss on the way is lost in the errors of the state."""
         if not self.rise > _RISE:
             return ()
-        rise = f"the computed loss rises {1.0 + self.rise:.3g}-fold around t = {self.rise_at:.6g}"
-        return (f"{rise}, where a flow descends: dense output and phases there are not to be trusted",)
+        rise = f"the computed loss, which a flow descends, rises {1.0 + self.rise:.3g}-fold"
+        return (f"{rise} (t = {self.rise_at:.6g})", "dense output and phases there are not to be trusted")
 
     @property
     def _end(self) -> str:
