@@ -18,7 +18,7 @@ from spectral_icl.figures.style import STYLE, WIDTH
 from spectral_icl.figures.style import save as save  # this module is `spectral_icl.plots`
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.loss import task_loss
+from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.report import benchmarks
 
 _MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
@@ -67,7 +67,7 @@ def flow_figure(solution: Solution) -> Figure:
 def loss(solution: Solution, axes: Axes) -> None:
     """Loss and task losses against time, with the phases shaded and the benchmarks as lines."""
     times = _times(solution)
-    dense = task_loss(solution.problem, *solution(times), solution.options.kernel)
+    dense = losses_at(solution.problem, solution(times), solution.options.kernel)
     (total,) = axes.plot(
         times, dense.sum(axis=1), color="black", label="loss", zorder=3, marker=_marker(times)
     )

@@ -24,6 +24,7 @@ EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: two that altern
 
 # Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
 REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE, LEFT_RANGE = range(8)
+NOT_AT_REST = 8  # of a flow without an end: it went on for as long as a flow may
 
 
 class Chart(NamedTuple):

@@ -95,6 +95,12 @@ def _refine(model, chart, nodes, theta, work, per_lane, seen, samples):
 
 
 @inner()
+def _fall(moments, losses, task, n):
+    """The rate at which a task's loss falls on interval ``n``."""
+    return (losses[n, task] - losses[n + 1, task]) / (moments[n + 1] - moments[n])
+
+
+@inner()
 def _steepest(moments, losses, task, first, attainable, thresholds):
     """Where a task's loss begins to fall, falls steepest and comes to its plateau: (begun, peak, end).
 
@@ -118,14 +124,19 @@ def _steepest(moments, losses, task, first, attainable, thresholds):
         begun += 1
     peak, steepest = -1, -np.inf
     for n in range(min(begun, points - 2), points - 1):
-        fall = (losses[n, task] - losses[n + 1, task]) / (moments[n + 1] - moments[n])
+        fall = _fall(moments, losses, task, n)
         if fall > steepest:
             peak, steepest = n, fall
+    while peak > first and _fall(moments, losses, task, peak - 1) > steepest:  # the top is further back
+        peak -= 1
+        steepest = _fall(moments, losses, task, peak)
     if peak < 0 or steepest == np.inf:  # steps of a few units in the last place of the time
         return begun, -1, -1
+    if peak < begun:
+        begun = max(first, peak - 1)
     before = np.inf
     for n in range(peak, points - 1):
-        fall = (losses[n, task] - losses[n + 1, task]) / (moments[n + 1] - moments[n])
+        fall = _fall(moments, losses, task, n)
         # all but vanished, or at its lowest before it rises
         if fall > before and before <= thresholds.lull * steepest:
             end = n
@@ -138,18 +149,23 @@ def _steepest(moments, losses, task, first, attainable, thresholds):
 
 @inner()
 def _summit(moments, losses, task, first, peak):
-    """When the rate of fall is largest: the top of the parabola through three of its values."""
+    """When the rate of fall is largest: the top of the parabola through three of its values.
+
+    A fall that only slows is steepest at the ``first`` moment.
+    """
+    if peak == first:
+        return moments[first]
     middle = 0.5 * (moments[peak] + moments[peak + 1])
-    if peak == first or peak == moments.size - 2:
+    if peak == moments.size - 2:
         return middle
     before = 0.5 * (moments[peak - 1] + moments[peak])
     after = 0.5 * (moments[peak + 1] + moments[peak + 2])
-    y0 = (losses[peak - 1, task] - losses[peak, task]) / (moments[peak] - moments[peak - 1])
-    y1 = (losses[peak, task] - losses[peak + 1, task]) / (moments[peak + 1] - moments[peak])
-    y2 = (losses[peak + 1, task] - losses[peak + 2, task]) / (moments[peak + 2] - moments[peak + 1])
+    y0 = _fall(moments, losses, task, peak - 1)
+    y1 = _fall(moments, losses, task, peak)
+    y2 = _fall(moments, losses, task, peak + 1)
     left, right = (y1 - y0) / (middle - before), (y2 - y1) / (after - middle)
     curvature = (right - left) / (after - before)
-    if curvature >= 0.0:
+    if not -np.inf < curvature < 0.0:
         return middle
     return 0.5 * (before + middle) - left / (2.0 * curvature)
 

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError, array, dimensions
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 
 _SERIES = 0.5  # relative size of S / L^2 up to which it is an estimate of what follows the first order
 _SMALL = 0.05  # largest logit variance of small heads
@@ -74,7 +75,7 @@ class Terms(NamedTuple):
     def _error(self, law: str, beside: Floats) -> Floats:
         """The largest error of the noise term between the two ends, over that and what is ``beside`` it."""
         worst = np.zeros_like(self.bias)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             for factor in (1.0 + self.over, 1.0 - self.under):
                 true = self.first_order / factor
                 error = np.abs(self.noise(law) - true) / (beside + true)
@@ -91,18 +92,22 @@ def terms(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Terms:
     ProblemError
         A shape does not fit or an entry is not finite.
     """
-    states = _checked(problem, omega, mu)
+    return terms_at(problem, _checked(problem, omega, mu))
+
+
+def terms_at(problem: Problem, states: State) -> Terms:
+    """`terms` of states omega (T, H, B) and mu (T, H, I) that nobody gave, such as those of a flow."""
     with np.errstate(all="ignore"):  # past the range of a law there are infinities, and meant
         return _Series(problem, *states).terms()
 
 
-def _checked(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> tuple[Floats, Floats]:
+def _checked(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
     """States (T, H, B) and (T, H, I); of one state alone T = 1."""
     one = dimensions(omega) == 2
     lead = () if one else (None,)
     checked = array("omega", omega, (*lead, None, problem.blocks))
     values = array("mu", mu, (*checked.shape[:-1], problem.tasks))
-    return (checked[None], values[None]) if one else (checked, values)
+    return State(checked[None], values[None]) if one else State(checked, values)
 
 
 def second_order(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Floats:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from spectral_icl.io.checks import ProblemError, integer, number
+from spectral_icl.io.checks import LARGEST, ProblemError, integer, number
 from spectral_icl.multitask.parametrization import key_scale_of
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_heads
+
+_LARGEST_SCALE = LARGEST / 10.0  # so that no draw is past what a state may hold
 
 
 def paper(
@@ -41,10 +45,16 @@ def paper(
     heads = check_heads(problem, heads)
     c = key_scale_of(problem, key_scale)
     unit = problem.context_length**-0.75
-    omega = np.full((heads, problem.blocks), c * number("qk", unit if qk is None else qk) ** 2)
-    mu = np.full((heads, problem.tasks), number("ov_low", unit if ov_low is None else ov_low) ** 2)
-    np.fill_diagonal(mu, number("ov_high", 2.0 * unit if ov_high is None else ov_high) ** 2)
+    omega = np.full((heads, problem.blocks), _product("qk", unit if qk is None else qk, c))
+    mu = np.full((heads, problem.tasks), _product("ov_low", unit if ov_low is None else ov_low))
+    np.fill_diagonal(mu, _product("ov_high", 2.0 * unit if ov_high is None else ov_high))
     return State(omega, mu)
+
+
+def _product(argument: str, weight: object, scale: float = 1.0) -> float:
+    """``scale`` times the square of a weight, which is bounded so that a state may hold it."""
+    most = min(LARGEST, math.sqrt(LARGEST / scale))
+    return scale * number(argument, weight, minimum=-most, maximum=most) ** 2
 
 
 def dominant(
@@ -76,8 +86,8 @@ def dominant(
     heads = check_heads(problem, heads)
     if heads < problem.tasks:
         raise ProblemError("heads", heads, f">= {problem.tasks} heads, one for each task to lead")
-    scale = number("scale", scale, minimum=0.0, above=True)
-    margin = number("margin", margin, minimum=0.0, above=True)
+    scale = number("scale", scale, minimum=0.0, maximum=_LARGEST_SCALE, above=True)
+    margin = number("margin", margin, minimum=0.0, maximum=min(LARGEST, LARGEST / scale - 1.0), above=True)
     leaders = np.arange(problem.tasks)
     omega = np.full((heads, problem.blocks), scale)
     mu = np.full((heads, problem.tasks), scale)
@@ -96,7 +106,7 @@ def dominant(
 def random(problem: Problem, heads: int, scale: float = 0.01, seed: int = 0, positive: bool = False) -> State:
     """Independent N(0, ``scale``^2) entries, or their absolute values if ``positive``."""
     heads = check_heads(problem, heads)
-    scale = number("scale", scale, minimum=0.0, above=True)
+    scale = number("scale", scale, minimum=0.0, maximum=_LARGEST_SCALE, above=True)
     rng = np.random.default_rng(integer("seed", seed, minimum=0, maximum=2**63))
     omega = rng.normal(0.0, scale, (heads, problem.blocks))
     mu = rng.normal(0.0, scale, (heads, problem.tasks))

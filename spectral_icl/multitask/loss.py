@@ -46,10 +46,18 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = D
     heads = omega.shape[-2]
     if heads == 0:
         raise ProblemError("omega", "0 heads", ">= 1 heads")
-    many = State(omega.reshape(-1, heads, problem.blocks), mu.reshape(-1, heads, problem.tasks))
-    out = np.empty((many.omega.shape[0], problem.tasks))
-    task_losses(pack(problem, kernel), *many, out)
-    return out.reshape(*omega.shape[:-2], problem.tasks)
+    return losses_at(problem, State(omega, mu), kernel)
+
+
+def losses_at(problem: Problem, at: State, kernel: str = DEFAULT) -> Floats:
+    """`task_loss`, (..., I), of states that nobody gave: a flow may go where no argument may be."""
+    lead, heads = at.omega.shape[:-2], at.omega.shape[-2]
+    # contiguous copies: the compiled functions for views are others, and round differently
+    omega = np.array(at.omega, order="C").reshape(-1, heads, problem.blocks)
+    mu = np.array(at.mu, order="C").reshape(-1, heads, problem.tasks)
+    out = np.empty((len(omega), problem.tasks))
+    task_losses(pack(problem, kernel), omega, mu, out)
+    return out.reshape(*lead, problem.tasks)
 
 
 def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> float | Floats:

@@ -121,7 +121,8 @@ def _phases(solution: Solution) -> list[str]:
     rows.append(("warm-up", _interval(phases.warm_up), "", ""))
     for task, forecast in zip(phases.tasks, solution.forecast, strict=True):
         name = f"emergence of task {task.task}"
-        rows.append((name, _time(task.time), _predicted(forecast.time), _predicted(task.predicted_time)))
+        measured = _time(task.time) + (", under way" if task.under_way else "")
+        rows.append((name, measured, _predicted(forecast.time), _predicted(task.predicted_time)))
     rows.append(("convergence", _interval(phases.convergence), "", ""))
     for escape in phases.escapes:
         name = f"escape of task {escape.task}, head {escape.head}"

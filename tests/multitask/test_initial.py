@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,31 @@ def test_the_built_in_example_keeps_its_numbers() -> None:
     built_in = Experiment.read(None)
     np.testing.assert_array_equal(built_in.start.mu, si.initial.paper(built_in.problem, 2, 0.1, 0.1, 0.2).mu)
     assert built_in.start.mu[0, 0] == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ("start", "complaint"),
+    [
+        (lambda p: si.initial.paper(p, 2, qk=1e7, key_scale=1.0), r"^qk: expected .* <= 1e\+06, got"),
+        (lambda p: si.initial.paper(p, 2, ov_low=-1e7), r"^ov_low: expected a number >= -1e\+06"),
+        (lambda p: si.initial.random(p, 2, scale=1e12), r"^scale: expected a number > 0 and <= 1e\+11"),
+        (lambda p: si.initial.dominant(p, 2, scale=1e12), r"^scale: expected a number > 0 and <= 1e\+11"),
+        (lambda p: si.initial.dominant(p, 2, scale=1e6, margin=1e9), "^margin: expected a number > 0 and <="),
+    ],
+)
+def test_a_start_past_what_a_state_may_hold_is_laid_to_what_was_given(
+    two_tasks: si.Problem, start: Callable[[si.Problem], si.State], complaint: str
+) -> None:
+    with pytest.raises(si.ProblemError, match=complaint):
+        start(two_tasks)
+
+
+def test_the_largest_starts_are_states(two_tasks: si.Problem) -> None:
+    for at in (
+        si.initial.paper(two_tasks, 2, 1e6, 1e6, 1e6, key_scale=1.0),
+        si.initial.paper(two_tasks, 2, 1e12, 1.0, 1.0, key_scale=5e-324),
+        si.initial.random(two_tasks, 2, scale=1e11),
+        si.initial.dominant(two_tasks, 2, scale=5e-324, margin=1e12),
+        si.initial.dominant(two_tasks, 2, scale=1e11, margin=9.0),
+    ):
+        assert np.isfinite(si.gradient_flow_ensemble(two_tasks, *at, max_steps=1).omega).all()

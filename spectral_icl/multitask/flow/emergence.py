@@ -11,17 +11,20 @@ with c1 = 4 c kappa a / d, c2 = 4 kappa a and n = 4 s / L. A head alone diverges
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.optimal.benchmarks import head_per_task
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
 SLOW = "the warm-up is too slow to be timed"
+EXTREME = "the problem is too extreme for a forecast"
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,17 @@ class Rates(NamedTuple):
     @property
     def slope(self) -> Floats:
         """A = c2 / (c1 + n): a lone head goes to mu = A omega."""
-        return self.c2 / (self.c1 + self.n)
+        with np.errstate(all="ignore"):  # of extreme problems, like the rates
+            return self.c2 / (self.c1 + self.n)
 
     def only(self, tasks: list[int]) -> Rates:
         """Rates of some of the tasks."""
         return Rates(*(values[tasks] for values in self))
 
 
+@np.errstate(all="ignore")
 def rates(problem: Problem, key_scale: float) -> Rates:
-    """Coefficients of the warm-up of disjoint tasks."""
+    """Coefficients of the warm-up of disjoint tasks; of extreme problems infinite, or NaN."""
     assert problem.home is not None
     home = list(problem.home)
     kappa = np.asarray(problem.covariance)[home]
@@ -104,13 +109,15 @@ def predicted_emergence(problem: Problem, start: State, key_scale: float, task: 
         return Forecast(task, None, None, SLOW)
     if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
         return Forecast(task, None, None, "no head dominates: two heads are tied")
-    limit = head_per_task(problem).weights
-    assert limit is not None
+    limit = head_limit(problem)
+    if limit is None:
+        return Forecast(task, None, None, EXTREME)
     if abs(omega[winner]) >= limit.omega[task, block] or abs(mu[winner]) >= limit.mu[task, task]:
         return Forecast(task, None, None, "the start is not small: it is past the limit")
     return Forecast(task, float(times[winner]), winner, "")
 
 
+@np.errstate(all="ignore")
 def size_of_start(problem: Problem, start: State, key_scale: float) -> float:
     """How far a start is on its way to the first fall: 0 is the limit in which the race is exact.
 
@@ -122,6 +129,13 @@ def size_of_start(problem: Problem, start: State, key_scale: float) -> float:
     omega = start.omega[:, list(problem.home)]
     leading = np.maximum(made.slope, made.kappa * made.size) * omega**2
     return float(np.sqrt((made.kappa * np.maximum(leading, np.abs(start.mu * omega))).max()))
+
+
+def head_limit(problem: Problem, kernel: str = DEFAULT) -> State | None:
+    """The head-per-task limit of disjoint tasks, if it is among the numbers that are computed with."""
+    with suppress(ProblemError):
+        return head_per_task(problem, kernel).weights
+    return None
 
 
 def one_sign(problem: Problem, start: State) -> bool:

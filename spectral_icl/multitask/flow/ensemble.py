@@ -33,7 +33,7 @@ from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import DEFAULT, pack_all
-from spectral_icl.multitask.flow.options import LimitArguments, Outcome, check_times
+from spectral_icl.multitask.flow.options import LONGEST, LimitArguments, Outcome, check_times, outcomes
 from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
 from spectral_icl.multitask.parametrization import Balanced, Parametrization, parametrizations, to_dual, twins
@@ -74,10 +74,11 @@ class Ensemble:
         Steps taken and refused.
     loss_curve : ndarray, (P, T), or None
         Loss at ``t_eval``; NaN past ``t`` unless the flow had come to rest, and of one that
-        failed at its start.
+        failed at its start. Not to be trusted between steps of a flow that is not `valid`.
     emergence, onset, settled : ndarray, (P, I), or None
         When each task's loss fell steepest, began to fall and reached its plateau, as in
-        `spectral_icl.multitask.flow.phases.Emergence`; NaN if not before the end.
+        `spectral_icl.multitask.flow.phases.Emergence`; NaN if not before the end. An emergence that is under
+        way at the start has the start for both: 0.
     allocation : ndarray of int, (P, I), or None
         Head that seized each task; -1 for a task that has not emerged.
     share : ndarray, (P, I), or None
@@ -222,6 +223,7 @@ def gradient_flow_ensemble(
         if size not in (1, count):
             raise ProblemError(name, f"{size} of them", f"1 or {count}, the number of members")
     ends_at = limits.of_members(count)
+    followed = ends_at._replace(t_end=np.minimum(ends_at.t_end, LONGEST))
     times = np.empty(0) if t_eval is None else check_times(t_eval, math.inf)
     threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
 
@@ -251,7 +253,7 @@ def gradient_flow_ensemble(
         unfinished = ends.outcome[first:stop] < 0
         while unfinished.any():
             for mode, method in _METHODS:
-                log = advance_many(systems, method, mode, ends_at, first, stop, flights, ends, log)
+                log = advance_many(systems, method, mode, followed, first, stop, flights, ends, log)
             unfinished = ends.outcome[first:stop] < 0
             if kept.wanted and not (unfinished & (log.last >= 0)).any():
                 kept.record(systems, log, ends, first, stop)
@@ -264,6 +266,7 @@ def gradient_flow_ensemble(
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run, range(0, count, share)))
+    ends.outcome[:] = outcomes(ends.outcome, ends_at.t_end)
     return _result(systems, ends, kept)
 
 

@@ -43,6 +43,7 @@ class Outcome(IntEnum):
     OVERFLOW = kernels.OVERFLOW
     NON_FINITE = kernels.NON_FINITE
     LEFT_RANGE = kernels.LEFT_RANGE
+    NOT_AT_REST = kernels.NOT_AT_REST
 
     @property
     def success(self) -> bool:
@@ -66,6 +67,8 @@ _ADVICE = {
     Outcome.NON_FINITE: "the state became non-finite: start from smaller omega and mu",
     Outcome.LEFT_RANGE: "left the range of the first-order law, small corrections and 2 (kappa omega)^2 < 1: "
     "start from a smaller omega, or take longer prompts",
+    Outcome.NOT_AT_REST: "did not come to rest: raise stationary (rounding limits how slow a flow can be), "
+    "or give a finite t_end",
 }
 
 
@@ -111,6 +114,20 @@ def check_options(
     endless = stationary is not None and is_number(t_end) and single(t_end) == math.inf
     t_end = math.inf if endless else check_t_end(t_end)
     return t_end, check_rtol(rtol), stationary, integer("max_steps", max_steps, minimum=1, maximum=MOST_STEPS)
+
+
+def outcomes(status: ArrayLike, t_end: ArrayLike) -> NDArray[np.int64]:
+    """What flows ended with, as `Outcome` has it: a flow without an end has not reached it.
+
+    Parameters
+    ----------
+    status : int or array_like
+        What the integrator ended with, which follows no flow past `LONGEST`.
+    t_end : float or array_like
+        Length that was asked for.
+    """
+    endless = (np.asarray(status) == Outcome.REACHED_END) & np.isinf(t_end)
+    return np.where(endless, Outcome.NOT_AT_REST, status)
 
 
 def check_times(t_eval: ArrayLike, t_end: float) -> Floats:

@@ -41,8 +41,12 @@ class Emergence:
     share : float
         That head's share of the learned map: 1 if it holds all of it, above 1 if others work against it.
     onset, time, settled : float
-        When the task's loss had covered 5 % of its whole fall, fell steepest from then on, and had reached
-        its plateau; NaN if the task did not emerge before the end (``onset`` is there if it had begun to).
+        When the task's loss had covered 5 % of its whole fall, fell steepest from then on (or just before, if
+        it fell ever slower from there: then so is ``onset``), and had reached its plateau; NaN if the task
+        did not emerge before the end (``onset`` is there if it had begun to).
+    under_way : bool
+        Whether the fall slowed from the first moment on, so that ``onset`` and ``time`` are that moment: the
+        start, or when the loss came below that of zero weights.
     plateau : float
         Task loss at ``settled``.
     predicted_time : float or None
@@ -59,6 +63,7 @@ class Emergence:
     onset: float
     time: float
     settled: float
+    under_way: bool
     plateau: float
     predicted_time: float | None
     predicted_head: int | None
@@ -113,6 +118,7 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
             onset=float(found.onset[i]),
             time=float(found.time[i]),
             settled=float(found.settled[i]),
+            under_way=bool(found.time[i] <= found.onset[i]),
             plateau=float(found.plateau[i]),
             predicted_time=predicted.time,
             predicted_head=predicted.head,

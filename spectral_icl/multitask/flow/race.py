@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.emergence import (
+    EXTREME,
     SLOW,
     Forecast,
     Rates,
     divergence,
+    head_limit,
     no_forecasts,
     one_sign,
     rates,
     size_of_start,
 )
-from spectral_icl.multitask.optimal.benchmarks import head_per_task
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
@@ -35,9 +36,9 @@ _RTOL = 1e-6  # of the race; its neglected terms are larger
 _MOST = 20_000  # evaluations of a race's field; a usual one takes hundreds
 _NOISE, _SCALES = 1e3, (1e-3, 1e3)  # largest d phi / L, and range of kappa c, of a fall
 _UNRESOLVED = "the race could not be followed"
-_EXTREME = "the problem is too extreme for a forecast"
 
 
+@np.errstate(all="ignore")  # of extreme problems, of which there is no forecast
 def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ...]:
     """The emergence of every task from a small start of balanced weights, of one sign on each task.
 
@@ -56,14 +57,18 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     made = rates(problem, key_scale)
     noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
     if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
-        return no_forecasts(problem, _EXTREME)
+        return no_forecasts(problem, EXTREME)
+    limit = head_limit(problem)
+    if limit is None:
+        return no_forecasts(problem, EXTREME)
     forecasts = []
-    for diverges in _divergences(problem, start, made, key_scale):
+    for diverges in _divergences(problem, start, made, key_scale, limit):
         task = diverges.task
         if diverges.time is not None:
             unit = made.c1[task] * made.size[task] ** 0.5
-            delay = fall_delay(float(noise[task]), float(scale[task])) / float(unit)
-            diverges = replace(diverges, time=diverges.time + delay)
+            time = float(diverges.time + fall_delay(float(noise[task]), float(scale[task])) / unit)
+            slow = Forecast(task, None, None, SLOW)
+            diverges = replace(diverges, time=time) if np.isfinite(time) else slow
         forecasts.append(diverges)
     return tuple(forecasts)
 
@@ -122,7 +127,9 @@ class _Race:
     unresolved.terminal = True  # type: ignore[attr-defined]
 
 
-def _divergences(problem: Problem, start: State, made: Rates, key_scale: float) -> list[Forecast]:
+def _divergences(
+    problem: Problem, start: State, made: Rates, key_scale: float, limit: State
+) -> list[Forecast]:
     """When the warm-up of every task diverges, and its winner.
 
     Once the rivals hold less than 1 % of mu, and less than 1 % of the time is left, the task is settled by
@@ -134,8 +141,6 @@ def _divergences(problem: Problem, start: State, made: Rates, key_scale: float) 
     signs = State(np.sign(start.omega[:, home]), np.sign(start.mu))
     state = np.abs(np.stack([start.omega[:, home], start.mu]))
     state = np.log(np.maximum(state, 1e-300))  # zeros stay zeros, by their sign
-    limit = head_per_task(problem).weights
-    assert limit is not None
     cost = 4.0 * key_scale * np.e * problem.variance / problem.context_length * np.diag(limit.mu) ** 2
     extra, damping = np.zeros((len(start.mu), 1)), np.zeros(start.mu.shape)
     found = list(no_forecasts(problem, "no head has omega mu > 0 on the task"))
@@ -147,10 +152,9 @@ def _divergences(problem: Problem, start: State, made: Rates, key_scale: float) 
         y = np.append(state[:, :, left], now)
         remark = SLOW
         try:
-            with np.errstate(all="ignore"):
-                run = solve_ivp(
-                    running.field, (0.0, 1e4), y, "LSODA", rtol=_RTOL, atol=_RTOL, events=running.unresolved
-                )
+            run = solve_ivp(
+                running.field, (0.0, 1e4), y, "LSODA", rtol=_RTOL, atol=_RTOL, events=running.unresolved
+            )
         except _TooSlowError:
             run = None
         except ValueError:  # the root of the event is lost when it lies at the very start

@@ -11,15 +11,19 @@ from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
-from spectral_icl.multitask.accuracy import terms
+from spectral_icl.kernels.phases import POINTS
+from spectral_icl.multitask.accuracy import terms_at
 from spectral_icl.multitask.context import check_kernel, unknown
 from spectral_icl.multitask.flow.trajectory import Trajectory
+from spectral_icl.multitask.loss import losses_at
+from spectral_icl.multitask.state import State
 
 # Logit variance in units of log L: above LIMIT the weights of the softmax are so unequal that no series in
 # 1/L describes them; at FREEZING it condenses on single context pairs.
 LIMIT, FREEZING = 0.5, 2.0
 ACCURATE, APPROXIMATE = 0.1, 0.5  # relative error of the excess up to which a law is called so
 _MOST_TIMES = 400  # at which the error is estimated
+_RISE = 1e-3  # relative rise of the loss of a flow, which descends it, that is an error
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Saturation:
         When; ``lost_at``, first time that there is no telling, or None.
     final_error : float
         Estimated relative error of the excess at the end of the flow.
+    rise : float
+        Most by which the computed loss rises on the way, relative to its lowest before, and when (`rise_at`,
+        or None); looked for where the law is left behind. A flow descends its loss, but past the range of the
+        law tolerated errors of omega and mu can be large errors of the loss, above all between steps.
     """
 
     level: str
@@ -69,6 +77,8 @@ class Saturation:
     error_at: float
     lost_at: float | None
     final_error: float
+    rise: float
+    rise_at: float | None
 
     @property
     def valid(self) -> bool:
@@ -93,6 +103,7 @@ class Saturation:
                 f"{size} (t = {self.worst_at:.6g})",
                 f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L",
                 f"the loss there is not that of softmax attention{self._end}",
+                *self._rises,
             )
         known = np.isfinite(self.excess_error)
         trust = f"{self.law} law" if self.trusted else f"{self.law} law NOT to be trusted"
@@ -116,6 +127,14 @@ class Saturation:
                 )
                 found.append(f"first order in 1/L is not enough here{more}")
         return (*found, size)
+
+    @property
+    def _rises(self) -> tuple[str, ...]:
+        """Whether the loss on the way is lost in the errors of the state."""
+        if not self.rise > _RISE:
+            return ()
+        rise = f"the computed loss, which a flow descends, rises {1.0 + self.rise:.3g}-fold"
+        return (f"{rise} (t = {self.rise_at:.6g})", "dense output and phases there are not to be trusted")
 
     @property
     def _end(self) -> str:
@@ -146,7 +165,7 @@ def measure(trajectory: Trajectory) -> Saturation:
     # a power of two, so that the nodes are among them as long as there are not too many
     stride = 1 << max(0, int(np.ceil(np.log2(times.size / _MOST_TIMES))))
     chosen = np.unique(np.append(np.arange(0, times.size, stride), [top, times.size - 1]))
-    found = terms(problem, states.omega[chosen], states.mu[chosen])
+    found = terms_at(problem, State(states.omega[chosen], states.mu[chosen]))
     errors = found.excess_error(law)
     with np.errstate(all="ignore"):  # of states beyond all laws
         ratios = np.nan_to_num(found.first_order / found.noise(law), nan=1.0, posinf=np.inf)
@@ -155,6 +174,7 @@ def measure(trajectory: Trajectory) -> Saturation:
     noise, bias = float(found.noise(law)[at]), float(found.bias[at])
     first = float(found.first_order[at])
     error = float(errors[at])
+    rise, rise_at = _rise(trajectory) if beyond.size else (0.0, None)
     if beyond.size:
         level = "invalid"
     elif error <= ACCURATE:
@@ -176,7 +196,20 @@ def measure(trajectory: Trajectory) -> Saturation:
         error_at=float(times[chosen[at]]),
         lost_at=float(times[chosen[unknown_at[0]]]) if unknown_at.size else None,
         final_error=float(errors[-1]),
+        rise=rise,
+        rise_at=rise_at,
     )
+
+
+def _rise(trajectory: Trajectory) -> tuple[float, float | None]:
+    """The largest rise of the loss along a flow, relative to its lowest before, and when."""
+    times = trajectory.refined(POINTS)
+    losses = losses_at(trajectory.problem, trajectory(times), trajectory.kernel).sum(axis=1)
+    with np.errstate(all="ignore"):  # of states beyond all laws
+        lowest = np.fmin.accumulate(losses)
+        rises = np.nan_to_num((losses - lowest) / np.abs(lowest))
+    top = int(rises.argmax())
+    return float(rises[top]), float(times[top]) if rises[top] > 0.0 else None
 
 
 def _over(value: float, unit: float) -> float:

@@ -23,7 +23,7 @@ from spectral_icl.multitask.flow.emergence import Forecast
 from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.loss import task_loss
+from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_heads
@@ -107,7 +107,7 @@ class Solution:
     @cached_property
     def task_loss(self) -> Floats:
         """Loss of every task at `t`, (T, I), query noise included."""
-        losses = task_loss(self.problem, *self._states, self.options.kernel)
+        losses = losses_at(self.problem, self._states, self.options.kernel)
         losses.setflags(write=False)
         return losses
 
@@ -126,7 +126,7 @@ class Solution:
     @cached_property
     def final_task_loss(self) -> Floats:
         """Loss of every task at `final`, (I,)."""
-        return task_loss(self.problem, *self.final, self.options.kernel)
+        return losses_at(self.problem, self.final, self.options.kernel)
 
     @property
     def final_loss(self) -> float:

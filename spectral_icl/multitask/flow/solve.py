@@ -12,7 +12,15 @@ from spectral_icl.kernels.integrator import integrate
 from spectral_icl.kernels.model import BUFFER_FULL, Limits, Methods, Nodes, Progress, System
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
-from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options, check_times
+from spectral_icl.multitask.flow.options import (
+    LONGEST,
+    Options,
+    Outcome,
+    Stats,
+    check_options,
+    check_times,
+    outcomes,
+)
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.parametrization import (
@@ -116,8 +124,9 @@ def gradient_flow(
     shape = (heads, problem.blocks, problem.tasks)
     x = to_dual(chart, start)
     twin = twins(chart, x, shape)
-    limits = Limits(t_end, rtol, stationary or 0.0, max_steps)
-    outcome, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
+    limits = Limits(min(t_end, LONGEST), rtol, stationary or 0.0, max_steps)
+    status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
+    outcome = Outcome(int(outcomes(status, t_end)))
     trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
     if times is None:
         times = trajectory.t
@@ -140,8 +149,8 @@ def gradient_flow(
     return solution
 
 
-def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Nodes, list[int]]:
-    """The outcome, all nodes with their dense coefficients, and the counts, from the start ``x``."""
+def _integrate(system: System, limits: Limits, x: Floats) -> tuple[int, Nodes, list[int]]:
+    """The last status, all nodes with their dense coefficients, and the counts, from the start ``x``."""
     progress = Progress.begun()
     pieces: list[Nodes] = []
     capacity = max(1, min(_CAPACITY, _LARGEST_BUFFER // x.size))
@@ -155,4 +164,4 @@ def _integrate(system: System, limits: Limits, x: Floats) -> tuple[Outcome, Node
             pieces.append(Nodes(room.t[new], room.x[new], room.dense[:steps]))
             x = room.x[steps]
     nodes = Nodes(*map(np.concatenate, zip(*pieces, strict=True)))
-    return Outcome(status), nodes, progress.counts.tolist()
+    return status, nodes, progress.counts.tolist()

@@ -53,7 +53,7 @@ _RECORDED: dict[str, dict[str, Variable]] = {
         "mu": _real("head", "task", name="OV values at t"),
     },
     "phases": {
-        "emergence": _real("task", name="time of each task's steepest fall"),
+        "emergence": _real("task", name="time of each task's steepest fall; 0 if under way at the start"),
         "settled": _real("task", name="time at which each task reached its plateau"),
         "allocation": _head("head that seized each task"),
         "escape": _real("task", name="time at which a rival head left the plateau"),

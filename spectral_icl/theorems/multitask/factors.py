@@ -94,7 +94,7 @@ def _comparable_until(flow: Solution) -> float:
 
     Signs of products are only kept to an absolute error: a faded weight takes the wrong one and escapes.
     """
-    emerged = [task.time for task in flow.phases.tasks if np.isfinite(task.time)]
+    emerged = [task.time for task in flow.phases.tasks if task.time > 0.0]
     end = min(1.2 * min(emerged, default=np.inf), float(flow.t[-1]), _LONGEST)
     if flow.parametrization.conserves_signs:
         times = np.linspace(0.0, end, 400)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from cases import CASES
+from strict import strict
 
 import spectral_icl as si
+from spectral_icl.multitask.report import FlowReport
 
 
 def test_the_papers_two_tasks() -> None:
@@ -87,3 +91,57 @@ def test_a_task_that_only_falls_to_the_loss_of_zero_weights_has_not_emerged() ->
         sol = si.gradient_flow(p, omega, mu, t_end=t_end)
         assert (sol.task_loss[-1] > 0.99 * p.variance).all()
         assert sol.allocation == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("parametrization", "omega", "mu"),
+    [(si.Balanced(), 0.3, 2.0), (si.Factored(1e-3, 1e-2), 0.3, 2.0), (si.Merged(), 0.5, 1.0)],
+    ids=["balanced", "factored", "merged"],
+)
+def test_an_emergence_under_way_at_the_start_is_said_to_be(
+    parametrization: si.Balanced | si.Factored | si.Merged, omega: float, mu: float
+) -> None:
+    """The loss falls fastest at once, so that a parabola through its first falls has its top before time 0."""
+    p = si.Problem.multitask(task_sizes=(4,), signal=1.0, noise=0.1, context_length=100)
+    sol = si.gradient_flow(p, [[omega]], [[mu]], parametrization=parametrization, t_end=100.0)
+    task = sol.phases.tasks[0]
+    losses = sol.task_loss[:, 0]
+    falls = -np.diff(losses) / np.diff(sol.t)
+    assert losses[0] < p.variance[0]
+    assert falls.argmax() == 0
+    assert task.under_way
+    assert task.time == task.onset == 0.0
+    assert task.head == 0
+    assert sol.phases.warm_up == (0.0, 0.0)
+    assert sol.phases.emergence == (0.0, task.settled)
+    many = si.gradient_flow_ensemble(
+        p, [[omega]], [[mu]], parametrization=parametrization, t_end=100.0, phases=True
+    )
+    assert many.emergence is not None
+    assert many.onset is not None
+    assert many.emergence[0, 0] == many.onset[0, 0] == 0.0
+    told = FlowReport(sol, "", {})
+    assert "emergence of task 0  0, under way" in told.to_text()
+    assert strict(json.dumps(told.to_dict()))["phases"]["tasks"][0]["under_way"] is True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_phases_are_in_order_from_any_start(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = si.Problem.multitask(task_sizes=(3, 8), signal=(1.0, 3.0), noise=0.2, context_length=200)
+    weights = (si.Balanced(), si.Factored(1e-3, 1e-2), si.Merged())
+    starts = [si.initial.random(p, 2, 10 ** rng.uniform(-1.5, 0.3), int(n)) for n in rng.integers(0, 99, 12)]
+    many = si.gradient_flow_ensemble(
+        p, *zip(*starts, strict=True), parametrization=[weights[n % 3] for n in range(12)], phases=True
+    )
+    onset, time, settled = (
+        values[np.isfinite(many.emergence)]  # type: ignore[index]
+        for values in (many.onset, many.emergence, many.settled)
+    )
+    assert time.size > 0
+    assert ((onset >= 0.0) & (onset <= time) & (time <= settled) & (settled <= 200.0)).all()
+
+
+def test_an_ordinary_emergence_is_not_under_way(two_tasks: si.Problem) -> None:
+    sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), t_end=100.0)
+    assert not any(task.under_way for task in sol.phases.tasks)

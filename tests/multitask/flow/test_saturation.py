@@ -103,3 +103,33 @@ def test_context_of_one_is_never_valid() -> None:
     p = si.Problem(block_sizes=(10,), signal=((1.0,),), noise=0.1, context_length=1)
     sol = si.gradient_flow(p, [[0.01]], [[0.01]], t_end=1.0)
     assert not sol.saturation.valid
+
+
+@pytest.mark.parametrize("parametrization", [si.Merged(), si.Factored(0.1, 0.1)], ids=["merged", "factored"])
+def test_a_loss_that_is_lost_in_the_errors_of_the_state_is_said_to_be(
+    two_tasks: si.Problem, parametrization: si.Merged | si.Factored
+) -> None:
+    """exp(125) makes of a tolerated error of mu a loss many times that of the flow, above all between steps."""
+    omega = np.array([[2.5, 0.1], [0.1, 2.5]])
+    sol = si.gradient_flow(
+        two_tasks, omega, np.full((2, 2), 0.3), parametrization=parametrization, t_end=1.0, rtol=1e-4
+    )
+    found = sol.saturation
+    assert found.level == "invalid"
+    assert found.rise > 100.0
+    assert found.rise_at is not None
+    assert found.rise_at < 1e-12
+    assert "dense output and phases there are not to be trusted" in sol.message
+    between = sol.trajectory.refined(8)
+    losses = si.loss(two_tasks, *sol(between))
+    before = losses[between < found.rise_at].min()
+    assert losses[between == found.rise_at][0] == pytest.approx((1.0 + found.rise) * before)
+    assert max(map(len, found.lines)) < 110
+
+
+def test_a_saturated_flow_that_descends_is_not_said_to_rise(two_tasks: si.Problem) -> None:
+    omega = np.array([[1.2, 0.1], [0.1, 1.2]])
+    sol = si.gradient_flow(two_tasks, omega, np.full((2, 2), 0.3), parametrization=si.Merged(), t_end=1.0)
+    assert sol.saturation.level == "invalid"
+    assert sol.saturation.rise < 1e-6
+    assert "dense output" not in sol.message
