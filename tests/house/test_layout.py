@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 
 # folders whose files are about one thing each: a command, the whole
-BY_THEME = ["cli", "house"]
+BY_THEME = ["cli", "fuzz", "house"]
 
 # tests of what several modules do together
 OF_SEVERAL = [
