@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -146,12 +147,11 @@ def _is_flow_folder(path: Path) -> bool:
         arrays = read_metadata(path)
     except ProblemError:
         return False
+    metadata = {path / name / METADATA for name in arrays}
     chunks = {path / name / "c" for name in arrays if name}
-    files = (file for file in path.rglob("*") if not file.is_dir() or file.is_symlink())
     alone = all(
-        file in (path / METADATA, *(path / name / METADATA for name in arrays))
-        or (not chunks.isdisjoint(file.parents) and file.name.isdecimal())
-        for file in files
+        entry.is_dir() or entry in metadata or (entry.name.isdecimal() and chunks & set(entry.parents))
+        for entry in path.rglob("*")
     )
     return alone and _format(arrays[""].get("attributes")) == FLOW
 
@@ -239,7 +239,7 @@ def read(path: Path) -> xarray.Dataset:
         return _read_netcdf(path.read_bytes()) if path.suffix == ".nc" else _read_zarr(path)
     except ProblemError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # three libraries raise what they like over damaged bytes
         raise ProblemError("path", str(path), f"a readable flow file ({type(error).__name__})") from None
 
 
@@ -261,7 +261,10 @@ def _read_zarr(path: Path) -> xarray.Dataset:
     import xarray  # optional, and slow to import
 
     read_metadata(path)
-    with xarray.open_zarr(path, consolidated=False, zarr_format=3) as data:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of notes that lie in the folder, too
+        data = xarray.open_zarr(path, consolidated=False, zarr_format=3)
+    with data:
         loaded: xarray.Dataset = data.load()
         return loaded
 
