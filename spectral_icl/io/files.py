@@ -231,8 +231,9 @@ def read(path: Path) -> xarray.Dataset:
     """Read a dataset that `write` wrote, into memory."""
     if path.suffix not in SUFFIXES:
         raise ProblemError("path", str(path), f"a name ending in {' or '.join(SUFFIXES)}")
-    if not path.exists():
-        raise ProblemError("path", str(path), "an existing file")
+    is_there, kind = (path.is_dir(), "folder") if path.suffix == ".zarr" else (path.is_file(), "file")
+    if not is_there:
+        raise ProblemError("path", str(path), f"an existing {kind}")
     for package, extra in _NEEDED[path.suffix]:
         needs(package, "path", str(path), extra)
     try:

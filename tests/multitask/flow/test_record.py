@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import xarray
@@ -188,6 +189,22 @@ def test_a_damaged_file_is_one_line_or_the_same_flow(
             assert_equal(loaded, solved)
     assert refused + equal == count
     assert refused > equal
+
+
+def test_hdf5_is_not_shown_damaged_bytes(
+    tmp_path: Path, solved: si.Solution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It crashes over some, and hangs over others."""
+    path = tmp_path / "run.nc"
+    solved.save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(h5py, "File", lambda *args: pytest.fail("HDF5 was called"))
+    with pytest.raises(si.ProblemError, match=r"^path: expected a readable flow file"):
+        si.Solution.load(path)
+    with pytest.raises(si.ProblemError, match=r"^path: expected a new name"):
+        solved.save(path)
 
 
 def test_a_file_that_another_program_copied_is_loaded(tmp_path: Path, solved: si.Solution) -> None:
