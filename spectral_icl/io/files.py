@@ -38,7 +38,7 @@ _NEEDED = {
 }
 _OURS = {
     ".nc": "a saved flow",
-    ".zarr": "a saved flow, alone in its folder",
+    ".zarr": "a saved flow in a folder of its own",
     **dict.fromkeys(FIGURES, "a figure of this package"),
     ".html": "a page of this package",
 }
@@ -120,7 +120,7 @@ def check_target(argument: str, path: Path, suffixes: tuple[str, ...]) -> None:
                 kind = "a folder, not a file" if is_store else "a file, not a folder"
                 raise ProblemError(argument, str(path), kind)
             if not _is_replaceable(target, path.suffix):
-                expected = f"a new name, or {_OURS[path.suffix]} to replace (this is something else)"
+                expected = f"a new name, or that of {_OURS[path.suffix]} (this is something else)"
                 raise ProblemError(argument, str(path), expected)
         with replacing(path, keep=True):
             pass
@@ -241,7 +241,8 @@ def read(path: Path) -> xarray.Dataset:
     except ProblemError:
         raise
     except Exception as error:  # three libraries raise what they like over damaged bytes
-        raise ProblemError("path", str(path), f"a readable flow file ({type(error).__name__})") from None
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise ProblemError("path", str(path), f"a readable flow file ({reason})") from None
 
 
 def _read_netcdf(content: bytes) -> xarray.Dataset:
