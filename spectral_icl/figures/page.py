@@ -101,7 +101,7 @@ def save_sparse(report: SparseReport, path: Path) -> None:
 
 def _write(text: str, path: Path) -> None:
     check_target("path", path, PAGES)
-    put(path, text.encode("utf-8", "replace"))  # a file name may be no text
+    put(path, text.encode())
 
 
 def _encoded(figure: Figure) -> str:

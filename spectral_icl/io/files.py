@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -38,7 +39,7 @@ _NEEDED = {
 }
 _OURS = {
     ".nc": "a saved flow",
-    ".zarr": "a saved flow, alone in its folder",
+    ".zarr": "a saved flow in a folder of its own",
     **dict.fromkeys(FIGURES, "a figure of this package"),
     ".html": "a page of this package",
 }
@@ -126,7 +127,7 @@ def check_target(argument: str, path: Path, suffixes: tuple[str, ...]) -> None:
                 kind = "a folder, not a file" if is_store else "a file, not a folder"
                 raise ProblemError(argument, str(path), kind)
             if not _is_replaceable(target, path.suffix):
-                expected = f"a new name, or {_OURS[path.suffix]} to replace (this is something else)"
+                expected = f"a new name, or that of {_OURS[path.suffix]} (this is something else)"
                 raise ProblemError(argument, str(path), expected)
         with replacing(path, keep=True):
             pass
@@ -153,12 +154,11 @@ def _is_flow_folder(path: Path) -> bool:
         arrays = read_metadata(path)
     except ProblemError:
         return False
+    metadata = {path / name / METADATA for name in arrays}
     chunks = {path / name / "c" for name in arrays if name}
-    files = (file for file in path.rglob("*") if not file.is_dir() or file.is_symlink())
     alone = all(
-        file in (path / METADATA, *(path / name / METADATA for name in arrays))
-        or (not chunks.isdisjoint(file.parents) and file.name.isdecimal())
-        for file in files
+        entry.is_dir() or entry in metadata or (entry.name.isdecimal() and chunks & set(entry.parents))
+        for entry in path.rglob("*")
     )
     return alone and _format(arrays[""].get("attributes")) == FLOW
 
@@ -238,16 +238,18 @@ def read(path: Path) -> xarray.Dataset:
     """Read a dataset that `write` wrote, into memory."""
     if path.suffix not in SUFFIXES:
         raise ProblemError("path", str(path), f"a name ending in {' or '.join(SUFFIXES)}")
-    if not path.exists():
-        raise ProblemError("path", str(path), "an existing file")
+    is_there, kind = (path.is_dir(), "folder") if path.suffix == ".zarr" else (path.is_file(), "file")
+    if not is_there:
+        raise ProblemError("path", str(path), f"an existing {kind}")
     for package, extra in _NEEDED[path.suffix]:
         needs(package, "path", str(path), extra)
     try:
         return _read_netcdf(path.read_bytes()) if path.suffix == ".nc" else _read_zarr(path)
     except ProblemError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise ProblemError("path", str(path), f"a readable flow file ({type(error).__name__})") from None
+    except Exception as error:  # three libraries raise what they like over damaged bytes
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise ProblemError("path", str(path), f"a readable flow file ({reason})") from None
 
 
 def _read_netcdf(content: bytes) -> xarray.Dataset:
@@ -268,7 +270,10 @@ def _read_zarr(path: Path) -> xarray.Dataset:
     import xarray  # optional, and slow to import
 
     read_metadata(path)
-    with xarray.open_zarr(path, consolidated=False, zarr_format=3) as data:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of notes that lie in the folder, too
+        data = xarray.open_zarr(path, consolidated=False, zarr_format=3)
+    with data:
         loaded: xarray.Dataset = data.load()
         return loaded
 

@@ -30,7 +30,7 @@ OF_SEVERAL = [
 WITHOUT = {
     ".": "__main__ cli",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
-    "io": "files hypothesis interrupts provenance text",
+    "io": "hypothesis interrupts provenance text",
     "kernels": "control ensemble integrator log loss model parts phases sparse threads",
     "multitask": "loss problem softmax state",
     "multitask/flow": "options trajectory",

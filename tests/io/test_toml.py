@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from spectral_icl.io.checks import ProblemError
-from spectral_icl.io.toml import overridden, plain, read_table
+from spectral_icl.io.toml import overridden, parsed, plain, read_table
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,58 @@ def test_overrides_are_toml_or_text() -> None:
 def test_plain_objects() -> None:
     given = {"a": np.array([1, 2]), "b": (np.float64(1.5), {"c": np.int64(3)}), "d": "text"}
     assert plain(given) == {"a": [1, 2], "b": [1.5, {"c": 3}], "d": "text"}
+
+
+SOUND = "[problem]\nnoise = 0.1\n"
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf" + SOUND.encode(), SOUND.replace("\n", "\r\n").encode()])
+def test_a_file_as_other_editors_write_it_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.toml").write_bytes(content)
+    assert parsed(tmp_path / "x.toml") == {"problem": {"noise": 0.1}}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_in_another_encoding_is_refused_with_the_reason(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.toml").write_text("\N{BYTE ORDER MARK}" * encoding.endswith("e") + SOUND, encoding)
+    with pytest.raises(ProblemError, match=r"^file: expected a TOML file \(in utf-8, .* utf-16 or utf-32\)"):
+        parsed(tmp_path / "x.toml")
+
+
+DOTS = "a" + ".a" * 5000
+DEEP = [
+    f"{DOTS} = 1",
+    f"[{DOTS}]\nx = 1",
+    f"[[axis.{DOTS}]]\nx = 1",
+    f"x = {{{DOTS} = 1}}",
+    'x."a".' + "'b' . " * 5000 + "c = 1",
+    f"x = {'[' * 300}{']' * 300}",
+    f"x = {'[' * 50_000}{']' * 50_000}",
+    f"x = {'{a = ' * 300}1{'}' * 300}",
+    "[" + ".".join("a" * 30) + "]\n" + ".".join("b" * 30) + " = 1",
+    "a" + ".a" * 10**6 + " = 1",
+]
+
+
+@pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
+def test_what_is_nested_too_deep_is_refused_before_anything_looks_at_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(ProblemError, match=r"^file: expected a TOML file \((nested|maximum)") as caught:
+        parsed(tmp_path / "x.toml")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "override", [f"{DOTS}=1", f"a.{DOTS}=1", f"a.b={{{DOTS} = 1}}", f"a.b={'[' * 300}{']' * 300}"]
+)
+def test_an_override_that_is_nested_too_deep_is_refused(override: str) -> None:
+    with pytest.raises(ProblemError, match=r"expected (section\.key=value|a TOML value), got") as caught:
+        overridden({}, override)
+    assert len(str(caught.value)) < 400
+
+
+def test_long_rows_of_numbers_and_of_dots_are_not_deep(tmp_path: Path) -> None:
+    dots = "." * 500
+    rows = [[1.5] * 200] * 200
+    (tmp_path / "x.toml").write_text(f"# {dots}\nx = {rows}\ntext = 'a. b. {dots}'\n")
+    assert parsed(tmp_path / "x.toml")["x"] == rows

@@ -55,6 +55,7 @@ def flows() -> Iterator[tuple[str, si.Solution]]:
     yield "reported times", solve(OVERLAP, 2, t_eval=[0.0, 0.1, 1 / 3, 20.0])
     yield "to rest", solve(TWO, 2, t_end=math.inf, stationary=1e-4)
     yield "unfinished", solve(TWO, 2, max_steps=7)
+    yield "unfinished before it had anything to report", solve(TWO, 2, max_steps=7, t_eval=[20.0])
     with pytest.raises(si.IntegrationError) as caught:  # its logits overflow: one node, no step
         si.gradient_flow(TWO, np.full((2, 2), 1e4), np.ones((2, 2)))
     yield "stuck at the start", partial(caught.value)
