@@ -109,8 +109,9 @@ class Store:
     @classmethod
     def _open(cls, path: Path, wanted: str) -> Store:
         needs("zarr", "path", str(path), "sweep")
-        if not path.is_dir():
-            raise ProblemError("path", str(path), f"{wanted} (this is not a folder)")
+        if not os.path.isdir(path):
+            found = "this is not a folder" if os.path.exists(path) else "there is nothing"
+            raise ProblemError("path", str(path), f"{wanted} ({found})")
         made = _made(path)
         if made is None:
             expected = f"{wanted} (this is something else, or its zarr.json is damaged)"
@@ -181,8 +182,9 @@ class Store:
     def _seal(self, batch: int, values: Mapping[str, NDArray[Any]]) -> int:
         """A number that only these values of this batch of this plan have: checksums know no place."""
         seal = hashlib.sha256(f"{self.made['digest']} {batch}".encode())
-        for name, variable in variables(self.plan).items():
-            seal.update(np.ascontiguousarray(values[name], _little(variable)).tobytes())
+        for name, variable in self._stored.items():
+            if name != "seal":
+                seal.update(np.ascontiguousarray(values[name], _little(variable)).tobytes())
         return int.from_bytes(seal.digest()[:8], "little", signed=True)
 
     def _values(self, variable: Variable, chunk: Path) -> NDArray[Any]:
