@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,7 @@ def draw(
     ProblemError
         There is no sweep and no flow in ``path``, or it has not what is asked for.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # a name that is too long does not
         raise ProblemError("path", str(path), "an existing store of a sweep, or a saved flow")
     if not is_sweep(path):
         options = {"quantity": quantities, "x": x, "y": y, "task": task, "at": at}

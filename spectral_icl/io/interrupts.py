@@ -62,7 +62,7 @@ def interrupts_blocked() -> Iterator[None]:
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        resource_tracker.ensure_running()  # it should hear no SIGHUP either, and unblocks the others when it starts
+        resource_tracker.ensure_running()  # which should hear no SIGHUP either, and unblocks the others
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         yield
     finally:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -249,7 +250,7 @@ class Plan:
             alike.setdefault(key, point)
             yield Valid(point)
 
-    @property
+    @cached_property
     def lengths(self) -> dict[str, int]:
         """Sizes of all dimensions that results of the whole plan have: point, `extents` and time."""
         times = self.points.times

@@ -88,7 +88,7 @@ class Store:
                 pass
         except OSError as error:
             if error.errno in _FULL:
-                raise
+                raise OSError(error.errno, error.strerror, error.filename or str(path)) from None
             reason = (error.strerror or "unknown error").lower()
             raise ProblemError("path", str(path), f"a name that can be written ({reason})") from None
         if store.plan.digest() != plan.digest():  # not the one on record: a law may have been named otherwise
@@ -109,8 +109,9 @@ class Store:
     @classmethod
     def _open(cls, path: Path, wanted: str) -> Store:
         needs("zarr", "path", str(path), "sweep")
-        if not path.is_dir():
-            raise ProblemError("path", str(path), f"{wanted} (this is not a folder)")
+        if not os.path.isdir(path):
+            found = "this is not a folder" if os.path.exists(path) else "there is nothing"
+            raise ProblemError("path", str(path), f"{wanted} ({found})")
         made = _made(path)
         if made is None:
             expected = f"{wanted} (this is something else, or its zarr.json is damaged)"
@@ -181,8 +182,9 @@ class Store:
     def _seal(self, batch: int, values: Mapping[str, NDArray[Any]]) -> int:
         """A number that only these values of this batch of this plan have: checksums know no place."""
         seal = hashlib.sha256(f"{self.made['digest']} {batch}".encode())
-        for name, variable in variables(self.plan).items():
-            seal.update(np.ascontiguousarray(values[name], _little(variable)).tobytes())
+        for name, variable in self._stored.items():
+            if name != "seal":
+                seal.update(np.ascontiguousarray(values[name], _little(variable)).tobytes())
         return int.from_bytes(seal.digest()[:8], "little", signed=True)
 
     def _values(self, variable: Variable, chunk: Path) -> NDArray[Any]:
@@ -328,9 +330,10 @@ def is_sweep(path: Path) -> bool:
 def _made(path: Path) -> dict[str, Any] | None:
     """Provenance of the store in a folder; None if the folder is not the store of a sweep."""
     try:
-        text = json.loads((path / "zarr.json").read_bytes())["attributes"]["provenance"]
-        made: dict[str, Any] = json.loads(text)
-        return made if made["format"] == FORMAT else None
+        group = json.loads((path / "zarr.json").read_bytes())
+        made: dict[str, Any] = json.loads(group["attributes"]["provenance"])
+        ours = (group["zarr_format"], group["node_type"], made["format"]) == (3, "group", FORMAT)
+        return made if ours else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
@@ -339,7 +342,9 @@ def _wrong(made: Mapping[str, Any]) -> str | None:
     """What was expected of a provenance; None if it is as this version or an older one wrote it."""
     version, origin = made.get("version"), made.get("source", "")
     if type(version) is not int or version not in READABLE:
-        return f"a store of format version {' or '.join(map(str, READABLE))} (this is version {version})"
+        return (
+            f"a store of format version {' or '.join(map(str, READABLE))} (this is version {version!r:.20})"
+        )
     missing = [key for key, kind in _KEYS.items() if not isinstance(made.get(key), kind)]
     if origin is not None and not (isinstance(origin, dict) and {"commit", "dirty"} <= set(origin)):
         missing.append("source")
@@ -428,12 +433,14 @@ def _document(variable: Variable, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _declares(file: Path, document: Mapping[str, Any]) -> bool:
+def _declares(file: Path, document: dict[str, Any]) -> bool:
     """Whether a file has the metadata of this array; its attributes are for people."""
     try:
         found = json.loads(file.read_bytes())
-        return bool({**found, "attributes": None} == {**document, "attributes": None})
-    except (OSError, ValueError, TypeError, RecursionError):
+        return isinstance(found["attributes"], dict) and found | {"attributes": {}} == document | {
+            "attributes": {}
+        }
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
 
 

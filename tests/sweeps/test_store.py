@@ -5,6 +5,8 @@ import fcntl
 import importlib.util
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,7 +20,9 @@ import pytest
 import stores
 import xarray
 import zarr
+from damage import damage
 from numcodecs.checksum32 import CRC32C
+from shell import run
 from weights import slow
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -216,7 +220,9 @@ def test_anything_else_is_refused(tmp_path: Path) -> None:
     for path in (file, empty, folder, flow, group):
         refused(path, plan, "not a folder" if path == file else "something else")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    refused(tmp_path / "link", plan, "not a folder")
+    refused(tmp_path / "link", plan, "there is nothing")
+    with pytest.raises(si.ProblemError, match=r"^path: expected the store of a sweep \(there is nothing\)"):
+        open_sweep(tmp_path / "missing.zarr")
 
 
 def test_store_of_a_later_format_is_refused(copied: Path, tmp_path: Path) -> None:
@@ -382,6 +388,7 @@ ALTERED: dict[str, Callable[[str], str]] = {
     "unknown codec": lambda text: text.replace("zstd", "pickle"),
     "other chunks": lambda text: text.replace("5\n", "4\n"),
     "another fill value": lambda text: text.replace('"NaN"', "0.0"),
+    "no attributes": lambda text: text.replace("attributes", "attribute"),
     "another key": lambda text: text.replace("{", '{"x": 1,', 1),
     "nested": lambda _: "[" * 10**5,
 }
@@ -440,6 +447,46 @@ def test_altered_provenance_is_refused(copied: Path, finished: Path, tmp_path: P
     refused(copied, plan, "altered, which no command mends")
     (copied / "zarr.json").write_text((copied / "zarr.json").read_text()[:-3])
     refused(copied, plan, r"something else, or its zarr\.json is damaged")
+
+
+def meant(path: Path) -> dict[str, object]:
+    """The files of a store without what nobody reads: attributes that are for people."""
+    files: dict[str, object] = dict(stores.tree(path))
+    for name in [name for name in files if name.endswith("zarr.json")]:
+        document = json.loads((path / name).read_text())
+        files[name] = {**document, "attributes": document["attributes"].get("provenance")}
+    return files
+
+
+@pytest.mark.parametrize("seeds", [range(4), slow(range(4, 2000))])
+def test_any_damage_is_told_or_mended(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: range
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    file, path = stores.write(tmp_path), tmp_path / "run.zarr"
+    whole, expected = open_sweep(finished), meant(finished)
+    for seed in seeds:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(finished, path)
+        done = f"seed {seed}: {damage(path, random.Random(seed))}"
+        before = stores.tree(tmp_path)
+        try:
+            read: xarray.Dataset | None = open_sweep(path)
+        except si.ProblemError as error:
+            read, lines = None, str(error).splitlines()
+            assert len(lines) == 1, done
+        if read is not None:
+            unsolved = read.status == -1
+            assert read.identical(whole.where(~unsolved).astype(whole.dtypes) if unsolved.any() else whole), (
+                done
+            )
+        status, _, err = run("sweep", str(file), "--out", str(path))
+        if status == 0:
+            assert meant(path) == expected, done
+        else:
+            assert status == 2, done
+            assert re.fullmatch("Error: --out: .*\n", err), done
+            assert stores.tree(tmp_path) == before, done
 
 
 def test_store_behind_a_link_is_used(copied: Path, finished: Path, tmp_path: Path) -> None:
