@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from spectral_icl.figures.flow import flow_figure
 from spectral_icl.figures.optimal import optimal_figure
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import drawn
 from spectral_icl.io.files import PAGES, check_target, replacing
 from spectral_icl.io.provenance import environment
 from spectral_icl.theorems.claim import Check, Claim, Verdict
@@ -109,7 +107,4 @@ def _write(text: str, path: Path) -> None:
 
 def _encoded(figure: Figure) -> str:
     """A figure as SVG in base64, small because it has lines only."""
-    stream = io.BytesIO()
-    with style.context(STYLE):
-        figure.savefig(stream, format="svg")
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+    return base64.b64encode(drawn(figure, "svg")).decode("ascii")

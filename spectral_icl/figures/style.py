@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from matplotlib import style
@@ -13,9 +15,27 @@ STYLE = Path(__file__).parents[1] / "paper.mplstyle"  # `matplotlib.style.use("s
 WIDTH = 6.75  # inches: a page's text width
 
 
+# which part of matplotlib draws each format: the user's own may be for windows or notebooks
+_BACKENDS = {"pdf": "pdf", "png": "agg", "svg": "svg"}
+
+
+def styled() -> AbstractContextManager[None]:
+    """A block in which figures look as ours do, whatever the user's matplotlib is set to."""
+    return style.context(["default", STYLE])
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """The file of a figure, of kind "pdf", "png" or "svg"."""
+    stream = io.BytesIO()
+    with styled():
+        figure.savefig(stream, format=kind, backend=_BACKENDS[kind])
+    return stream.getvalue()
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PDF, PNG or SVG; the file appears only once it is whole."""
     target = Path(path)
     check_target("path", target, FIGURES)
-    with style.context(STYLE), replacing(target) as part:
-        figure.savefig(part)
+    picture = drawn(figure, target.suffix.removeprefix("."))
+    with replacing(target) as part:
+        part.write_bytes(picture)
