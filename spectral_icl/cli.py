@@ -145,14 +145,17 @@ def flow(
             if error.solution is None:
                 raise
             solution = error.solution
+        emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json)
         if out is not None:
             solution.save(out)
+            _say_wrote(out, as_json)
         if plot is not None:
-            from spectral_icl.figures.flow import flow_figure
-            from spectral_icl.figures.style import save
+            with _drawing(plot):
+                from spectral_icl.figures.flow import flow_figure
+                from spectral_icl.figures.style import save
 
-            save(flow_figure(solution), plot)
-        emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json, [out, plot])
+                save(flow_figure(solution), plot)
+            _say_wrote(plot, as_json)
     if not solution.success:
         _fail(solution.message, 1)
 
@@ -216,11 +219,13 @@ def verify(
             if not as_json:  # as they come, so that an interrupt loses none
                 click.echo(found[-1].to_text() + "\n")
     report = SuiteReport(tuple(found))
+    emit(report, as_json)
     if page is not None:
-        from spectral_icl.figures import page as html_report
+        with _drawing(page):
+            from spectral_icl.figures import page as html_report
 
-        html_report.save(report, page)
-    emit(report, as_json, [page])
+            html_report.save(report, page)
+        _say_wrote(page, as_json)
     if not report.success:
         sys.exit(1)
 
@@ -248,11 +253,13 @@ def _verify_sparse(
         if not as_json:  # as they come, so that an interrupt loses none
             click.echo(claim.to_text() + "\n")
     report = SparseReport(tuple(found))
+    emit(report, as_json)
     if page is not None:
-        from spectral_icl.figures import page as html_report
+        with _drawing(page):
+            from spectral_icl.figures import page as html_report
 
-        html_report.save_sparse(report, page)
-    emit(report, as_json, [page])
+            html_report.save_sparse(report, page)
+        _say_wrote(page, as_json)
     if not report.success:
         sys.exit(1)
 
@@ -279,13 +286,14 @@ def optimal(
     files.check_targets({"--plot": (plot, files.FIGURES)}, file)
     experiment = Experiment.read(file, overrides)
     problem = experiment.problem
-    report = benchmark_report(problem, _title(file), heads, experiment.model.kernel)
+    emit(benchmark_report(problem, _title(file), heads, experiment.model.kernel), as_json)
     if plot is not None:
-        from spectral_icl.figures.optimal import optimal_figure
-        from spectral_icl.figures.style import save
+        with _drawing(plot):
+            from spectral_icl.figures.optimal import optimal_figure
+            from spectral_icl.figures.style import save
 
-        save(optimal_figure(problem, experiment.model.kernel), plot)
-    emit(report, as_json, [plot])
+            save(optimal_figure(problem, experiment.model.kernel), plot)
+        _say_wrote(plot, as_json)
 
 
 @cli.command()
@@ -311,14 +319,16 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
     study = Study.read(file, overrides)
     with _log_on_stderr(), Progress(study.prompts, unit="prompts", logged=False) as progress:
         found = compare(study, progress.update)
+    emit(ComparisonReport(found, _title(file, _BUILT_IN_SPARSE)), as_json)
     if plot is not None:
-        from spectral_icl.figures import sparse as figures
-        from spectral_icl.figures.style import save
+        with _drawing(plot):
+            from spectral_icl.figures import sparse as figures
+            from spectral_icl.figures.style import save
 
-        with Progress(figures.PANELS, unit="panels", logged=False) as progress:
-            figure = figures.comparison_figure(found, progress.update)
-        save(figure, plot)
-    emit(ComparisonReport(found, _title(file, _BUILT_IN_SPARSE)), as_json, [plot])
+            with Progress(figures.PANELS, unit="panels", logged=False) as progress:
+                figure = figures.comparison_figure(found, progress.update)
+            save(figure, plot)
+        _say_wrote(plot, as_json)
 
 
 @cli.command(cls=_Listing, lists=_kinds)
@@ -425,12 +435,14 @@ def plot(
 
     files.needs("matplotlib", "--out", "figure.pdf" if out is None else str(out), "plot")
     files.check_targets({"--out": (out, files.FIGURES)}, path, "PATH")
-    from spectral_icl.figures.stored import draw
+    with _drawing(out or path):
+        from spectral_icl.figures.stored import draw
 
-    drawing = draw(path, quantities, x, y, task, _places(places))
-    with renamed({"path": "--out"}):
-        report = drawing.save(out)
-    emit(report, as_json, [report.target])
+        drawing = draw(path, quantities, x, y, task, _places(places))
+        with renamed({"path": "--out"}):
+            report = drawing.save(out)
+    emit(report, as_json)
+    _say_wrote(report.target, as_json)
 
 
 @cli.command()
@@ -485,6 +497,7 @@ def cite(with_environment: bool) -> None:
 
 def main() -> None:
     """Entry point."""
+    _leave_out_users_matplotlib()
     guarded(cli, "spectral-icl")
 
 
@@ -513,15 +526,33 @@ def guarded(command: click.Command, name: str) -> None:
         _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
 
 
-def emit(result: Report, as_json: bool, wrote: Iterable[Path | None] = ()) -> None:
-    """Print a result: one JSON object and nothing else, or its text and a line for each file written."""
-    if as_json:
-        click.echo(json.dumps(result.to_dict()))
-        return
-    click.echo(result.to_text())
-    for path in wrote:
-        if path is not None:
-            click.echo(f"wrote {path}")
+def emit(result: Report, as_json: bool) -> None:
+    """Print a result, before any file is made of it: one JSON object and nothing else, or its text."""
+    click.echo(json.dumps(result.to_dict()) if as_json else result.to_text())
+
+
+def _say_wrote(path: Path, as_json: bool) -> None:
+    """A line for a file that was written, beside a text."""
+    if not as_json:
+        click.echo(f"wrote {path}")
+
+
+def _leave_out_users_matplotlib() -> None:
+    """Have matplotlib neither read the user's settings, which figures here do without, nor speak of them."""
+    os.environ["MPLBACKEND"] = "agg"
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _drawing(path: Path) -> Iterator[None]:
+    """A block that draws: whatever matplotlib and its parts raise is one line."""
+    try:
+        yield
+    except (ProblemError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        _fail(f"{path}: not drawn ({type(error).__name__}: {error})", 1)
 
 
 def _title(file: Path | None, built_in: str = _BUILT_IN) -> str:

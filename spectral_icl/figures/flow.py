@@ -7,14 +7,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from spectral_icl.figures import scales
-from spectral_icl.figures.style import STYLE, WIDTH
+from spectral_icl.figures.style import WIDTH, styled
 from spectral_icl.figures.style import save as save  # this module is `spectral_icl.plots`
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.solution import Solution
@@ -42,7 +41,7 @@ def flow_figure(solution: Solution) -> Figure:
     Top: loss and task losses against time, the phases shaded, the benchmarks as lines, and the final
     head-by-task map. Below, for every task (the first six): omega of every head on the task's blocks, and mu.
     """
-    with style.context(STYLE):
+    with styled():
         columns = min(solution.problem.tasks, _MOST_TASKS)
         figure = Figure(figsize=(WIDTH, 5.4))
         top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(1.05, 1.25)))

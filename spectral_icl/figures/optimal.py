@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_icl.figures.style import STYLE, WIDTH
+from spectral_icl.figures.style import WIDTH, styled
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, excess, minimise
@@ -37,7 +36,7 @@ def optimal_figure(problem: Problem, kernel: str = DEFAULT) -> Figure:
     forms (searched where tasks overlap), markers the numerical optimum with H heads.
     """
     count = _SEARCHED if problem.home is None else _DENSE
-    with style.context(STYLE):
+    with styled():
         figure = Figure(figsize=(WIDTH, 3.1))
         axes = figure.subplots(1, 3)
         losses(_lengths(problem, count), axes[0], kernel)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from spectral_icl.figures.style import STYLE, WIDTH
+from spectral_icl.figures.style import WIDTH, styled
 from spectral_icl.sparse.comparison import Comparison
 from spectral_icl.sparse.landscape import AXES, Family, Phase, family, phase
 from spectral_icl.sparse.methods import METHODS
@@ -43,7 +42,7 @@ def comparison_figure(found: Comparison, advance: Callable[[int], object] | None
         Told that a panel's worth of theory is done.
     """
     problem, seed = found.study.problem, found.study.seed
-    with style.context(STYLE):
+    with styled():
         if not problem.isotropic or problem.noise == 0.0:
             figure = Figure(figsize=(0.5 * WIDTH, 2.8))
             panel = figure.subplots()

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from spectral_icl.figures import sweep_lines, sweep_map
-from spectral_icl.figures.style import STYLE, WIDTH
+from spectral_icl.figures.style import WIDTH, styled
 from spectral_icl.figures.sweep_view import choose
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.sweeps.plan import sweep_of
@@ -67,7 +66,7 @@ def sweep_figure(
         raise ProblemError("quantity", names, f"at most {_MOST_PANELS} quantities")
     shown = [sweep.quantity(name, task) for name in names]
     views = [choose(sweep, quantity, x, y, at or {}) for quantity in shown]
-    with style.context(STYLE):
+    with styled():
         columns = min(len(shown), 2)
         rows = -(-len(shown) // columns)
         figure = Figure(figsize=(WIDTH if columns > 1 else _ALONE, _HEIGHT * rows))

@@ -60,8 +60,8 @@ def scaling_exponent(
     """
     choice("axis", axis, AXES)
     choice("part", part, PARTS)
-    number("time", time, minimum=0.0, above=True)
-    integer("prompts", prompts, minimum=2, maximum=10**6)
+    time = number("time", time, minimum=0.0, above=True)
+    prompts = integer("prompts", prompts, minimum=2, maximum=10**6)
     seed = seed_of(rng)
     sizes = [
         integer(f"values[{k}]", x, minimum=1, maximum=10**7)

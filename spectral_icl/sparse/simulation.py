@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, choice, integer
+from spectral_icl.io.checks import Floats, choice, integer, sequence
 from spectral_icl.io.renamed import renamed
 from spectral_icl.kernels.threads import one_thread
 from spectral_icl.sparse.methods import METHODS, USUAL, Batch
@@ -120,8 +120,8 @@ def simulate(
     ProblemError
         An argument is malformed.
     """
-    for k, name in enumerate(methods):
-        choice(f"methods[{k}]", name, tuple(METHODS))
+    given = sequence("methods", methods, "names of methods")
+    names = [choice(f"methods[{k}]", name, tuple(METHODS)) for k, name in enumerate(given)]
     count = integer("prompts", prompts, minimum=2, maximum=10**6)
     draws = generator(rng)
     used = Tuning.of(problem) if tuning is None else tuning
@@ -130,10 +130,10 @@ def simulate(
     with one_thread():
         for start in range(0, count, size):
             sample = draw(problem, min(size, count - start), draws)
-            parts.append(risks_on(sample, problem.Sigma, problem.noise, used, methods))
+            parts.append(risks_on(sample, problem.Sigma, problem.noise, used, names))
             if advance is not None:
                 advance(len(sample.w))
-    return Simulation({name: np.concatenate([part[name] for part in parts]) for name in methods}, used)
+    return Simulation({name: np.concatenate([part[name] for part in parts]) for name in names}, used)
 
 
 def risks_on(

@@ -25,6 +25,7 @@ ROWS, LABELS = [[1.0, 2.0], [0.5, -1.0], [2.0, 0.25]], [1.0, -0.5, 2.0]
 BLOCKS = {"block_sizes": (4, 4), "noise": 0.5, "context_length": 50}
 TASKS = {"task_sizes": 4, "tasks": 2, "signal": 1.0, "context_length": 50}
 V, K, Q = sparse.build_gd_head(2, 0.5, 0.5)
+STUDIED = sparse.SparseProblem(8, 2, 20, 0.5)
 MODEL = sparse.LinTF(2, 5, [2, 2], 2)
 
 
@@ -58,6 +59,7 @@ NUMBERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "times": (0.5, lambda x: sparse.p2o(ROWS, LABELS, times=x)),
     "eta": (0.125, lambda x: sparse.gd(ROWS, LABELS, x, 3)),
     "groups": (2, lambda x: sparse.build_group_heads(2, x)),
+    "time": (8.0, lambda x: sparse.scaling_exponent("n", [20, 40], STUDIED, time=x, prompts=20)),
 }
 ROW: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "task_sizes": ([4, 8], lambda x: made(task_sizes=x)),
@@ -229,6 +231,13 @@ def test_what_would_lose_something_is_refused_in_one_line(kind: str, name: str) 
 
 def test_the_size_of_all_tasks_may_be_an_array_of_no_dimensions() -> None:
     assert si.Problem.from_dict({**TASKS, "task_sizes": np.array(4), "noise": 1.0}).block_sizes == (4, 4)
+
+
+def test_names_may_be_an_array_and_no_generator() -> None:
+    for names in (np.array(["p2o", "gd"]), ("p2o", "gd")):
+        assert list(sparse.simulate(STUDIED, names, prompts=20).risks) == ["p2o", "gd"]
+    with pytest.raises(si.ProblemError, match=r"^methods: expected names of methods, got <generator"):
+        sparse.simulate(STUDIED, (name for name in ["p2o"]), prompts=20)  # type: ignore[arg-type]
 
 
 def test_several_problems_may_be_in_anything_with_entries() -> None:

@@ -236,6 +236,11 @@ def test_results_travel(results: dict[str, Any]) -> None:
             assert list(differences(result, there(result), f"{way}: {name}")) == []
 
 
+def test_the_values_of_a_plan_are_read_only(results: dict[str, Any]) -> None:
+    for axis in results["sweep"][0].plan.axes[:2]:
+        assert not axis.values.flags.writeable
+
+
 def test_every_kind_of_result_is_among_them(results: dict[str, Any]) -> None:
     """A new one is to be made above, or said to be no result."""
     kinds = {kind.__name__ for kind in classes() if is_result(kind)}

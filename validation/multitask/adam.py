@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from spectral_icl import Merged, Problem, gradient_flow
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.state import State
 from validation.context import Context
@@ -141,7 +140,7 @@ def _thin(path: State) -> Floats:
 def figure(result: Result) -> Figure:
     """Paths in the plane of omega and mu, for every number of heads."""
     looks = {"Adam": "#D55E00", "SGD": "#0072B2", "flow": "black"}
-    with style.context(STYLE):
+    with styled():
         drawn = Figure(figsize=(6.75, 2.4))
         panels = drawn.subplots(1, len(HEADS))
         for axes, heads in zip(panels, HEADS, strict=True):

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from matplotlib import style
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from spectral_icl import Problem
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.multitask import initial
 from spectral_icl.multitask import loss as reduced
 from spectral_icl.multitask.optimal import benchmarks as optimal
@@ -257,7 +256,7 @@ def _dot(one: list[Tensor] | tuple[Tensor, ...], other: list[Tensor] | tuple[Ten
 
 def figure(result: Result) -> Figure:
     """Loss over the optimum's against steps, below the edge and above."""
-    with style.context(STYLE):
+    with styled():
         drawn = Figure(figsize=(4.5, 2.6))
         axes = drawn.subplots()
         for over in reversed(_STEPS):

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import style
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
 
 from spectral_icl import Factored, Solution, gradient_flow
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.escape import EXIT
 from spectral_icl.multitask.loss import task_loss
@@ -174,7 +173,7 @@ def _after(
 
 def figure(result: Result) -> Figure:
     """The losers' mu against time: runs, and the reduced flow at their imbalances."""
-    with style.context(STYLE):
+    with styled():
         kinds = {name.partition(",")[0]: name for name in reversed(result.curves)}  # the first of each kind
         names = list(reversed(kinds.values()))
         drawn = Figure(figsize=(6.75, 2.4))

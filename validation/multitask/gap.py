@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from spectral_icl import Problem
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
 from spectral_icl.multitask.state import State
@@ -171,7 +170,7 @@ def _difference(model: Attention, law: Law, chunks: int, seed: int) -> float:
 
 def figure(result: Result) -> Figure:
     """Left: the parts of every run's gap. Right: the noise's part against step over batch."""
-    with style.context(STYLE):
+    with styled():
         drawn = Figure(figsize=(6.75, 2.4))
         parts, noise = drawn.subplots(1, 2)
         names = {"authors": "authors' code", "joint": "ours, their\nembedding", "ours": "ours"}

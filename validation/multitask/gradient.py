@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import style
 from matplotlib.figure import Figure
 from scipy import stats
 from torch import Tensor
 
 from spectral_icl import Problem
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
 from spectral_icl.multitask.optimal import benchmarks as optimal
@@ -187,7 +186,7 @@ def _spectral_large_length(problem: Problem, at: State) -> Floats:
 
 def figure(result: Result) -> Figure:
     """Scores against N(0, 1), sampled against predicted entries, and the bias of the loss."""
-    with style.context(STYLE):
+    with styled():
         drawn = Figure(figsize=(6.75, 2.3))
         scores, entries, bias = drawn.subplots(1, 3)
         grid = np.linspace(-4.5, 4.5, 200)

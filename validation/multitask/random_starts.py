@@ -12,11 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from spectral_icl import Factored, Solution, gradient_flow
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
 from spectral_icl.multitask.optimal import benchmarks as optimal
@@ -137,7 +136,7 @@ def _stray(trained: Run, record: int) -> float:
 
 def figure(result: Result) -> Figure:
     """OV values of every head and task against time: trained, whole matrices, reduced from 0 and from 25."""
-    with style.context(STYLE):
+    with styled():
         names = list(result.curves)[:3]
         drawn = Figure(figsize=(6.75, 2.4 * len(names)))
         for row, name in zip(drawn.subplots(len(names), 3, squeeze=False), names, strict=True):

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import style
 from matplotlib.figure import Figure
 from scipy.signal import savgol_filter
 
 from spectral_icl import Problem, Solution, gradient_flow
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.flow.phases import shares
@@ -267,7 +266,7 @@ def figure(result: Result) -> Figure:
         "ours": {"color": "#0072B2", "label": "ours"},
         "flow": {"color": "black", "ls": "--", "label": "reduced flow"},
     }
-    with style.context(STYLE):
+    with styled():
         drawn = Figure(figsize=(6.75, 2.5))
         loss, omega, mu = drawn.subplots(1, 3)
         for name, look in looks.items():

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_icl.figures.style import STYLE
+from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.sparse.problem import SparseProblem
 from validation.context import Context
@@ -315,7 +314,7 @@ def figure(result: Result) -> Figure:
     """
     curves: dict[str, Any] = result.curves
     full = "pruning" in curves
-    with style.context(STYLE):
+    with styled():
         drawn = Figure(figsize=(6.75, 4.8 if full else 2.5))
         panels = np.asarray(drawn.subplots(2, 3) if full else drawn.subplots(1, 3)).ravel()
         _draw_training(panels[0], curves, ("warm",))
