@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class Place(NamedTuple):
 
 
 class _Exposed(OSError):
-    """The folder can be written by others."""
+    """Others can write it."""
 
 
 @cache
@@ -74,21 +75,21 @@ def place(room: Path) -> Place:
                 return Place(_open(folder), remark and f"{remark}compiled code is kept in {folder}")
         except OSError:
             pass
-    nowhere = "compiled code is not kept, as no folder for it can be written: NUMBA_CACHE_DIR may name one"
-    return Place(None, remark + nowhere)
+    nowhere = "compiled code is not kept, as there is no folder that only this user can write"
+    return Place(None, f"{remark}{nowhere}: NUMBA_CACHE_DIR may name one")
 
 
 def _open(folder: Path) -> Path:
     """A folder that this process can write and no other user, made if there is none."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state = folder.stat()
-    if os.name == "posix":
-        others = state.st_uid not in (0, os.getuid()) or state.st_mode & 0o022
-        # in a folder that all can write, and which is not sticky, they can put another in its place
-        if others or any(parent.stat().st_mode & 0o1002 == 0o002 for parent in folder.parents):
-            raise _Exposed
+    if _others_write(folder.stat()):
+        raise _Exposed
     TemporaryFile(dir=folder).close()
     return folder
+
+
+def _others_write(state: os.stat_result) -> bool:
+    return os.name == "posix" and (state.st_uid not in (0, os.getuid()) or bool(state.st_mode & 0o022))
 
 
 class Kept(FunctionCache):
@@ -120,7 +121,7 @@ class Kept(FunctionCache):
         try:
             found = self._cache_file.load(self._index_key(sig, target_context.codegen()))
             return None if found is None else CompileResult._rebuild(target_context, *found)
-        except Exception:  # whatever of it there is
+        except Exception:  # whatever is there of it
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -141,13 +142,13 @@ class Kept(FunctionCache):
 
 @cache
 def _tell(remark: str) -> None:
-    """Say it once, and in one process of those that work together."""
+    """Say a remark once, and in one process of those that work together."""
     if parent_process() is None:
         _log.warning(remark)
 
 
 class _Files(IndexDataCacheFile):
-    """The files of an entry, each with the digest of the rest at its end, where unpickling does not look."""
+    """The files of an entry, each with the digest of the rest at its end."""
 
     def load(self, key: Any) -> Any:
         """What is kept under a key, or None."""
@@ -160,14 +161,16 @@ class _Files(IndexDataCacheFile):
 
     def _load_index(self) -> Any:
         try:
-            return super()._load_index() if _whole(self._index_path) else {}
-        except Exception:  # it names what is no longer there
-            return {}
+            file = BytesIO(_read(self._index_path))
+            if pickle.load(file) == self._version:
+                stamp, names = pickle.load(file)
+                return names if stamp == self._source_stamp else {}
+        except Exception:  # whatever is there of it
+            pass
+        return {}
 
     def _load_data(self, name: str) -> Any:
-        if not _whole(self._data_path(name)):
-            raise FileNotFoundError(name)
-        return super()._load_data(name)
+        return pickle.loads(_read(self._data_path(name)))
 
     @contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[BytesIO]:
@@ -175,11 +178,15 @@ class _Files(IndexDataCacheFile):
             yield held
             data = held.getvalue()
             file.write(data + sha256(data).digest())
+            os.chmod(file.name, 0o600)
 
 
-def _whole(path: str) -> bool:
-    try:
-        data = Path(path).read_bytes()
-    except OSError:
-        return False
-    return sha256(data[:-_SIZE]).digest() == data[-_SIZE:]
+def _read(path: str) -> bytes:
+    """What a file holds before its digest, if this user wrote it."""
+    with open(path, "rb") as file:  # a folder may have been put in the place of that which was looked at
+        if _others_write(os.fstat(file.fileno())):
+            raise _Exposed
+        data = file.read()
+    if sha256(data[:-_SIZE]).digest() != data[-_SIZE:]:
+        raise OSError("damaged")
+    return data[:-_SIZE]

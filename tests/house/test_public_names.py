@@ -1,6 +1,9 @@
 """The names, signatures and attributes that other programs rely on: a change here is a change for them."""
 
+import ast
 import inspect
+import subprocess
+import sys
 import types
 from dataclasses import fields
 from typing import Any
@@ -155,6 +158,27 @@ def test_public_names_are_frozen() -> None:
     assert modules >= MODULES
     for name in modules:
         assert getattr(si, name).__name__.startswith("spectral_icl."), "a name of another package leaked"
+
+
+def test_names_that_are_imported_late_are_declared_where_they_are() -> None:
+    """Type checkers read the imports, and users get what the tables say."""
+    declared = {}
+    for node in ast.walk(ast.parse(inspect.getsource(si))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spectral_icl"):
+            for name in node.names:
+                declared[name.asname or name.name] = f"{node.module}.{name.name}"
+    for name in (*si.__all__, "plots", "optimal_plots"):
+        found = getattr(si, name)
+        is_module = isinstance(found, types.ModuleType)
+        home = found.__name__ if is_module else f"{found.__module__}.{name}"
+        assert declared.pop(name) == home
+    assert list(declared) == ["_package_version"]
+
+
+def test_importing_the_package_imports_no_solver() -> None:
+    code = "import spectral_icl as si, sys; dir(si), si.ProblemError; print('numba' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout == "False\n"
 
 
 def test_version_is_a_release() -> None:
