@@ -408,12 +408,12 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "neither": (lambda: gd_risk(16, 64, 1.0, 0.1), "times: expected eta and t"),
     "step alone": (lambda: gd_risk(16, 64, 1.0, 0.1, 0.3), "times: expected eta and t"),
-    "no signal": (lambda: ridge_opt_risk(16, 64, 0.0, 0.1), "signal: expected a number > 0"),
+    "no signal": (lambda: ridge_opt_risk(16, 64, 0.0, 0.1), "signal: expected a number >= 1e-12"),
     "negative noise": (lambda: ols_risk(16, 64, 1.0, -0.1), "noise: expected a number >= 0"),
     "no pairs": (lambda: one_step_risk(16, 0, 1.0, 0.1), "n: expected"),
     "no features": (lambda: spectral_lower_bound(0, 3, 1.0, 0.1), "d: expected"),
     "no penalty": (lambda: ridge_risk(16, 64, 1.0, 0.1, 0.0), "lam: expected penalties > 0"),
-    "no ratio": (lambda: ridge_opt_limit(0.0, 1.0, 0.1), "g: expected a number > 0"),
+    "no ratio": (lambda: ridge_opt_limit(0.0, 1.0, 0.1), "g: expected a number >= 1e-12"),
     "oracle without pairs": (lambda: oracle_risk(3, 0, 0.1), "n: expected"),
 }
 
