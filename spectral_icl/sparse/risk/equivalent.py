@@ -308,7 +308,8 @@ def _risk(at: _Profile, n: int, filters: Filters, refined: int) -> Floats:
             found[part, which] += 2.0 * (2.0 * linear + quadratic)
     if isinstance(filters, Steps):
         found[filters.eta * edge >= STABLE] = np.nan
-    return found
+    positive: Floats = np.maximum(found, 0.0)  # rounding of the signal may leave less than nothing
+    return positive
 
 
 def _resolvents(at: _Profile, n: int, z: Complex) -> tuple[Complex, Complex]:
