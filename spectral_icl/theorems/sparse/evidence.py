@@ -99,7 +99,9 @@ class Evidence:
         Means are over prompts whose risk is clipped at that of predicting 0, since the tail is heavy.
         """
         problem = self.problem
-        affordable = max(_FEWEST, _FEATURES // (problem.n * problem.d))
+        affordable = _FEATURES // (problem.n * problem.d)
+        if affordable < _FEWEST:
+            raise UnmeasurableError(f"{_FEWEST} prompts of this size do not fit into memory together")
         sample = draw(problem, min(self.prompts, affordable), np.random.default_rng(self.seed))
         scale = problem.s / problem.v
         best: list[Floats] = []
