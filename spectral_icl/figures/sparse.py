@@ -84,13 +84,13 @@ def along_time(found: Comparison, axes: Axes) -> None:
     for name in ("ridge", "ols", "oracle"):
         method = found.methods[name]
         level = method.theory if np.isfinite(method.theory) else method.simulated
-        if np.isfinite(level):
+        if np.isfinite(level) and level > 0.0:
             axes.axhline(level, **{**LOOK[name], "lw": 0.8})
-    best = float(times["p2o"][int(np.argmin(found.curve.mean))])
+    best = float(times["p2o"][max(1, int(np.argmin(found.curve.mean)))])  # the first time is 0
     axes.set_xlim(best / _AROUND, best * _AROUND)
     axes.set(xscale="log", yscale="log", xlabel=r"flow time ($T v/s$ for P2O)", ylabel="excess risk")
-    bottom = min(float(found.curve.mean.min()), found.methods["oracle"].theory)
-    axes.set_ylim(0.7 * bottom, 1.6 * p.signal)
+    shown = np.append(found.curve.mean, found.methods["oracle"].theory)
+    axes.set_ylim(0.7 * float(shown[shown > 0.0].min()), 1.6 * p.signal)
 
 
 def along(found: Family, axes: Axes) -> None:
@@ -109,11 +109,11 @@ def along(found: Family, axes: Axes) -> None:
 
 def plane(found: Phase, axes: Axes) -> None:
     """The ratio to ridge over n and s, with the line where it is 1."""
-    largest = max(1.05, float(np.nanmax(found.ratio)))
+    largest = float(np.max(found.ratio, initial=1.05, where=np.isfinite(found.ratio)))
     norm = TwoSlopeNorm(1.0, 0.0, largest)
     mesh = axes.pcolormesh(found.n, found.s, found.ratio, norm=norm, cmap="RdBu_r", shading="nearest")
     mesh.set_rasterized(True)
-    if np.nanmin(found.ratio) < 1.0 < np.nanmax(found.ratio):
+    if (found.ratio < 1.0).any() and (found.ratio > 1.0).any() and min(found.ratio.shape) > 1:
         axes.contour(found.n, found.s, found.ratio, levels=[1.0], colors="black", linewidths=0.8)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, ticks=[0.0, 0.25, 0.5, 0.75, 1.0, round(largest, 1)])
     bar.set_label("P2O / ridge")

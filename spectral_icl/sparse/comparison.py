@@ -13,10 +13,8 @@ from spectral_icl.sparse.hypotheses import Hypotheses, advantage
 from spectral_icl.sparse.methods import METHODS, USUAL, best_risks
 from spectral_icl.sparse.risk.best import NAN, Best, p2o_curve
 from spectral_icl.sparse.risk.equivalent import Risk
-from spectral_icl.sparse.simulation import Estimate, Simulation, simulate
+from spectral_icl.sparse.simulation import ROUNDING, Estimate, Simulation, simulate
 from spectral_icl.sparse.tuning import Tuning
-
-_ROUNDING = 1e-12  # of the signal, below which a risk is none
 
 
 @dataclass(frozen=True)
@@ -77,17 +75,14 @@ class Comparison:
     def advantage(self) -> Estimate:
         """Risk of P2O over that of ridge, both at their best, by theory; NaN if ridge has none, or is 0."""
         top, bottom = self.methods["p2o"], self.methods["ridge"]
-        if not bottom.theory > _ROUNDING * self.study.problem.signal:  # no theory, or nothing to win against
+        if not bottom.theory > ROUNDING * self.study.problem.signal:  # no theory, or nothing to win against
             return Estimate(NAN, NAN)
         return Estimate(top.theory / bottom.theory, top.theory_error / bottom.theory)
 
     @property
     def simulated_advantage(self) -> Estimate:
         """Risk of P2O over that of ridge, on the same simulated prompts; NaN without them, or over 0."""
-        negligible = _ROUNDING * self.study.problem.signal
-        if self.simulation is None or self.simulation.at_best("ridge").mean <= negligible:
-            return Estimate(NAN, NAN)
-        return self.simulation.ratio("p2o", "ridge")
+        return Estimate(NAN, NAN) if self.simulation is None else self.simulation.ratio("p2o", "ridge")
 
 
 def compare(study: Study, advance: Callable[[int], object] | None = None) -> Comparison:

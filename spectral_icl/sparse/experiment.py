@@ -10,6 +10,8 @@ from typing import Any
 from spectral_icl.io.checks import ProblemError, integer, within
 from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, tables
 from spectral_icl.sparse.problem import SparseProblem
+from spectral_icl.sparse.prompts import most_prompts
+from spectral_icl.sparse.risk.best import most_draws
 from spectral_icl.sparse.risk.equivalent import GROUPS
 
 BUILT_IN: dict[str, Any] = {"sparse": {"d": 64, "s": 4, "n": 128, "noise": 0.25}}
@@ -32,10 +34,11 @@ class Study:
     problem : SparseProblem
         The table ``[sparse]``.
     prompts : int
-        To simulate; 0 for the theory alone. These and the following are the table ``[study]``.
+        To simulate, in about an hour at most; 0 for the theory alone. These and the following are the table
+        ``[study]``, where the default is less if 1000 take longer.
     seed : int
     draws : int
-        Of the correlations r that the theory of preprocess-then-optimize averages over.
+        Of the correlations r that the theory of preprocess-then-optimize averages over, in an hour at most.
     lasso : bool
         Whether to simulate the Lasso too, which takes long and needs scikit-learn.
 
@@ -52,11 +55,11 @@ class Study:
     lasso: bool = False
 
     def __post_init__(self) -> None:
-        prompts = integer("prompts", self.prompts, minimum=0, maximum=10**6)
+        prompts = integer("prompts", self.prompts, minimum=0, maximum=most_prompts(self.problem))
         if 0 < prompts < _FEWEST:
             raise ProblemError("prompts", prompts, f"0, or at least {_FEWEST} for an error bar")
         seed = integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
-        draws = integer("draws", self.draws, minimum=2 * GROUPS, maximum=10**6)
+        draws = integer("draws", self.draws, minimum=2 * GROUPS, maximum=most_draws(self.problem))
         for name, value in (("prompts", prompts), ("seed", seed), ("draws", draws)):
             object.__setattr__(self, name, value)  # a whole float has become an int
         if not isinstance(self.lasso, bool):
@@ -88,7 +91,7 @@ class Study:
         with within("sparse"):
             problem = SparseProblem.from_dict(table["sparse"])
         with within("study"):
-            options = dict(table.get("study", {}))
+            options = {"prompts": min(cls.prompts, most_prompts(problem)), **table.get("study", {})}
             for name in options:
                 if name not in (*NUMBERS, "lasso"):
                     raise ProblemError(name, options[name], UNKNOWN)

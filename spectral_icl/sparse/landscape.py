@@ -11,10 +11,16 @@ import numpy as np
 from spectral_icl.io.checks import Floats, ProblemError, choice
 from spectral_icl.kernels.threads import available_cores, one_thread
 from spectral_icl.sparse.methods import USUAL, best_risks
-from spectral_icl.sparse.problem import SparseProblem
+from spectral_icl.sparse.problem import (
+    LARGEST_PROMPT,
+    LOUDEST,
+    MOST_FEATURES,
+    SparseProblem,
+)
 from spectral_icl.sparse.risk.best import Best, p2o_curve
 from spectral_icl.sparse.rng import Random
 from spectral_icl.sparse.rng import seed as seed_of
+from spectral_icl.sparse.simulation import ROUNDING
 from spectral_icl.sparse.tuning import Tuning
 
 AXES = ("n", "d", "s", "noise")
@@ -22,6 +28,8 @@ AXES = ("n", "d", "s", "noise")
 _POINTS, _DRAWS = 13, 96
 _COLUMNS, _ROWS, _FEW = 13, 9, 32
 _SPAN = {"n": 16.0, "d": 8.0, "noise": 32.0}  # either side of the problem's own
+_FAINTEST = 1e-300  # noise
+_COUPLED = 256  # nonzero weights: with more, a point takes minutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,7 @@ class Phase:
     ----------
     n, s : ndarray, (C,) and (R,)
     ratio : ndarray, (R, C)
+        NaN where ridge has no theory, or no risk.
     """
 
     n: Floats
@@ -73,7 +82,7 @@ def family(problem: SparseProblem, axis: str, rng: Random = 0) -> Family:
     """
     choice("axis", axis, AXES)
     _check(problem)
-    x = _values(problem, axis)
+    x = _values(problem, axis, _POINTS)
     rows = list(_bests([_with(problem, axis, value) for value in x.tolist()], _DRAWS, seed_of(rng)))
     risks = {name: np.array([row[name].risk for row in rows]) for name in USUAL}
     return Family(axis, x, risks)
@@ -97,12 +106,12 @@ def phase(problem: SparseProblem, rng: Random = 0, advance: Callable[[int], obje
     """
     _check(problem)
     p = problem
-    n = _whole(max(4.0, p.n / _SPAN["n"]), p.n * _SPAN["n"], _COLUMNS)
-    s = _whole(1.0, p.d, _ROWS)
+    n, s = _values(p, "n", _COLUMNS), _values(p, "s", _ROWS)
     ratio = []
     points = [replace(p, n=int(column), s=int(row)) for row in s.tolist() for column in n.tolist()]
     for found in _bests(points, _FEW, seed_of(rng)):
-        ratio.append(found["p2o"].risk / found["ridge"].risk)
+        p2o, ridge = found["p2o"].risk, found["ridge"].risk
+        ratio.append(p2o / ridge if ridge > ROUNDING * p.signal else np.nan)
         if advance is not None:
             advance(1)
     return Phase(n, s, np.reshape(ratio, (s.size, n.size)))
@@ -132,15 +141,18 @@ def _with(problem: SparseProblem, axis: str, value: float) -> SparseProblem:
     return SparseProblem.from_dict({**problem.to_dict(), axis: value if axis == "noise" else int(value)})
 
 
-def _values(problem: SparseProblem, axis: str) -> Floats:
-    """Values along an axis, around that of the problem."""
-    own = float(getattr(problem, axis))
-    if axis == "s":
-        return _whole(1.0, problem.d, _POINTS)
+def _values(problem: SparseProblem, axis: str, count: int) -> Floats:
+    """Values along an axis, around that of the problem, as far as problems go."""
+    p, own = problem, float(getattr(problem, axis))
     if axis == "noise":
-        return np.geomspace(own / _SPAN[axis], own * _SPAN[axis], _POINTS)
-    least = 4.0 if axis == "n" else float(problem.s)
-    return _whole(max(least, own / _SPAN[axis]), own * _SPAN[axis], _POINTS)
+        least, most = max(own / _SPAN[axis], _FAINTEST), min(own * _SPAN[axis], LOUDEST)
+        return np.geomspace(least, most, count)
+    least, most = {
+        "s": (1.0, float(min(p.d, max(p.s, _COUPLED)))),
+        "n": (max(4.0, own / _SPAN["n"]), min(own * _SPAN["n"], LARGEST_PROMPT // p.d)),
+        "d": (max(float(p.s), own / _SPAN["d"]), min(own * _SPAN["d"], LARGEST_PROMPT // p.n, MOST_FEATURES)),
+    }[axis]
+    return _whole(least, max(least, most), count)
 
 
 def _whole(start: float, stop: float, count: int) -> Floats:

@@ -178,7 +178,7 @@ def ridge(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
     X : array_like, (..., n, d)
     y : array_like, (..., n)
     lam : float or array_like (J,)
-        Penalty, > 0.
+        Penalty, >= 1e-12.
 
     Returns
     -------
@@ -234,7 +234,7 @@ def lasso(X: ArrayLike, y: ArrayLike, lam: ArrayLike) -> Floats:
     X : array_like, (..., n, d)
     y : array_like, (..., n)
     lam : float or array_like (J,)
-        Penalty, > 0.
+        Penalty, >= 1e-12.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
     r : array_like, (d,)
         In the range of ``Shat``, as X'y/n is.
     lam : float or array_like (J,)
-        Penalty, > 0.
+        Penalty, >= 1e-12.
 
     Returns
     -------
@@ -289,8 +289,9 @@ def lasso_cd(Shat: ArrayLike, r: ArrayLike, lam: ArrayLike) -> Floats:
 def _penalties(lam: ArrayLike) -> Floats:
     """Penalties (J,), all positive."""
     penalties = np.atleast_1d(floats("lam", lam))
-    if penalties.ndim != 1 or not ((penalties > 0.0) & (penalties <= LARGEST)).all():
-        raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
+    least = 1.0 / LARGEST  # beside rounding in an eigenvalue that is 0, less would be no penalty
+    if penalties.ndim != 1 or not ((penalties >= least) & (penalties <= LARGEST)).all():
+        raise ProblemError("lam", lam, f"penalties >= {least:g} and <= {LARGEST:g}")
     return penalties
 
 

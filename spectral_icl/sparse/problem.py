@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, choice, integer, number
 
 PRIORS = ("pm", "gauss")
 MOST_FEATURES, MOST_PAIRS = 10**5, 10**7
-_LARGEST_PROMPT = 2 * 10**7
+LARGEST_PROMPT = 2 * 10**7
 _MOST_COUPLED = 1024  # features in a dense matrix of the theory
-_LOUDEST = 1e6  # noise, and signal or its inverse
+LOUDEST = 1e6  # noise, and signal or its inverse
 
 
 def check_sizes(d: object, s: object, n: object) -> tuple[int, int, int]:
@@ -38,6 +38,18 @@ def check_length(n: object) -> int:
         ``n`` is not a whole number in its range.
     """
     return integer("n", n, minimum=1, maximum=MOST_PAIRS)
+
+
+def check_powers(signal: object, noise: object) -> tuple[float, float]:
+    """Signal |w|^2 and variance of the label noise as floats.
+
+    Raises
+    ------
+    ProblemError
+        One of them is no number in its range: quotients of numbers beyond it would overflow.
+    """
+    least = 1.0 / LARGEST
+    return number("signal", signal, minimum=least), number("noise", noise, minimum=0.0)
 
 
 @dataclass(frozen=True)
@@ -87,16 +99,16 @@ class SparseProblem:
             "d": d,
             "s": s,
             "n": n,
-            "noise": number("noise", self.noise, minimum=0.0, maximum=_LOUDEST),
-            "signal": number("signal", self.signal, minimum=1.0 / _LOUDEST, maximum=_LOUDEST),
+            "noise": number("noise", self.noise, minimum=0.0, maximum=LOUDEST),
+            "signal": number("signal", self.signal, minimum=1.0 / LOUDEST, maximum=LOUDEST),
             "weights": choice("weights", self.weights, PRIORS),
             "correlation": number("correlation", self.correlation, minimum=-0.999, maximum=0.999),
             "support_variance": number(
-                "support_variance", self.support_variance, minimum=1.0 / _LOUDEST, maximum=_LOUDEST
+                "support_variance", self.support_variance, minimum=1.0 / LOUDEST, maximum=LOUDEST
             ),
         }
-        if n * d > _LARGEST_PROMPT:
-            raise ProblemError("n", n, f"n d <= {_LARGEST_PROMPT:g}, for a prompt to fit into memory")
+        if n * d > LARGEST_PROMPT:
+            raise ProblemError("n", n, f"n d <= {LARGEST_PROMPT:g}, for a prompt to fit into memory")
         coupled = d if checked["correlation"] else s
         if coupled > _MOST_COUPLED:
             what = "d of correlated features" if checked["correlation"] else "s"
@@ -125,7 +137,10 @@ class SparseProblem:
             if "noise" in entries:
                 raise ProblemError("snr", entries["snr"], "nothing beside noise")
             ratio = number("snr", entries.pop("snr"), minimum=0.0, above=True)
-            entries["noise"] = number("signal", entries.get("signal", 1.0), minimum=0.0, above=True) / ratio
+            signal = number("signal", entries.get("signal", 1.0), minimum=0.0, above=True)
+            if signal > LOUDEST * ratio:
+                raise ProblemError("snr", ratio, f"signal/snr, the noise, to be <= {LOUDEST:g}")
+            entries["noise"] = signal / ratio
         for name in ("d", "s", "n", "noise"):
             if name not in entries:
                 raise ProblemError(name, None, "a value")

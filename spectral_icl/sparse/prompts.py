@@ -8,11 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, choice, integer, number, sequence
+from spectral_icl.io.checks import Floats, ProblemError, choice, integer, sequence
 from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.covariance import applied, coloured, covariance_root
-from spectral_icl.sparse.problem import PRIORS, SparseProblem, check_sizes
+from spectral_icl.sparse.problem import PRIORS, SparseProblem, check_powers, check_sizes
 from spectral_icl.sparse.rng import Random, generator
+
+_MOST = 10**6
+_WORK = 4 * 10**12  # products of two numbers
+_METHODS = 100  # of these for a label and a feature, beside those of a decomposition
 
 
 class Prompts(NamedTuple):
@@ -79,7 +83,7 @@ def sample_prompts(
     """
     d, s, n = check_sizes(d, s, n)
     count = integer("prompts", prompts, minimum=1, maximum=10**9)
-    noise = number("noise", noise, minimum=0.0)
+    signal, noise = check_powers(signal, noise)
     root = covariance_root(Sigma, d)
     draws = generator(rng)
     w = sample_weights(count, d, s, signal, weights, draws, support)
@@ -101,7 +105,7 @@ def sample_weights(
     support: Sequence[int] | None = None,
 ) -> Floats:
     """Weights (prompts, d) as `sample_prompts` draws them, whose arguments these are."""
-    size = np.sqrt(number("signal", signal, minimum=0.0, above=True) / s)
+    size = np.sqrt(check_powers(signal, 0.0)[0] / s)
     choice("weights", weights, PRIORS)
     draws = generator(rng)
     if support is None:
@@ -136,6 +140,12 @@ def draw(problem: SparseProblem, prompts: int, rng: Random = None) -> Prompts:
         rng,
         support=range(problem.s) if problem.support_variance != 1.0 else None,
     )
+
+
+def most_prompts(problem: SparseProblem) -> int:
+    """How many prompts of a problem all methods are tried on in about an hour of one core; 40 at least."""
+    each = problem.n * problem.d * (min(problem.n, problem.d) + _METHODS)
+    return min(_MOST, _WORK // each)
 
 
 def excess_risk(beta: Floats, w: Floats, Sigma: Floats | None = None) -> Floats:

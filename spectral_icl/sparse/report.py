@@ -121,7 +121,7 @@ def _with_error(value: float, error: float) -> str:
 
 def _ratio(risk: MethodRisk) -> str:
     """The simulated risk over that of theory; empty where one is missing."""
-    if not np.isfinite([risk.theory, risk.simulated]).all() or risk.theory <= 0.0:
+    if not np.isfinite([risk.theory, risk.simulated]).all() or not min(risk.theory, risk.simulated) > 0.0:
         return ""
     ratio = risk.simulated / risk.theory
     error = ratio * np.hypot(risk.se / risk.simulated, risk.theory_error / risk.theory)

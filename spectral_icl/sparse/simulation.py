@@ -15,11 +15,12 @@ from spectral_icl.io.renamed import renamed
 from spectral_icl.kernels.threads import one_thread
 from spectral_icl.sparse.methods import METHODS, USUAL, Batch
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.sparse.prompts import Prompts, draw
+from spectral_icl.sparse.prompts import Prompts, draw, most_prompts
 from spectral_icl.sparse.rng import Random, generator
 from spectral_icl.sparse.tuning import Tuning
 
-_BATCH = 2**22  # features drawn at a time
+_BATCH, _ESTIMATES = 2**22, 2**17  # features drawn at a time, and weights estimated at a time of a flow
+ROUNDING = 1e-12  # of risks, in parts of the signal
 
 
 class Estimate(NamedTuple):
@@ -39,10 +40,13 @@ class Simulation:
         Of every prompt, averaged over queries exactly, at every value of the method's tuning; J = 1 if there
         is nothing to tune.
     tuning : Tuning
+    rounding : float
+        Of risks: one that is not above is 0.
     """
 
     risks: Mapping[str, Floats]
     tuning: Tuning
+    rounding: float = 0.0
 
     @property
     def grid(self) -> Tuning:
@@ -73,11 +77,13 @@ class Simulation:
     def ratio(self, method: str, other: str, at: int | None = None, below: int | None = None) -> Estimate:
         """Mean risk of a method over that of another, each at its best or at the given places of its tuning.
 
-        The prompts are the same, so that much of the noise cancels; the error is the linearised ratio's. It
-        takes these places as given, which needs some twenty prompts or more.
+        NaN over a risk of 0. The prompts are the same, so that much of the noise cancels; the error is the
+        linearised ratio's. It takes these places as given, which needs some twenty prompts or more.
         """
         top = self.risks[method][:, self.best(method) if at is None else at]
         bottom = self.risks[other][:, self.best(other) if below is None else below]
+        if not bottom.mean() > self.rounding:
+            return Estimate(float("nan"), float("nan"))
         value = top.mean() / bottom.mean()
         off = (top - value * bottom) / bottom.mean()
         return Estimate(float(value), float(off.std(ddof=1) / np.sqrt(len(off))))
@@ -103,7 +109,7 @@ def simulate(
         "p2o" (for uncorrelated features), "p2o_equivalent" is its deterministic equivalent given the same r
         and |y|^2. "lasso" needs scikit-learn, and takes long.
     prompts : int
-        2 to 10^6.
+        2 to 10^6, and no more than take about an hour: `prompts.most_prompts`.
     rng : Generator or int, optional
         Source of the prompts, or its seed.
     tuning : Tuning, optional
@@ -122,18 +128,20 @@ def simulate(
     """
     given = sequence("methods", methods, "names of methods")
     names = [choice(f"methods[{k}]", name, tuple(METHODS)) for k, name in enumerate(given)]
-    count = integer("prompts", prompts, minimum=2, maximum=10**6)
+    count = integer("prompts", prompts, minimum=2, maximum=most_prompts(problem))
     draws = generator(rng)
     used = Tuning.of(problem) if tuning is None else tuning
-    size = max(1, min(count, _BATCH // (problem.n * problem.d)))
-    parts = []
+    size = max(1, min(count, _BATCH // (problem.n * problem.d), _ESTIMATES // problem.d))
+    risks: dict[str, Floats] = {}
     with one_thread():
         for start in range(0, count, size):
             sample = draw(problem, min(size, count - start), draws)
-            parts.append(risks_on(sample, problem.Sigma, problem.noise, used, names))
+            for name, part in risks_on(sample, problem.Sigma, problem.noise, used, names).items():
+                whole = risks.setdefault(name, np.empty((count, part.shape[1])))
+                whole[start : start + size] = part
             if advance is not None:
                 advance(len(sample.w))
-    return Simulation({name: np.concatenate([part[name] for part in parts]) for name in names}, used)
+    return Simulation(risks, used, ROUNDING * problem.signal)
 
 
 def risks_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,10 @@ from spectral_icl.io.checks import ProblemError
 from spectral_icl.sparse import landscape
 from spectral_icl.sparse.comparison import Comparison, compare
 from spectral_icl.sparse.experiment import Study
+from spectral_icl.sparse.methods import USUAL
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.risk import isotropic as risk
+from spectral_icl.sparse.risk.best import Best
 
 PROBLEM = SparseProblem(16, 2, 60, 0.25)
 
@@ -82,6 +85,39 @@ def test_panels_survive_what_has_no_theory(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(landscape, "_POINTS", 5)
     square = replace(PROBLEM, n=16, noise=1e-3)
     plots.comparison_figure(compare(Study(square, prompts=20, draws=16)))
+
+
+@pytest.mark.parametrize(
+    ("d", "s", "n", "noise"), [(8, 2, 20, 0.0), (1, 1, 1, 0.1), (8, 8, 1, 5e-324), (8, 2, 8, 1e6)]
+)
+def test_panels_of_degenerate_problems(
+    d: int, s: int, n: int, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Risks of 0 and best times of 0, which a logarithm does not have; ratios to nothing; one row."""
+    for name in ("_POINTS", "_COLUMNS", "_ROWS"):
+        monkeypatch.setattr(landscape, name, 3)
+    figure = plots.comparison_figure(compare(Study(SparseProblem(d, s, n, noise), prompts=20, draws=16)))
+    figure.draw_without_rendering()
+
+
+def test_families_stay_within_what_problems_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gave the others: they are no reason to refuse the one that is drawn."""
+    tried: list[SparseProblem] = []
+
+    def no_risks(problems: list[SparseProblem], draws: int, seed: int) -> Iterator[dict[str, Best]]:
+        tried.extend(problems)
+        return iter([dict.fromkeys(USUAL, Best(1.0))] * len(problems))
+
+    monkeypatch.setattr(landscape, "_bests", no_risks)
+    for problem in (
+        SparseProblem(10**5, 3, 200, 0.25),
+        SparseProblem(3, 3, 6 * 10**6, 1e6),
+        SparseProblem(2000, 1024, 3, 5e-324),
+    ):
+        for axis in landscape.AXES:
+            landscape.family(problem, axis)
+        landscape.phase(problem)
+    assert max(p.d for p in tried) == 10**5
 
 
 def test_all_panels(found: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,32 @@ def test_bad_signal_to_noise() -> None:
             Study.from_dict({"sparse": {"d": 8, "s": 2, "n": 20, "snr": snr}})
 
 
+def test_a_signal_to_noise_ratio_that_makes_too_much_noise_is_named() -> None:
+    """And not the noise, which nobody gave."""
+    for snr in (5e-324, 1e-300, 0.9e-6):
+        with pytest.raises(
+            si.ProblemError, match=r"^sparse\.snr: expected signal/snr, the noise, to be <= 1e\+06"
+        ):
+            Study.from_dict({"sparse": {"d": 8, "s": 2, "n": 20, "snr": snr}})
+
+
 # studies
+
+
+def test_work_is_bounded_by_the_problem() -> None:
+    """About an hour; what nobody gave is taken as it can be."""
+    large = {"d": 4472, "s": 4, "n": 4472, "noise": 0.25}
+    assert Study.from_dict({"sparse": large}).prompts == 43
+    with pytest.raises(
+        si.ProblemError, match=r"^study\.prompts: expected a whole number >= 0 and <= 43, got 44"
+    ):
+        Study.from_dict({"sparse": large, "study": {"prompts": 44}})
+    wide = {"d": 10**5, "s": 1024, "n": 1, "noise": 0.25}
+    assert Study.from_dict({"sparse": wide}).draws == 256
+    with pytest.raises(
+        si.ProblemError, match=r"^study\.draws: expected a whole number >= 16 and <= 1000, got"
+    ):
+        Study.from_dict({"sparse": wide, "study": {"draws": 1001}})
 
 
 @given(problems(), st.integers(20, 10**6), st.integers(0, 2**62), st.integers(16, 10**6), st.booleans())

@@ -23,11 +23,13 @@ def test_best_of_a_curve() -> None:
     assert set(found) == set(USUAL)
     for changed, known in (
         ({"support_variance": 0.5}, {"p2o", "ols", "oracle"}),
-        ({"correlation": 0.5, "n": 9}, {"p2o", "oracle"}),
+        ({"correlation": 0.5, "n": 9}, {"p2o", "ols", "oracle"}),
+        ({"correlation": 0.5, "n": 7}, {"p2o", "oracle"}),
+        ({"correlation": 0.5, "n": 1}, {"p2o"}),
         (
             {"d": 16, "n": 16, "noise": 1e-4},
             {"p2o", "ols", "oracle"},
-        ),  # the second one infinite
+        ),  # least squares infinite, as for 9 pairs above
     ):
         found = best_risks(replace(PROBLEM, **changed), grid, curve)  # type: ignore[arg-type]
         assert {name for name, best in found.items() if not np.isnan(best.risk)} == known

@@ -364,7 +364,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "steps of another shape": (lambda: gd(X0, Y0, [0.1, 0.2], 3), "eta: expected a number, or one for each"),
     "half a step": (lambda: gd(X0, Y0, 0.1, 2.5), "t: expected a whole number"),  # type: ignore[arg-type]
     "negative time": (lambda: gd(X0, Y0, times=[1.0, -1.0]), "times: expected times >= 0"),
-    "no penalty": (lambda: ridge(X0, Y0, 0.0), "lam: expected penalties > 0"),
+    "no penalty": (lambda: ridge(X0, Y0, 0.0), "lam: expected penalties >= 1e-12"),
     "penalties of two axes": (lambda: ridge(X0, Y0, [[1.0]]), "lam: expected penalties"),
     "feature outside": (lambda: partial_p2o(X0, Y0, [3], 1.0, times=1.0), "J: expected a whole number"),
     "negative alpha": (lambda: partial_p2o(X0, Y0, [0], -1.0, times=1.0), "alpha: expected a number >= 0"),

@@ -159,7 +159,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no features": ({"d": 0}, "d: expected"),
     "no prompts": ({"prompts": 0}, "prompts: expected"),
     "negative noise": ({"noise": -0.1}, "noise: expected a number >= 0"),
-    "no signal": ({"signal": 0.0}, "signal: expected a number > 0"),
+    "no signal": ({"signal": 0.0}, "signal: expected a number >= 1e-12"),
     "noise not a number": ({"noise": float("nan")}, "noise: expected"),
     "unknown weights": ({"weights": "laplace"}, "weights: expected one of 'pm', 'gauss'"),
     "covariance of another size": ({"Sigma": np.eye(5)}, "Sigma: expected an array of finite numbers"),

@@ -20,6 +20,11 @@ def min_norm_risk(d: sp.Expr, n: sp.Expr, v: sp.Expr, sigma2: sp.Expr) -> sp.Exp
     return v * (1 - n / d) + ols_risk(n, d, sigma2)
 
 
+def noiseless_risk(d: sp.Expr, n: sp.Expr, v: sp.Expr) -> sp.Expr:
+    """Risk of least squares without noise, of least norm if d > n."""
+    return v * sp.Max(0, 1 - n / d)
+
+
 def oracle_risk(s: sp.Expr, n: sp.Expr, sigma2: sp.Expr) -> sp.Expr:
     """Risk of least squares on the support, n > s + 1."""
     return ols_risk(s, n, sigma2)
@@ -100,5 +105,32 @@ def derive() -> Derivation:
         shown=v * (d - n) / d + n * noise * mean(1 / q),
         n=n,
         missing=1 - n / d,
+    )
+    step.identity(
+        "With noise both grow beyond bounds as the chi-square variable loses degrees of freedom, and are "
+        "infinite with two of them or one, where {gap} is at most 1,",
+        sp.limit(1 / inverse, free, 0, "+"),
+        sp.Integer(0),
+        shown=sp.Limit(1 / mean(1 / q), free, 0, "+"),
+        gap=sp.Abs(n - d),
+    )
+    w = sp.MatrixSymbol("w", SIZE, 1)
+    step.identity(
+        "but without noise there is nothing that it multiplies. Where {n} is {d} or more, labels {labels} "
+        "give the weights back, by {B}:",
+        B * X_ * w,
+        w,
+        by=expanded({B: sp.Inverse(X_.T * X_) * X_.T}),
+        n=n,
+        d=d,
+        labels=X_ * w,
+        B=equal(B, sp.Inverse(X_.T * X_) * X_.T),
+    )
+    step.identity(
+        "With {k} pairs fewer than coordinates, one included, all that is wrong is the missing share of the "
+        "signal,",
+        min_norm_risk(d, n, v, sp.Integer(0)).subs(d, n + free),
+        noiseless_risk(n + free, n, v).simplify(),
+        k=free,
     )
     return step

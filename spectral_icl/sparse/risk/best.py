@@ -16,6 +16,9 @@ from spectral_icl.sparse.tuning import Tuning
 
 NAN = float("nan")
 
+_MOST, _FEATURES = 10**6, 10**8  # draws for the theory of P2O, and entries of r in all of them
+_WORK = 3 * 10**12  # of it, in nanoseconds
+
 
 class Best(NamedTuple):
     """The least risk of a method.
@@ -31,6 +34,13 @@ class Best(NamedTuple):
     risk: float
     error: float = 0.0
     tuned: float = NAN
+
+
+def most_draws(problem: SparseProblem) -> int:
+    """How many draws the theory of preprocess-then-optimize takes less than an hour for; 1000 at least."""
+    p = problem
+    coupled = p.d if p.correlation else p.s
+    return min(_MOST, _FEATURES // p.d, _WORK // (2 * 10**6 + 1000 * p.d + coupled**3))
 
 
 def p2o_curve(problem: SparseProblem, times: Floats, draws: int, rng: Random) -> Risk:
@@ -74,13 +84,13 @@ def ridge_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
 
 
 def ols_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
-    """Risk of least squares: exact for every covariance if n > d + 1, else for isotropic features."""
+    """Risk of least squares: exact for every covariance if n >= d, else for isotropic features."""
     p = problem
-    if not (p.isotropic or p.n > p.d + 1):
-        return Best(NAN)
-    return Best(isotropic.ols_risk(p.d, p.n, p.v, p.noise))
+    return Best(isotropic.ols_risk(p.d, p.n, p.v, p.noise) if p.isotropic or p.n >= p.d else NAN)
 
 
 def oracle_best(problem: SparseProblem, tuning: Tuning, curve: Risk) -> Best:
-    """Risk of least squares on the support: exact for every covariance."""
-    return Best(isotropic.oracle_risk(problem.s, problem.n, problem.noise))
+    """Risk of least squares on the support: exact for every covariance if n >= s, else if uncorrelated."""
+    p = problem
+    known = not p.correlation or p.n >= p.s
+    return Best(isotropic.oracle_risk(p.s, p.n, p.noise, p.signal) if known else NAN)

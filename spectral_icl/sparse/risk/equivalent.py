@@ -189,11 +189,13 @@ def p2o_risk(
     d = weights.shape[-1]
     draw = generator(rng)
     parts = np.array_split(np.arange(count), GROUPS)
-    cubes = [_hypercube(part.size, d + 2, draw) for part in parts]
-    read = transformed(np.concatenate(cubes), weights, Sigma, noise, n)
-    risks = p2o_risk_given(*read, weights, Sigma, noise, n, filters)
-    means = np.array([risks[part].mean(axis=0) for part in parts])
-    return Risk(risks.mean(axis=0), means.std(axis=0, ddof=1) / np.sqrt(GROUPS))
+    risks = []
+    for part in parts:  # one by one: they are large
+        own = weights if weights.ndim == 1 else weights[part]
+        read = transformed(_hypercube(part.size, d + 2, draw), own, Sigma, noise, n)
+        risks.append(p2o_risk_given(*read, own, Sigma, noise, n, filters))
+    means = np.array([risk.mean(axis=0) for risk in risks])
+    return Risk(np.concatenate(risks).mean(axis=0), means.std(axis=0, ddof=1) / np.sqrt(GROUPS))
 
 
 def _hypercube(count: int, size: int, rng: np.random.Generator) -> Floats:
@@ -306,7 +308,8 @@ def _risk(at: _Profile, n: int, filters: Filters, refined: int) -> Floats:
             found[part, which] += 2.0 * (2.0 * linear + quadratic)
     if isinstance(filters, Steps):
         found[filters.eta * edge >= STABLE] = np.nan
-    return found
+    positive: Floats = np.maximum(found, 0.0)  # rounding of the signal may leave less than nothing
+    return positive
 
 
 def _resolvents(at: _Profile, n: int, z: Complex) -> tuple[Complex, Complex]:

@@ -5,7 +5,7 @@ s2 the noise, the variance of what is added to labels. Where a risk is called ex
 n; others are exact expectations up to the Marchenko-Pastur functional that stands for the mean over
 eigenvalues (`spectrum.mp_functional`), and mostly within 1 %. They are NaN where single eigenvalues at the
 lower edge decide: for nearly square designs with little noise or long flows, and for very few features or
-pairs.
+pairs. Without noise the best of ridge and least squares are exact everywhere: what prompts do not show.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError, floats, number
 from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.filters import Filters, Flow, Steps
-from spectral_icl.sparse.problem import check_sizes
+from spectral_icl.sparse.problem import check_powers, check_sizes
 from spectral_icl.sparse.risk.spectrum import mp_functional, upper_edge
 
 _SPACINGS = 5.0  # of the least eigenvalues of a square design, over which a filter has to be smooth
@@ -109,8 +109,9 @@ def ridge_risk(d: int, n: int, signal: float, noise: float, lam: ArrayLike) -> F
         raise ProblemError("lam", lam, f"penalties > 0 and <= {LARGEST:g}")
 
     def at(z: Floats) -> Floats:
-        f = 1.0 / (z + penalty[..., None])
-        values: Floats = (v / d) * (1.0 - z * f) ** 2 + (s2 / n) * z * f**2
+        lagging = penalty[..., None] / (z + penalty[..., None])  # 1 - z f(z), for the smallest penalty too
+        fitted = z / (z + penalty[..., None])
+        values: Floats = (v / d) * lagging**2 + (s2 / n) * fitted / (z + penalty[..., None])
         return values
 
     return np.where(_resolved(d, n, penalty), mp_functional(at, d, n), np.nan)
@@ -125,17 +126,17 @@ def ridge_opt_risk(d: int, n: int, signal: float, noise: float) -> Optimum:
     """
     d, n, v, s2 = _checked(d, n, signal, noise)
     lam = s2 * d / (n * v)
-    if s2 == 0.0:  # what is left are the directions that the prompt does not show
-        return Optimum(0.0, v * max(0.0, 1.0 - n / d))
+    if lam == 0.0:  # what is left are the directions that the prompt does not show
+        return Optimum(0.0, _hidden(d, n, v))
     if not _resolved(d, n, lam):
         return Optimum(lam, float("nan"))
-    return Optimum(lam, float(mp_functional(lambda z: (s2 / n) / (z + lam), d, n)))
+    return Optimum(lam, float(mp_functional(lambda z: (v / d) * lam / (z + lam), d, n)))
 
 
 def ridge_opt_limit(g: float, signal: float, noise: float) -> float:
     """The risk at the best penalty for d, n to infinity, d/n = g: Marchenko and Pastur's, in closed form."""
-    ratio = number("g", g, minimum=0.0, above=True)
-    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
+    ratio = number("g", g, minimum=1.0 / LARGEST)
+    v, s2 = check_powers(signal, noise)
     lam = s2 * ratio / v
     root = np.sqrt((1.0 - ratio + lam) ** 2 + 4.0 * ratio * lam)
     # of the difference root - (1 - g + lam), without its cancellation
@@ -152,26 +153,30 @@ def spectral_lower_bound(d: int, n: int, signal: float, noise: float) -> float:
     weight in directions that the prompt does not show.
     """
     d, n, v, s2 = _checked(d, n, signal, noise)
-    return max(s2 * d * v / (n * v + s2 * d), v * max(0.0, 1.0 - n / d))
+    return max(s2 * d * v / (n * v + s2 * d), _hidden(d, n, v))
 
 
 @renamed(v="signal", s2="noise")
 def ols_risk(d: int, n: int, signal: float, noise: float) -> float:
-    """Risk of least squares, of smallest norm if d > n; exact, and infinite for |n - d| <= 1."""
+    """Risk of least squares, of smallest norm if d > n; exact.
+
+    With noise it is infinite for |n - d| <= 1, where the least eigenvalue is too often next to 0.
+    """
     d, n, v, s2 = _checked(d, n, signal, noise)
-    if n > d + 1:
-        return s2 * d / (n - d - 1)
-    if n < d - 1:
-        return v * (1.0 - n / d) + s2 * n / (d - n - 1)
-    return float("inf")
+    hidden = _hidden(d, n, v)
+    if s2 == 0.0:
+        return hidden
+    return hidden + s2 * min(d, n) / (abs(n - d) - 1) if abs(n - d) > 1 else float("inf")
 
 
 @renamed(s2="noise")
-def oracle_risk(s: int, n: int, noise: float) -> float:
-    """Risk of least squares on the true support, s2 s/(n - s - 1); exact, and infinite for n <= s + 1."""
+def oracle_risk(s: int, n: int, noise: float, signal: float = 1.0) -> float:
+    """Risk of least squares on the true support, s2 s/(n - s - 1) for n > s + 1; exact.
+
+    It is `ols_risk` for d = s; the signal plays a part for n < s alone, with too few pairs for the support.
+    """
     _, s, n = check_sizes(s, s, n)
-    s2 = number("noise", noise, minimum=0.0)
-    return s2 * s / (n - s - 1) if n > s + 1 else float("inf")
+    return ols_risk(s, n, signal, noise)
 
 
 @renamed(v="signal", s2="noise")
@@ -200,8 +205,12 @@ def _resolved(d: int, n: int, scale: ArrayLike) -> NDArray[np.bool_]:
     return found
 
 
+def _hidden(d: int, n: int, v: float) -> float:
+    """The part v (1 - n/d) of the signal in directions that n < d pairs do not show; 0 for n >= d."""
+    return v * max(0.0, 1.0 - n / d)
+
+
 def _checked(d: int, n: int, signal: float, noise: float) -> tuple[int, int, float, float]:
     """Sizes, signal and noise, checked: d, n, v and s2 of the formulas."""
     d, _, n = check_sizes(d, 1, n)
-    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
-    return d, n, v, s2
+    return d, n, *check_powers(signal, noise)

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, number
+from spectral_icl.io.checks import Floats
 from spectral_icl.io.renamed import renamed
 from spectral_icl.sparse.filters import Flow
-from spectral_icl.sparse.problem import check_sizes
+from spectral_icl.sparse.problem import check_powers, check_sizes
 
 _NODES = 120
 
@@ -64,7 +64,7 @@ def p2o_risk_gh(d: int, s: int, n: int, signal: float, noise: float, times: Arra
         An argument is malformed.
     """
     d, s, n = check_sizes(d, s, n)
-    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
+    v, s2 = check_powers(signal, noise)
     T = Flow(times).times[:, None]
     nodes, masses = np.polynomial.hermite_e.hermegauss(_NODES)
     masses = masses / masses.sum()
@@ -97,7 +97,7 @@ def p2o_offsupport_leading(d: int, s: int, n: int, signal: float, noise: float, 
     ndarray, (J,)
     """
     d, s, n = check_sizes(d, s, n)
-    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
+    v, s2 = check_powers(signal, noise)
     T = Flow(times).times
     tau2 = v + s2
     a = s / v * -np.expm1(-v * T / s)

@@ -10,13 +10,11 @@ one; the bound and the formulas are derived here.
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError, integer, number
 from spectral_icl.io.renamed import renamed
-from spectral_icl.sparse.problem import check_sizes
+from spectral_icl.sparse.problem import check_powers, check_sizes
 from spectral_icl.sparse.risk.isotropic import one_step_risk
 from spectral_icl.sparse.rng import Random, generator
 
@@ -182,8 +180,10 @@ def group_heads_risk(d: int, s: int, n: int, signal: float, noise: float, H: int
     ProblemError
         For s > d, or H that does not divide d.
     """
+    from scipy.stats import hypergeom  # slow to import
+
     d, s, n = check_sizes(d, s, n)
-    v, s2 = number("signal", signal, minimum=0.0, above=True), number("noise", noise, minimum=0.0)
+    v, s2 = check_powers(signal, noise)
     H = integer("H", H, minimum=1, maximum=d)
     if d % H:
         raise ProblemError("H", H, f"a divisor of d = {d}")
@@ -191,13 +191,10 @@ def group_heads_risk(d: int, s: int, n: int, signal: float, noise: float, H: int
         return one_step_risk(d, n, v, s2)
     m = d // H
     nu = (m - 1) * (v + s2) / n
-    total = comb(d, s)
-    risk = 0.0
-    for k in range(max(1, s - (d - m)), min(m, s) + 1):
-        own = k * v / s
-        chance = comb(m, k) * comb(d - m, s - k) / total
-        risk += H * chance * (own * nu / (own + nu) + s2 / n)
-    return risk
+    inside = np.arange(1, min(m, s) + 1)
+    own = inside * v / s
+    chance = hypergeom.pmf(inside, d, s, m)
+    return float(H * (chance * (own * nu / (own + nu) + s2 / n)).sum())
 
 
 def partial_risk(H: int, d: int, R_p2o: float, R_gf: float) -> float:

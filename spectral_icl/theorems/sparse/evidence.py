@@ -12,7 +12,7 @@ from spectral_icl.sparse import predictors
 from spectral_icl.sparse.filters import Steps
 from spectral_icl.sparse.methods import USUAL
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.sparse.prompts import draw, excess_risk
+from spectral_icl.sparse.prompts import draw, excess_risk, most_prompts
 from spectral_icl.sparse.simulation import Estimate, Simulation, simulate
 from spectral_icl.sparse.tuning import Tuning
 from spectral_icl.theorems.claim import UnmeasurableError
@@ -49,10 +49,14 @@ class Evidence:
         return replace(self, problem=problem)
 
     def growing(self, doublings: int) -> Iterator[Evidence]:
-        """Evidence from these prompts, then from twice as many, and so on: one more than ``doublings``."""
+        """Evidence from these prompts, then from twice as many, and so on: one more than ``doublings``.
+
+        Less where that would take hours.
+        """
         yield self
         for k in range(1, doublings + 1):
-            yield replace(self, prompts=self.prompts * 2**k, kept={})
+            if self.prompts * 2**k <= most_prompts(self.problem):
+                yield replace(self, prompts=self.prompts * 2**k, kept={})
 
     @property
     def usual(self) -> Simulation:
@@ -95,7 +99,9 @@ class Evidence:
         Means are over prompts whose risk is clipped at that of predicting 0, since the tail is heavy.
         """
         problem = self.problem
-        affordable = max(_FEWEST, _FEATURES // (problem.n * problem.d))
+        affordable = _FEATURES // (problem.n * problem.d)
+        if affordable < _FEWEST:
+            raise UnmeasurableError(f"{_FEWEST} prompts of this size do not fit into memory together")
         sample = draw(problem, min(self.prompts, affordable), np.random.default_rng(self.seed))
         scale = problem.s / problem.v
         best: list[Floats] = []
@@ -117,6 +123,8 @@ class Evidence:
         )
 
     def _simulated(self, methods: tuple[str, ...], prompts: int, time: float | None = None) -> Simulation:
+        if prompts > most_prompts(self.problem):
+            raise UnmeasurableError(f"{prompts} prompts of this size take hours")
         key = (self.problem, methods, prompts, time)
         if key not in self.kept:
             tuning = Tuning.of(self.problem, time)

@@ -318,6 +318,46 @@ def test_limit_of_ridge_keeps_its_digits(g: float, v: float, s2: float) -> None:
     assert ridge_opt_limit(g, v, s2) == pytest.approx(float(sp.N(exact, 15, maxn=200)), rel=1e-12)
 
 
+@pytest.mark.parametrize("signal", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("n", [1, 5, 6, 7, 8, 20])
+@pytest.mark.parametrize("d", [1, 6, 7])
+def test_benchmarks_without_noise_are_the_derived_limits(d: int, n: int, signal: float) -> None:
+    """Nearly square designs included, where the least noise makes the mean of least squares infinite."""
+    limit = float(least_squares.noiseless_risk(sp.Integer(d), sp.Integer(n), sp.Float(signal)))
+    expected = pytest.approx(limit, rel=1e-15)
+    assert ols_risk(d, n, signal, 0.0) == expected
+    assert oracle_risk(d, n, 0.0, signal) == expected
+    assert ridge_opt_risk(d, n, signal, 0.0).risk == expected
+    assert spectral_lower_bound(d, n, signal, 0.0) == expected
+    if abs(n - d) <= 1:
+        assert ols_risk(d, n, signal, 5e-324) == oracle_risk(d, n, 5e-324, signal) == np.inf
+    else:
+        assert ols_risk(d, n, signal, 5e-324) == oracle_risk(d, n, 5e-324, signal) == expected
+
+
+@pytest.mark.parametrize(("d", "n"), [(6, 5), (6, 6), (6, 7), (6, 2)])
+def test_least_squares_of_prompts_without_noise(d: int, n: int) -> None:
+    def shortest(shat: Array, r: Array) -> Array:
+        return np.einsum("bij,bj->bi", np.linalg.pinv(shat, rcond=1e-14, hermitian=True), r)
+
+    mean, error = simulated(d, n, 2.0, 0.0, shortest, 2000)
+    assert abs(mean - ols_risk(d, n, 2.0, 0.0)) < 4 * error + 1e-6
+
+
+def test_oracle_of_few_pairs() -> None:
+    """Fewer than there are weights: the interpolator of least norm on the support."""
+    assert oracle_risk(12, 4, 0.3, 2.0) == ols_risk(12, 4, 2.0, 0.3) < np.inf
+
+
+@pytest.mark.parametrize("noise", [5e-324, 1e-300, 1e-17])
+@pytest.mark.parametrize(("d", "n"), [(22, 16), (16, 22)])
+def test_ridge_at_the_least_noise_is_its_limit(d: int, n: int, noise: float) -> None:
+    best = ridge_opt_risk(d, n, 1e6, noise)
+    assert best.risk == pytest.approx(1e6 * max(0.0, 1 - n / d), abs=1e-9)
+    if best.lam > 0.0:
+        assert ridge_risk(d, n, 1e6, noise, best.lam) == pytest.approx(best.risk, rel=1e-6, abs=1e-9)
+
+
 def test_without_noise() -> None:
     for d, n in ((8, 20), (20, 8), (8, 8)):
         hidden = max(0.0, 1 - n / d)
@@ -408,12 +448,13 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "neither": (lambda: gd_risk(16, 64, 1.0, 0.1), "times: expected eta and t"),
     "step alone": (lambda: gd_risk(16, 64, 1.0, 0.1, 0.3), "times: expected eta and t"),
-    "no signal": (lambda: ridge_opt_risk(16, 64, 0.0, 0.1), "signal: expected a number > 0"),
+    "no signal": (lambda: ridge_opt_risk(16, 64, 0.0, 0.1), "signal: expected a number >= 1e-12"),
     "negative noise": (lambda: ols_risk(16, 64, 1.0, -0.1), "noise: expected a number >= 0"),
+    "hardly any signal": (lambda: ridge_opt_risk(16, 64, 5e-324, 0.1), "signal: expected a number >= 1e-12"),
     "no pairs": (lambda: one_step_risk(16, 0, 1.0, 0.1), "n: expected"),
     "no features": (lambda: spectral_lower_bound(0, 3, 1.0, 0.1), "d: expected"),
     "no penalty": (lambda: ridge_risk(16, 64, 1.0, 0.1, 0.0), "lam: expected penalties > 0"),
-    "no ratio": (lambda: ridge_opt_limit(0.0, 1.0, 0.1), "g: expected a number > 0"),
+    "no ratio": (lambda: ridge_opt_limit(0.0, 1.0, 0.1), "g: expected a number >= 1e-12"),
     "oracle without pairs": (lambda: oracle_risk(3, 0, 0.1), "n: expected"),
 }
 

@@ -169,7 +169,7 @@ def test_bad_arguments() -> None:
         (lambda: head_mismatch_conjecture(0, 2), "H: expected a whole number >= 1"),
         (lambda: group_heads_risk(16, 4, 64, 1.0, 0.25, 3), "H: expected a divisor of d = 16, got 3"),
         (lambda: group_heads_risk(4, 5, 64, 1.0, 0.25, 2), "s: expected a whole number >= 1 and <= 4"),
-        (lambda: group_heads_risk(4, 2, 64, 0.0, 0.25, 2), "signal: expected a number > 0"),
+        (lambda: group_heads_risk(4, 2, 64, 0.0, 0.25, 2), "signal: expected a number >= 1e-12"),
         (lambda: group_heads_risk(4, 2, 64, 1.0, -0.1, 2), "noise: expected a number >= 0"),
         (lambda: partial_risk(5, 4, 0.1, 0.2), "H: expected a whole number >= 0 and <= 4"),
         (lambda: partial_risk(2, 4, -0.1, 0.2), "R_p2o: expected a number >= 0"),

@@ -11,7 +11,7 @@ import pytest
 from weights import slow
 
 from spectral_icl.sparse.problem import SparseProblem
-from spectral_icl.theorems.claim import Check, Finding, Trial, Verdict
+from spectral_icl.theorems.claim import Check, Finding, Trial, UnmeasurableError, Verdict
 from spectral_icl.theorems.report import ClaimReport
 from spectral_icl.theorems.sparse import check as sparse
 from spectral_icl.theorems.sparse import claims
@@ -169,3 +169,13 @@ def test_prompts_grow_until_a_claim_is_decided(
     monkeypatch.setattr(sparse, "CLAIMS", {"snr": claim})
     ((one,),) = sparse.check(["snr"], SparseProblem(8, 1, 40, 0.25), 100)
     assert one.error == pytest.approx(error)
+
+
+def test_what_would_take_hours_or_all_memory_is_not_measured() -> None:
+    """And said, before it is begun."""
+    large = SparseProblem(4472, 4, 4472, 0.25)
+    for one in [one for found in sparse.check(["advantage", "depth"], large, prompts=100) for one in found]:
+        assert one.reason == "not measured: 100 prompts of this size take hours"
+    with pytest.raises(UnmeasurableError, match="50 prompts of this size do not fit into memory together"):
+        _ = Evidence(SparseProblem(10**5, 4, 100, 0.25), 100, 0).fixed_steps
+    assert len(list(Evidence(large, 20, 0).growing(4))) == 2

@@ -65,6 +65,7 @@ BROKEN: dict[str, tuple[ModuleType, str, Callable[..., Any]]] = {
         lambda d, n, v, s2: v - marchenko_pastur.marchenko_pastur_ridge(d, n, v, s2),
     ),
     "one coordinate too many": (one_step, "one_step_size", lambda d, n, v, s2: 1 / (1 + (d + 2) / n)),
+    "noise where there is none": (least_squares, "noiseless_risk", lambda d, n, v: v * n / d),
     "a degree of freedom too many": (least_squares, "ols_risk", lambda d, n, s2: s2 * d / (n - d)),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sampling import within_errors
 
-from theory.sparse.least_squares import min_norm_risk, ols_risk, oracle_risk
+from theory.sparse.least_squares import min_norm_risk, noiseless_risk, ols_risk, oracle_risk
 
 
 @pytest.mark.parametrize(("d", "n"), [(3, 14), (1, 8), (14, 3), (20, 8)])
@@ -18,6 +18,17 @@ def test_least_squares(d: int, n: int) -> None:
     errors = ((np.einsum("bdn,bn->bd", np.linalg.pinv(X), y) - w) ** 2).sum(1)
     expected = ols_risk(d, n, s2) if n > d else min_norm_risk(d, n, float(w @ w), s2)
     assert within_errors(errors, expected)
+
+
+@pytest.mark.parametrize(("d", "n"), [(5, 4), (5, 5), (5, 6), (6, 2)])
+def test_without_noise(d: int, n: int) -> None:
+    """Nearly square designs included, where noise would make the mean infinite."""
+    rng = np.random.default_rng(d)
+    w = rng.normal(size=d)
+    X = rng.normal(size=(4_000, n, d))
+    errors = ((np.einsum("bdn,bn->bd", np.linalg.pinv(X), X @ w) - w) ** 2).sum(1)
+    expected = float(noiseless_risk(d, n, float(w @ w)))
+    assert within_errors(errors, expected) if expected else errors.max() < 1e-12
 
 
 def test_oracle() -> None:
