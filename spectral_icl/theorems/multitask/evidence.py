@@ -117,7 +117,8 @@ class Evidence:
             without[k, head, block] = 0.0
         mu = np.broadcast_to(at.mu, (len(without), *at.mu.shape))
         losses = np.asarray(loss(self.problem, without, mu, self.kernel))
-        parts = (losses[-1] - losses[:-1]) / max(excess(self.problem, flow.final_loss), 1e-300)
+        with np.errstate(invalid="ignore"):  # of losses that are not finite nothing is known
+            parts = (losses[-1] - losses[:-1]) / max(excess(self.problem, flow.final_loss), 1e-300)
         fading = parts > 1e-3 * LEFT
         if not fading.any():
             return 0.0, 0.0
