@@ -210,7 +210,7 @@ def verify(
     with _log_on_stderr():
         for case in tracked(cases, unit="cases", shown=bar, named=lambda case: case.name):
             count = theorems.PROMPTS if prompts is None else prompts
-            found.append(report_case(case, claims or None, count, seed, shown=named))
+            found.append(report_case(case, claims or None, count, seed, named))
             if not as_json:  # as they come, so that an interrupt loses none
                 click.echo(found[-1].to_text() + "\n")
     report = SuiteReport(tuple(found))

@@ -103,3 +103,10 @@ def test_context_of_one_is_never_valid() -> None:
     p = si.Problem(block_sizes=(10,), signal=((1.0,),), noise=0.1, context_length=1)
     sol = si.gradient_flow(p, [[0.01]], [[0.01]], t_end=1.0)
     assert not sol.saturation.valid
+
+
+def test_one_pair_has_no_logarithm_to_measure_by() -> None:
+    guard = one_head(10, 1.0).saturation
+    assert (guard.level, guard.ratio) == ("invalid", np.inf)
+    assert "inf" not in str(guard)
+    assert "do not hold where L = 1: a single pair has all of the attention" in str(guard)
