@@ -247,8 +247,14 @@ def sequence(argument: str, value: object, many: str, least: int = 1) -> Sequenc
     return entries
 
 
-def array(argument: str, value: object, shape: tuple[int | None, ...], minimum: float = -LARGEST) -> Floats:
-    """`floats` of ``shape`` (None matches any size) that are bounded.
+def array(
+    argument: str,
+    value: object,
+    shape: tuple[int | None, ...],
+    minimum: float = -LARGEST,
+    largest: float = LARGEST,
+) -> Floats:
+    """`floats` of ``shape`` (None matches any size), no entry above ``largest``.
 
     It is C-contiguous: the compiled functions are others for views, and round differently.
     """
@@ -259,14 +265,14 @@ def array(argument: str, value: object, shape: tuple[int | None, ...], minimum: 
     )
     if not matches:
         raise ProblemError(argument, f"shape {result.shape}", expected)
-    good = np.abs(result) <= LARGEST
+    good = np.abs(result) <= largest
     if minimum > -LARGEST:
         good &= result >= minimum
     if not good.all():
         where = tuple(int(k) for k in np.argwhere(~good)[0])
         name = f"{argument}[{', '.join(map(str, where))}]"
-        low = max(minimum, -LARGEST)
-        raise ProblemError(name, float(result[where]), f"a finite number >= {low:g} and <= {LARGEST:g}")
+        low = max(minimum, -largest)
+        raise ProblemError(name, float(result[where]), f"a finite number >= {low:g} and <= {largest:g}")
     return result
 
 

@@ -168,6 +168,7 @@ def _wait(
     rate = fall(problem, settled(problem, at, task, winner, limit), task, winner, rival, kernel)
     if half == 0.0 or rate <= 0.0:
         return float("inf")
-    path = np.arcsinh(side * at.mu[rival, task] / half)
-    path += np.arcsinh(EXIT * limit.mu[task, task] / half)
-    return float(path / rate)
+    with np.errstate(over="ignore"):  # a wait may be longer than any number
+        path = np.arcsinh(side * at.mu[rival, task] / half)
+        path += np.arcsinh(EXIT * limit.mu[task, task] / half)
+        return float(path / rate)

@@ -55,7 +55,8 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     if not size <= SMALL:
         return no_forecasts(problem, f"the start is not small: size {size:.3g} > {SMALL:g}")
     made = rates(problem, key_scale)
-    noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
+    with np.errstate(over="ignore"):  # infinite is too extreme as well
+        noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
     if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
         return no_forecasts(problem, EXTREME)
     limit = head_limit(problem)

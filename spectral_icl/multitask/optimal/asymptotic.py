@@ -33,6 +33,7 @@ from spectral_icl.multitask.optimal.small import (
     water_filling,
 )
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 
 
 @optima(Asymptotic, "asymptotic")
@@ -65,12 +66,29 @@ class AsymptoticOptima(Optima):
         weights = with_best_mu(problem, w[None, :])
         return self.made("single_head", task_loss(problem, *weights), weights)
 
+    def head_per_task(self, problem: Problem) -> Benchmark:
+        """Explicit over disjoint tasks, and asked for once per task of a flow; searched elsewhere."""
+        if problem.home is None:
+            return super().head_per_task(problem)
+        tasks, home = np.arange(problem.tasks), list(problem.home)
+        power = np.array([problem.signal[task][block] for task, block in enumerate(home)])
+        sizes = np.array(problem.block_sizes, dtype=np.float64)[home]
+        worth = problem.context_length * power / (np.e * problem.variance * sizes)
+        weights = State(np.zeros((problem.tasks, problem.blocks)), np.zeros((problem.tasks, problem.tasks)))
+        weights.omega[tasks, home] = 1.0 / (np.array(problem.covariance)[home] * np.sqrt(sizes))
+        weights.mu[tasks, tasks] = np.sqrt(sizes) * worth / (1.0 + worth)
+        return self.made("head_per_task", power / (1.0 + worth) + np.asarray(problem.noise), weights)
+
     def head_budget(self, problem: Problem, heads: int) -> Benchmark:
         """The infimum over H small heads; see `benchmarks.head_budget`."""
         losses = small_heads(problem, heads, problem.context_length)
         name = f"infimum of {heads} small heads"
         losses = losses + np.asarray(problem.noise)
         return Benchmark(name, float(losses.sum()), losses, False, None, law=self.law)
+
+    def searched(self, problem: Problem, heads: int) -> int:
+        """Variables that `best` searches over, H B; 0 from so many heads on that they reach the bound."""
+        return 0 if heads > rank(problem) else super().searched(problem, heads)
 
     def best(self, problem: Problem, heads: int, seed: int) -> Optimum:
         """The best of heads as they are, or of the limit in which they coalesce."""
