@@ -71,8 +71,8 @@ def gradient_flow(
     parametrization : Balanced, Factored or Merged
         How omega and mu are made of trained weights.
     t_end : float
-        Length of the flow, between 1e-200 and 1e100. May be infinite if ``stationary`` is given: then the flow
-        ends at rest, and one that is not by 1e100 has not reached its end.
+        Length of the flow, between 1e-200 and 1e100. May be infinite if ``stationary`` is given: then the end
+        is rest, which a flow that moves at 1e100 has not reached.
     t_eval : array_like, optional
         Increasing times in [0, t_end] at which the solution is reported; default, the integrator's steps.
     rtol : float

@@ -101,7 +101,7 @@ def test_a_task_that_only_falls_to_the_loss_of_zero_weights_has_not_emerged() ->
 def test_an_emergence_under_way_at_the_start_is_said_to_be(
     parametrization: si.Balanced | si.Factored | si.Merged, omega: float, mu: float
 ) -> None:
-    """The loss falls fastest at once, so that a parabola through its first falls has its top before time 0."""
+    """The loss falls fastest at once: a parabola through its first falls has its top before time 0."""
     p = si.Problem.multitask(task_sizes=(4,), signal=1.0, noise=0.1, context_length=100)
     sol = si.gradient_flow(p, [[omega]], [[mu]], parametrization=parametrization, t_end=100.0)
     task = sol.phases.tasks[0]
