@@ -73,7 +73,7 @@ class Trajectory:
         flat = np.minimum(times.ravel(), last)
         theta = np.empty((flat.size, self.x.shape[1]))
         evaluate(self.chart, self.nodes, flat, theta)
-        return unflattened(theta.reshape(*times.shape, -1), self.shape)
+        return unflattened(theta.reshape(*times.shape, theta.shape[1]), self.shape)
 
     @property
     def nodes(self) -> Nodes:

@@ -109,7 +109,7 @@ def test_context_of_one_is_never_valid() -> None:
 def test_a_loss_that_is_lost_in_the_errors_of_the_state_is_said_to_be(
     two_tasks: si.Problem, parametrization: si.Merged | si.Factored
 ) -> None:
-    """exp(62) makes of a tolerated error of mu a loss many times that of the flow, between steps above all."""
+    """exp(62) makes of a tolerated error of mu a loss many times that of the flow, mostly between steps."""
     omega = np.array([[2.5, 0.1], [0.1, 2.5]])
     sol = si.gradient_flow(
         two_tasks, omega, np.full((2, 2), 0.3), parametrization=parametrization, t_end=1.0, rtol=1e-4

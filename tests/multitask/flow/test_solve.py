@@ -163,6 +163,7 @@ def test_t_eval_is_honoured_exactly(two_tasks: si.Problem) -> None:
     np.testing.assert_allclose(sol.omega[0], start.omega, rtol=1e-15)
     np.testing.assert_array_equal(sol(22.0).mu, sol.mu[-1])
     assert sol(np.full((2, 3), 5.0)).omega.shape == (2, 3, 3, 2)
+    assert sol([]).mu.shape == (0, 3, 2)
     for outside in (-1e-9, 22.1, math.nan):
         with pytest.raises(si.ProblemError, match="t: expected times in"):
             sol(outside)
