@@ -206,11 +206,11 @@ def verify(
     for name in claims:
         choice("--claim", name, theorems.names())
     found = []
-    bar = as_json or not sys.stdout.isatty()  # where no lines come between
+    bar = not named and (as_json or not sys.stdout.isatty())  # where no lines come between
     with _log_on_stderr():
         for case in tracked(cases, unit="cases", shown=bar, named=lambda case: case.name):
             count = theorems.PROMPTS if prompts is None else prompts
-            found.append(report_case(case, claims or None, count, seed))
+            found.append(report_case(case, claims or None, count, seed, named))
             if not as_json:  # as they come, so that an interrupt loses none
                 click.echo(found[-1].to_text() + "\n")
     report = SuiteReport(tuple(found))
@@ -258,7 +258,10 @@ def _verify_sparse(
 @cli.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--heads", type=int, help="Most heads of the numerical optimum; one more than tasks by default."
+    "--heads",
+    type=int,
+    help="Most heads of the numerical optimum; by default one more than tasks, without those in between that "
+    "take minutes.",
 )
 @_json
 @_plot

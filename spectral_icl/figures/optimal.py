@@ -11,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectral_icl.figures.style import STYLE, WIDTH
-from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError
+from spectral_icl.io.progress import tracked
 from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, excess, minimise
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.optimal.optima import optima_of
+from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
 
-_DENSE, _SEARCHED, _SPARSE = 41, 13, 7  # points of a closed form, of a searched benchmark, of an optimum
+_DENSE, _SEARCHED, _SPARSE = 41, 9, 5  # points of a closed form, of a searched benchmark, of an optimum
+_SEARCHABLE = 60  # variables H B up to which the optimum is searched at every point, in a second or so
 _SPAN = 30.0  # the figure's range of context lengths and sizes, either side of the problem's own
 _LOOK: dict[str, dict[str, Any]] = {
     "single_head": {"color": "C1", "ls": (0, (1, 1))},
@@ -60,14 +63,15 @@ Family = tuple[Floats, list[Problem]]  # a parameter's values, and the problems 
 def _lengths(problem: Problem, count: int) -> Family:
     """The problem at other context lengths."""
     own = problem.context_length
-    lengths = np.unique(np.round(np.geomspace(max(1.0, own / _SPAN), own * _SPAN, count)))
+    lengths = np.geomspace(max(1.0, own / _SPAN), min(own * _SPAN, LARGEST), count)
+    lengths = np.unique(np.round(lengths))
     return lengths, [replace(problem, context_length=float(length)) for length in lengths]
 
 
 def _sizes(problem: Problem, count: int) -> Family:
     """The problem with all its blocks larger or smaller by a factor, against the dimension."""
     sizes = np.asarray(problem.block_sizes)
-    factors = np.geomspace(1.0 / min(_SPAN, sizes.min()), _SPAN, count)
+    factors = np.geomspace(1.0 / min(_SPAN, sizes.min()), min(_SPAN, LARGEST_BLOCK / sizes.max()), count)
     scaled = np.unique(np.maximum(1, np.round(sizes * factors[:, None])).astype(int), axis=0)
     return scaled.sum(axis=1), [replace(problem, block_sizes=tuple(row)) for row in scaled.tolist()]
 
@@ -75,16 +79,21 @@ def _sizes(problem: Problem, count: int) -> Family:
 def losses(family: Family, axes: Axes, kernel: str = DEFAULT) -> None:
     """Every benchmark along a family of problems."""
     x, problems = family
-    for key, look in _LOOK.items():
+    shown = tracked(_LOOK.items(), len(_LOOK), unit="curves", named=lambda item: BENCHMARKS[item[0]].name)
+    for key, look in shown:
         if key == "bayes" and not all(p.context_length.is_integer() for p in problems):
             continue  # a prompt has a whole number of pairs
         whose = "exact" if BENCHMARKS[key].exact else f"{check_kernel(kernel)} law"
         label = f"{BENCHMARKS[key].name} ({whose})"
         axes.plot(x, _excesses(key, problems, kernel), label=label, **look)
     chosen = np.unique(np.linspace(0, len(problems) - 1, _SPARSE).astype(int))
+    optima = optima_of(problems[0], kernel)
     for color, heads in zip(_HEADS, range(2, problems[0].tasks + 2), strict=False):
-        best = [excess(problems[k], minimise(problems[k], heads, kernel).infimum) for k in chosen]
+        if optima.searched(problems[0], heads) > _SEARCHABLE:
+            break
         label = f"best of {heads} heads ({check_kernel(kernel)} law)"
+        each = tracked(chosen.tolist(), label=label, unit="points")
+        best = [excess(problems[k], minimise(problems[k], heads, kernel).infimum) for k in each]
         axes.plot(x[chosen], best, color=color, ls="none", marker="o", ms=3, mfc="none", label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -93,7 +102,7 @@ def losses(family: Family, axes: Axes, kernel: str = DEFAULT) -> None:
 def ratios(problem: Problem, count: int, axes: Axes, kernel: str = DEFAULT) -> None:
     """Loss of one head and of a head per task over the lower bound, against the mean L / (phi d)."""
     own = problem.context_length / _relative_length(problem)
-    lengths = np.maximum(1.0, np.geomspace(0.1, 1e4, count) * own)
+    lengths = np.clip(np.geomspace(0.1, 1e4, count) * own, 1.0, LARGEST)
     problems = [replace(problem, context_length=float(length)) for length in np.unique(lengths)]
     x = [_relative_length(p) for p in problems]
     bound = _excesses("lower_bound", problems, kernel)

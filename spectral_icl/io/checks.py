@@ -139,9 +139,13 @@ def sequence(argument: str, value: object, many: str) -> Sequence[object]:
 
 
 def array(
-    argument: str, value: ArrayLike, shape: tuple[int | None, ...], minimum: float = -LARGEST
+    argument: str,
+    value: ArrayLike,
+    shape: tuple[int | None, ...],
+    minimum: float = -LARGEST,
+    largest: float = LARGEST,
 ) -> Floats:
-    """``value`` as a fresh float64 array of ``shape`` (None matches any size) of bounded numbers.
+    """``value`` as a fresh float64 array of ``shape`` (None matches any size), no entry above ``largest``.
 
     It is C-contiguous: the compiled functions are others for views, and round differently.
     """
@@ -157,14 +161,14 @@ def array(
     if not matches:
         raise ProblemError(argument, f"shape {raw.shape}", _array_of(shape))
     result = raw.astype(np.float64, order="C")  # a copy
-    good = np.abs(result) <= LARGEST
+    good = np.abs(result) <= largest
     if minimum > -LARGEST:
         good &= result >= minimum
     if not good.all():
         where = tuple(int(k) for k in np.argwhere(~good)[0])
         name = f"{argument}[{', '.join(map(str, where))}]"
-        low = max(minimum, -LARGEST)
-        raise ProblemError(name, float(result[where]), f"a finite number >= {low:g} and <= {LARGEST:g}")
+        low = max(minimum, -largest)
+        raise ProblemError(name, float(result[where]), f"a finite number >= {low:g} and <= {largest:g}")
     return result
 
 

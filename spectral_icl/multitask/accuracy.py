@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError, array
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
+from spectral_icl.multitask.state import FINITE, State
 
 _SERIES = 0.5  # relative size of S / L^2 up to which it is an estimate of what follows the first order
 _SMALL = 0.05  # largest logit variance of small heads
@@ -105,8 +105,8 @@ def _checked(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
     """States (T, H, B) and (T, H, I); of one state alone T = 1."""
     one = np.ndim(omega) == 2
     lead = () if one else (None,)
-    checked = array("omega", omega, (*lead, None, problem.blocks))
-    values = array("mu", mu, (*checked.shape[:-1], problem.tasks))
+    checked = array("omega", omega, (*lead, None, problem.blocks), largest=FINITE)
+    values = array("mu", mu, (*checked.shape[:-1], problem.tasks), largest=FINITE)
     return State(checked[None], values[None]) if one else State(checked, values)
 
 

@@ -13,7 +13,7 @@ from spectral_icl.kernels.loss import task_losses
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State, check_state, depth
+from spectral_icl.multitask.state import FINITE, State, check_state, depth
 
 
 def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
@@ -41,8 +41,8 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = D
         If a shape does not fit or an entry is not finite.
     """
     leading = (None,) * (depth(omega) - 2)
-    omega = array("omega", omega, (*leading, None, problem.blocks))
-    mu = array("mu", mu, (*omega.shape[:-1], problem.tasks))
+    omega = array("omega", omega, (*leading, None, problem.blocks), largest=FINITE)
+    mu = array("mu", mu, (*omega.shape[:-1], problem.tasks), largest=FINITE)
     heads = omega.shape[-2]
     if heads == 0:
         raise ProblemError("omega", "0 heads", ">= 1 heads")
@@ -91,13 +91,13 @@ def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DE
     ProblemError
         If a shape does not fit or an entry is not finite.
     """
-    at = check_state(problem, omega, mu)
+    at = check_state(problem, omega, mu, FINITE)
     return _gradient(pack(problem, kernel), at)[0]
 
 
 def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
     """Hessian of `loss`, (N, N) with N = H (B + I): first omega, then mu, both head-major."""
-    at = check_state(problem, omega, mu)
+    at = check_state(problem, omega, mu, FINITE)
     size = at.omega.size + at.mu.size
     upper = np.zeros((size, size))
     model = pack(problem, kernel)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, integer, number, numbers, sequence
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, integer, number, numbers, sequence
 
 _SHORTHANDS = {"tasks", "snr"}  # keys of a table, not arguments of the class
-_MOST_TASKS = 10_000  # more would fill memory before a state of that many is refused
+_MOST_TASKS = 2048  # disjoint ones have as many blocks, and no state has more than `state.MOST_ENTRIES`
+LARGEST_BLOCK = 10**9  # coordinates
+SMALLEST = 1e-30  # positive magnitudes below this are typing errors, and their products would underflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,13 @@ class Problem:
     block_sizes : sequence of int, (B,)
         Number of coordinates d_b of each block.
     signal : sequence of sequences of float, (I, B)
-        Signal power A_ib = E[(g_i . x)_b^2] = d_b kappa_b Var(g_ij) of task i in block b, >= 0.
+        Signal power A_ib = E[(g_i . x)_b^2] = d_b kappa_b Var(g_ij) of task i in block b, 0 or >= 1e-30.
     noise : sequence of float, (I,), or float
-        Variance sigma_i^2 of the label noise, >= 0. One number stands for all tasks.
+        Variance sigma_i^2 of the label noise, 0 or >= 1e-30. One number stands for all tasks.
     context_length : float
         L >= 1. The laws of the context are smooth functions of it, so it need not be whole.
     covariance : sequence of float, (B,), or float
-        Eigenvalue kappa_b > 0 of the covariates in each block; 1 by default.
+        Eigenvalue kappa_b >= 1e-30 of the covariates in each block; 1 by default.
 
     Raises
     ------
@@ -64,21 +66,16 @@ class Problem:
 
     def __post_init__(self) -> None:
         sizes = tuple(
-            integer(f"block_sizes[{b}]", n, minimum=1, maximum=10**9)
+            integer(f"block_sizes[{b}]", n, minimum=1, maximum=LARGEST_BLOCK)
             for b, n in enumerate(sequence("block_sizes", self.block_sizes, "whole numbers"))
         )
         rows = sequence("signal", self.signal, "one row of block powers per task")
-        signal = tuple(
-            numbers(f"signal[{i}]", self._row(i, row), size=len(sizes), minimum=0.0)
-            for i, row in enumerate(rows)
-        )
+        signal = tuple(_powers(f"signal[{i}]", self._row(i, row), len(sizes)) for i, row in enumerate(rows))
         for i, powers in enumerate(signal):
             if sum(powers) == 0.0:
                 raise ProblemError(f"signal[{i}]", powers, "a positive power in some block")
-        covariance = numbers("covariance", self.covariance, size=len(sizes), minimum=0.0)
-        for b, kappa in enumerate(covariance):
-            number(f"covariance[{b}]", kappa, minimum=0.0, above=True)
-        noise = numbers("noise", self.noise, size=len(signal), minimum=0.0)
+        covariance = numbers("covariance", self.covariance, size=len(sizes), minimum=SMALLEST)
+        noise = _powers("noise", self.noise, len(signal))
         length = number("context_length", self.context_length, minimum=1.0)
         # Lists and scalars are welcome as arguments; the fields are tuples, so that a Problem is hashable.
         object.__setattr__(self, "block_sizes", sizes)
@@ -110,12 +107,15 @@ class Problem:
         The setting of Chen, Sheen, Wang and Yang (2024); ``signal[i]`` is lambda_i d_i / d there.
         """
         sizes = sequence("task_sizes", task_sizes, "whole numbers")
+        if len(sizes) > _MOST_TASKS:
+            raise ProblemError("task_sizes", f"{len(sizes)} tasks", f"at most {_MOST_TASKS} tasks")
         for i, size in enumerate(sizes):
-            integer(f"task_sizes[{i}]", size, minimum=1, maximum=10**9)
-        powers = numbers("signal", signal, size=len(sizes), minimum=0.0)
+            integer(f"task_sizes[{i}]", size, minimum=1, maximum=LARGEST_BLOCK)
+        powers = _powers("signal", signal, len(sizes))
+        none = (0.0,) * len(sizes)
         return cls(
             block_sizes=tuple(sizes),  # type: ignore[arg-type]
-            signal=tuple(map(tuple, np.diag(powers).tolist())),
+            signal=tuple((*none[:i], power, *none[i + 1 :]) for i, power in enumerate(powers)),
             noise=noise,  # type: ignore[arg-type]
             context_length=context_length,
             covariance=covariance,  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ class Problem:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain Python objects; `from_dict` is its inverse."""
-        return asdict(self)
+        return self.__getstate__()
 
     def digest(self) -> str:
         """SHA-256 of the problem's fields, in hexadecimal: equal problems, equal digests."""
@@ -199,7 +199,7 @@ def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(size, Real):
             raise ProblemError("tasks", count, "nothing unless task_sizes is one whole number")
         count = integer("tasks", count, minimum=1, maximum=_MOST_TASKS)
-        entries["task_sizes"] = [integer("task_sizes", size, minimum=1, maximum=10**9)] * count
+        entries["task_sizes"] = [integer("task_sizes", size, minimum=1, maximum=LARGEST_BLOCK)] * count
     if "snr" in entries:
         ratio = entries.pop("snr")
         if "noise" in entries:
@@ -207,9 +207,22 @@ def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
         if "signal" not in entries:
             raise ProblemError("signal", None, "a value")
         count = len(sequence("task_sizes", entries["task_sizes"], "whole numbers"))
-        powers = numbers("signal", entries["signal"], size=count, minimum=0.0)
+        powers = _powers("signal", entries["signal"], count)
         ratios = numbers("snr", ratio, size=count)
-        for i, value in enumerate(ratios):
-            number("snr" if isinstance(ratio, Real) else f"snr[{i}]", value, minimum=0.0, above=True)
+        for i, (power, value) in enumerate(zip(powers, ratios, strict=True)):
+            name = "snr" if isinstance(ratio, Real) else f"snr[{i}]"
+            number(name, value, minimum=0.0, above=True)
+            if power and not SMALLEST <= power / value <= LARGEST:
+                raise ProblemError(name, value, f"a noise signal / snr >= {SMALLEST:g} and <= {LARGEST:g}")
         entries["noise"] = [power / value for power, value in zip(powers, ratios, strict=True)]
     return entries
+
+
+def _powers(argument: str, value: object, size: int) -> tuple[float, ...]:
+    """``size`` powers, each 0 or at least `SMALLEST`; one number stands for all."""
+    powers = numbers(argument, value, size=size, minimum=0.0)
+    for k, power in enumerate(powers):
+        if 0.0 < power < SMALLEST:
+            name = argument if isinstance(value, Real) else f"{argument}[{k}]"
+            raise ProblemError(name, power, f"0 or a number >= {SMALLEST:g}")
+    return powers

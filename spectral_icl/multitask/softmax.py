@@ -16,6 +16,7 @@ from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
 _CHUNK = 2_000_000  # covariates drawn at a time
+_ARRAYS = 8  # times the size of these, that what is made of them may have
 LARGEST_PROMPT = 4e5  # L d up to which enough prompts can be drawn
 _WORK = 40_000_000  # covariates drawn in all, unless fewer prompts are asked for
 _FEWEST = 100  # prompts, below which an error bar means little
@@ -68,7 +69,8 @@ def losses(problem: Problem, states: list[State], prompts: int, seed: int) -> Lo
     """
     prior, noise = _prior(problem), np.asarray(problem.noise)
     drawn: list[Floats] = []
-    for x, q in _prompts(problem, prompts, np.random.default_rng(seed)):
+    most = max(len(state.omega) for state in states)
+    for x, q in _prompts(problem, prompts, np.random.default_rng(seed), most):
         drawn.append(np.stack([_losses(problem, state, x, q, prior, noise) for state in states], axis=1))
     by_task = np.concatenate(drawn)  # (N, S, I)
     total = by_task.sum(axis=2)
@@ -102,7 +104,7 @@ def gradient(problem: Problem, kq: Floats, ov: Floats, prompts: int, seed: int) 
     prior, noise = _prior(problem), np.asarray(problem.noise)
     sums = [np.zeros_like(kq), np.zeros_like(kq), np.zeros_like(ov), np.zeros_like(ov)]
     count = 0
-    for x, q in _prompts(problem, prompts, rng):
+    for x, q in _prompts(problem, prompts, rng, len(kq), ov.size):
         g = rng.normal(size=(x.shape[0], *prior.shape)) * np.sqrt(prior)
         y = np.einsum("nld,nid->nil", x, g)
         y += rng.normal(size=y.shape) * np.sqrt(noise)[:, None]
@@ -136,10 +138,16 @@ def _attention(x: Floats, direction: Floats) -> Floats:
     return logits
 
 
-def _prompts(problem: Problem, prompts: int, rng: np.random.Generator) -> Iterator[tuple[Floats, Floats]]:
-    """Covariates (n, L, d) and queries (n, d), chunk by chunk."""
+def _prompts(
+    problem: Problem, prompts: int, rng: np.random.Generator, heads: int, beside: int = 0
+) -> Iterator[tuple[Floats, Floats]]:
+    """Covariates (n, L, d) and queries (n, d), chunk by chunk.
+
+    Few enough at a time for what so many heads make of them too, and for ``beside`` numbers of each prompt.
+    """
     length, root = _length(problem), np.sqrt(np.repeat(problem.covariance, problem.block_sizes))
-    chunk = max(1, _CHUNK // (length * root.size))
+    made = (heads + problem.tasks) * max(length, root.size) + beside
+    chunk = max(1, _CHUNK // max(length * root.size, made // _ARRAYS))
     while prompts > 0:
         n = min(chunk, prompts)
         yield rng.normal(size=(n, length, root.size)) * root, rng.normal(size=(n, root.size)) * root

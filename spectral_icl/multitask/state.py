@@ -7,10 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array, integer
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, integer
 from spectral_icl.multitask.problem import Problem
 
 MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
+FINITE = float(
+    np.finfo(np.float64).max
+)  # bounds what follows from the user's numbers, such as an omega ~ 1 / kappa
 
 
 class State(NamedTuple):
@@ -23,10 +26,10 @@ class State(NamedTuple):
     mu: Floats
 
 
-def check_state(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:
+def check_state(problem: Problem, omega: ArrayLike, mu: ArrayLike, largest: float = LARGEST) -> State:
     """``omega`` and ``mu`` as checked float64 arrays that fit the problem and each other."""
-    omega = array("omega", omega, (None, problem.blocks))
-    mu = array("mu", mu, (None, problem.tasks))
+    omega = array("omega", omega, (None, problem.blocks), largest=largest)
+    mu = array("mu", mu, (None, problem.tasks), largest=largest)
     heads = omega.shape[0]
     if heads == 0 or mu.shape[0] != heads:
         raise ProblemError(

@@ -57,8 +57,10 @@ def examine(claim: Claim[E, P], evidence: Iterable[E]) -> list[Check]:
                 tried = [(trial, _attempt(trial)) for trial in claim.test(more)]
                 if all(trial.missing or (isinstance(x, Finding) and x.decided) for trial, x in tried):
                     break
-        except (UnmeasurableError, ProblemError) as error:
+        except UnmeasurableError as error:
             return [unmeasured(claim, str(error))]
+        except ProblemError as error:  # of what followed from the evidence: nobody gave that argument
+            return [unmeasured(claim, f"it needs {error.expected}")]
     return [decide(claim, trial, found) for trial, found in tried]
 
 
@@ -68,5 +70,5 @@ def _attempt(trial: Trial) -> Finding | UnmeasurableError | None:
         return trial.measure() if trial.measurable else None
     except UnmeasurableError as error:
         return error
-    except ProblemError as error:  # a flow that left the range of numbers
-        return UnmeasurableError(str(error))
+    except ProblemError as error:  # a flow that left the range of numbers, an optimum that is not searched
+        return UnmeasurableError(f"it needs {error.expected}")

@@ -163,9 +163,16 @@ class SparseReport(Verification[ClaimReport]):
 
 
 def report_case(
-    case: Case, claims: Sequence[str] | None = None, prompts: int = multitask.PROMPTS, seed: int = 0
+    case: Case,
+    claims: Sequence[str] | None = None,
+    prompts: int = multitask.PROMPTS,
+    seed: int = 0,
+    shown: bool = False,
 ) -> CaseReport:
-    """The claims on one case, its flow solved to rest whatever its ``[flow]`` says of the end."""
+    """The claims on one case, its flow solved to rest whatever its ``[flow]`` says of the end.
+
+    With a bar on a terminal if ``shown``.
+    """
     experiment = case.experiment
     checks, flow = multitask.checks_and_flow(
         experiment.problem,
@@ -177,6 +184,7 @@ def report_case(
         kernel=experiment.model.kernel,
         prompts=prompts,
         seed=seed,
+        shown=shown,
     )
     return CaseReport(tuple(checks), case, flow)
 

@@ -164,9 +164,9 @@ def test_help_lists_every_claim() -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        "problem.signal=1e-300",
+        "problem.signal=1e-30",
         slow("problem.signal=[1e-9, 1e9]"),
-        "problem.covariance=1e-300",
+        "problem.covariance=1e-30",
         slow("problem.covariance=1e12"),
         slow("problem.noise=0"),
         "problem.noise=1e12",
@@ -193,3 +193,14 @@ def test_extreme_but_legal_problems_end_in_order(override: str) -> None:
         status, out, err = run("optimal", "--set", override, *form)
         assert (status, err) == (0, "")
         assert out
+
+
+def test_prompts_without_an_error_bar_are_not_measured() -> None:
+    """With one pair the output is the label itself, whatever the key-query weights."""
+    args = ["--set", "problem.task_sizes=[1, 1]", "--set", "problem.signal=1e-30", "--set", "problem.noise=0"]
+    status, out, err = run(
+        "verify", "--claim", "decomposability-preserved", "--prompts", "100", *args, "--json"
+    )
+    assert (status, err) == (0, "")
+    (found,) = strict(out)["cases"][0]["checks"]
+    assert found["verdict"] == "not applicable"

@@ -19,6 +19,7 @@ OF_SEVERAL = [
     "multitask/flow/test_invariants.py",
     "multitask/flow/test_reference.py",
     "multitask/test_exact_law.py",
+    "multitask/test_extremes.py",
     "sparse/test_old_names.py",
     "theory/sparse/test_broken.py",
     "theory/test_main.py",

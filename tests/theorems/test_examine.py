@@ -41,15 +41,23 @@ def test_the_last_evidence_decides() -> None:
     assert (check.verdict, check.error) == (Verdict.HOLDS, 0.3)
 
 
-@pytest.mark.parametrize("error", [UnmeasurableError("too stiff"), ProblemError("mu", 1e13, "less")])
-def test_errors_become_checks(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnmeasurableError("too stiff"), "too stiff"),
+        (ProblemError("mu", np.inf, "a finite number"), "it needs a finite number"),
+    ],
+)
+def test_errors_become_checks(error: Exception, reason: str) -> None:
+    """They are results: nobody gave the argument that a number of the flow is."""
+
     def fails(*_: float) -> Finding:
         raise error
 
     met = Hypothesis("it is so", True)
     (within,) = examine(named(lambda _: [Trial(fails, supposes=[met])]), [0.1])
     (before,) = examine(named(lambda x: [Trial.of(fails(x))]), [0.1])
-    assert within.reason == before.reason == f"not measured: {error}"
+    assert within.reason == before.reason == f"not measured: {reason}"
     assert (within.hypotheses, before.hypotheses) == ((met,), ())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spectral_icl.io.checks import LARGEST, ProblemError
+from spectral_icl.io.checks import ProblemError
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged
 from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.loss import gradient
@@ -93,7 +93,7 @@ def _waits(
 ) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     winner, emerged = int(found.head[task]), float(found.time[task])
-    if not (np.abs(found.at[task]) <= LARGEST).all():
+    if not np.isfinite(found.at[task]).all():
         return {}
     heads = chart.kind.size // (problem.blocks + problem.tasks)
     at = unflattened(found.at[task], (heads, problem.blocks, problem.tasks))
@@ -168,6 +168,7 @@ def _wait(
     rate = fall(problem, settled(problem, at, task, winner, limit), task, winner, rival, kernel)
     if half == 0.0 or rate <= 0.0:
         return float("inf")
-    path = np.arcsinh(side * at.mu[rival, task] / half)
-    path += np.arcsinh(EXIT * limit.mu[task, task] / half)
-    return float(path / rate)
+    with np.errstate(over="ignore"):  # a wait may be longer than any number
+        path = np.arcsinh(side * at.mu[rival, task] / half)
+        path += np.arcsinh(EXIT * limit.mu[task, task] / half)
+        return float(path / rate)

@@ -42,7 +42,7 @@ class Saturation:
     worst_at : float
         When.
     ratio : float
-        ``worst`` / log L: in range up to 0.5, frozen at 2.
+        ``worst`` / log L: in range up to 0.5, frozen at 2; infinite at L = 1.
     law : str
         The law of the context.
     excess_error, noise_error : float
@@ -96,12 +96,18 @@ class Saturation:
     @property
     def lines(self) -> tuple[str, ...]:
         """What is to be said of it, a sentence each."""
-        size = f"logit variance at most {self.worst:.3g} = {self.ratio:.3g} log L"
+        size = f"logit variance at most {self.worst:.3g}"
+        if np.isfinite(self.ratio):
+            size += f" = {self.ratio:.3g} log L"
+        if np.isfinite(self.ratio) or np.isinf(self.worst):
+            reach = f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L"
+        else:
+            reach = "laws in 1/L do not hold where L = 1: a single pair has all of the attention"
         if self.level == "invalid":
             return (
                 f"the softmax saturates, first at t = {self.left_at:.6g}: {self.law} law left behind",
                 f"{size} (t = {self.worst_at:.6g})",
-                f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L",
+                reach,
                 f"the loss there is not that of softmax attention{self._end}",
                 *self._rises,
             )

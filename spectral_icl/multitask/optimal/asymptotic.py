@@ -72,6 +72,10 @@ class AsymptoticOptima(Optima):
         losses = losses + np.asarray(problem.noise)
         return Benchmark(name, float(losses.sum()), losses, False, None, law=self.law)
 
+    def searched(self, problem: Problem, heads: int) -> int:
+        """Variables that `best` searches over, H B; 0 from so many heads on that they reach the bound."""
+        return 0 if heads > rank(problem) else super().searched(problem, heads)
+
     def best(self, problem: Problem, heads: int, seed: int) -> Optimum:
         """The best of heads as they are, or of the limit in which they coalesce."""
         if heads > rank(problem):

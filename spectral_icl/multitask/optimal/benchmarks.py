@@ -30,6 +30,7 @@ from spectral_icl.multitask.optimal.first_order import gradient_step_losses
 from spectral_icl.multitask.optimal.optima import EXACT, NAMES, optima_of
 from spectral_icl.multitask.optimal.optima import Benchmark as Benchmark
 from spectral_icl.multitask.optimal.optima import Optimum as Optimum
+from spectral_icl.multitask.optimal.search import MOST_SEARCHED
 from spectral_icl.multitask.optimal.small import centred
 from spectral_icl.multitask.optimal.small import gain as gain
 from spectral_icl.multitask.optimal.small import rank as rank
@@ -261,7 +262,7 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     ----------
     problem : Problem
     heads : int
-        H >= 1.
+        H >= 1, and H B <= 400 unless H = 1 or the infimum is known: a search over more takes minutes.
     kernel : str
         Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     seed : int
@@ -279,7 +280,10 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     """
     heads = check_heads(problem, heads)
     seed = integer("seed", seed, minimum=0, maximum=2**63)
-    return optima_of(problem, kernel).best(problem, heads, seed)
+    known = optima_of(problem, kernel)
+    if heads > 1 and known.searched(problem, heads) > MOST_SEARCHED:
+        raise ProblemError("heads", heads, f"H B <= {MOST_SEARCHED}, for the best of them to be searched")
+    return known.best(problem, heads, seed)
 
 
 def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:

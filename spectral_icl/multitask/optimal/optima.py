@@ -106,6 +106,10 @@ class Optima:
         """The best of H heads."""
         self._refuse("a search of its own")
 
+    def searched(self, problem: Problem, heads: int) -> int:
+        """Variables that `best` searches over, H B; 0 where it is known."""
+        return heads * problem.blocks
+
     def _refuse(self, what: str) -> NoReturn:
         raise ProblemError("kernel", self.law, f"a law of the context with {what}")
 

@@ -46,7 +46,7 @@ class Profile:
             if not (np.isfinite(system).all() and (diagonal > 0.0).all()):
                 return None
             unit = 1.0 / np.sqrt(diagonal)  # equilibrated: heads may be tiny
-            values, vectors = np.linalg.eigh(system * np.outer(unit, unit))
+            values, vectors = np.linalg.eigh(system * unit[:, None] * unit)
             if values[0] < -_SINGULAR * values[-1]:
                 return None
             inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > _SINGULAR * values[-1])

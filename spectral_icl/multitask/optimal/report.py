@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.io.progress import tracked
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.optimal.benchmarks import (
@@ -19,9 +20,11 @@ from spectral_icl.multitask.optimal.benchmarks import (
     excess,
     minimise,
 )
-from spectral_icl.multitask.optimal.optima import EXACT
+from spectral_icl.multitask.optimal.optima import EXACT, optima_of
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import check_heads
+from spectral_icl.multitask.state import MOST_ENTRIES, check_heads
+
+_BUDGET = 400  # variables H B that are searched in all, unless heads are asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ class BenchmarkReport:
             "  exact at this L and d, under no law",
             *self._table("excess / step", "gradient_step", exact=True),
         ]
-        lines += [f"  no {key.replace('_', ' ')}: {reason}" for key, reason in self.missing.items()]
+        lines += [f"  no {_words(key)}: {reason}" for key, reason in self.missing.items()]
         return "\n".join(lines)
 
     def _table(self, ratio: str, unit: str, exact: bool) -> list[str]:
@@ -97,24 +100,47 @@ def benchmark_report(
     problem : Problem
     title : str
     heads : int, optional
-        One more than tasks by default.
+        By default one more than tasks, without those in between that take minutes to search.
     kernel : str
         Law of the context.
     """
-    most = problem.tasks + 1 if heads is None else check_heads(problem, heads)
+    searched, missing = _searched(problem, heads, kernel)
     made: dict[str, Callable[[Problem], Benchmark]] = {}
     for key, reference in BENCHMARKS.items():
         if key == "lower_bound":  # before which the best of so many heads stand
-            made |= {f"best_of_{h}": partial(minimise, heads=h, kernel=kernel) for h in range(1, most + 1)}
+            made |= {f"best_of_{h}": partial(minimise, heads=h, kernel=kernel) for h in searched}
         made[key] = partial(reference.of, kernel=kernel)
     found: dict[str, Benchmark] = {}
-    missing: dict[str, str] = {}
-    for key, find in made.items():
+    for key, find in tracked(made.items(), len(made), unit="benchmarks", named=lambda item: _words(item[0])):
         try:
             found[key] = find(problem)
         except ProblemError as error:
-            missing[key] = str(error)
+            missing[key] = f"not computed, because it needs {error.expected}"
     return BenchmarkReport(problem, title, found, missing, check_kernel(kernel))
+
+
+def _searched(problem: Problem, heads: int | None, kernel: str) -> tuple[list[int], dict[str, str]]:
+    """The numbers of heads whose best is searched, and why others are not: all asked for, or the first."""
+    if heads is not None:
+        return list(range(1, check_heads(problem, heads) + 1)), {}
+    optima, left, searched, skipped = optima_of(problem, kernel), _BUDGET, [], []
+    for count in range(1, problem.tasks + 2):
+        variables = optima.searched(problem, count)
+        fits = count * (problem.blocks + problem.tasks) <= MOST_ENTRIES
+        if count == 1 or (variables <= left and fits):
+            searched.append(count)
+            left -= variables
+        else:
+            skipped.append(count)
+    if not skipped:
+        return searched, {}
+    last = f"_to_{skipped[-1]}" if len(skipped) > 1 else ""
+    why = f"not computed, because searches over more than {_BUDGET} variables H B take minutes"
+    return searched, {f"best_of_{skipped[0]}{last}": f"{why}, unless heads are asked for"}
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _row(problem: Problem, benchmark: Benchmark, bound: float) -> tuple[str, ...]:

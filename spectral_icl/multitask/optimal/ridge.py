@@ -12,15 +12,21 @@ dimensions, and `approximate` says which of the latter and a sampled mean to tru
 from __future__ import annotations
 
 from functools import lru_cache
+from math import factorial
 
 import numpy as np
+from numpy.polynomial.chebyshev import chebval
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
 
 LARGEST = 400  # min(d, L) up to which the exact mean is used; beyond, the equivalent is as good (1e-5)
+_BENT = [1.0 / factorial(k) for k in range(2, 12)]  # the series of e^z - 1 - z from z^2 on
 _TAIL = 9.0  # standard deviations of a chi-square variable that count
-_CONVERGED = 1e-15
+_LEFT = 40.0  # minus the logarithm of a weight in its left tail that does not
+_CONVERGED = 1e-12  # relative range of means
+_NOTHING = 1e-15  # range of log u below which all its values are one
 _FAINT = 1e-10  # ridge penalty below which the risk follows its asymptote
 _TRUSTED = 0.05  # relative error up to which the equivalent is taken
 _WORK = 2e9  # multiplications of a sampled risk
@@ -32,7 +38,7 @@ def approximate(power: Floats, noise: float, sizes: Floats, length: int) -> tupl
     It is not where L is close to d and the noise weak, so that single directions of the prompt decide.
     """
     risk, error = equivalent(power, noise, sizes, length)
-    if error <= _TRUSTED * risk or min(float(sizes[power > 0.0].sum()), length) > LARGEST:
+    if error <= _TRUSTED * risk or _seen(sizes[power > 0.0], length).sum() > LARGEST:
         return risk, min(error, float(power.sum()))
     return _sampled(power, noise, sizes, length)
 
@@ -40,15 +46,34 @@ def approximate(power: Floats, noise: float, sizes: Floats, length: int) -> tupl
 def _sampled(power: Floats, noise: float, sizes: Floats, length: int) -> tuple[float, float]:
     """Mean of the posterior's trace over drawn covariates, and three standard errors."""
     used = power > 0.0
-    prior = np.repeat(power[used] / sizes[used], sizes[used].astype(int))
-    draws = int(np.clip(_WORK / (prior.size**2 * (prior.size + length)), 100, 20_000))
+    prior, sizes = power[used] / sizes[used], sizes[used]
+    seen = _seen(sizes, length)
+    unseen = float(prior @ (sizes - seen))
+    first = np.cumsum(seen) - seen  # column of every block
+    each = np.repeat(prior, seen)
+    draws = int(np.clip(_WORK / (each.size**2 * (each.size + length)), 100, 20_000))
     rng = np.random.default_rng(0)
     noise = max(noise, 1e-14 * float(power.sum()))
     traces = np.empty(draws)
     for k in range(draws):
-        z = rng.normal(size=(length, prior.size)) * np.sqrt(prior)
-        traces[k] = prior @ np.diag(np.linalg.inv(np.eye(prior.size) + z.T @ z / noise))
+        z = rng.normal(size=(length, each.size))
+        for block in np.flatnonzero(sizes > length):
+            z[:, first[block] : first[block] + length] = _turned(rng, int(sizes[block]), length)
+        z *= np.sqrt(each)
+        traces[k] = unseen + each @ np.diag(np.linalg.inv(np.eye(each.size) + z.T @ z / noise))
     return float(traces.mean()), float(3.0 * traces.std() / np.sqrt(draws))
+
+
+def _seen(sizes: Floats, length: int) -> NDArray[np.int64]:
+    """Directions of every block that so many pairs can see, if it is turned to them."""
+    return np.minimum(sizes, length).astype(np.int64)
+
+
+def _turned(rng: np.random.Generator, size: int, length: int) -> Floats:
+    """A normal (L, d) matrix, d > L, turned to be triangular, without the d - L columns of zeros."""
+    z = np.tril(rng.normal(size=(length, length)), -1)
+    np.fill_diagonal(z, np.sqrt(rng.chisquare(size - np.arange(length))))
+    return z
 
 
 def _fainter(power: float, penalty: float, size: int, length: int) -> float:
@@ -57,7 +82,7 @@ def _fainter(power: float, penalty: float, size: int, length: int) -> float:
     The smallest eigenvalue x of the Gram matrix has density x^((L - d - 1) / 2) near 0: the risk is
     proportional to the penalty for L > d + 1, to its square root for L = d, and constant for L < d.
     """
-    least = exact(power, _FAINT * power / size, size, length)
+    least = _integrated(power, _FAINT, size, length)
     ratio = penalty / _FAINT
     if length < size:
         return least
@@ -69,7 +94,7 @@ def _fainter(power: float, penalty: float, size: int, length: int) -> float:
 
 @lru_cache(maxsize=4096)  # equal tasks, and curves along which only some of them change
 def exact(power: float, noise: float, size: int, length: int) -> float:
-    """The risk for ``size`` coordinates of equal prior variance with signal ``power``, to 12 digits.
+    """The risk for ``size`` coordinates of equal prior variance with signal ``power``, to 9 digits.
 
     By symmetry R = a E lambda [(Z^T Z + lambda I)^-1]_11 with the ridge penalty lambda = d sigma^2 / a.
     Householder reflections make Z bidiagonal with independent chi-distributed entries (Dumitriu and Edelman
@@ -85,22 +110,32 @@ def exact(power: float, noise: float, size: int, length: int) -> float:
     penalty = size * noise / power
     if penalty < _FAINT:
         return _fainter(power, penalty, size, length)
+    return _integrated(power, penalty, size, length)
+
+
+def _integrated(power: float, penalty: float, size: int, length: int) -> float:
+    """`exact` by its recursion, for the penalty that goes with the noise."""
     most = max(size, length)
     span = float(np.log1p((most + _TAIL * np.sqrt(2.0 * most) + _TAIL**2) / penalty))
+    if span < _NOTHING:  # nothing is learned, to rounding
+        return power
     count = int(24 + 5 * span)  # resolves the logistic functions of log u that appear
-    nodes = np.cos(np.pi * np.arange(count) / (count - 1.0))  # Chebyshev points; the first is u = 1
-    log_u = -0.5 * span * (1.0 - nodes)
-    mean = np.exp(log_u)
+    order = np.arange(count)
+    cosines = np.cos(np.pi * np.outer(order, order) / (count - 1.0))
+    ends = np.where((order == 0) | (order == count - 1), 0.5, 1.0)
+    to_series = 2.0 / (count - 1.0) * ends[:, None] * cosines * ends
+    log_u = -0.5 * span * (1.0 - cosines[1])  # at Chebyshev points; the first is u = 1
+    log_mean = log_u  # the logarithm, since means of very different size follow from each other
     for step in range(2 * most):
         freedom = length - step // 2 if step % 2 == 0 else size - 1 - step // 2
         if freedom <= 0:
             break
         y, weights = _log_chi_square(freedom)
         outer = -np.logaddexp(0.0, (y - np.log(penalty))[:, None] + log_u)
-        mean = weights @ _interpolated(nodes, mean, 1.0 + 2.0 * outer / span)
-        if np.ptp(mean) <= _CONVERGED * mean.max():  # what lies deeper no longer matters
+        log_mean = np.log(weights @ np.exp(chebval(1.0 + 2.0 * outer / span, to_series @ log_mean)))
+        if np.ptp(log_mean) <= _CONVERGED:  # what lies deeper no longer matters
             break
-    return power * float(mean[0])
+    return power * float(np.exp(log_mean[0]))
 
 
 def equivalent(power: Floats, noise: float, sizes: Floats, length: float) -> tuple[float, float]:
@@ -146,21 +181,11 @@ def _fixed_point(prior: Floats, sizes: Floats, noise: float, length: float) -> f
 def _log_chi_square(freedom: int) -> tuple[Floats, Floats]:
     """Nodes and weights of the trapezoidal rule for a mean over y = log chi^2, exponentially accurate."""
     width = np.sqrt(2.0 / freedom)
-    low = np.log(freedom) - max(_TAIL * width, 72.0 / freedom + 3.0)
-    high = np.log(freedom + _TAIL * np.sqrt(2.0 * freedom) + _TAIL**2)
-    y = np.arange(low, high, min(0.25, 0.3 * width))
-    logarithm = 0.5 * freedom * y - 0.5 * np.exp(y)
-    weights = np.exp(logarithm - logarithm.max())
+    # in z = y - log freedom, so that no digits are lost; e^-x - 1 + x >= x^2 / (2 + x) bounds the left tail
+    low = -(_LEFT + np.sqrt(_LEFT**2 + 4.0 * _LEFT * freedom)) / freedom
+    high = np.log1p(_TAIL * width + _TAIL**2 / freedom)
+    z = np.arange(low, high, min(0.25, 0.3 * width))
+    bent = np.where(np.abs(z) < 0.1, z * z * polyval(z, _BENT), np.expm1(z) - z)
+    weights = np.exp(-0.5 * freedom * bent)
     kept: NDArray[np.bool_] = weights > 1e-17
-    return y[kept], weights[kept] / weights[kept].sum()
-
-
-def _interpolated(nodes: Floats, values: Floats, at: Floats) -> Floats:
-    """The polynomial through ``values`` at the Chebyshev points, evaluated (barycentric formula)."""
-    signs = (-1.0) ** np.arange(nodes.size)
-    signs[[0, -1]] *= 0.5
-    distance = np.clip(at, -1.0, 1.0)[..., None] - nodes
-    distance[distance == 0.0] = 1e-300
-    weight = signs / distance
-    result: Floats = (weight @ values) / weight.sum(axis=-1)
-    return result
+    return np.log(freedom) + z[kept], weights[kept] / weights[kept].sum()

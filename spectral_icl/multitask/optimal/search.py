@@ -24,6 +24,7 @@ _LARGE = 100  # variables from which a search has fewer: it is slower, and its s
 _SINGULAR = 1e-13  # eigenvalues of the equilibrated system below this are noise
 _OVERFLOW = 300.0  # of w_h . w_k
 BAD = 1e10
+MOST_SEARCHED = 400  # variables H B; a search of more takes minutes
 _DENSE = 100  # variables up to which a dense approximation of the Hessian pays
 
 Objective = Callable[[Floats], tuple[float, Floats]]

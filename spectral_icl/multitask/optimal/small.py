@@ -61,7 +61,7 @@ def near_small_heads(problem: Problem, heads: int) -> Floats:
 def near_bound(problem: Problem, heads: int) -> Floats:
     """Heads w (H, B) close to the lower bound: small, orthogonal to all ones, spanning the targets."""
     spanned = rank(problem)
-    basis = np.linalg.svd(targets(problem))[2][:spanned]
+    basis = np.linalg.svd(targets(problem), full_matrices=False)[2][:spanned]
     w = np.zeros((heads, problem.blocks))
     w[: spanned + 1] = SPREAD * frame(spanned + 1)[:, 1:] @ basis
     return w
@@ -77,7 +77,11 @@ def gain(problem: Problem, length: float | None = None) -> Floats:
 
 def rank(problem: Problem) -> int:
     """Dimensions that the tasks' best maps span: at most min(I, B)."""
-    return int(np.linalg.matrix_rank(targets(problem)))
+    kept = problem.kept
+    if rank not in kept:
+        kept[rank] = int(np.linalg.matrix_rank(targets(problem)))
+    spanned: int = kept[rank]
+    return spanned
 
 
 def targets(problem: Problem) -> Floats:
@@ -112,7 +116,7 @@ def limit_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
     """Bases and directions to search `Coalescing` from: the targets' leading directions, and random ones."""
     rng = np.random.default_rng(seed)
     blocks = problem.blocks
-    leading = np.linalg.svd(targets(problem))[2][:heads]
+    leading = np.linalg.svd(targets(problem), full_matrices=False)[2][:heads]
     starts = [np.concatenate([np.zeros(blocks), leading[: heads - 1].ravel()]), leading.ravel()]
     # neither a zero base nor directions in a subspace of the blocks may be where a symmetry traps the search
     starts = [start + 0.01 * rng.normal(size=start.size) for start in starts]

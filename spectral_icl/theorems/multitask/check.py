@@ -8,6 +8,7 @@ from functools import singledispatch
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import ProblemError, integer
+from spectral_icl.io.progress import tracked
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
@@ -107,8 +108,9 @@ def checks_and_flow(
     kernel: str,
     prompts: int,
     seed: int,
+    shown: bool = False,
 ) -> tuple[list[Check], Solution]:
-    """The checks of `check`, and the flow that they looked at."""
+    """The checks of `check`, and the flow that they looked at, with a bar on a terminal if ``shown``."""
     known = claims_about(pack(problem, kernel))
     check_parametrization("parametrization", parametrization).chart(problem, start)
     wanted = chosen(claims, known)
@@ -122,7 +124,8 @@ def checks_and_flow(
         prompts=integer("prompts", prompts, minimum=100, maximum=10**9),
         seed=integer("seed", seed, minimum=0, maximum=2**63),
     )
-    return [one for claim in wanted for one in examine(claim, [evidence])], evidence.flow
+    each = tracked(wanted, unit="claims", shown=shown, named=lambda claim: claim.name)
+    return [one for claim in each for one in examine(claim, [evidence])], evidence.flow
 
 
 @singledispatch

@@ -36,7 +36,7 @@ FOREVER = 1e14  # time by which it has
 HORIZON = 1e6  # length of flows that never come to rest, because heads shrink for ever
 SMALL = 0.5  # entries of a small start, over those of the head-per-task limit
 _BEYOND = 1.5  # times a predicted time that a flow is followed, to say that nothing happened
-_SLOWEST = 1e-6  # key scale from which a flow that hardly moves has come to rest
+_SLOWEST = 1e-6  # key scale times power and eigenvalue, from which a flow that hardly moves has come to rest
 _LOST = 1e-8  # share of the loss below which what is not noise has lost too many digits
 _LEAD = 1e-3  # least relative lead of a dominant head
 _MOVED = 1e-6  # relative fall of the loss that is one
@@ -117,7 +117,8 @@ class Evidence:
             without[k, head, block] = 0.0
         mu = np.broadcast_to(at.mu, (len(without), *at.mu.shape))
         losses = np.asarray(loss(self.problem, without, mu, self.kernel))
-        parts = (losses[-1] - losses[:-1]) / max(excess(self.problem, flow.final_loss), 1e-300)
+        with np.errstate(invalid="ignore"):  # of losses that are not finite nothing is known
+            parts = (losses[-1] - losses[:-1]) / max(excess(self.problem, flow.final_loss), 1e-300)
         fading = parts > 1e-3 * LEFT
         if not fading.any():
             return 0.0, 0.0
@@ -235,10 +236,11 @@ class Evidence:
     @property
     def rests(self) -> Hypothesis:
         """The flow was followed until it came to rest, or for so long that it should have."""
-        # a tiny key scale slows omega down below any tolerance: that is no rest
+        # a tiny key scale, power or eigenvalue slows the flow down below any tolerance: that is no rest
         longer = self.t_end is None and self.parametrization.conserves_signs and self.flow.outcome.success
-        there = (self.flow.outcome is Outcome.STATIONARY or longer) and self.flow.key_scale >= _SLOWEST
-        return Hypothesis("the flow was followed to rest", there or self.end >= FOREVER)
+        pace = self.flow.key_scale * min(1.0, *self.powers) * min(1.0, *self.problem.covariance)
+        there = self.flow.outcome is Outcome.STATIONARY or longer or self.end >= FOREVER
+        return Hypothesis("the flow was followed to rest", there and pace >= _SLOWEST)
 
     @property
     def solved(self) -> Hypothesis:

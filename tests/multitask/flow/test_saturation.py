@@ -105,6 +105,13 @@ def test_context_of_one_is_never_valid() -> None:
     assert not sol.saturation.valid
 
 
+def test_one_pair_has_no_logarithm_to_measure_by() -> None:
+    guard = one_head(10, 1.0).saturation
+    assert (guard.level, guard.ratio) == ("invalid", np.inf)
+    assert "inf" not in str(guard)
+    assert "do not hold where L = 1: a single pair has all of the attention" in str(guard)
+
+
 @pytest.mark.parametrize("parametrization", [si.Merged(), si.Factored(0.1, 0.1)], ids=["merged", "factored"])
 def test_a_loss_that_is_lost_in_the_errors_of_the_state_is_said_to_be(
     two_tasks: si.Problem, parametrization: si.Merged | si.Factored

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate
 from weights import slow
 
 import spectral_icl as si
@@ -154,3 +155,33 @@ def test_part_of_a_pair_is_refused() -> None:
     p = si.Problem(block_sizes=(5,), signal=((1.0,),), noise=0.1, context_length=10.5)
     with pytest.raises(si.ProblemError, match="context_length: expected a whole number of pairs"):
         si.optimal.bayes(p)
+
+
+@pytest.mark.parametrize(
+    ("noise", "size", "length", "risk"),
+    [
+        (1e-3, 20, 10**12, 2e-14),  # sigma^2 d / L, which a sum of larger terms would lose
+        (1e-13, 1087, 1, 1.0 - 1.0 / 1087),  # below the smallest penalty that is integrated
+        (0.1, 3 * 10**8, 1, 1.0),
+        (1e12, 10**9, 1, 1.0),
+        (1e-30, 10**9, 1, 1.0),
+    ],
+)
+def test_extremes_have_their_limit(noise: float, size: int, length: int, risk: float) -> None:
+    assert bayes.exact(1.0, noise, size, length) == pytest.approx(risk, rel=1e-8)
+
+
+def test_one_coordinate_is_an_integral() -> None:
+    """E 1 / (1 + x / sigma^2) for x a chi-square variable of 3 degrees, by quadrature over its root."""
+    mean, _ = integrate.quad(lambda r: r**2 * np.exp(-(r**2) / 2) / (1.0 + r**2 / 0.01), 0.0, 40.0)
+    assert bayes.exact(1.0, 0.01, 1, 3) == pytest.approx(np.sqrt(2.0 / np.pi) * mean, rel=1e-9)
+
+
+def test_large_blocks_are_sampled_in_what_few_pairs_see() -> None:
+    """As by all of their coordinates; and a block of any size costs no more."""
+    power, sizes, length = np.array([1.0, 3.0]), np.array([2.0, 40.0]), 3
+    seen, error = bayes._sampled(power, 1e-3, sizes, length)
+    whole, bar = trace_mean(np.repeat(power / sizes, [2, 40]), 1e-3, length, 20_000)
+    assert abs(seen - whole) < error + 3.0 * bar
+    huge, _ = bayes.approximate(power, 0.1, np.array([1.0, 3e8]), 1)
+    assert 3.0 < huge < 4.0
