@@ -415,7 +415,7 @@ max_steps = 200
         ["problem.signal=1e-30", "problem.noise=0"],
         ["problem.signal=1e-30", "initial.scale=0.01"],
         ["problem.signal=1e12", "problem.noise=1e12", "initial.scale=1e-300"],
-        ["model.key_scale=5e-324", "problem.noise=0"],
+        ["model.key_scale=5e-324", "problem.noise=0", "problem.task_sizes=[1000000000, 2]"],
         ["model.parametrization=factored", "model.imbalance_omega=1e-200", "model.imbalance_mu=1e12"],
         ["problem.context_length=1", "flow.t_end=inf", "flow.stationary=5e-324"],
         ["flow.t_end=inf", "flow.stationary=1e-16"],

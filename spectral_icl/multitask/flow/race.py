@@ -176,7 +176,7 @@ def _divergences(
                 found[task] = Forecast(task, None, None, "no head dominates: two heads are tied")
                 continue
             omega, mu = (values[[winner], k] for values in running.sizes(y))
-            time = now + float(divergence(omega, mu, *(float(v[k]) for v in running.rates[:3]))[0])
+            time = now + float(divergence(omega, mu, *(v[k] for v in running.rates[:3]))[0])
             found[task] = Forecast(task, time, winner, "")
             if winner in taken:  # one head for two tasks goes to another limit
                 found[task] = Forecast(task, None, None, f"head {winner} has taken another task before")
