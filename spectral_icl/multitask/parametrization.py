@@ -241,7 +241,8 @@ def to_dual(chart: Chart, at: State) -> Floats:
     moving = exponential & (theta != 0.0)
     x[moving] = np.log(np.abs(theta[moving]))
     hyperbolic = chart.kind == HYPERBOLIC
-    x[hyperbolic] = np.arcsinh(theta[hyperbolic] / chart.scale[hyperbolic])
+    with np.errstate(over="ignore"):  # infinite where the chart cannot hold it: no flow starts there
+        x[hyperbolic] = np.arcsinh(theta[hyperbolic] / chart.scale[hyperbolic])
     return x
 
 

@@ -386,3 +386,51 @@ def test_a_flow_that_fails_before_its_first_reported_time() -> None:
     assert status == 1
     assert strict(out)["outcome"] == "step_limit"
     assert err.count("\n") == 1
+
+
+TINY = """
+[problem]
+task_sizes = [2, 2]
+signal = 1.0
+noise = 0.1
+context_length = 100
+[initial]
+kind = "random"
+positive = true
+scale = 1.0
+[flow]
+max_steps = 200
+"""
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["problem.covariance=1e-13"],  # the limit of the theory, 7e12, is beyond what a state may hold
+        ["problem.covariance=1e-13", "model.parametrization=merged", "flow.t_end=1e100"],
+        ["problem.covariance=1e-13", "initial.scale=1e11", "flow.t_end=1e60"],
+        ["problem.covariance=1e12", "initial.scale=1e-12"],
+        ["problem.signal=1e-30", "problem.noise=0"],
+        ["problem.signal=1e-30", "initial.scale=0.01"],
+        ["problem.signal=1e12", "problem.noise=1e12", "initial.scale=1e-300"],
+        ["model.key_scale=5e-324", "problem.noise=0", "problem.task_sizes=[1000000000, 2]"],
+        ["model.parametrization=factored", "model.imbalance_omega=1e-200", "model.imbalance_mu=1e12"],
+        ["problem.context_length=1", "flow.t_end=inf", "flow.stationary=5e-324"],
+        ["flow.t_end=inf", "flow.stationary=1e-16"],
+        ["flow.t_end=inf", "flow.stationary=1e12"],
+    ],
+    ids=lambda overrides: ", ".join(overrides),
+)
+def test_extreme_numbers_have_results_and_no_complaints(tmp_path: Path, overrides: list[str]) -> None:
+    """What follows from what a user gave is computed, or said not to be; warnings are errors here."""
+    file, out = tmp_path / "tiny.toml", tmp_path / "tiny.nc"
+    file.write_text(TINY, "utf-8")
+    given = [part for entry in overrides for part in ("--set", entry)]
+    status, text, errors = run("flow", str(file), *given, "--out", str(out))
+    assert status in (0, 1), errors
+    assert errors.count("Error: ") == status
+    assert out.exists()
+    assert "nan" not in text
+    found, text, _ = run("flow", str(file), *given, "--json")
+    assert found == status
+    strict(text)

@@ -95,7 +95,7 @@ def predicted_emergence(problem: Problem, start: State, key_scale: float, task: 
     if problem.home is None:
         return Forecast(task, None, None, "tasks overlap or span several blocks")
     block = problem.home[task]
-    c1, c2, n, _, _ = (float(values[task]) for values in rates(problem, key_scale))
+    c1, c2, n, _, _ = (values[task] for values in rates(problem, key_scale))
     omega, mu = start.omega[:, block], start.mu[:, task]
     growing = omega * mu > 0.0
     if not growing.any():

@@ -177,11 +177,14 @@ def gradient_flow_ensemble(
         OV values at time 0.
     parametrization : Balanced, Factored or Merged, or a sequence of P of them
     t_end : float or array_like, (P,)
-        Length of the flows; may be infinite where ``stationary`` is given.
+        Length of the flows; may be infinite where ``stationary`` is given, as in `gradient_flow`.
     t_eval : array_like, (T,), optional
         Increasing times >= 0 at which the loss is recorded, the same for all members.
     rtol, stationary, max_steps : float or array_like, (P,)
-        As in `gradient_flow`; a ``stationary`` of 0, NaN or None is none.
+        As in `gradient_flow`; a ``stationary`` of 0, NaN or None is none. The criterion of rest and where it
+        is tested are the same, but rounding is another, and so are steps: the same flow solved by both ends
+        with equal losses to about ``stationary``, with states that may differ where the loss is flat, and
+        near the end of ``max_steps`` perhaps with another outcome.
     kernel : str
         Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     phases : bool

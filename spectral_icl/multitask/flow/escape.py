@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spectral_icl.io.checks import LARGEST, ProblemError
+from spectral_icl.io.checks import ProblemError
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged
 from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.loss import gradient
@@ -93,7 +93,7 @@ def _waits(
 ) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     winner, emerged = int(found.head[task]), float(found.time[task])
-    if not (np.abs(found.at[task]) <= LARGEST).all():
+    if not np.isfinite(found.at[task]).all():
         return {}
     heads = chart.kind.size // (problem.blocks + problem.tasks)
     at = unflattened(found.at[task], (heads, problem.blocks, problem.tasks))

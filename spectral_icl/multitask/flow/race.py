@@ -55,8 +55,7 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     if not size <= SMALL:
         return no_forecasts(problem, f"the start is not small: size {size:.3g} > {SMALL:g}")
     made = rates(problem, key_scale)
-    with np.errstate(over="ignore"):  # infinite is too extreme as well
-        noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
+    noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
     if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
         return no_forecasts(problem, EXTREME)
     limit = head_limit(problem)
@@ -177,7 +176,7 @@ def _divergences(
                 found[task] = Forecast(task, None, None, "no head dominates: two heads are tied")
                 continue
             omega, mu = (values[[winner], k] for values in running.sizes(y))
-            time = now + float(divergence(omega, mu, *(float(v[k]) for v in running.rates[:3]))[0])
+            time = now + float(divergence(omega, mu, *(v[k] for v in running.rates[:3]))[0])
             found[task] = Forecast(task, time, winner, "")
             if winner in taken:  # one head for two tasks goes to another limit
                 found[task] = Forecast(task, None, None, f"head {winner} has taken another task before")

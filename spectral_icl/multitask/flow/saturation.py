@@ -99,6 +99,7 @@ class Saturation:
         size = f"logit variance at most {self.worst:.3g}"
         if np.isfinite(self.ratio):
             size += f" = {self.ratio:.3g} log L"
+        if np.isfinite(self.ratio) or np.isinf(self.worst):
             reach = f"laws in 1/L hold below {LIMIT:g} log L, and softmax freezes at {FREEZING:g} log L"
         else:
             reach = "laws in 1/L do not hold where L = 1: a single pair has all of the attention"

@@ -71,7 +71,8 @@ def gradient_flow(
     parametrization : Balanced, Factored or Merged
         How omega and mu are made of trained weights.
     t_end : float
-        Length of the flow, between 1e-200 and 1e100. May be infinite if ``stationary`` is given.
+        Length of the flow, between 1e-200 and 1e100. May be infinite if ``stationary`` is given: then the end
+        is rest, which a flow that moves at 1e100 has not reached.
     t_eval : array_like, optional
         Increasing times in [0, t_end] at which the solution is reported; default, the integrator's steps.
     rtol : float
@@ -82,8 +83,10 @@ def gradient_flow(
         Law of the context: "asymptotic" (L and d large, the law of the theorems) or "first-order" (complete
         to order 1/L at any d). The exact finite-length law does not exist yet, and asking for it is an error.
     stationary : float, optional
-        Stop once the flow has come to rest to this accuracy: every |dtheta/dt|, and every rate of a dual
-        coordinate that could still grow, is below it (first-order optimality).
+        Stop at the first step at whose end the flow is at rest to this accuracy: every |dtheta/dt|, and every
+        rate of a dual coordinate that could still grow, is at most this (first-order optimality). It is a
+        promise about speeds. The loss at rest is reproducible to about this much; the state only as far as
+        the loss depends on it, and a flow that rests near a saddle may yet leave it, more slowly than this.
     max_steps : int
         Limit on accepted and refused steps together.
 

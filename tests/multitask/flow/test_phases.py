@@ -125,20 +125,20 @@ def test_an_emergence_under_way_at_the_start_is_said_to_be(
     assert strict(json.dumps(told.to_dict()))["phases"]["tasks"][0]["under_way"] is True
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_phases_are_in_order_from_any_start(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    p = si.Problem.multitask(task_sizes=(3, 8), signal=(1.0, 3.0), noise=0.2, context_length=200)
+def test_phases_are_in_order_from_any_start() -> None:
+    rng = np.random.default_rng(3)
+    p = si.Problem.multitask(task_sizes=(4, 8), signal=(1.0, 3.0), noise=0.2, context_length=200)
     weights = (si.Balanced(), si.Factored(1e-3, 1e-2), si.Merged())
-    starts = [si.initial.random(p, 2, 10 ** rng.uniform(-1.5, 0.3), int(n)) for n in rng.integers(0, 99, 12)]
+    starts = [si.initial.random(p, 2, 10 ** rng.uniform(-1.5, 0.3), k, positive=k % 4 > 0) for k in range(60)]
     many = si.gradient_flow_ensemble(
-        p, *zip(*starts, strict=True), parametrization=[weights[n % 3] for n in range(12)], phases=True
+        p, *zip(*starts, strict=True), parametrization=[weights[k % 3] for k in range(60)], phases=True
     )
+    assert many.emergence is not None
+    there = np.isfinite(many.emergence)
     onset, time, settled = (
-        values[np.isfinite(many.emergence)]  # type: ignore[index]
-        for values in (many.onset, many.emergence, many.settled)
+        values[there] for values in (many.onset, many.emergence, many.settled) if values is not None
     )
-    assert time.size > 0
+    assert time.size > 60
     assert ((onset >= 0.0) & (onset <= time) & (time <= settled) & (settled <= 200.0)).all()
 
 

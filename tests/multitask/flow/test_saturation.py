@@ -105,11 +105,18 @@ def test_context_of_one_is_never_valid() -> None:
     assert not sol.saturation.valid
 
 
+def test_one_pair_has_no_logarithm_to_measure_by() -> None:
+    guard = one_head(10, 1.0).saturation
+    assert (guard.level, guard.ratio) == ("invalid", np.inf)
+    assert "inf" not in str(guard)
+    assert "do not hold where L = 1: a single pair has all of the attention" in str(guard)
+
+
 @pytest.mark.parametrize("parametrization", [si.Merged(), si.Factored(0.1, 0.1)], ids=["merged", "factored"])
 def test_a_loss_that_is_lost_in_the_errors_of_the_state_is_said_to_be(
     two_tasks: si.Problem, parametrization: si.Merged | si.Factored
 ) -> None:
-    """exp(125) makes of a tolerated error of mu a loss many times that of the flow, most between steps."""
+    """exp(62) makes of a tolerated error of mu a loss many times that of the flow, mostly between steps."""
     omega = np.array([[2.5, 0.1], [0.1, 2.5]])
     sol = si.gradient_flow(
         two_tasks, omega, np.full((2, 2), 0.3), parametrization=parametrization, t_end=1.0, rtol=1e-4
@@ -133,10 +140,3 @@ def test_a_saturated_flow_that_descends_is_not_said_to_rise(two_tasks: si.Proble
     assert sol.saturation.level == "invalid"
     assert sol.saturation.rise < 1e-6
     assert "dense output" not in sol.message
-
-
-def test_one_pair_has_no_logarithm_to_measure_by() -> None:
-    guard = one_head(10, 1.0).saturation
-    assert (guard.level, guard.ratio) == ("invalid", np.inf)
-    assert "inf" not in str(guard)
-    assert "do not hold where L = 1: a single pair has all of the attention" in str(guard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,13 +15,25 @@ import spectral_icl as si
 from spectral_icl.kernels import law
 from spectral_icl.kernels.charts import to_primal
 from spectral_icl.kernels.integrator import integrate
-from spectral_icl.kernels.model import REACHED_END, Limits, Methods, Nodes, Progress, System
+from spectral_icl.kernels.model import (
+    EXPONENTIAL,
+    HYPERBOLIC,
+    LINEAR,
+    REACHED_END,
+    Chart,
+    Limits,
+    Methods,
+    Nodes,
+    Progress,
+    System,
+)
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.flow import solve as flow_module
-from spectral_icl.multitask.flow.options import Outcome
+from spectral_icl.multitask.flow.options import LONGEST, Outcome
 from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.parametrization import to_dual, twins
+from spectral_icl.multitask.parametrization import Parametrization, to_dual, twins
+from spectral_icl.multitask.state import flat, unflattened
 
 
 def overlapping() -> si.Problem:
@@ -150,6 +163,7 @@ def test_t_eval_is_honoured_exactly(two_tasks: si.Problem) -> None:
     np.testing.assert_allclose(sol.omega[0], start.omega, rtol=1e-15)
     np.testing.assert_array_equal(sol(22.0).mu, sol.mu[-1])
     assert sol(np.full((2, 3), 5.0)).omega.shape == (2, 3, 3, 2)
+    assert sol([]).mu.shape == (0, 3, 2)
     for outside in (-1e-9, 22.1, math.nan):
         with pytest.raises(si.ProblemError, match="t: expected times in"):
             sol(outside)
@@ -254,3 +268,93 @@ def test_speeds_that_hardly_are_numbers_stop_nothing(scale: float) -> None:
     assert many.success.all()
     np.testing.assert_allclose(many.mu[0], alone.final.mu, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(alone.final.omega, start.omega, rtol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["paper", "dominant"])
+def test_an_infinite_time_is_reached_by_rest_alone(two_tasks: si.Problem, start: str) -> None:
+    """Rounding keeps the speeds above this ``stationary``, and steps grow until the time itself overflows."""
+    at = si.initial.paper(two_tasks, 2) if start == "paper" else si.initial.dominant(two_tasks, 2)
+    error = failure(start=at, t_end=math.inf, stationary=1e-16)
+    sol = error.solution
+    assert sol is not None
+    assert sol.outcome is Outcome.NOT_AT_REST
+    assert not sol.success
+    assert "did not come to rest" in str(error)
+    assert "raise stationary" in sol.message
+    assert sol.trajectory.t[-1] == LONGEST
+    assert sol.final_loss == pytest.approx(si.optimal.head_per_task(two_tasks).loss, rel=1e-12)
+    assert sol.final.omega.max() == pytest.approx(0.1**0.5)
+    many = si.gradient_flow_ensemble(two_tasks, *at, t_end=[math.inf, LONGEST, math.inf], stationary=1e-16)
+    assert many.outcome.tolist() == [Outcome.NOT_AT_REST, Outcome.REACHED_END, Outcome.NOT_AT_REST]
+    assert many.success.tolist() == [False, True, False]
+    np.testing.assert_allclose(many.loss, sol.final_loss, rtol=1e-12)
+
+
+def unrest(problem: si.Problem, chart: Chart, at: si.State) -> float:
+    """What `gradient_flow` compares with ``stationary``, by its definition: speeds, and rates of growth."""
+    theta, slope = flat(at), flat(si.gradient(problem, *at))
+    rate = -chart.speed * chart.sign * slope
+    steepness = np.where(chart.kind == LINEAR, 1.0, np.abs(theta))
+    steepness = np.where(chart.kind == HYPERBOLIC, np.hypot(chart.scale, theta), steepness)
+    growth = np.where(chart.kind == EXPONENTIAL, rate, np.abs(rate))
+    return float(max(np.abs(steepness * rate).max(), growth.max()))
+
+
+def random_problems(count: int) -> Iterator[tuple[si.Problem, si.State, Parametrization]]:
+    """Problems of all shapes, starts and parametrizations in turn."""
+    rng = np.random.default_rng(5)
+    weights = (si.Balanced(), si.Factored(1e-3, 1e-2), si.Merged())
+    for k in range(count):
+        tasks, blocks, heads = rng.integers(1, 4, 3)
+        signal = rng.lognormal(0.0, 1.0, (tasks, blocks)) * (rng.random((tasks, blocks)) < 0.6)
+        signal[:, 0] += 0.5
+        p = si.Problem(
+            block_sizes=rng.integers(1, 30, blocks),
+            signal=signal,
+            noise=rng.lognormal(-1.0, 1.0, tasks),
+            context_length=10.0 ** rng.uniform(1.0, 4.0),
+            covariance=rng.uniform(0.3, 2.0, blocks),
+        )
+        yield p, si.initial.random(p, heads, 0.1, k, positive=bool(k % 2)), weights[k % 3]
+
+
+def test_both_solvers_keep_the_one_promise_of_rest() -> None:
+    """Nothing moves faster than ``stationary``, for the first time; so losses agree to about that."""
+    rest, endless = 1e-6, {"t_end": math.inf, "stationary": 1e-6}
+    for p, start, parametrization in random_problems(30):
+        chart = parametrization.chart(p, start)
+        alone = si.gradient_flow(p, *start, parametrization=parametrization, **endless)
+        many = si.gradient_flow_ensemble(p, *start, parametrization=parametrization, **endless)
+        assert alone.outcome == many.outcome[0] == Outcome.STATIONARY
+        assert unrest(p, chart, alone.final) <= rest * (1.0 + 1e-6)
+        assert unrest(p, chart, si.State(many.omega[0], many.mu[0])) <= rest * (1.0 + 1e-6)
+        assert unrest(p, chart, alone(alone.trajectory.t[-2])) > rest * (1.0 - 1e-6)
+        assert abs(alone.final_loss - many.loss[0]) <= rest
+
+
+@pytest.mark.slow
+def test_rest_is_rest_to_an_independent_integrator() -> None:
+    """Until states have crept by a hundredth, as promised, the loss hardly falls."""
+    rest, long = 1e-6, 1e4
+    falls = []
+    for p, start, parametrization in random_problems(30):
+        chart = parametrization.chart(p, start)
+        sol = si.gradient_flow(p, *start, parametrization=parametrization, t_end=math.inf, stationary=rest)
+        shape = sol.trajectory.shape
+        system = System(pack(p), chart, np.arange(chart.kind.size), shape)
+        work = law.scratch(system.model, shape)
+        theta, grad = np.empty(chart.kind.size), np.empty(chart.kind.size)
+
+        def field(_: float, x: np.ndarray) -> np.ndarray:
+            out = np.empty_like(x)
+            compiled_field(system, x, theta, grad, work, out)  # noqa: B023
+            return out
+
+        other = solve_ivp(field, (0.0, long), sol.trajectory.x[-1], "BDF", [long], rtol=1e-7, atol=1e-7)
+        assert other.success
+        to_primal(chart, np.ascontiguousarray(other.y[:, -1]), theta)
+        assert np.abs(theta - flat(sol.final)).max() <= 1.01 * rest * long
+        falls.append(sol.final_loss - float(si.loss(p, *unflattened(theta, shape))))
+    assert min(falls) > -1e-9
+    assert np.median(falls) < rest
+    assert max(falls) < 100.0 * rest
