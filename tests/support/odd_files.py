@@ -59,7 +59,7 @@ ODD_NUMBERS = st.one_of(
     st.sampled_from([2**31, 2**63 - 1, 2**63, 2**64, 10**30, -(10**30), 10**400]),
     st.sampled_from([Raw(text) for text in ("1e999", f"0x{'f' * 5000}", "9" * 5000, "-0", "1_000", "0b11")]),
 )
-CHARACTERS = st.characters(exclude_characters="\0")
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 TEXTS = st.text(CHARACTERS, max_size=8)
 SCALARS = st.one_of(
     ODD_NUMBERS,
@@ -450,7 +450,8 @@ _COMMANDS: dict[str, tuple[Any, dict[str, tuple[int, Any]]]] = {
     "verify": (
         experiments(),
         {
-            "--claim": (11, mostly(st.sampled_from(names()), TEXTS)),
+            # all of them take half a minute
+            "--claim": (12, mostly(st.sampled_from(names()), TEXTS)),
             "--prompts": (11, mostly(st.just(100), COUNTS)),
             "--seed": (1, COUNTS),
             "--report": (1, _outputs("out.html")),
