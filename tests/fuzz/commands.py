@@ -37,6 +37,7 @@ _LONGEST = 500  # letters of an error line
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CASES = cases()
 _NONE = providers.Constants(integers=(), floats=(), bytes=(), strings=())
+_NOTHING = 1e-15  # a simulated risk, however small the signal may have been
 _NOTES = "notes.zarr/notes.txt"  # of the user; no command may touch them
 
 
@@ -120,9 +121,14 @@ def _output(args: tuple[str, ...], status: int, out: str) -> Iterator[Finding]:
         yield Finding(f"{args[0]}: output before status 2", out[-300:])
     elif "--json" in args[1:] and "--set" not in args and (out or status == 0) and "--help" not in args:
         try:
-            strict(out)
+            said = strict(out)
         except (AssertionError, ValueError) as error:
             yield Finding(f"{args[0]}: no strict JSON", f"{error!r}: {out[:200]}")
+            return
+        for name, method in said.get("methods", {}).items():
+            infinite = method["theory"] is None and method["theory_error"] == 0.0
+            if infinite and method["simulated"] is not None and method["simulated"] < _NOTHING:
+                yield Finding("an infinite risk beside a simulated 0", f"{name}: {method}")
 
 
 def _left(

@@ -47,6 +47,8 @@ def judge(flow: Flow) -> list[Finding]:
 
 def _judged(flow: Flow) -> Iterator[Finding]:
     solution = _solved(flow)
+    if solution.success and np.isinf(flow.t_end) and solution.outcome.name != "STATIONARY":
+        yield Finding("no rest at an infinite time, and called success", solution.message)
     yield from _curve(flow, solution)
     yield from _conserved(flow, solution)
     yield from _phases(solution)

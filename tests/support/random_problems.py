@@ -83,5 +83,5 @@ def random_flow(number: int, root: int = 0) -> Flow:
         str(rng.choice(["asymptotic", "first-order"])),
         math.inf if rests else float(decades(rng, -1, 5)) / pace,
         float(decades(rng, -10, -5)),
-        pace * float(decades(rng, -9, -4)) if rests else None,
+        pace * float(decades(rng, -16 if rng.random() < 0.1 else -9, -4)) if rests else None,
     )
