@@ -161,7 +161,9 @@ def _work(pipe: Connection, name: str, root: int, first: int, stop: int) -> None
 
 
 def _limit_memory() -> None:
-    """Allow as much as there is by now and `_MEMORY` more."""
+    """Allow as much as there is by now and `_MEMORY` more, where the system tells how much there is."""
+    if sys.platform != "linux":
+        return
     with open("/proc/self/statm") as stream:
         used = int(stream.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))

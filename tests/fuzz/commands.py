@@ -119,7 +119,7 @@ def _output(args: tuple[str, ...], status: int, out: str) -> Iterator[Finding]:
     """What is wrong with standard output."""
     if status == 2 and out:
         yield Finding(f"{args[0]}: output before status 2", out[-300:])
-    elif "--json" in args[1:] and "--set" not in args and (out or status == 0) and "--help" not in args:
+    elif "--json" in args[1:] and (out or status == 0) and "--help" not in args:
         try:
             said = strict(out)
         except (AssertionError, ValueError) as error:

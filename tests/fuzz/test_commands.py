@@ -11,7 +11,7 @@ from tests.support.odd_files import Case, cases
 
 
 @given(cases())
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 def test_any_command_ends_well(case: Case) -> None:
     assert judge(case) == []
 

@@ -373,7 +373,6 @@ def garbled(draw: Draw, text: str) -> bytes:
 
 # ---- options and whole commands
 
-NAMES = ("out.nc", "out.zarr", "out.svg", "out.pdf", "out.html", "s.zarr")
 ODD_NAMES = st.one_of(
     st.sampled_from(
         [
@@ -386,7 +385,6 @@ ODD_NAMES = st.one_of(
                 "\udcff.zarr",
                 "x" * 300 + ".nc",
                 "-",
-                "--json",
                 ".nc",
             ),
             *("in.toml/out.nc", "notes.zarr/x.nc", "\x1b[31m.nc", "/dev/null", "/proc/out.nc"),
