@@ -87,7 +87,8 @@ def _curve(flow: Flow, solution: si.Solution) -> Iterator[Finding]:
     dense = si.loss(flow.problem, *solution(times), flow.kernel)
     nodes = dense[::4]
     if not np.isfinite(nodes).all():
-        yield Finding("a loss that is not finite", f"{solution.outcome.name}")
+        if solution.success:
+            yield Finding("a loss that is not finite", solution.message)
         return
     allowed = 30.0 * flow.rtol * abs(nodes[0])
     if (rise := np.diff(nodes).max(initial=0.0)) > allowed:
@@ -210,7 +211,7 @@ def _travels(flow: Flow, solution: si.Solution) -> Iterator[Finding]:
     text = report.to_text()
     strict(json.dumps(report.to_dict()))
     for word in ("nan", "inf ", "None"):
-        if word in text:
+        if word in text and solution.success:
             yield Finding(f"{word!r} in a report", next(line for line in text.split("\n") if word in line))
     problem = flow.problem
     again = si.Problem.from_dict(strict(json.dumps(problem.to_dict())))
