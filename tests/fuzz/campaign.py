@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from tests.support.random_problems import random_flow
 
 _MEMORY = 2 * 2**30
 _PART = 500  # cases of one process, which grows with them
-_GRACE = 15.0  # seconds beyond those of a case, after which its process is killed
+_PATIENCE = 180.0  # seconds that a case may take by the clock, after which its process is killed
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.fuzz.commands", "tests.fuzz.problems"])
 
@@ -107,9 +108,9 @@ class _Worker:
         return found
 
     def waited(self) -> list[Finding] | None:
-        """That it hangs in compiled code, where no alarm is heard; None if it may yet answer."""
-        self.dead = time.monotonic() - self._heard > commands.SECONDS + _GRACE
-        return [Finding("a hang in compiled code", "")] if self.dead else None
+        """That it hangs, waiting or in compiled code, where no alarm is heard; None if it may yet answer."""
+        self.dead = time.monotonic() - self._heard > _PATIENCE
+        return [Finding("a hang", "")] if self.dead else None
 
     def end(self) -> None:
         """Kill the process, if it still runs."""
@@ -118,10 +119,11 @@ class _Worker:
         self.pipe.close()
 
 
-def campaign(kind: str, cases: int, root: int = 0, workers: int = 2, start: int = 0) -> Table:
-    """Findings among cases ``start`` to ``start + cases``, in so many processes at a time."""
-    parts = iter([(n, min(n + _PART, start + cases)) for n in range(start, start + cases, _PART)])
-    table, at_work = Table(), list[_Worker]()
+def campaign(kind: str, numbers: range, root: int = 0, workers: int = 2, table: Table | None = None) -> Table:
+    """Findings among the cases of some numbers, in so many processes at a time; added to ``table``."""
+    table = Table() if table is None else table
+    parts = ((n, min(n + _PART, numbers.stop)) for n in numbers[::_PART])
+    at_work: list[_Worker] = []
     began = told = time.monotonic()
     while True:
         while len(at_work) < workers and (part := next(parts, None)):
@@ -144,7 +146,9 @@ def campaign(kind: str, cases: int, root: int = 0, workers: int = 2, start: int 
             told = time.monotonic()
             rate = table.cases / (told - began)
             print(
-                f"\r{table.cases}/{cases}, {rate:.0f}/s, {len(table.counts)} kinds ", end="", file=sys.stderr
+                f"\r{table.cases}/{len(numbers)}, {rate:.0f}/s, {len(table.counts)} kinds ",
+                end="",
+                file=sys.stderr,
             )
 
 
@@ -157,7 +161,9 @@ def _work(pipe: Connection, name: str, root: int, first: int, stop: int) -> None
 
 
 def _limit_memory() -> None:
-    """Allow as much as there is by now and `_MEMORY` more."""
+    """Allow as much as there is by now and `_MEMORY` more, where the system tells how much there is."""
+    if sys.platform != "linux":
+        return
     with open("/proc/self/statm") as stream:
         used = int(stream.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
@@ -186,7 +192,10 @@ def main() -> None:
     if given.replay is not None:
         print("\n".join(_replayed(given.kind, given.replay, given.seed)))
         return
-    table = campaign(given.kind, given.cases, given.seed, given.workers, given.start)
+    table = Table()
+    numbers = range(given.start, given.start + given.cases)
+    with suppress(KeyboardInterrupt):  # which shows what has been found by then
+        campaign(given.kind, numbers, given.seed, given.workers, table)
     print(table)
     sys.exit(bool(table.counts))
 

@@ -24,9 +24,9 @@ from tests.support.strict import strict
 MOST_STEPS = 20_000
 SAVED = 50  # of so many flows one is saved and loaded
 
-# how much, in units of rtol, the errors of a flow may be when they have grown
-_GROWTH = 1e4
-_REST, _APART = 1e-5, 1e-3  # relative difference of two losses at rest, and of two states
+_GROWTH = 1e4  # how much, in units of rtol, the error of a loss may be when it has grown, of the first loss
+_ROUNDING = 1e-8  # of a loss at rest, in units of all that there is to learn
+_CLEAR = 0.6  # share of a task beyond which no other head can be said to have it
 
 
 def judge(flow: Flow) -> list[Finding]:
@@ -47,12 +47,15 @@ def judge(flow: Flow) -> list[Finding]:
 
 def _judged(flow: Flow) -> Iterator[Finding]:
     solution = _solved(flow)
-    yield from _curve(flow, solution)
+    if solution.success and np.isinf(flow.t_end) and solution.outcome.name != "STATIONARY":
+        yield Finding("no rest at an infinite time, and called success", solution.message)
     yield from _conserved(flow, solution)
-    yield from _phases(solution)
     yield from _bounds(solution)
     yield from _ensemble(flow, solution)
     yield from _travels(flow, solution)
+    if "dense output" not in solution.message:  # which then says that it is not to be trusted
+        yield from _curve(flow, solution)
+        yield from _phases(solution)
 
 
 def _solved(flow: Flow) -> si.Solution:
@@ -84,27 +87,32 @@ def _curve(flow: Flow, solution: si.Solution) -> Iterator[Finding]:
     dense = si.loss(flow.problem, *solution(times), flow.kernel)
     nodes = dense[::4]
     if not np.isfinite(nodes).all():
-        yield Finding("a loss that is not finite", f"{solution.outcome.name}")
+        if solution.success:
+            yield Finding("a loss that is not finite", solution.message)
         return
-    allowed = 30.0 * flow.rtol * nodes[0]
+    allowed = 30.0 * flow.rtol * abs(nodes[0])
     if (rise := np.diff(nodes).max(initial=0.0)) > allowed:
         yield Finding(
             "the loss rises", f"by {rise:.3g} of {nodes[0]:.3g}, rtol {flow.rtol:.2g}, {solution.message}"
         )
-    rise = (dense[:-1].reshape(-1, 4).max(axis=1) - nodes[:-1]).max(initial=0.0)
-    if not rise <= allowed:
-        yield Finding("the loss rises between nodes", f"by {rise:.3g} of {nodes[0]:.3g}, {solution.message}")
+    between = dense[:-1].reshape(-1, 4).max(axis=1, initial=-np.inf)
+    if (between > nodes[:-1] + np.minimum(allowed, abs(nodes[:-1]))).any():
+        rise = (between / nodes[:-1]).max()
+        yield Finding(
+            "the loss rises between nodes", f"{rise:.3g}-fold, start {nodes[0]:.3g}, {solution.message}"
+        )
     theta = np.empty_like(curve.x)
     for at, x in zip(theta, curve.x, strict=True):
         to_primal(curve.chart, x, at)
     for got, want in zip(solution(curve.t), unflattened(theta, curve.shape), strict=True):
         if not np.array_equal(got, want):
             yield Finding("the dense output misses its nodes", f"by {abs(got - want).max():.3g}")
-    before = np.nextafter(curve.t[1:], 0.0)
-    for got, want in zip(solution(before), unflattened(theta[1:], curve.shape), strict=True):
-        if got.size and not np.allclose(
-            got, want, rtol=100 * flow.rtol, atol=100 * flow.rtol * abs(want).max()
-        ):
+    wide = np.diff(curve.t) > 1e-9 * curve.t[1:]  # where just before a node is not the node before
+    if not wide.any():
+        return
+    before = np.nextafter(curve.t[1:][wide], 0.0)
+    for got, want in zip(solution(before), unflattened(theta[1:][wide], curve.shape), strict=True):
+        if not np.allclose(got, want, rtol=100 * flow.rtol, atol=100 * flow.rtol * abs(want).max()):
             yield Finding("the dense output jumps at its nodes", f"by {abs(got - want).max():.3g}")
 
 
@@ -172,28 +180,29 @@ def _ensemble(flow: Flow, solution: si.Solution) -> Iterator[Finding]:
     many = si.gradient_flow_ensemble(flow.problem, *flow.start, **_options(flow), phases=True, threads=1)
     ends = solution.outcome.name, type(solution.outcome)(int(many.outcome[0])).name
     if ends[0] != ends[1]:
-        yield Finding("two outcomes", f"{ends} at {solution.trajectory.t[-1]:.4g} and {many.t[0]:.4g}")
+        works = solution.stats.steps + solution.stats.rejected, int(many.steps[0] + many.rejected[0])
+        if not ("STEP_LIMIT" in ends and min(works) > MOST_STEPS / 4):  # which one may just not have met
+            at = f"{solution.trajectory.t[-1]:.4g} and {many.t[0]:.4g}"
+            yield Finding("two outcomes", f"{ends} at {at}, {works} steps")
         return
     if not solution.success:
         return
     loss, other = solution.final_loss, float(many.loss[0])
-    noise = float(np.sum(flow.problem.noise))
-    apart = abs(loss - other) / max(loss, other)
     start = float(si.loss(flow.problem, *flow.start, flow.kernel))
-    if flow.stationary is not None:
-        if not apart <= _REST:
-            yield Finding("two losses at rest", f"{loss!r} {other!r} (noise {noise:.3g}, start {start:.3g})")
-        for got, want in ((many.omega[0], solution.final.omega), (many.mu[0], solution.final.mu)):
-            if not np.allclose(got, want, rtol=_APART, atol=_APART * abs(want).max()):
-                yield Finding("two states at rest", f"{abs(got - want).max():.3g} of {abs(want).max():.3g}")
-    elif not apart <= _GROWTH * flow.rtol * start / max(loss, other):
+    if flow.stationary is not None:  # what is promised at rest is the loss, not the state
+        allowed = 10.0 * flow.stationary + _ROUNDING * float(flow.problem.variance.sum())
+        if not abs(loss - other) <= allowed:
+            yield Finding("two losses at rest", f"{loss!r} {other!r} (stationary {flow.stationary:.2g})")
+    elif not abs(loss - other) <= _GROWTH * flow.rtol * abs(start):
         yield Finding(
             "two losses at the end", f"{loss!r} {other!r} (start {start:.3g}, rtol {flow.rtol:.2g})"
         )
     assert many.allocation is not None
-    heads = tuple(None if h < 0 else int(h) for h in many.allocation[0])
-    if heads != solution.allocation:
-        yield Finding("two allocations", f"{solution.allocation} and {heads} of the ensemble")
+    assert many.share is not None
+    for task, head, share in zip(solution.phases.tasks, many.allocation[0], many.share[0], strict=True):
+        clear = task.share > _CLEAR and share > _CLEAR and "dense output" not in solution.message
+        if clear and task.head != head:
+            yield Finding("two allocations", f"task {task.task}: {task.head}, {head} of the ensemble")
 
 
 def _travels(flow: Flow, solution: si.Solution) -> Iterator[Finding]:
@@ -202,7 +211,7 @@ def _travels(flow: Flow, solution: si.Solution) -> Iterator[Finding]:
     text = report.to_text()
     strict(json.dumps(report.to_dict()))
     for word in ("nan", "inf ", "None"):
-        if word in text:
+        if word in text and solution.success:
             yield Finding(f"{word!r} in a report", next(line for line in text.split("\n") if word in line))
     problem = flow.problem
     again = si.Problem.from_dict(strict(json.dumps(problem.to_dict())))

@@ -48,17 +48,18 @@ def random_problem(rng: np.random.Generator) -> si.Problem:
 def random_start(rng: np.random.Generator, problem: si.Problem) -> si.State:
     """Entries of either sign and any size, a tenth of them zero; now and then two equal heads."""
     heads = int(rng.integers(1, 5))
-    top = rng.uniform(-6, 0.7)
+    top = rng.uniform(-6, 0)
 
     def entries(columns: int) -> np.ndarray:
         sizes = decades(rng, top - 1.5, top, (heads, columns))
         return sizes * rng.choice([-1.0, 0.0, 1.0], (heads, columns), p=[0.2, 0.1, 0.7])
 
-    # logits of a size that may saturate but does not overflow, whatever the covariates
-    unit = 1.0 / math.sqrt(
-        sum(n * k**2 for n, k in zip(problem.block_sizes, problem.covariance, strict=True))
-    )
-    omega, mu = min(unit, 1.0) * entries(problem.blocks), entries(problem.tasks)
+    # logits of a size that does not overflow, whatever the covariates; of one in ten they saturate
+    scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
+    unit = min(float(scale.sum()) ** -0.5, 1.0)
+    omega, mu = unit * entries(problem.blocks), entries(problem.tasks)
+    if rng.random() < 0.1 and omega.any():
+        omega *= unit * decades(rng, 0, 1.4) / abs(omega).max()
     if heads > 1 and rng.random() < 0.1:
         omega[1], mu[1] = omega[0], mu[0]
     return si.State(omega, mu)
@@ -83,5 +84,5 @@ def random_flow(number: int, root: int = 0) -> Flow:
         str(rng.choice(["asymptotic", "first-order"])),
         math.inf if rests else float(decades(rng, -1, 5)) / pace,
         float(decades(rng, -10, -5)),
-        pace * float(decades(rng, -9, -4)) if rests else None,
+        pace * float(decades(rng, -16 if rng.random() < 0.1 else -9, -4)) if rests else None,
     )
