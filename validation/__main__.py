@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from spectral_icl.cli import guarded
-from spectral_icl.io.files import replacing
+from spectral_icl.io.files import FIGURES, check_target, replacing
 from spectral_icl.io.provenance import cpu, environment
 from validation import MODULES, NAMES
 
@@ -44,6 +44,8 @@ def main(names: tuple[str, ...], quick: bool, device: str, out: Path | None) -> 
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             _refuse(f"--out = {str(out)!r}: expected a folder that can be written ({error.strerror})")
+        for name in names or NAMES:
+            check_target("--out", out / f"{name}.png", FIGURES)  # which may be somebody's own
     from validation.context import Context  # imports PyTorch, whose absence has been told by now
 
     context = Context(

@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch", reason="the full model needs PyTorch")
 from matplotlib.figure import Figure  # noqa: E402
 
 from spectral_icl.cli import guarded  # noqa: E402
+from spectral_icl.io.checks import ProblemError  # noqa: E402
 from validation import (  # noqa: E402
     MODULES,
     NAMES,
@@ -110,6 +111,16 @@ def test_a_check_writes_its_table_its_data_and_its_figure(
     assert table["rows"][0]["verdict"] == ("fails" if failures else "holds")
     assert table["environment"]["torch"] == version("torch")
     assert (tmp_path / "new" / "stub.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_picture_of_somebody_else_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "stub.png").write_bytes(b"\x89PNG my own")
+    monkeypatch.setattr("validation.__main__.NAMES", ("stub",))
+    done = CliRunner().invoke(main, ["--out", str(tmp_path)])
+    assert isinstance(done.exception, ProblemError)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"\x89PNG my own"]
 
 
 @pytest.mark.parametrize(("out", "word"), [(True, "the same command continues"), (False, "--out")])

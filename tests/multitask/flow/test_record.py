@@ -166,7 +166,7 @@ def damage(folder: Path, draw: random.Random) -> None:
         (".nc", 30),
         (".zarr", 12),
         pytest.param(".nc", 3000, marks=pytest.mark.slow),
-        pytest.param(".zarr", 2000, marks=pytest.mark.slow),
+        pytest.param(".zarr", 500, marks=pytest.mark.slow),
     ],
 )
 def test_a_damaged_file_is_one_line_or_the_same_flow(
