@@ -30,7 +30,7 @@ OF_SEVERAL = [
 WITHOUT = {
     ".": "cli",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
-    "io": "files hypothesis interrupts provenance text",
+    "io": "files hypothesis provenance text",
     "kernels": "control ensemble integrator log loss model parts phases sparse threads",
     "multitask": "loss problem softmax state",
     "multitask/flow": "options trajectory",
@@ -38,7 +38,7 @@ WITHOUT = {
     "sparse": "descent landscape problem",
     "sparse/risk": "best contour given_labels quick spectrum",
     "sparse/transformer": "attention model",
-    "sweeps": "axes engines points quantities report",
+    "sweeps": "axes points quantities report",
     "sweeps/multitask": "labels quantities",
     "sweeps/sparse": "labels quantities",
     "theorems/multitask": "check evidence factors",
