@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -186,6 +188,8 @@ class Scheduler:
             opened.enter_context(_quiet())
             try:
                 with _in_words(f"the scheduler at {self.address} cannot be used"):
+                    with ThreadPoolExecutor(1) as other:  # where no event loop runs
+                        other.submit(asyncio.run, _greet(self.address)).result()
                     client = Client(self.address, timeout=_PATIENCE, set_as_default=False)
             except OSError:
                 raise EngineError(f"no scheduler answers at {self.address}") from None
@@ -199,6 +203,16 @@ class Scheduler:
         with _scheduler_needed(client):
             _inspect(client, task)
         yield from _submit(client, task, jobs, stopped)
+
+
+async def _greet(address: str) -> None:
+    """Raise unless a scheduler answers in time: a client waits for ever for what is none."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    secret = Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=_PATIENCE, **secret), _PATIENCE)
+    await comm.close()
 
 
 def _submit(client: Client, task: Task[Result], jobs: Sequence[Job], stopped: Stopped) -> Results[Result]:

@@ -31,7 +31,7 @@ OF_SEVERAL = [
 WITHOUT = {
     ".": "__main__ cli",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
-    "io": "hypothesis interrupts provenance text",
+    "io": "hypothesis provenance text",
     "kernels": "control ensemble integrator log loss model parts phases sparse threads",
     "multitask": "loss problem softmax state",
     "multitask/flow": "options trajectory",
@@ -39,7 +39,7 @@ WITHOUT = {
     "sparse": "descent landscape problem",
     "sparse/risk": "best contour given_labels quick spectrum",
     "sparse/transformer": "attention model",
-    "sweeps": "axes engines points quantities report",
+    "sweeps": "axes points quantities report",
     "sweeps/multitask": "labels quantities",
     "sweeps/sparse": "labels quantities",
     "theorems/multitask": "check evidence factors",

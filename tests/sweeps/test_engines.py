@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -143,6 +145,20 @@ def _config(entries: dict[str, object]) -> object:
     import dask
 
     return dask.config.set({f"distributed.comm.{key}": value for key, value in entries.items()})
+
+
+def test_what_is_no_scheduler_is_not_waited_for(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a web server, whose answer dask takes for the length of one."""
+    monkeypatch.setattr(BaseHTTPRequestHandler, "log_message", lambda *_: None)
+    monkeypatch.setattr("spectral_icl.sweeps.engines._PATIENCE", 1)
+    file = stores.write(out.parent)
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        answer = run("sweep", str(file), "--out", str(out), "--scheduler", address)
+        server.shutdown()
+    assert answer == (1, "", f"Error: no scheduler answers at {address}\n")
+    assert not out.exists()
 
 
 @pytest.fixture
