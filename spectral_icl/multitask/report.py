@@ -14,11 +14,10 @@ from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.flow.phases import Emergence
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, Benchmark, excess
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, LOST, Benchmark, excess
 from spectral_icl.multitask.problem import Problem
 
 _MOST_OF_START = 100  # letters
-_LOST = 1e-9  # share of a loss below which its excess has lost too many digits
 
 
 @lru_cache(maxsize=8)
@@ -79,8 +78,7 @@ class FlowReport:
             "phases": asdict(solution.phases),
             "forecast": [asdict(task) for task in solution.forecast],
             "excess": excess(solution.problem, solution.final_loss),
-            "share_learned": 1.0
-            - excess(solution.problem, solution.final_loss) / float(np.sum(solution.problem.signal)),
+            "share_learned": _share_learned(solution.problem, solution.final_loss),
             "optimal": {name: bound.loss for name, bound in known.items()},
             "optimal_excess": {name: excess(solution.problem, bound.loss) for name, bound in known.items()},
             "saturation": {"valid": spent.valid, **asdict(spent)},
@@ -166,15 +164,21 @@ def _losses(solution: Solution) -> list[str]:
                 _ratio(problem, final, bound),
             )
         )
-    share = 1.0 - excess(problem, final) / float(np.sum(problem.signal))
+    share = _share_learned(problem, final)
     shown = f"{share:.4f}" if share <= 1.0 and math.isfinite(share) else NEVER
     return [*table(rows), f"  share of the signal learned: {shown}"]
+
+
+def _share_learned(problem: Problem, final: float) -> float:
+    """The part of the signal that a loss has less than zero weights; NaN if it is lost in the query noise."""
+    power = float(np.sum(problem.signal))
+    return 1.0 - excess(problem, final) / power if power > LOST * final else math.nan
 
 
 def _ratio(problem: Problem, final: float, bound: Benchmark) -> str:
     """The excess of a loss over that of a benchmark, unless it is lost in the query noise."""
     unit, own = excess(problem, bound.loss), excess(problem, final)
-    known = unit > _LOST * bound.loss and 0.0 < own < math.inf
+    known = unit > LOST * bound.loss and 0.0 < own < math.inf
     return f"{own / unit:.6f}" if known else NEVER
 
 

@@ -69,3 +69,11 @@ def test_optimal_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: 
     drawn = target.read_text("utf-8")
     for words in ("best of 3 heads", "Bayes risk", "one gradient step", "lower bound"):
         assert words in drawn
+
+
+def test_a_figure_at_the_largest_length_and_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it draws around the problem is within what a problem can be."""
+    few_points(monkeypatch)
+    extreme = ["--set", "problem.context_length=1e12", "--set", "problem.task_sizes=[1, 1000000000]"]
+    status, _, err = run("optimal", "--heads", "1", "--plot", str(tmp_path / "optimal.svg"), *extreme)
+    assert (status, err) == (0, "")

@@ -103,3 +103,11 @@ def test_corners_are_answered(
         assert excess["lower_bound"] <= min(excess["single_head"], excess["head_per_task"]) + slack
     if "bayes" in excess:
         assert excess["bayes"] <= min(excess["gradient_step"], excess["small_heads"]) + slack
+
+
+def test_what_is_lost_in_the_query_noise_is_no_number() -> None:
+    faint = ("--set", "problem.signal=1e-30")
+    assert strict(run("flow", "--json", *faint)[1])["share_learned"] is None
+    assert "share of the signal learned: -\n" in run("flow", *faint)[1]
+    found = strict(run("optimal", "--json", "--heads", "1", *faint)[1])["benchmarks"]
+    assert all(entry["effective_dimension"] == [None, None] for entry in found.values())

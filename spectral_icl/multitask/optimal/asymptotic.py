@@ -33,6 +33,7 @@ from spectral_icl.multitask.optimal.small import (
     water_filling,
 )
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
 
 
 @optima(Asymptotic, "asymptotic")
@@ -64,6 +65,19 @@ class AsymptoticOptima(Optima):
             w = search(limit.objective, limit.unit, starts)[0].point
         weights = with_best_mu(problem, w[None, :])
         return self.made("single_head", task_loss(problem, *weights), weights)
+
+    def head_per_task(self, problem: Problem) -> Benchmark:
+        """Explicit over disjoint tasks, and asked for once per task of a flow; searched elsewhere."""
+        if problem.home is None:
+            return super().head_per_task(problem)
+        tasks, home = np.arange(problem.tasks), list(problem.home)
+        power = np.array([problem.signal[task][block] for task, block in enumerate(home)])
+        sizes = np.array(problem.block_sizes, dtype=np.float64)[home]
+        worth = problem.context_length * power / (np.e * problem.variance * sizes)
+        weights = State(np.zeros((problem.tasks, problem.blocks)), np.zeros((problem.tasks, problem.tasks)))
+        weights.omega[tasks, home] = 1.0 / (np.array(problem.covariance)[home] * np.sqrt(sizes))
+        weights.mu[tasks, tasks] = np.sqrt(sizes) * worth / (1.0 + worth)
+        return self.made("head_per_task", power / (1.0 + worth) + np.asarray(problem.noise), weights)
 
     def head_budget(self, problem: Problem, heads: int) -> Benchmark:
         """The infimum over H small heads; see `benchmarks.head_budget`."""

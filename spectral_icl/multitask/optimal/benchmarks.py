@@ -37,6 +37,8 @@ from spectral_icl.multitask.optimal.small import rank as rank
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import check_heads, check_state
 
+LOST = 1e-9  # share of a loss below which its excess has lost too many digits
+
 
 def lower_bound(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     """A loss that no decomposable attention, whatever its number of heads, can go below.
@@ -289,14 +291,15 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
 def effective_dimension(problem: Problem, benchmark: Benchmark) -> Floats:
     """X_i of every task, (I,): the loss as that of a task of its power that reads off X_i noisy coordinates.
 
-    loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with a_i = sum_b A_ib. Infinite where nothing is learned.
+    loss_i - sigma_i^2 = a_i / (1 + L / (phi_i X_i)) with a_i = sum_b A_ib. Infinite where nothing is learned,
+    NaN where the signal is lost in the query noise.
     """
     noise = np.asarray(problem.noise)
     left = benchmark.task_loss - noise
     power = problem.variance - noise
     with np.errstate(divide="ignore", invalid="ignore"):
         result: Floats = problem.context_length * power * left / (problem.variance * (power - left))
-    return result
+    return np.where(power > LOST * problem.variance, result, np.nan)
 
 
 def excess(problem: Problem, loss: float) -> float:

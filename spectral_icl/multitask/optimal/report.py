@@ -14,6 +14,7 @@ from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.optimal.benchmarks import (
     BENCHMARKS,
+    LOST,
     Benchmark,
     Optimum,
     effective_dimension,
@@ -147,7 +148,7 @@ def _row(problem: Problem, benchmark: Benchmark, bound: float) -> tuple[str, ...
     """A line of the table; ``bound`` is the excess that ratios are over, 0 if none is known."""
     # of an infimum the value itself, not that of the weights that come close
     loss = benchmark.infimum if isinstance(benchmark, Optimum) else benchmark.loss
-    ratio = f"{excess(problem, loss) / bound:.4f}" if bound > 0.0 else NEVER
+    ratio = f"{excess(problem, loss) / bound:.4f}" if bound > LOST * loss else NEVER
     kind = "infimum" if isinstance(benchmark, Optimum) and not benchmark.attained else ""
     dimensions = effective_dimension(problem, benchmark)
     own = f"{excess(problem, loss):.6f}"
@@ -172,7 +173,7 @@ def _entry(problem: Problem, benchmark: Benchmark) -> dict[str, object]:
 
 
 def _listed(dimensions: Floats) -> str:
-    return ", ".join(f"{x:.4g}" for x in dimensions)
+    return ", ".join(NEVER if np.isnan(x) else f"{x:.4g}" for x in dimensions)
 
 
 def _remark(benchmark: Benchmark) -> str:

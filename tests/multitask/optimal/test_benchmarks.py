@@ -13,6 +13,7 @@ from strategies import problems, starts
 from weights import slow
 
 import spectral_icl as si
+from spectral_icl.multitask.optimal.optima import Optima, optima_of
 from spectral_icl.multitask.optimal.search import Attention, Coalescing, frame, search
 
 
@@ -385,3 +386,20 @@ def test_bad_arguments(two_tasks: si.Problem) -> None:
     ):
         with pytest.raises(si.ProblemError, match=message):
             call()
+
+
+def test_the_explicit_limit_is_the_searched_one() -> None:
+    """What every law is given for a head per task, and what the asymptotic law has in closed form."""
+    p = si.Problem.multitask(
+        task_sizes=(1, 5, 30),
+        signal=(1.0, 2.0, 1e-3),
+        noise=(0.0, 0.1, 3.0),
+        context_length=50,
+        covariance=0.3,
+    )
+    explicit, searched = si.optimal.head_per_task(p), Optima.head_per_task(optima_of(p, "asymptotic"), p)
+    np.testing.assert_allclose(explicit.task_loss, searched.task_loss, rtol=1e-14)
+    assert explicit.weights is not None
+    assert searched.weights is not None
+    for one, other in zip(explicit.weights, searched.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13)
