@@ -256,7 +256,7 @@ def _benchmarks(problem: Problem, kernel: str) -> tuple[float, ...]:
 
 
 def _benchmark(name: str, problem: Problem, kernel: str) -> float:
-    """A benchmark loss; NaN where its weights are beyond the numbers that are computed with."""
+    """A benchmark loss; NaN where the law has none."""
     try:
         return float(BENCHMARKS[name].of(problem, kernel).loss)
     except ProblemError:
