@@ -374,7 +374,7 @@ def sweep(
             _fail(str(error), 1)
     emit(replace(report, title=_title(file)), as_json)
     if report.complaint is not None:
-        click.echo(f"Error: {' '.join(report.complaint.split())}", err=True)
+        _complain(report.complaint)
     if report.status:
         sys.exit(report.status)
 
@@ -578,9 +578,17 @@ def _places(given: Iterable[str]) -> dict[str, float]:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    with suppress(OSError):  # nobody can be told, but the status stays
-        click.echo(f"Error: {' '.join(message.split())}", err=True)
+    _complain(message)
     sys.exit(status)
+
+
+def _complain(message: str) -> None:
+    """Print an error as one line on standard error."""
+    line = " ".join(message.split())
+    # control characters of a name or a file would be commands to the terminal
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    with suppress(OSError):  # nobody can be told, but the status stays
+        click.echo(f"Error: {shown}", err=True)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class ProblemError(ValueError):
         self.argument = argument
         self.value = value
         self.expected = expected
-        super().__init__(f"{argument}: expected {expected}, got {_shown(value)}")
+        super().__init__(f"{_cut(argument)}: expected {expected}, got {_shown(value)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by the message and attributes; a value that cannot travel becomes what is shown of it."""
@@ -50,7 +50,7 @@ class ProblemError(ValueError):
 
 
 def _shown(value: object) -> str:
-    """The value on one line, its middle cut out if it is long (the ends tell most), or what it is."""
+    """The value on one line, cut if it is long, or what it is."""
     try:
         lines = repr(value)
         text, shape = " ".join(lines.split()), getattr(value, "shape", ())
@@ -59,6 +59,11 @@ def _shown(value: object) -> str:
     long = len(text) > _SHOWN or ("\n" in lines and not isinstance(value, np.ndarray))
     if long and isinstance(shape, tuple) and shape:
         return f"{type(value).__name__} of shape {tuple(shape)}"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    """The text, its middle cut out if it is long: the ends tell most."""
     half = _SHOWN // 2
     return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
 
@@ -108,6 +113,8 @@ def floats(argument: str, value: object, expected: str = "numbers") -> Floats:
     Nested lists, arrays, tensors, tables and what else has ``__array__``; no text, truth values, complex
     numbers, dates, sets or generators, and nothing with a mask or units, which the numbers would lose.
     """
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return np.array(value, order="C")
     raw = _converted(_numeric, argument, value, expected)
     if raw.dtype == np.float64:
         return np.array(raw, order="C")

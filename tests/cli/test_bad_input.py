@@ -615,3 +615,17 @@ def test_wrong_times_of_a_solution() -> None:
         with pytest.raises(si.ProblemError, match=r"^t: expected .*time") as caught:
             solution(times)  # type: ignore[arg-type]
         assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["\x1b[31m", "π\x07", "k" * 10_000])
+def test_a_name_is_no_command_to_the_terminal_and_no_page(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "in.toml"
+    escaped = name.encode("unicode_escape").decode().replace("\\x", "\\u00").replace("\\u03c0", "π")
+    file.write_text(f'"{escaped}" = 1\n', "utf-8")
+    assert_refused(tmp_path, ["flow", str(file)], "", "known key")
+    for words in (["flow", str(file), name], [f"--{name}"]):
+        status, out, err = run(*words)
+        assert (status, out) == (2, "")
+        assert err.removesuffix("\n").isprintable()
+    if len(name) < 20:
+        assert "π" in err or "π" not in name
