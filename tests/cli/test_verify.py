@@ -195,12 +195,12 @@ def test_extreme_but_legal_problems_end_in_order(override: str) -> None:
         assert out
 
 
-def test_prompts_without_an_error_bar_are_not_measured() -> None:
-    """With one pair the output is the label itself, whatever the key-query weights."""
-    args = ["--set", "problem.task_sizes=[1, 1]", "--set", "problem.signal=1e-30", "--set", "problem.noise=0"]
-    status, out, err = run(
-        "verify", "--claim", "decomposability-preserved", "--prompts", "100", *args, "--json"
-    )
+def test_a_gradient_that_is_zero_throughout_is_not_measured() -> None:
+    """The softmax of one pair is 1, whatever the logits, and one task has no off-diagonal OV entries."""
+    entries = ("task_sizes=[2]", "signal=1.0", "noise=0", "context_length=1")
+    overrides = [word for entry in entries for word in ("--set", f"problem.{entry}")]
+    args = ["--claim", "decomposability-preserved", "--prompts", "100", "--json", *overrides]
+    status, out, err = run("verify", *args, "--set", "model.heads=1")
     assert (status, err) == (0, "")
     (found,) = strict(out)["cases"][0]["checks"]
-    assert found["verdict"] == "not applicable"
+    assert found["reason"] == "not measured: all off-diagonal entries are zero, or too small to square"

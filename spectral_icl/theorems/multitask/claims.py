@@ -67,9 +67,7 @@ def _decomposability(e: Evidence) -> Trials:
         by_kq, by_ov = softmax.gradient(e.problem, *softmax.decomposable(e.problem, at), prompts, e.seed)
         scores = np.concatenate([_off_diagonal(sample) for sample in (by_kq, by_ov)])
         if not scores.size:
-            raise UnmeasurableError(
-                "the off-diagonal entries of all prompts are zero, or too small to square"
-            )
+            raise UnmeasurableError("all off-diagonal entries are zero, or too small to square")
         from scipy.special import ndtri  # slow to import, and only needed here
 
         most = float(-ndtri(0.5 * FALSE_ALARM / scores.size))
