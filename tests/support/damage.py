@@ -19,6 +19,8 @@ def damage(folder: Path, chance: random.Random) -> str:
     metadata = [path for path in files if path.name == "zarr.json"]
     how: Callable[[Path, random.Random], None] = chance.choice([*_WAYS, *[_edited] * 3])
     file = chance.choice(metadata if how is _edited or chance.random() < 0.3 else files)
+    if how is _folder_gone and file.parent == folder:  # then there is nothing to tell of
+        how = _gone
     if how is _exchanged:
         other = chance.choice(files)
         first, second = file.read_bytes(), other.read_bytes()
