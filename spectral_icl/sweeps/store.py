@@ -27,9 +27,19 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.files import needs
-from spectral_icl.io.provenance import environment, installed, source
-from spectral_icl.sweeps.plan import Plan, digest
-from spectral_icl.sweeps.points import PENDING, Results, Variable
+from spectral_icl.sweeps.arrays import (
+    SEAL,
+    TIME,
+    attributes,
+    chunk_shape,
+    declares,
+    document,
+    little_endian,
+    variables,
+)
+from spectral_icl.sweeps.plan import Plan
+from spectral_icl.sweeps.points import Results, Variable
+from spectral_icl.sweeps.provenance import facts, made_by, provenance, wrong_with
 
 if TYPE_CHECKING:
     import xarray
@@ -40,18 +50,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = "spectral-icl sweep"
-VERSION = 2  # version 1 has no seals, and no checksum of its provenance
-READABLE = (1, 2)
-
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DAMAGE = (OSError, ValueError, RuntimeError, MemoryError)  # what files and numcodecs raise for it
 _NEW = "a new name, or the store of this plan"
-_KEYS = {"format": str, "version": int, "plan": dict, "digest": str, "environment": dict}
-_ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
-_CRC32C = {"name": "crc32c"}  # the last codec: it covers the bytes as they are on the disk
-_SEAL = Variable(("batch",), "int64", 0, "first 64 bits of the SHA-256 of all values of a batch")
-_TIME = Variable(("time",), "float64", 0.0, "time of the flow")
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,11 @@ class Store:
         if not os.path.isdir(path):
             found = "this is not a folder" if os.path.exists(path) else "there is nothing"
             raise ProblemError("path", str(path), f"{wanted} ({found})")
-        made = _made(path)
+        made = made_by(path)
         if made is None:
             expected = f"{wanted} (this is something else, or its zarr.json is damaged)"
             raise ProblemError("path", str(path), expected)
-        if (wrong := _wrong(made)) is not None:
+        if (wrong := wrong_with(made)) is not None:
             raise ProblemError("path", str(path), wrong)
         try:
             return cls(path, Plan.from_dict(made["plan"]), made)
@@ -144,7 +145,7 @@ class Store:
         """What a batch has a chunk of, in the order in which they are written."""
         along = variables(self.plan)
         status = along.pop("status")
-        return {**along, **({} if self.made["version"] == 1 else {"seal": _SEAL}), "status": status}
+        return {**along, **({} if self.made["version"] == 1 else {"seal": SEAL}), "status": status}
 
     def read(self, batch: int) -> Results:
         """Values of a finished batch.
@@ -184,7 +185,7 @@ class Store:
         seal = hashlib.sha256(f"{self.made['digest']} {batch}".encode())
         for name, variable in self._stored.items():
             if name != "seal":
-                seal.update(np.ascontiguousarray(values[name], _little(variable)).tobytes())
+                seal.update(np.ascontiguousarray(values[name], little_endian(variable)).tobytes())
         return int.from_bytes(seal.digest()[:8], "little", signed=True)
 
     def _values(self, variable: Variable, chunk: Path) -> NDArray[Any]:
@@ -193,21 +194,21 @@ class Store:
         from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
         data = Zstd().decode(CRC32C(location="end").decode(chunk.read_bytes()))
-        shape = _chunk_shape(variable, self.plan)
-        return np.frombuffer(data, _little(variable)).reshape(shape).astype(variable.dtype)
+        shape = chunk_shape(variable, self.plan)
+        return np.frombuffer(data, little_endian(variable)).reshape(shape).astype(variable.dtype)
 
     def damaged(self) -> list[str]:
         """Files that are not what the plan says, of those that are the same whatever the results."""
         files = [
             f"{name}/zarr.json"
             for name, variable in self.declared.items()
-            if not _declares(self.path / name / "zarr.json", _document(variable, self.plan))
+            if not declares(self.path / name / "zarr.json", document(variable, self.plan))
         ]
         times = self.plan.points.times
         if times is not None:
             chunk = self._chunk("time", 0)
             try:
-                whole = np.array_equal(self._values(_TIME, chunk), times)
+                whole = np.array_equal(self._values(TIME, chunk), times)
             except _DAMAGE:
                 whole = False
             files += [] if whole else [str(chunk.relative_to(self.path))]
@@ -224,7 +225,7 @@ class Store:
     @property
     def declared(self) -> dict[str, Variable]:
         """The arrays that a store has."""
-        return {**self._stored, **({} if self.plan.points.times is None else {"time": _TIME})}
+        return {**self._stored, **({} if self.plan.points.times is None else {"time": TIME})}
 
     def is_pending(self, batch: int) -> bool:
         """Whether nothing has finished this batch yet."""
@@ -256,7 +257,7 @@ class Store:
 
     def differences(self) -> str:
         """Versions, processor and source that differ from those that made the store, in words; or ""."""
-        then, now = _facts(self.made), _facts(_provenance(self.plan))
+        then, now = facts(self.made), facts(provenance(self.plan))
         return ", ".join(f"{k} {now.get(k)} (was {v})" for k, v in then.items() if now.get(k) != v)
 
 
@@ -306,12 +307,12 @@ def open_sweep(path: str | Path) -> xarray.Dataset:
             axes[name] = (dimension.name, values, {"long_name": name, "units": "1"})
         axes.setdefault(dimension.name, (dimension.name, range(dimension.size)))
     if plan.points.times is not None:
-        axes["time"] = ("time", plan.points.times, _attributes(_TIME))
+        axes["time"] = ("time", plan.points.times, attributes(TIME))
     found = {
         name: (
             names + stored[name].dims[1:],
             values.reshape(extent + values.shape[1:]),
-            _attributes(stored[name]),
+            attributes(stored[name]),
         )
         for name, values in flat.items()
         if name not in axes
@@ -324,53 +325,7 @@ def open_sweep(path: str | Path) -> xarray.Dataset:
 
 def is_sweep(path: Path) -> bool:
     """Whether there is a sweep in a folder, rather than a flow or something else."""
-    return _made(path) is not None
-
-
-def _made(path: Path) -> dict[str, Any] | None:
-    """Provenance of the store in a folder; None if the folder is not the store of a sweep."""
-    try:
-        group = json.loads((path / "zarr.json").read_bytes())
-        made: dict[str, Any] = json.loads(group["attributes"]["provenance"])
-        ours = (group["zarr_format"], group["node_type"], made["format"]) == (3, "group", FORMAT)
-        return made if ours else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
-
-
-def _wrong(made: Mapping[str, Any]) -> str | None:
-    """What was expected of a provenance; None if it is as this version or an older one wrote it."""
-    version, origin = made.get("version"), made.get("source", "")
-    if type(version) is not int or version not in READABLE:
-        return (
-            f"a store of format version {' or '.join(map(str, READABLE))} (this is version {version!r:.20})"
-        )
-    missing = [key for key, kind in _KEYS.items() if not isinstance(made.get(key), kind)]
-    if origin is not None and not (isinstance(origin, dict) and {"commit", "dirty"} <= set(origin)):
-        missing.append("source")
-    if version > 1 and "checksum" not in made:
-        missing.append("checksum")
-    if missing:
-        return f"a whole store (its provenance lacks {missing[0]!r}, which no command mends)"
-    rest = {key: value for key, value in made.items() if key != "checksum"}
-    if made["digest"] != digest(made["plan"]) or (version > 1 and made["checksum"] != _checksum(rest)):
-        return "a whole store (its plan or its provenance was altered, which no command mends)"
-    return None
-
-
-def variables(plan: Plan) -> dict[str, Variable]:
-    """What is stored along ``point``: coordinates, results and, last, the status."""
-    coordinates = {
-        name: Variable(
-            ("point",),
-            str(values.dtype),
-            np.nan if values.dtype.kind == "f" else -1,
-            f"{name} of the point",
-        )
-        for name, values in plan.coordinates(0, 1).items()
-    }
-    status = Variable(("point",), "int8", PENDING, "how the point ended; -1 if it has not been solved yet")
-    return {**coordinates, **plan.variables, "status": status}
+    return made_by(path) is not None
 
 
 def _create(path: Path, plan: Plan) -> None:
@@ -378,7 +333,7 @@ def _create(path: Path, plan: Plan) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=".spectral-icl-", dir=path.absolute().parent))
     try:
         part = scratch / path.name
-        made = _provenance(plan)
+        made = provenance(plan)
         attributes = {
             "coordinates": " ".join(plan.coordinates(0, 1)),
             "provenance": json.dumps(made, sort_keys=True),
@@ -398,7 +353,7 @@ def _declare(path: Path, plan: Plan, arrays: Mapping[str, Variable]) -> None:
     import zarr  # optional, and slow to import
 
     for name, variable in arrays.items():
-        _put(path / name / "zarr.json", _document(variable, plan))
+        _put(path / name / "zarr.json", document(variable, plan))
     if plan.points.times is not None:
         zarr.open_array(path / "time", mode="r+", zarr_format=3)[:] = plan.points.times
 
@@ -411,81 +366,11 @@ def _put(file: Path, document: Mapping[str, Any]) -> None:
     part.replace(file)
 
 
-def _document(variable: Variable, plan: Plan) -> dict[str, Any]:
-    """The metadata of an array, as Zarr has it."""
-    lengths = {**plan.lengths, "batch": plan.batches}
-    endian = {"configuration": {"endian": "little"}} if np.dtype(variable.dtype).itemsize > 1 else {}
-    return {
-        "shape": [lengths[d] for d in variable.dims],
-        "data_type": variable.dtype,
-        "chunk_grid": {
-            "name": "regular",
-            "configuration": {"chunk_shape": list(_chunk_shape(variable, plan))},
-        },
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": "NaN" if np.isnan(variable.fill) else variable.fill,
-        "codecs": [{"name": "bytes", **endian}, _ZSTD, _CRC32C],
-        "attributes": _attributes(variable),
-        "dimension_names": list(variable.dims),
-        "zarr_format": 3,
-        "node_type": "array",
-        "storage_transformers": [],
-    }
-
-
-def _declares(file: Path, document: dict[str, Any]) -> bool:
-    """Whether a file has the metadata of this array; its attributes are for people."""
-    try:
-        found = json.loads(file.read_bytes())
-        return isinstance(found["attributes"], dict) and found | {"attributes": {}} == document | {
-            "attributes": {}
-        }
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return False
-
-
-def _chunk_shape(variable: Variable, plan: Plan) -> tuple[int, ...]:
-    lengths = {**plan.lengths, "point": plan.batch, "batch": 1}
-    return tuple(lengths[d] for d in variable.dims)
-
-
-def _little(variable: Variable) -> np.dtype[Any]:
-    return np.dtype(variable.dtype).newbyteorder("<")
-
-
-def _attributes(variable: Variable) -> dict[str, str]:
-    return {"long_name": variable.long_name, "units": "1"}
-
-
 def _mendable(path: Path, part: str, name: str | None = None) -> ProblemError:
     """The error about a part of a store that the same command makes again."""
     array = "" if name is None else f" ({name!r})"
     expected = f"a whole store: {part} is damaged{array}, and the command that made it makes it again"
     return ProblemError("path", str(path), expected)
-
-
-def _provenance(plan: Plan) -> dict[str, Any]:
-    made = {
-        "format": FORMAT,
-        "version": VERSION,
-        "plan": plan.to_dict(),
-        "digest": plan.digest(),
-        "environment": {**environment(), **{name: installed(name) for name in ("zarr", "xarray")}},
-        "source": source(),
-    }
-    return {**made, "checksum": _checksum(made)}
-
-
-def _checksum(made: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
-
-
-def _facts(made: Mapping[str, Any]) -> dict[str, str]:
-    """Versions, processor and source, by name: equal for all processes that may write to a store."""
-    facts = {name: str(value) for name, value in made["environment"].items() if name != "created"}
-    tree = made["source"]
-    changed = tree and ("with changes" if tree["dirty"] else "unchanged")
-    return {**facts, "source": f"{tree['commit']} {changed}" if tree else "installed"}
 
 
 @contextmanager

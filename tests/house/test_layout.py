@@ -39,7 +39,7 @@ WITHOUT = {
     "sparse": "descent landscape problem",
     "sparse/risk": "best contour given_labels quick spectrum",
     "sparse/transformer": "attention model",
-    "sweeps": "axes points quantities report",
+    "sweeps": "arrays axes points provenance quantities report",
     "sweeps/multitask": "labels quantities",
     "sweeps/sparse": "labels quantities",
     "theorems/multitask": "check evidence factors",

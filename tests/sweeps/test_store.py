@@ -31,6 +31,7 @@ from spectral_icl.io import provenance
 from spectral_icl.sweeps import store
 from spectral_icl.sweeps.engines import Job
 from spectral_icl.sweeps.plan import Plan
+from spectral_icl.sweeps.provenance import checksum
 from spectral_icl.sweeps.run import BatchTask
 from spectral_icl.sweeps.store import Store, open_sweep
 
@@ -52,7 +53,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object], *, sealed: bool
     made = json.loads(group["attributes"]["provenance"])
     change(made)
     if sealed:
-        made["checksum"] = store._checksum({k: v for k, v in made.items() if k != "checksum"})
+        made["checksum"] = checksum({k: v for k, v in made.items() if k != "checksum"})
     group["attributes"]["provenance"] = json.dumps(made, sort_keys=True)
     (path / "zarr.json").write_text(json.dumps(group))
 
