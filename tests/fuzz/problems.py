@@ -181,7 +181,8 @@ def _ensemble(flow: Flow, solution: si.Solution) -> Iterator[Finding]:
     ends = solution.outcome.name, type(solution.outcome)(int(many.outcome[0])).name
     if ends[0] != ends[1]:
         works = solution.stats.steps + solution.stats.rejected, int(many.steps[0] + many.rejected[0])
-        if not ("STEP_LIMIT" in ends and min(works) > MOST_STEPS / 4):  # which one may just not have met
+        limited_by_steps = "STEP_LIMIT" in ends and min(works) > MOST_STEPS / 4  # which one just did not meet
+        if (solution.success or many.success[0]) and not limited_by_steps:
             at = f"{solution.trajectory.t[-1]:.4g} and {many.t[0]:.4g}"
             yield Finding("two outcomes", f"{ends} at {at}, {works} steps")
         return

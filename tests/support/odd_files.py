@@ -197,7 +197,7 @@ def studies(draw: Draw) -> Table:
     table: Table = {
         "d": d,
         "s": draw(st.integers(1, d)),
-        "n": draw(mostly(st.integers(1, 30), st.integers(max(1, d - 1), d + 1), st.integers(1, 10**7))),
+        "n": draw(mostly(st.integers(1, 30), st.integers(max(1, d - 1), d + 1), st.integers(1, 10**4))),
         "noise": draw(mostly(st.floats(0.0, 1.0), st.just(0.0), decades(-324, 6))),
     }
     if draw(st.booleans()):
