@@ -82,7 +82,10 @@ class Problem:
         for i, powers in enumerate(signal):
             if sum(powers) == 0.0:
                 raise ProblemError(f"signal[{i}]", powers, "a positive power in some block")
-        covariance = numbers("covariance", self.covariance, size=len(sizes), minimum=SMALLEST)
+        covariance = numbers("covariance", self.covariance, size=len(sizes), minimum=0.0)
+        for b, kappa in enumerate(covariance):
+            if kappa < SMALLEST:
+                raise ProblemError(f"covariance[{b}]", kappa, f"a number > 0 (>= {SMALLEST:g})")
         noise = _powers("noise", self.noise, len(signal))
         length = number("context_length", self.context_length, minimum=1.0)
         # Lists and scalars are welcome as arguments; the fields are tuples, so that a Problem is hashable.

@@ -60,6 +60,6 @@ def test_figures_do_not_depend_on_the_users_settings(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     solution = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2), t_end=1.0)
-    ours = style.drawn(flow_figure(solution), kind)
+    ours = style.rendered(flow_figure(solution), kind)
     with matplotlib.rc_context(SETTINGS):
-        assert style.drawn(flow_figure(solution), kind) == ours
+        assert style.rendered(flow_figure(solution), kind) == ours

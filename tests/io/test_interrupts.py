@@ -39,7 +39,8 @@ def test_command_that_is_terminated_is_one_line_and_leaves_nothing(
     before = signal.getsignal(number)
     monkeypatch.setattr(*where, sending(number, getattr(*where)))
     out = tmp_path / "flow.nc"
-    assert run("flow", "--out", str(out)) == (130, "", "Error: interrupted\n")
+    status, _, err = run("flow", "--out", str(out))
+    assert (status, err) == (130, "Error: interrupted\n")
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(number) is before
 
