@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from spectral_icl.io.checks import ProblemError, choice, renamed
+from spectral_icl.io.checks import ProblemError, choice, cut, renamed
 from spectral_icl.io.interrupts import Terminated, terminations_raised
 from spectral_icl.io.progress import Progress, tracked
 from spectral_icl.io.provenance import environment_block, now, package_version
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _BUILT_IN = "built-in two-task example"  # what stands in a title where no file is named
 _BUILT_IN_SPARSE = "built-in sparse problem"
+_LONGEST = 400  # letters of an error
 
 # arguments of the library as they are given here
 _GIVEN = {"file": "FILE", "overrides": "--set"}
@@ -584,11 +585,10 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def _complain(message: str) -> None:
     """Print an error as one line on standard error."""
-    line = " ".join(message.split())
     # control characters of a name or a file would be commands to the terminal
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
     with suppress(OSError):  # nobody can be told, but the status stays
-        click.echo(f"Error: {shown}", err=True)
+        click.echo(f"Error: {cut(line, _LONGEST)}", err=True)
 
 
 @contextmanager

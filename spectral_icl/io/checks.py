@@ -37,7 +37,7 @@ class ProblemError(ValueError):
         self.argument = argument
         self.value = value
         self.expected = expected
-        super().__init__(f"{_cut(argument)}: expected {expected}, got {_shown(value)}")
+        super().__init__(f"{cut(argument)}: expected {expected}, got {_shown(value)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by the message and attributes; a value that cannot travel becomes what is shown of it."""
@@ -59,13 +59,13 @@ def _shown(value: object) -> str:
     long = len(text) > _SHOWN or ("\n" in lines and not isinstance(value, np.ndarray))
     if long and isinstance(shape, tuple) and shape:
         return f"{type(value).__name__} of shape {tuple(shape)}"
-    return _cut(text)
+    return cut(text)
 
 
-def _cut(text: str) -> str:
-    """The text, its middle cut out if it is long: the ends tell most."""
-    half = _SHOWN // 2
-    return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
+def cut(text: str, most: int = _SHOWN) -> str:
+    """The text, its middle cut out if it has more than ``most`` letters: the ends tell most."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
 
 
 class Relabelled:

@@ -626,5 +626,6 @@ def test_a_name_is_no_command_to_the_terminal_and_no_page(tmp_path: Path, name: 
         status, out, err = run(*words)
         assert (status, out) == (2, "")
         assert err.removesuffix("\n").isprintable()
+        assert len(err) < 500
     if len(name) < 20:
         assert "π" in err or "π" not in name

@@ -393,6 +393,7 @@ REFUSED: list[tuple[Table, str, str]] = [
     (sweep(LENGTHS, record={"states": True}), "record.states", "a known key"),
     (sweep(LENGTHS, record={"state": 1}), "record.state", "got 1"),
     (sweep(LENGTHS, record={"times": []}), "record.times", "got []"),
+    (sweep(LENGTHS, record={"times": [1.0, 1e300]}), "record.times", "<= 1e+12"),
     (sweep(LENGTHS, record={"times": 3}), "record.times", "got 3"),
     (sweep(LENGTHS, record={"times": [2.0, 1.0]}), "record.times", "increasing"),
     (sweep(LENGTHS, record={"times": [-1.0]}), "record.times", ">= 0"),

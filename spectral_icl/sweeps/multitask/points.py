@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.io.checks import LARGEST, Floats, ProblemError
 from spectral_icl.io.toml import Tables, read_table
 from spectral_icl.kernels.model import Emerged
 from spectral_icl.multitask.experiment import SECTIONS, Experiment, ExplicitStart, numeric_keys, seeded_starts
@@ -215,8 +215,8 @@ def _times(given: object) -> NDArray[np.float64]:
         ((way, listed),) = given.items()
         name = f"{name}.{way}"
     times = axis_values(name, way, listed).astype(np.float64)
-    if times[0] < 0.0 or not np.isfinite(times).all() or (np.diff(times) <= 0.0).any():
-        raise ProblemError(name, listed, "increasing times >= 0")
+    if not ((times >= 0.0) & (times <= LARGEST)).all() or (np.diff(times) <= 0.0).any():
+        raise ProblemError(name, listed, f"increasing times >= 0 and <= {LARGEST:g}")
     return times
 
 
