@@ -80,10 +80,10 @@ def overridden(table: Tables, override: str, top: tuple[str, ...] = ()) -> dict[
     if not (separator and (alone or (dot and section and key))) or key.count(".") >= _DEEPEST:
         raise ProblemError("overrides", override, "section.key=value")
     try:
-        value = _loaded(f"value = {text}")["value"]
+        (value,) = _loaded(f"value = {text}").values()
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    except (ValueError, RecursionError):  # too many digits, too deep
+    except (ValueError, RecursionError):  # too many digits, too deep, more than one
         raise ProblemError(path.strip(), text, "a TOML value") from None
     changed = dict(table)
     if alone:

@@ -79,6 +79,11 @@ def test_overrides_are_toml_or_text() -> None:
         overridden(table, "seed=3")
 
 
+def test_an_override_is_one_value() -> None:
+    with pytest.raises(ProblemError, match=r"^a\.b: expected a TOML value, got '1\\\\nx = 2'"):
+        overridden({}, "a.b=1\nx = 2")
+
+
 def test_plain_objects() -> None:
     given = {"a": np.array([1, 2]), "b": (np.float64(1.5), {"c": np.int64(3)}), "d": "text"}
     assert plain(given) == {"a": [1, 2], "b": [1.5, {"c": 3}], "d": "text"}
