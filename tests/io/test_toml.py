@@ -80,8 +80,9 @@ def test_overrides_are_toml_or_text() -> None:
 
 
 def test_an_override_is_one_value() -> None:
-    with pytest.raises(ProblemError, match=r"^a\.b: expected a TOML value, got '1\\\\nx = 2'"):
+    with pytest.raises(ProblemError, match="a TOML value") as caught:
         overridden({}, "a.b=1\nx = 2")
+    assert caught.value.argument == "a.b"
 
 
 def test_plain_objects() -> None:
