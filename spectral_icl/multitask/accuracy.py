@@ -133,14 +133,14 @@ class _Series:
         self.residual = 1.0 - np.einsum("thi,thb->tib", mu, self.v)
 
     def power(self, w: Floats) -> Floats:
-        """The mean of e^(w rho), (T,), for w (T, B); infinite where it does not exist."""
+        """The mean of e^(w rho), (...), for w (..., B); infinite where it does not exist."""
         inside = 2.0 * w.max(axis=-1) < 1.0
-        value = np.exp(-0.5 * (np.log1p(np.where(inside[:, None], -2.0 * w, 0.0)) @ self.sizes))
+        value = np.exp(-0.5 * (np.log1p(np.where(inside[..., None], -2.0 * w, 0.0)) @ self.sizes))
         return np.where(inside, value, np.inf)
 
     def moment(self, w: Floats, o: Floats) -> Floats:
-        """The mean of sum_b A_ib o_b rho_b / d_b e^(w rho), (T, I)."""
-        mean: Floats = self.power(w)[:, None] * ((o / (1.0 - 2.0 * w)) @ self.signal.T)
+        """The mean of sum_b A_ib o_b rho_b / d_b e^(w rho), (..., I)."""
+        mean: Floats = self.power(w)[..., None] * ((o / (1.0 - 2.0 * w)) @ self.signal.T)
         return mean
 
     def terms(self) -> Terms:
@@ -153,14 +153,11 @@ class _Series:
             cross = 2.0 * self._cross(h, alpha)
             first += cross
             size += np.abs(cross)
-            for k in range(h + 1):
-                gamma = self.v[:, h] * self.v[:, k]
-                both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
-                overlap = np.exp(gamma @ self.sizes)
-                asymptotic += overlap * (both @ self.variance)
-                noise = self.power(gamma)[:, None] * self.variance + self.moment(gamma, gamma)
-                first += (both * noise).sum(axis=1)
-                size += (np.abs(both) * noise).sum(axis=1)
+            gamma, both = self._pairs(h)
+            asymptotic += (np.exp(gamma @ self.sizes) * (both @ self.variance)).sum(axis=1)
+            noise = self.power(gamma)[..., None] * self.variance + self.moment(gamma, gamma)
+            first += (both * noise).sum(axis=(1, 2))
+            size += (np.abs(both) * noise).sum(axis=(1, 2))
         inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
         first = np.where(inside, first / self.length, np.inf)
         second, second_size = (part.sum(axis=1) / self.length**2 for part in self.second())
@@ -172,19 +169,27 @@ class _Series:
         """S of every task, (T, I), infinite where there is none, and its size before its parts cancel."""
         total, size = np.zeros_like(self.mu[:, 0]), np.zeros_like(self.mu[:, 0])
         for part in self._second_parts():
-            total += part
-            size += np.abs(part)
+            total += part.sum(axis=1)
+            size += np.abs(part).sum(axis=1)
         inside = 6.0 * (self.v**2).max(axis=(1, 2)) < 1.0
         return np.where(inside[:, None], total, np.inf), size
 
     def _second_parts(self) -> Iterator[Floats]:
-        """What S is the sum of, (T, I) for every head and every pair of heads."""
+        """What S is the sum of, (T, ., I): of all heads, and of every head with those up to it."""
+        alpha = self.v**2
+        yield -2.0 * self.mu * self._bent(alpha, self.v)
         for h in range(self.v.shape[1]):
-            alpha = self.v[:, h] ** 2
-            yield -2.0 * self.mu[:, h] * self._bent(alpha, self.v[:, h])
-            for k in range(h + 1):
-                both = (1.0 if k == h else 2.0) * self.mu[:, h] * self.mu[:, k]
-                yield both * self._curved(alpha, self.v[:, k] ** 2, self.v[:, h] * self.v[:, k])
+            gamma, both = self._pairs(h)
+            yield both * self._curved(alpha[:, h, None], alpha[:, : h + 1], gamma)
+
+    def _pairs(self, h: int) -> tuple[Floats, Floats]:
+        """Products of a head's omega (T, h + 1, B) and mu (T, h + 1, I) with those of the heads up to it.
+
+        Each pair counts for both of its orders.
+        """
+        both = 2.0 * self.mu[:, h, None] * self.mu[:, : h + 1]
+        both[:, h] *= 0.5
+        return self.v[:, h, None] * self.v[:, : h + 1], both
 
     def _cross(self, h: int, alpha: Floats) -> Floats:
         """The part of C, summed over tasks, that is the head's: twice this is of order 1/L in the loss."""
@@ -194,20 +199,20 @@ class _Series:
         return part
 
     def _bent(self, alpha: Floats, o: Floats) -> Floats:
-        """Order 1/L^2 of what a head reads off along o, (T, I)."""
+        """Order 1/L^2 of what heads read off along o, (..., I)."""
         moments = [self.moment(n * alpha, o) for n in (1, 2, 3)]
         return 2.0 * moments[2] - 3.0 * moments[1] + moments[0]
 
     def _curved(self, alpha: Floats, beta: Floats, gamma: Floats) -> Floats:
-        """Order 1/L^2 of the mean product of what two heads output, (T, I)."""
-        x, total = self.moment, np.zeros_like(self.mu[:, 0])
+        """Order 1/L^2 of the mean product of what two heads output, (..., I)."""
+        x, total = self.moment, np.zeros((*gamma.shape[:-1], len(self.variance)))
         for one in (alpha, beta):
             weight = self.power(one + gamma) - self.power(one + 2.0 * gamma)
-            total += self.variance * weight[:, None] + self._bent(one, gamma)
+            total += self.variance * weight[..., None] + self._bent(one, gamma)
             total += 2.0 * (x(one + gamma, one) - x(one + 2.0 * gamma, one))
             total += x(one + gamma, gamma) - 2.0 * x(one + 2.0 * gamma, gamma)
         weight = self.power(2.0 * gamma) - self.power(gamma)
-        total += self.variance * weight[:, None] + x(alpha + beta, gamma)
+        total += self.variance * weight[..., None] + x(alpha + beta, gamma)
         return total + 2.0 * x(2.0 * gamma, gamma) - x(gamma, gamma)
 
     def _beyond(

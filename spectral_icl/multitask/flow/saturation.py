@@ -22,7 +22,8 @@ from spectral_icl.multitask.state import State
 # 1/L describes them; at FREEZING it condenses on single context pairs.
 LIMIT, FREEZING = 0.5, 2.0
 ACCURATE, APPROXIMATE = 0.1, 0.5  # relative error of the excess up to which a law is called so
-_MOST_TIMES = 400  # at which the error is estimated
+_FEWEST_TIMES, _MOST_TIMES = 8, 400  # at which the error is estimated
+_MOST_PAIRS = 2_000_000  # of heads at all these times, which take a second or so
 _RISE = 1e-3  # relative rise of the loss of a flow, which descends it, that is an error
 
 
@@ -169,7 +170,8 @@ def measure(trajectory: Trajectory) -> Saturation:
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
     # a power of two, so that the nodes are among them as long as there are not too many
-    stride = 1 << max(0, int(np.ceil(np.log2(times.size / _MOST_TIMES))))
+    most = min(_MOST_TIMES, max(_FEWEST_TIMES, _MOST_PAIRS // trajectory.heads**2))
+    stride = 1 << max(0, int(np.ceil(np.log2(times.size / most))))
     chosen = np.unique(np.append(np.arange(0, times.size, stride), [top, times.size - 1]))
     found = terms_at(problem, State(states.omega[chosen], states.mu[chosen]))
     errors = found.excess_error(law)
