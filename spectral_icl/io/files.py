@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectral_icl.io.checks import ProblemError
-from spectral_icl.io.zarr_metadata import METADATA, read_metadata
+from spectral_icl.io.zarr_metadata import METADATA, read_metadata, zarr_defaults
 
 if TYPE_CHECKING:
     import xarray
@@ -230,7 +230,7 @@ def write(data: xarray.Dataset, path: Path) -> None:
         # made in memory: on a full disk HDF5 crashes, then or when the process ends
         put(path, _sealed(bytes(data.to_netcdf(engine="h5netcdf"))))
         return
-    with replacing(path) as part:
+    with replacing(path) as part, zarr_defaults():
         data.to_zarr(part, consolidated=False)
 
 
@@ -270,12 +270,13 @@ def _read_zarr(path: Path) -> xarray.Dataset:
     import xarray  # optional, and slow to import
 
     read_metadata(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of notes that lie in the folder, too
-        data = xarray.open_zarr(path, consolidated=False, zarr_format=3)
-    with data:
-        loaded: xarray.Dataset = data.load()
-        return loaded
+    with zarr_defaults():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of notes that lie in the folder, too
+            data = xarray.open_zarr(path, consolidated=False, zarr_format=3)
+        with data:
+            loaded: xarray.Dataset = data.load()
+            return loaded
 
 
 def _sealed(content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The metadata of a Zarr folder, read and checked before zarr may open it.
+"""The metadata of a Zarr folder, read and checked before zarr may open it, and the settings it does so under.
 
 zarr trusts what it opens: a type or a codec that the metadata names may run code that lies in the folder.
 Here a folder is a group of arrays of plain numbers, with the codecs of compression and of checksums only.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,13 @@ METADATA = "zarr.json"
 _TYPES = ("bool", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)), "float32", "float64")
 _CODECS = ("bytes", "gzip", "zstd", "crc32c")
 _OLD = (".zarray", ".zattrs", ".zgroup", ".zmetadata")  # of Zarr format 2, which zarr would look at too
+
+
+def zarr_defaults() -> AbstractContextManager[object]:
+    """A block in which zarr has the settings that it comes with, whatever the user's environment says."""
+    config: Any = import_module("zarr").config  # optional, and slow to import
+    block: AbstractContextManager[object] = config.set(config.defaults[0])
+    return block
 
 
 def read_metadata(folder: Path) -> dict[str, dict[str, Any]]:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.files import needs
+from spectral_icl.io.zarr_metadata import zarr_defaults
 from spectral_icl.sweeps.arrays import (
     SEAL,
     TIME,
@@ -135,7 +136,7 @@ class Store:
         if damaged := self.damaged():
             raise _mendable(self.path, damaged[0])
         # chunks of nothing but fill values are written too, so that a missing chunk is a lost one
-        with zarr.config.set({"array.write_empty_chunks": True}):
+        with zarr_defaults(), zarr.config.set({"array.write_empty_chunks": True}):
             return {
                 name: zarr.open_array(self.path / name, mode="r+", zarr_format=3) for name in self._stored
             }
@@ -176,8 +177,9 @@ class Store:
         start, stop = self.plan.bounds(batch)
         values = {**self.plan.coordinates(start, stop), **values}
         values["seal"] = np.array([self._seal(batch, values)])
-        with _shared_lock(self.path):
-            for name, array in self.arrays.items():
+        arrays = self.arrays
+        with _shared_lock(self.path), zarr_defaults():
+            for name, array in arrays.items():
                 array[batch if name == "seal" else slice(start, stop)] = values[name]
 
     def _seal(self, batch: int, values: Mapping[str, NDArray[Any]]) -> int:
@@ -355,7 +357,8 @@ def _declare(path: Path, plan: Plan, arrays: Mapping[str, Variable]) -> None:
     for name, variable in arrays.items():
         _put(path / name / "zarr.json", document(variable, plan))
     if plan.points.times is not None:
-        zarr.open_array(path / "time", mode="r+", zarr_format=3)[:] = plan.points.times
+        with zarr_defaults():
+            zarr.open_array(path / "time", mode="r+", zarr_format=3)[:] = plan.points.times
 
 
 def _put(file: Path, document: Mapping[str, Any]) -> None:

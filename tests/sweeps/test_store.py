@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -616,3 +617,22 @@ def test_source_is_that_of_the_package_and_of_nothing_around_it(tmp_path: Path) 
 
 def test_source_is_of_the_whole_package() -> None:
     assert provenance._package() == Path(si.__file__).parent
+
+
+def test_settings_of_zarr_in_the_environment_have_no_say(tmp_path: Path) -> None:
+    """zarr reads them when it is imported, so that this takes a process of its own."""
+    settings = {
+        "ZARR_ARRAY__ORDER": "x",
+        "ZARR_ASYNC__CONCURRENCY": "abc",
+        "ZARR_CODEC_PIPELINE__PATH": "no.such",
+        "ZARR_DEFAULT_ZARR_FORMAT": "7",
+    }
+    file = stores.write(tmp_path)
+    script = (
+        "from spectral_icl.cli import cli\n"
+        "cli(['flow', '--out', 'flow.zarr'], standalone_mode=False)\n"
+        f"cli(['sweep', {file.name!r}, '--out', 'sweep.zarr'], standalone_mode=False)\n"
+        "import spectral_icl as si\n"
+        "si.Solution.load('flow.zarr'), si.open_sweep('sweep.zarr')"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | settings, check=True)
