@@ -167,8 +167,8 @@ spectral-icl optimal two.toml --set 'problem.task_sizes=[1, 1087]' --set problem
 spectral-icl optimal two.toml --set 'problem.task_sizes=[300000000]' --set problem.context_length=1 > /dev/null
 
 ## covariance of 1e-13
-spectral-icl flow two.toml --set problem.covariance=1e-13 --out run.nc > /dev/null; status=$?
-test -e run.nc && echo 'and a file' >&2; exit $status
+spectral-icl flow two.toml --set problem.covariance=1e-13 --set 'initial.kind="random"' --set initial.scale=1.0 --out run.nc > /dev/null; status=$?
+test -e run.nc && test $status = 2 && echo 'and a file' >&2; exit $status
 
 ## an infinite time and rest below rounding
 python -c "$base
@@ -182,18 +182,21 @@ print(s.success, s.outcome.name, s.final_loss)" 2>&1 | said
 ## an emergence under way at the start
 cat > now.toml <<'END'
 [problem]
-task_sizes = [2]
+task_sizes = [2, 2]
 signal = 1.0
 noise = 0.1
 context_length = 100
 [model]
 parametrization = "merged"
 [initial]
-kind = "explicit"
-omega = [[0.3]]
-mu = [[0.9]]
+omega = [[0.25, 0.34]]
+mu = [[0.99, 0.49]]
+[flow]
+t_end = 100.0
 END
-spectral-icl flow now.toml --set flow.t_end=100.0 > /dev/null
+spectral-icl flow now.toml --out run.nc > out.txt; status=$?
+grep 'emergence of task 0' out.txt >&2
+test -e run.nc && test $status = 2 && echo 'and a file' >&2; exit $status
 
 ## ten thousand tasks
 spectral-icl flow two.toml --set problem.task_sizes=2 --set problem.tasks=10000 --set model.heads=1 > /dev/null
