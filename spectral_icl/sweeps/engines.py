@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -125,6 +126,7 @@ class Workers:
                 from distributed import Client, LocalCluster
 
                 opened.enter_context(_quiet())
+                opened.enter_context(_environment_kept())
                 dask.config.collect()  # as every worker does, whose tracebacks nobody could put into words
                 # not the folder that dask shares in the temporary one of the machine
                 folder = opened.enter_context(TemporaryDirectory(prefix="spectral-icl-"))
@@ -326,6 +328,18 @@ def _in_words(problem: str) -> Iterator[None]:
     except Exception as error:
         clear_frames(error.__traceback__)  # of what would complain when it is thrown away, later
         raise EngineError(f"{problem} ({_line(error)})") from None
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what is done to the environment, as by dask for the processes that it starts."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ LIMITS = {"task_sizes": (2, 2), "signal": 1.0, "noise": 0.1, "context_length": 1
 @pytest.mark.parametrize("value", [5e-324, 1e-300, 0.9 * SMALLEST])
 @pytest.mark.parametrize("key", ["signal", "noise", "covariance"])
 def test_what_would_underflow_is_refused(key: str, value: float) -> None:
-    with pytest.raises(si.ProblemError, match=rf"{key}.*: expected .* >= 1e-30"):
+    with pytest.raises(si.ProblemError, match=rf"{key}.*: expected .*>= 1e-30"):
         si.Problem.multitask(**{**LIMITS, key: value})  # type: ignore[arg-type]
     assert si.Problem.multitask(**{**LIMITS, key: SMALLEST})  # type: ignore[arg-type]
 

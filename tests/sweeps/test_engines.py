@@ -79,13 +79,15 @@ def test_nobody_else_can_use_workers() -> None:
     assert not private.exists()
 
 
-def test_failure_in_a_worker_is_one_line() -> None:
+def test_failure_in_a_worker_is_one_line_and_the_environment_stays() -> None:
+    before = dict(os.environ)
     with Workers(1)(1) as runner:
         assert list(runner(Squares(), [Job(2)], never)) == [4]
         with pytest.raises(
             EngineError, match=r"^batch 3 failed in a worker \(ZeroDivisionError: three is to"
         ):
             list(runner(Squares(), [Job(3)], never))
+    assert dict(os.environ) == before
 
 
 def test_configuration_that_dask_cannot_read_is_one_line(out: Path) -> None:
