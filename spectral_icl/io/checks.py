@@ -113,8 +113,6 @@ def floats(argument: str, value: object, expected: str = "numbers") -> Floats:
     Nested lists, arrays, tensors, tables and what else has ``__array__``; no text, truth values, complex
     numbers, dates, sets or generators, and nothing with a mask or units, which the numbers would lose.
     """
-    if type(value) is np.ndarray and value.dtype == np.float64:
-        return np.array(value, order="C")
     raw = _converted(_numeric, argument, value, expected)
     if raw.dtype == np.float64:
         return np.array(raw, order="C")
@@ -265,13 +263,15 @@ def array(
 
     It is C-contiguous: the compiled functions are others for views, and round differently.
     """
-    expected = _array_of(shape)
-    result = floats(argument, value, expected)
+    if type(value) is np.ndarray and value.dtype == np.float64:  # nothing to lose
+        result: Floats = np.array(value, order="C")
+    else:
+        result = floats(argument, value, _array_of(shape))
     matches = result.ndim == len(shape) and all(
         n is None or n == m for n, m in zip(shape, result.shape, strict=True)
     )
     if not matches:
-        raise ProblemError(argument, f"shape {result.shape}", expected)
+        raise ProblemError(argument, f"shape {result.shape}", _array_of(shape))
     good = np.abs(result) <= largest
     if minimum > -LARGEST:
         good &= result >= minimum

@@ -129,7 +129,7 @@ def gradient_flow(
     twin = twins(chart, x, shape)
     limits = Limits(min(t_end, LONGEST), rtol, stationary or 0.0, max_steps)
     status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
-    outcome = Outcome(int(outcomes(status, t_end)))
+    outcome = Outcome(int(outcomes(status, t_end)) if t_end > LONGEST else status)
     trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
     if times is None:
         times = trajectory.t
