@@ -196,15 +196,12 @@ def main() -> None:
     facts["step_microseconds"] = {f"H={heads}, I={tasks}": step_costs(heads, tasks) for heads, tasks in SIZES}
 
     medians = {name: median(values) for name, values in seconds.items()}
-    beyond = medians["import spectral_icl"] - medians["import numpy, numba"]
-    facts["import_beyond_numpy_numba"] = beyond
     lines = [record.machine_line(), "", "seconds, median (smallest, largest) of fresh interpreters"]
     for name, values in seconds.items():
         lines.append(
             f"  {name:<42} {medians[name]:7.3f}  ({min(values):.3f}, {max(values):.3f}; {len(values)} runs)"
         )
     lines += [
-        f"  import spectral_icl beyond numpy and numba {beyond:7.3f}",
         "",
         f"numba cache after one flow: {facts['cache_files']} files, {facts['cache_bytes'] / 1e6:.1f} MB",
         f"files written by the later flows: {', '.join(facts['rewritten']) or 'none'}",
