@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from spectral_icl.io.checks import ProblemError, choice, cut, renamed
-from spectral_icl.io.interrupts import Terminated, terminations_raised
+from spectral_icl.console import (
+    complain,
+    drawing,
+    emit,
+    fail,
+    guarded,
+    leave_out_users_matplotlib,
+    log_on_stderr,
+    say_wrote,
+)
+from spectral_icl.io.checks import ProblemError, choice, renamed
 from spectral_icl.io.progress import Progress, tracked
 from spectral_icl.io.provenance import environment_block, now, package_version
-from spectral_icl.io.streams import open_streams
 
 if TYPE_CHECKING:
-    from spectral_icl.io.text import Report
     from spectral_icl.sparse.problem import SparseProblem
     from spectral_icl.sweeps.engines import Engine
 
 _BUILT_IN = "built-in two-task example"  # what stands in a title where no file is named
 _BUILT_IN_SPARSE = "built-in sparse problem"
-_LONGEST = 400  # letters of an error
-
-# arguments of the library as they are given here
-_GIVEN = {"file": "FILE", "overrides": "--set"}
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 _overrides = click.option(
@@ -139,7 +139,7 @@ def flow(
 
     files.check_targets({"--out": (out, files.SUFFIXES), "--plot": (plot, files.FIGURES)}, file)
     experiment = Experiment.read(file, overrides)
-    with _log_on_stderr():
+    with log_on_stderr():
         try:
             solution = experiment.solve()
         except IntegrationError as error:
@@ -149,16 +149,16 @@ def flow(
         emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json)
         if out is not None:
             solution.save(out)
-            _say_wrote(out, as_json)
+            say_wrote(out, as_json)
         if plot is not None:
-            with _drawing(plot):
+            with drawing(plot):
                 from spectral_icl.figures.flow import flow_figure
                 from spectral_icl.figures.style import save
 
                 save(flow_figure(solution), plot)
-            _say_wrote(plot, as_json)
+            say_wrote(plot, as_json)
     if not solution.success:
-        _fail(solution.message, 1)
+        fail(solution.message, 1)
 
 
 @cli.command(cls=_Listing, lists=_claims)
@@ -213,7 +213,7 @@ def verify(
         choice("--claim", name, theorems.names())
     found = []
     bar = not named and (as_json or not sys.stdout.isatty())  # where no lines come between
-    with _log_on_stderr():
+    with log_on_stderr():
         for case in tracked(cases, unit="cases", shown=bar, named=lambda case: case.name):
             count = theorems.PROMPTS if prompts is None else prompts
             found.append(report_case(case, claims or None, count, seed, named))
@@ -222,11 +222,11 @@ def verify(
     report = SuiteReport(tuple(found))
     emit(report, as_json)
     if page is not None:
-        with _drawing(page):
+        with drawing(page):
             from spectral_icl.figures import page as html_report
 
             html_report.save(report, page)
-        _say_wrote(page, as_json)
+        say_wrote(page, as_json)
     if not report.success:
         sys.exit(1)
 
@@ -256,11 +256,11 @@ def _verify_sparse(
     report = SparseReport(tuple(found))
     emit(report, as_json)
     if page is not None:
-        with _drawing(page):
+        with drawing(page):
             from spectral_icl.figures import page as html_report
 
             html_report.save_sparse(report, page)
-        _say_wrote(page, as_json)
+        say_wrote(page, as_json)
     if not report.success:
         sys.exit(1)
 
@@ -292,12 +292,12 @@ def optimal(
     problem = experiment.problem
     emit(benchmark_report(problem, _title(file), heads, experiment.model.kernel), as_json)
     if plot is not None:
-        with _drawing(plot):
+        with drawing(plot):
             from spectral_icl.figures.optimal import optimal_figure
             from spectral_icl.figures.style import save
 
             save(optimal_figure(problem, experiment.model.kernel), plot)
-        _say_wrote(plot, as_json)
+        say_wrote(plot, as_json)
 
 
 @cli.command()
@@ -321,18 +321,18 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
 
     files.check_targets({"--plot": (plot, files.FIGURES)}, file)
     study = Study.read(file, overrides)
-    with _log_on_stderr(), Progress(study.prompts, unit="prompts", logged=False) as progress:
+    with log_on_stderr(), Progress(study.prompts, unit="prompts", logged=False) as progress:
         found = compare(study, progress.update)
     emit(ComparisonReport(found, _title(file, _BUILT_IN_SPARSE)), as_json)
     if plot is not None:
-        with _drawing(plot):
+        with drawing(plot):
             from spectral_icl.figures import sparse as figures
             from spectral_icl.figures.style import save
 
             with Progress(figures.PANELS, unit="panels", logged=False) as progress:
                 figure = figures.comparison_figure(found, progress.update)
             save(figure, plot)
-        _say_wrote(plot, as_json)
+        say_wrote(plot, as_json)
 
 
 @cli.command(cls=_Listing, lists=_kinds)
@@ -368,14 +368,14 @@ def sweep(
 
     engine, part = _engine(out, workers, shard, scheduler)
     plan = Plan.read(file, overrides)
-    with _log_on_stderr(), renamed({"path": "--out"}):
+    with log_on_stderr(), renamed({"path": "--out"}):
         try:
             report = run(plan, out, engine, shard=part, retry_failed=retry_failed)
         except EngineError as error:
-            _fail(str(error), 1)
+            fail(str(error), 1)
     emit(replace(report, title=_title(file)), as_json)
     if report.complaint is not None:
-        _complain(report.complaint)
+        complain(report.complaint)
     if report.status:
         sys.exit(report.status)
 
@@ -439,14 +439,14 @@ def plot(
 
     files.needs("matplotlib", "--out", "figure.pdf" if out is None else str(out), "plot")
     files.check_targets({"--out": (out, files.FIGURES)}, path, "PATH")
-    with _drawing(out or path):
+    with drawing(out or path):
         from spectral_icl.figures.stored import draw
 
-        drawing = draw(path, quantities, x, y, task, _places(places))
+        picture = draw(path, quantities, x, y, task, _places(places))
         with renamed({"path": "--out"}):
-            report = drawing.save(out)
+            report = picture.save(out)
     emit(report, as_json)
-    _say_wrote(report.target, as_json)
+    say_wrote(report.target, as_json)
 
 
 @cli.command()
@@ -475,7 +475,7 @@ def warm(kernels: tuple[str, ...], workers: int | None, as_json: bool) -> None:
     done = []
     bar = as_json or not sys.stdout.isatty()  # where no lines come between
     began = perf_counter()
-    with _log_on_stderr(), renamed({"kernel": "--kernel", "workers": "--workers"}):
+    with log_on_stderr(), renamed({"kernel": "--kernel", "workers": "--workers"}):
         pieces = warming.plan(kernels)
         finished = warming.warm(pieces, workers)
     try:
@@ -484,7 +484,7 @@ def warm(kernels: tuple[str, ...], workers: int | None, as_json: bool) -> None:
             if not as_json:  # as they come: an interrupt loses none
                 click.echo(piece.to_text())
     except BrokenProcessPool:
-        _fail("a process was killed; fewer --workers need less memory", 1)
+        fail("a process was killed; fewer --workers need less memory", 1)
     emit(warming.report(done, perf_counter() - began), as_json)
 
 
@@ -501,62 +501,8 @@ def cite(with_environment: bool) -> None:
 
 def main() -> None:
     """Entry point."""
-    _leave_out_users_matplotlib()
+    leave_out_users_matplotlib()
     guarded(cli, "spectral-icl")
-
-
-def guarded(command: click.Command, name: str) -> None:
-    """Run a command: every error is one line on standard error, with exit status 2 for bad input."""
-    try:
-        open_streams()
-        with renamed(_GIVEN), terminations_raised():
-            command.main(prog_name=name, standalone_mode=False)
-    except ProblemError as error:
-        _fail(str(error), 2)
-    except Terminated:
-        _fail("interrupted", 130)
-    except click.exceptions.Abort as error:
-        if isinstance(error.__cause__, EOFError):  # click takes it for the end of what a person types
-            raise error.__cause__ from None
-        _fail("interrupted", 130)
-    except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
-    except MemoryError:
-        _fail("out of memory", 1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say nothing
-        sys.exit(1)
-    except OSError as error:
-        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
-
-
-def emit(result: Report, as_json: bool) -> None:
-    """Print a result, before any file is made of it: one JSON object and nothing else, or its text."""
-    click.echo(json.dumps(result.to_dict()) if as_json else result.to_text())
-
-
-def _say_wrote(path: Path, as_json: bool) -> None:
-    """A line for a file that was written, beside a text."""
-    if not as_json:
-        click.echo(f"wrote {path}")
-
-
-def _leave_out_users_matplotlib() -> None:
-    """Have matplotlib neither read the user's settings, which figures here do without, nor speak of them."""
-    os.environ["MPLBACKEND"] = "agg"
-    os.environ["MATPLOTLIBRC"] = os.devnull
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-
-
-@contextmanager
-def _drawing(path: Path) -> Iterator[None]:
-    """A block that draws: whatever matplotlib and its parts raise is one line."""
-    try:
-        yield
-    except (ProblemError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        _fail(f"{path}: not drawn ({type(error).__name__}: {error})", 1)
 
 
 def _title(file: Path | None, built_in: str = _BUILT_IN) -> str:
@@ -576,34 +522,6 @@ def _places(given: Iterable[str]) -> dict[str, float]:
         if not separator:
             raise ProblemError("--at", text, "PATH=VALUE with a number")
     return found
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    _complain(message)
-    sys.exit(status)
-
-
-def _complain(message: str) -> None:
-    """Print an error as one line on standard error."""
-    # control characters of a name or a file would be commands to the terminal
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
-    with suppress(OSError):  # nobody can be told, but the status stays
-        click.echo(f"Error: {cut(line, _LONGEST)}", err=True)
-
-
-@contextmanager
-def _log_on_stderr() -> Iterator[None]:
-    """Show what the package logs, such as that it is compiling, while the block runs."""
-    logger = logging.getLogger("spectral_icl")
-    handler = logging.StreamHandler()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 if __name__ == "__main__":

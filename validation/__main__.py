@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from spectral_icl.cli import guarded
+from spectral_icl.console import guarded
 from spectral_icl.io.files import FIGURES, check_target, replacing
 from spectral_icl.io.provenance import cpu, environment
 from validation import MODULES, NAMES

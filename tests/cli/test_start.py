@@ -14,7 +14,7 @@ import click
 import pytest
 from shell import run
 
-from spectral_icl.cli import guarded
+from spectral_icl.console import guarded
 
 PATH = os.pathsep.join(path for path in sys.path if path)
 FEW = ["--set", "study.prompts=20"]

@@ -29,7 +29,7 @@ OF_SEVERAL = [
 
 # modules that others' tests see through: containers, registries, and parts of what is tested whole
 WITHOUT = {
-    ".": "__main__ cli",
+    ".": "__main__ cli console",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
     "kernels": "control ensemble integrator log loss model parts phases sparse threads",

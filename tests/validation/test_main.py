@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="the full model needs PyTorch")
 
 from matplotlib.figure import Figure  # noqa: E402
 
-from spectral_icl.cli import guarded  # noqa: E402
+from spectral_icl.console import guarded  # noqa: E402
 from spectral_icl.io.checks import ProblemError  # noqa: E402
 from validation import (  # noqa: E402
     MODULES,
