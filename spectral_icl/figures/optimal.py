@@ -17,7 +17,8 @@ from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, excess, minimi
 from spectral_icl.multitask.optimal.optima import optima_of
 from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
 
-_DENSE, _SEARCHED, _SPARSE = 41, 9, 5  # points of a closed form, of a searched benchmark, of an optimum
+_DENSE, _SEARCHED = 41, 9  # points of a closed form, of a searched benchmark
+_SPARSE, _FEW = 5, 3  # points of an optimum, in the law of the closed forms and in others
 _SEARCHABLE = 60  # variables H B up to which the optimum is searched at every point, in a second or so
 _SPAN = 30.0  # the figure's range of context lengths and sizes, either side of the problem's own
 _LOOK: dict[str, dict[str, Any]] = {
@@ -36,9 +37,11 @@ def optimal_figure(problem: Problem, kernel: str = DEFAULT) -> Figure:
 
     Left: against the context length. Middle: against the size of the blocks, their signal kept. Right: over
     the lower bound against L / (phi d), where the head-per-task limit's ratio rises to e. Lines are closed
-    forms (searched where tasks overlap), markers the numerical optimum with H heads.
+    forms (searched where tasks overlap, and in other laws than the asymptotic), markers the numerical optimum
+    with H heads.
     """
-    count = _SEARCHED if problem.home is None else _DENSE
+    closed = problem.home is not None and check_kernel(kernel) == DEFAULT
+    count = _DENSE if closed else _SEARCHED
     with styled():
         figure = Figure(figsize=(WIDTH, 3.1))
         axes = figure.subplots(1, 3)
@@ -85,7 +88,8 @@ def losses(family: Family, axes: Axes, kernel: str = DEFAULT) -> None:
         whose = "exact" if BENCHMARKS[key].exact else f"{check_kernel(kernel)} law"
         label = f"{BENCHMARKS[key].name} ({whose})"
         axes.plot(x, _excesses(key, problems, kernel), label=label, **look)
-    chosen = np.unique(np.linspace(0, len(problems) - 1, _SPARSE).astype(int))
+    sparse = _SPARSE if check_kernel(kernel) == DEFAULT else _FEW
+    chosen = np.unique(np.linspace(0, len(problems) - 1, sparse).astype(int))
     optima = optima_of(problems[0], kernel)
     for color, heads in zip(_HEADS, range(2, problems[0].tasks + 2), strict=False):
         if optima.searched(problems[0], heads) > _SEARCHABLE:

@@ -231,6 +231,8 @@ def _measure(shape, chart, nodes, samples, variance, attainable, pull, threshold
                 largest = held / total
                 found.head[p, i] = h
                 found.share[p, i] = largest
+    if found.head[p, i] < 0:  # what fell is the noise of heads that learn nothing of this task
+        found.onset[p, i] = found.time[p, i] = found.settled[p, i] = found.plateau[p, i] = np.nan
     if mu.shape[1] > 0 and found.head[p, i] >= 0:
         extension(chart, nodes, found.time[p, i], x, theta)
         for n in range(theta.size):

@@ -77,3 +77,9 @@ def test_a_figure_at_the_largest_length_and_block(tmp_path: Path, monkeypatch: p
     extreme = ["--set", "problem.context_length=1e12", "--set", "problem.task_sizes=[1, 1000000000]"]
     status, _, err = run("optimal", "--heads", "1", "--plot", str(tmp_path / "optimal.svg"), *extreme)
     assert (status, err) == (0, "")
+
+
+def test_a_table_has_a_bounded_number_of_lines() -> None:
+    status, out, err = run("optimal", "--heads", "101")
+    assert (status, out) == (2, "")
+    assert err == "Error: heads: expected a whole number >= 1 and <= 100, got 101\n"

@@ -89,6 +89,7 @@ def _judged(number: int) -> list[commands.Finding]:
     return [commands.Finding("even", "")] if number % 2 == 0 else []
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where other tests have imported it
 def test_a_crash_is_a_finding_and_the_others_are_judged_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes are forked here, so that they know the kind."""
     monkeypatch.setattr(campaign, "_CONTEXT", multiprocessing.get_context("fork"))

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.io.checks import Floats, ProblemError, integer
 from spectral_icl.io.progress import tracked
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.context import DEFAULT, check_kernel
@@ -25,6 +25,7 @@ from spectral_icl.multitask.optimal.optima import EXACT, optima_of
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import MOST_ENTRIES, check_heads
 
+_MOST_LISTED = 100  # lines of the best of H heads, each of which is searched, or built and looked at
 _BUDGET = 400  # variables H B that are searched in all, unless heads are asked for
 
 
@@ -123,7 +124,8 @@ def benchmark_report(
 def _searched(problem: Problem, heads: int | None, kernel: str) -> tuple[list[int], dict[str, str]]:
     """The numbers of heads whose best is searched, and why others are not: all asked for, or the first."""
     if heads is not None:
-        return list(range(1, check_heads(problem, heads) + 1)), {}
+        most = integer("heads", check_heads(problem, heads), minimum=1, maximum=_MOST_LISTED)
+        return list(range(1, most + 1)), {}
     optima, left, searched, skipped = optima_of(problem, kernel), _BUDGET, [], []
     for count in range(1, problem.tasks + 2):
         variables = optima.searched(problem, count)

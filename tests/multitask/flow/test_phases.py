@@ -145,3 +145,40 @@ def test_phases_are_in_order_from_any_start() -> None:
 def test_an_ordinary_emergence_is_not_under_way(two_tasks: si.Problem) -> None:
     sol = si.gradient_flow(two_tasks, *si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2), t_end=100.0)
     assert not any(task.under_way for task in sol.phases.tasks)
+
+
+def test_a_loss_that_falls_without_a_head_is_no_emergence() -> None:
+    """A zero omega stays one, so nothing of task 0 is learned; what falls is the noise of other heads."""
+    p = si.Problem(
+        block_sizes=(5547, 2),
+        signal=(
+            (0.001337359177191962, 0.0),
+            (0.0, 25.09290393854366),
+            (0.001337359177191962, 228.43616841640173),
+        ),
+        noise=(324.32977813111233, 71.31755473341124, 15.793208667379558),
+        context_length=254.5687667459364,
+        covariance=(0.0012153634850712706, 2.8997388759062397),
+    )
+    omega = [[0.0, -1.09558651e-05], [0.0, 1.98801822e-06], [0.0, 1.25080349e-06]]
+    mu = [
+        [1.11023185e-05, 3.10832900e-05, -3.77691698e-05],
+        [3.21285044e-05, 0.0, -8.88362995e-06],
+        [0.0, -3.74015852e-05, 1.15142639e-05],
+    ]
+    sol = si.gradient_flow(
+        p, omega, mu, t_end=np.inf, stationary=4.734613204068024e-06, rtol=1.0222368660661375e-08
+    )
+    ensemble = si.gradient_flow_ensemble(
+        p,
+        [omega],
+        [mu],
+        t_end=np.inf,
+        stationary=4.734613204068024e-06,
+        rtol=1.0222368660661375e-08,
+        phases=True,
+    )
+    assert sol.allocation[0] is None
+    for task in sol.phases.tasks:
+        assert (task.head is None) == np.isnan(task.time)
+    np.testing.assert_array_equal(ensemble.allocation < 0, np.isnan(ensemble.emergence))
