@@ -156,8 +156,9 @@ def _work(pipe: Connection, name: str, root: int, first: int, stop: int) -> None
     """Judge cases and send what was found of each."""
     kind = KINDS[name]
     _limit_memory()
-    for number in range(first, stop):
-        pipe.send(kind.judge(kind.drawn(number, root)))
+    with suppress(BrokenPipeError):  # the campaign was interrupted
+        for number in range(first, stop):
+            pipe.send(kind.judge(kind.drawn(number, root)))
 
 
 def _limit_memory() -> None:
