@@ -81,7 +81,8 @@ class Terms(NamedTuple):
                 error = np.abs(self.noise(law) - true) / (beside + true)
                 worst = np.maximum(worst, np.where((true > 0.0) & np.isfinite(factor), error, np.inf))
         worst = np.where(np.isnan(worst), np.inf, worst)
-        return np.where(self.asymptotic == 0.0, 0.0, worst)  # no OV value: nothing but bias
+        silent = (self.asymptotic == 0.0) & (self.first_order == 0.0)  # no OV value: nothing but bias
+        return np.where(silent, 0.0, worst)
 
 
 def terms(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Terms:
@@ -159,7 +160,8 @@ class _Series:
             first += (both * noise).sum(axis=(1, 2))
             size += (np.abs(both) * noise).sum(axis=(1, 2))
         inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
-        first = np.where(inside, first / self.length, np.inf)
+        silent = (self.mu == 0.0).all(axis=(1, 2))
+        first = np.where(inside, first / self.length, np.where(silent, 0.0, np.inf))
         second, second_size = (part.sum(axis=1) / self.length**2 for part in self.second())
         over, under = self._beyond(first, second, size / self.length, second_size)
         over, under = (np.where(inside, side, np.inf) for side in (over, under))

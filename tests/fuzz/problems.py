@@ -168,8 +168,9 @@ def _bounds(solution: si.Solution) -> Iterator[Finding]:
     if law == "asymptotic":
         lost = 1e-9 * most
         astray = "dense output" in solution.message  # and with it the losses on the way
+        known = not astray or solution.saturation.final_error < np.inf
         least = solution.final_task_loss if astray else solution.task_loss.min(axis=0)
-        if (least < bound.task_loss - lost).any():
+        if known and (least < bound.task_loss - lost).any():
             yield Finding("a loss below the lower bound", f"{least} {bound.task_loss}")
     elif (solution.final_task_loss < noise * (1 - 1e-9)).any() and solution.saturation.trusted:
         yield Finding("a loss below the noise", f"{solution.final_task_loss} {noise}")

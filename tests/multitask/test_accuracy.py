@@ -254,3 +254,13 @@ def test_sampled_softmax(size: int, length: int, law: str, seed: int) -> None:
     law_excess = si.loss(p, *at, law) - sum(p.noise)
     assert error < 0.05 * excess
     assert abs(law_excess - excess) < claim * excess + 3.0 * (1.0 + claim) * error
+
+
+def test_noise_that_is_lost_in_rounding_is_not_known() -> None:
+    """Two heads of opposite sign cancel to nothing in e^357, which is not to have no OV value."""
+    p = si.Problem(block_sizes=(1,), signal=((0.002,),), noise=0.01, context_length=22278, covariance=392.0)
+    found = terms(p, [[0.0279], [0.0279]], [[1.4e-3], [-1.4e-3]])
+    assert found.excess_error("asymptotic")[0] == np.inf
+    nothing = terms(p, [[0.0279], [0.0279]], [[0.0], [0.0]])
+    assert nothing.excess_error("asymptotic")[0] == 0.0
+    assert nothing.excess_error("first-order")[0] == 0.0
