@@ -97,12 +97,16 @@ def main() -> None:
     parser.add_argument("--tree", type=Path, default=Path(__file__).parents[1])
     parser.add_argument("--out", type=Path, default=record.RESULTS)
     given = parser.parse_args()
+    parts = given.names or [""]
+    chosen = {name: script for name, script in cases().items() if any(part in name for part in parts)}
+    if not chosen:
+        parser.error(f"NAME: expected part of the name of a case in replay.sh, got {' '.join(given.names)}")
+    if not (given.tree / "spectral_icl" / "cli.py").is_file():
+        parser.error(f"--tree: expected a checkout of the package, got {given.tree}")
     lines = [f"{'case':40} {'status':>6} {'lines':>6} {'seconds':>8} {'MB':>8}  last line"]
     print(lines[0])
     found = {}
-    for name, script in cases().items():
-        if given.names and not any(part in name for part in given.names):
-            continue
+    for name, script in chosen.items():
         found[name] = replay(script, given.tree.resolve())
         lines.append(f"{name:40} {found[name]}")
         print(lines[-1], flush=True)

@@ -11,9 +11,8 @@ from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, dimensi
 from spectral_icl.multitask.problem import Problem
 
 MOST_ENTRIES = 4096  # H (B + I): the Hessian of a larger state would take over 128 MiB
-FINITE = float(
-    np.finfo(np.float64).max
-)  # bounds what follows from the user's numbers, such as an omega ~ 1 / kappa
+# bounds what follows from the user's numbers, such as an omega ~ 1 / kappa
+FINITE = float(np.finfo(np.float64).max)
 
 
 class State(NamedTuple):

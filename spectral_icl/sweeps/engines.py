@@ -168,9 +168,7 @@ class Scheduler:
         except OSError as error:
             expected = f"an address, and TLS credentials in dask's configuration that can be read ({error})"
             raise ProblemError("scheduler", self.address, expected) from None
-        except (
-            Exception
-        ) as error:  # of a scheme, or of the configuration: dask has no class of its own for these
+        except Exception as error:  # of a scheme, or of the configuration: dask has no class of its own
             raise ProblemError("scheduler", self.address, f"an address ({error})") from None
         if scheme in _ENCRYPTED and secret is None:
             expected = "TLS credentials in dask's configuration (distributed.comm.tls) for such an address"

@@ -190,6 +190,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--replay", type=int, metavar="NUMBER")
     given = parser.parse_args()
+    for name, least in (("cases", 1), ("workers", 1), ("start", 0), ("replay", 0)):
+        value = getattr(given, name)
+        if value is not None and value < least:
+            parser.error(f"--{name}: expected a whole number >= {least}, got {value}")
     if given.replay is not None:
         print("\n".join(_replayed(given.kind, given.replay, given.seed)))
         return
