@@ -22,7 +22,7 @@ from spectral_icl.kernels.control import (
     unrest,
     weigh,
 )
-from spectral_icl.kernels.field import failure, stall
+from spectral_icl.kernels.field import failure, slope_at, stall
 from spectral_icl.kernels.lane_steps import attempt, lane_workspace
 from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, lane_array, pick, put, where
 from spectral_icl.kernels.log import with_room, write
@@ -45,7 +45,7 @@ from spectral_icl.kernels.runge_kutta import combine
 from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 
 # Rows of what is decided lane by lane and used by vector code, or the other way round.
-_STEP, _TRIED, _RTOL, _UNREST, _ERROR, _DEFINITE, _FINITE, _FAR, _STRAIN, _CHOSEN, _TILT = range(11)
+_STEP, _TRIED, _RTOL, _UNREST, _ERROR, _DEFINITE, _FINITE, _FAR, _STRAIN, _CHOSEN, _TILT, _TIED = range(12)
 
 # What is chosen: nothing, the field where a flow is, or a step.
 _NOTHING, _FIELD, _ACCEPTED = 0.0, 1.0, 2.0
@@ -104,12 +104,8 @@ def _lane_first_step(order, f, lane, span, speed, weights):
 @inner()
 def _tie(twin, lane, f):
     """Keep equal heads equal to the last bit in a lane, as `integrate` does."""
-    theta = f.theta.flat
     for n in range(twin.size):
-        m = twin[n]
-        f.x[n] = put(f.x[n], lane, pick(f.x[m], lane))
-        theta[n] = put(theta[n], lane, pick(theta[m], lane))
-        f.slope[n] = put(f.slope[n], lane, pick(f.slope[m], lane))
+        f.x[n] = put(f.x[n], lane, pick(f.x[twin[n]], lane))
 
 
 @inner(fastmath=ALGEBRA)
@@ -222,7 +218,7 @@ def advance_many(
     f = lane_workspace(model, shape, method.a.shape[0], 0 if mode == EXPLICIT else size)
     chart = lane_chart(size)
     bend = lane_array((method.dense.shape[0], size))
-    per_lane = np.zeros((11, WIDTH))
+    per_lane = np.zeros((12, WIDTH))
     control = as_lanes(per_lane)
     lanes = _empty_lanes()
     speed, weights = np.empty(size), np.empty(size)
@@ -275,6 +271,8 @@ def advance_many(
         control[_STRAIN] = strain
         control[_TILT] = law.largest_tilt(model, f.new_scratch)
         control[_CHOSEN] = everywhere(_NOTHING)
+        control[_TIED] = everywhere(0.0)
+        tied = False
         for lane in range(WIDTH):
             p = lanes.member[lane]
             if p < 0:
@@ -307,6 +305,8 @@ def advance_many(
                 continue
             if systems.tied[p]:
                 _tie(systems.twins[p], lane, f)
+                per_lane[_TIED, lane] = 1.0
+                tied = True
             if keep:
                 row = write(log, p, lanes.t[lane])
                 for n in range(size):
@@ -321,5 +321,10 @@ def advance_many(
                 flights.mode[p] = IMPLICIT if mode == EXPLICIT else EXPLICIT
                 _leave(lanes, per_lane, f, flights, ends, lane)
                 under_way -= 1
+        if tied:  # the new field is of heads that rounding has parted, in long steps far
+            for n in range(size):
+                f.trial[n] = f.x[n]
+            slope_at(model, chart, f.trial, f.new_theta, f.grad, f.new_scratch, f.new_slope, mixed)
+            _adopt(model, control[_TIED] > 0.0, f)
     set_floating_mode(floating)
     return log

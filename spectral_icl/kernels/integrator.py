@@ -22,7 +22,7 @@ from spectral_icl.kernels.control import (
     unrest,
     weigh,
 )
-from spectral_icl.kernels.field import INSIDE, Parts, failure, parts_of, stall
+from spectral_icl.kernels.field import INSIDE, Parts, failure, parts_of, slope_at, stall
 from spectral_icl.kernels.model import (
     ALWAYS_IMPLICIT,
     BUFFER_FULL,
@@ -123,8 +123,10 @@ def integrate(
     capacity = nodes.t.size - 1
     mixed = is_mixed(chart)
     x = work.x
+    tied = False
     for n in range(size):
         x[n] = nodes.x[0, n]
+        tied = tied or twin[n] != n
     t, step, previous_error = progress.real
     mode, streak = progress.mode
     count = progress.counts
@@ -222,11 +224,13 @@ def integrate(
         t = t_end if step >= remaining else t + step
         accepted += 1
         for n in range(size):
-            m = twin[n]  # equal heads are kept equal to the last bit: rounding must not break their tie
-            x[n] = work.trial[m]
+            x[n] = work.trial[twin[n]]  # equal heads are kept equal: rounding must not break their tie
             nodes.x[accepted, n] = x[n]
-            work.theta.flat[n] = work.new_theta.flat[m]
-            work.slope[n] = work.new_slope[m]
+            work.theta.flat[n] = work.new_theta.flat[n]
+            work.slope[n] = work.new_slope[n]
+        if tied:  # the new field is of heads that rounding has parted, in long steps far
+            slope_at(model, chart, x, work.theta, work.grad, work.scratch, work.slope, mixed)
+            count[2] += 1
         nodes.t[accepted] = t
         _bend(dense, work.increments, twin, work.rhs, accepted - 1, nodes.dense)
         count[0] += 1
