@@ -183,8 +183,9 @@ def gradient_flow_ensemble(
     rtol, stationary, max_steps : float or array_like, (P,)
         As in `gradient_flow`; a ``stationary`` of 0, NaN or None is none. The criterion of rest and where it
         is tested are the same, but rounding is another, and so are steps: the same flow solved by both ends
-        with equal losses to about ``stationary``, with states that may differ where the loss is flat, and
-        near the end of ``max_steps`` perhaps with another outcome.
+        as slow as promised, typically with losses that agree to a fraction of ``stationary`` (not where a
+        large gradient moves slowly), with states that may differ where the loss is flat, and near the end of
+        ``max_steps`` perhaps with another outcome.
     kernel : str
         Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     phases : bool

@@ -85,8 +85,9 @@ def gradient_flow(
     stationary : float, optional
         Stop at the first step at whose end the flow is at rest to this accuracy: every |dtheta/dt|, and every
         rate of a dual coordinate that could still grow, is at most this (first-order optimality). It is a
-        promise about speeds. The loss at rest is reproducible to about this much; the state only as far as
-        the loss depends on it, and a flow that rests near a saddle may yet leave it, more slowly than this.
+        promise about speeds alone. Losses at rest typically agree to a fraction of this, but not where a
+        large gradient moves slowly (large blocks, small factors); states agree only as far as the loss
+        depends on them, and a flow that rests near a saddle may yet leave it, more slowly than this.
     max_steps : int
         Limit on accepted and refused steps together.
 
