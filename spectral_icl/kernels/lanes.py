@@ -157,7 +157,11 @@ def where(typingctx: Any, mask: Any, yes: Any, no: Any) -> Any:
 
 @intrinsic
 def as_lanes(typingctx: Any, array: Any) -> Any:
-    """View a C-contiguous float64 array (..., WIDTH) as an array (...) of lanes."""
+    """View a C-contiguous float64 array (..., WIDTH) as an array (...) of lanes, unless it is one already."""
+    if isinstance(array, types.Array) and array.dtype is LANES:
+        return signature(array, array), lambda context, builder, sig, args: impl_ret_borrowed(
+            context, builder, sig.return_type, args[0]
+        )
     if not (isinstance(array, types.Array) and array.layout == "C" and array.ndim > 1):
         return None
     # loads that assume no alignment cost nothing where the data is aligned, and do not crash where it is not
@@ -248,6 +252,16 @@ def _room(like: Any, shape: Any) -> Any:
     if like.dtype is LANES:
         return lambda like, shape: lane_array(shape)
     return lambda like, shape: np.empty(shape)
+
+
+def vectors(shape: tuple[int, ...]) -> Any:
+    """Storage for vectors of lanes: from Python an array with one axis more, which `as_lanes` views."""
+    return np.zeros((*shape, WIDTH))
+
+
+@overload(vectors, strict=False, jit_options=MAKING)
+def _vectors(shape: Any) -> Any:
+    return lambda shape: lane_array(shape)
 
 
 @maker

@@ -8,14 +8,19 @@ in closed form, which is dispatched by the type too. Behind the door there are n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import singledispatch
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spectral_icl.io.checks import ProblemError, choice
+from spectral_icl.io.checks import Floats, ProblemError, choice
 from spectral_icl.kernels.asymptotic import Asymptotic
+from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.exact.packing import packed, reach_of, usual_reach
+from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.problem import Problem
 
 Packer = Callable[[Problem], Model]
@@ -70,6 +75,12 @@ def _first_order(problem: Problem) -> FirstOrder:
     )
 
 
+@law("exact")
+def _exact(problem: Problem) -> Exact:
+    """The law of softmax attention itself, with the table that flows from small starts need."""
+    return packed(problem, usual_reach(problem))
+
+
 def check_kernel(kernel: str) -> str:
     """The name of a law, in place of an old one of the same law.
 
@@ -78,39 +89,129 @@ def check_kernel(kernel: str) -> str:
     ProblemError
         It names no law.
     """
-    if isinstance(kernel, str) and kernel == "exact" and kernel not in LAWS:
-        raise ProblemError(
-            "kernel", kernel, "'asymptotic' or 'first-order' (no exact finite-length kernel yet)"
-        )
     known = OLD_NAMES.get(kernel, kernel) if isinstance(kernel, str) else kernel
     return choice("kernel", known, tuple(LAWS))
 
 
-def pack(problem: Problem, kernel: str = DEFAULT) -> Model:
+def pack(problem: Problem, kernel: str = DEFAULT, omega: Floats | None = None) -> Model:
     """The problem as a model of the law named ``kernel``: the arrays that the compiled functions take.
 
-    They are read-only and kept with the problem: every flow, loss and optimum of it asks for them.
+    They are read-only and kept with the problem: every flow, loss and optimum of it asks for them. A law that
+    has a table is packed with one that knows the logits of heads ``omega`` (..., H, B), if they are given.
 
     Raises
     ------
     ProblemError
         There is no such law.
     """
-    kept, packer = problem.kept, LAWS[check_kernel(kernel)]
-    if packer not in kept:
-        kept[packer] = frozen(packer(problem))
-    model: Model = kept[packer]
+    packer = LAWS[check_kernel(kernel)]
+    model = _kept(problem, packer, lambda: packer(problem))
+    return model if omega is None else reaching(model, problem, omega)
+
+
+def _kept(problem: Problem, key: object, make: Callable[[], Model]) -> Model:
+    """A model that is kept with the problem, made where it is not."""
+    if key not in problem.kept:
+        problem.kept[key] = frozen(make())
+    model: Model = problem.kept[key]
     return model
 
 
-def pack_all(problems: Sequence[Problem], kernel: str, count: int) -> Model:
-    """``count`` problems, or one that stands for all, as one model whose arrays have a first axis of them."""
+@singledispatch
+def reaching(model: Model, problem: Problem, omega: Floats) -> Model:
+    """A model of the same law for heads omega (..., H, B): the same one, of a law in closed form."""
+    return model
+
+
+@reaching.register
+def _(model: Exact, problem: Problem, omega: Floats) -> Model:
+    reach = reach_of(problem, omega)
+    return model if reach <= model.reach else _reaching_up_to(problem, reach)
+
+
+@singledispatch
+def wider(model: Model, problem: Problem) -> Model | None:
+    """A model of the same law that serves larger states; None if there is none."""
+    return None
+
+
+@wider.register
+def _(model: Exact, problem: Problem) -> Model | None:
+    further = [reach for reach in REACHES if reach > model.reach]
+    return _reaching_up_to(problem, further[0]) if further else None
+
+
+def _reaching_up_to(problem: Problem, reach: float) -> Model:
+    return _kept(problem, (Exact, reach), lambda: packed(problem, reach))
+
+
+def pack_all(problems: Sequence[Problem], kernel: str, count: int, omega: Floats | None = None) -> Model:
+    """``count`` problems, or one that stands for all, as one model whose arrays have a first axis of them.
+
+    With heads ``omega`` (count, H, B) each serves its own.
+    """
     packer = LAWS[check_kernel(kernel)]
-    one_by_one: Any = [packer(problem) for problem in problems]  # not kept: they are copied here
-    stacked = (np.array(values) for values in zip(*one_by_one, strict=True))
+    one_by_one = [packer(problem) for problem in problems]  # not kept: they are copied here
+    if omega is None or not isinstance(one_by_one[0], Exact):
+        return stack(one_by_one, count)
+    each = problems if len(problems) == count else [problems[0]] * count
+    return stack([pack(problem, kernel, heads) for problem, heads in zip(each, omega, strict=True)], count)
+
+
+@singledispatch
+def wider_all(
+    models: Model, problems: Sequence[Problem], members: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Model]:
+    """Those of some members, whose ``problems`` these are, that have a wider model, and these models."""
+    return members[:0], models
+
+
+@wider_all.register
+def _(
+    models: Exact, problems: Sequence[Problem], members: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Model]:
+    reaches: Any = models.reach
+    has_more = reaches[members] < REACHES[-1]
+    further = [
+        _reaching_up_to(problem, REACHES[REACHES.index(reaches[member]) + 1])
+        for member, problem, more in zip(members, problems, has_more, strict=True)
+        if more
+    ]
+    return members[has_more], stack(further, len(further)) if further else models
+
+
+def with_rows(models: Any, members: NDArray[np.int64], others: Any) -> Model:
+    """Models of many problems with those of some members replaced."""
+    parts = []
+    for values, new in zip(models, others, strict=True):
+        width = max(values.shape[1:2] + new.shape[1:2], default=0)
+        whole = np.zeros((len(values), *((width, *values.shape[2:]) if width else ())), dtype=values.dtype)
+        whole[(slice(None), slice(values.shape[1])) if width else slice(None)] = values
+        for member, row in zip(members, new, strict=True):
+            whole[member] = 0
+            whole[(member, slice(new.shape[1])) if width else member] = row
+        parts.append(whole)
+    return frozen(type(models)(*parts))
+
+
+def stack(models: Sequence[Any], count: int) -> Model:
+    """Models of one law, ``count`` or one that stands for all, as one with a first axis of them."""
+    stacked = (_side_by_side(values) for values in zip(*models, strict=True))
     each = (np.broadcast_to(values, (count, *values.shape[1:])).copy() for values in stacked)
-    made: Model = type(one_by_one[0])(*each)
+    made: Model = type(models[0])(*each)
     return frozen(made)  # so that what is compiled for one model serves each of these
+
+
+def _side_by_side(values: Sequence[Any]) -> Any:
+    """Arrays of equal shapes as one; those whose first axes differ are filled up with zeros."""
+    arrays = [np.asarray(value) for value in values]
+    most = max((len(array) for array in arrays if array.ndim), default=0)
+    if all(array.ndim == 0 or len(array) == most for array in arrays):
+        return np.array(arrays)
+    made = np.zeros((len(arrays), most, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+    for row, array in zip(made, arrays, strict=True):
+        row[: len(array)] = array
+    return made
 
 
 def frozen(model: Model) -> Model:

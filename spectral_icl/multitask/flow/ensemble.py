@@ -26,13 +26,14 @@ from spectral_icl.kernels.model import (
     Ends,
     Flights,
     Log,
+    ManyLimits,
     Systems,
     Tasks,
 )
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.kernels.threads import available_cores
-from spectral_icl.multitask.context import DEFAULT, pack_all
+from spectral_icl.multitask.context import DEFAULT, pack_all, wider_all, with_rows
 from spectral_icl.multitask.flow.options import LONGEST, LimitArguments, Outcome, check_times, outcomes
 from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
@@ -235,19 +236,55 @@ def gradient_flow_ensemble(
     charts, x = _charts(problems, flavours, starts, count)
     twin = twins(charts, x, shape)
     tied = (twin != np.arange(x.shape[1])).any(axis=1)
-    systems = Systems(pack_all(problems, kernel, count), charts, twin, tied, shape)
+    systems = Systems(pack_all(problems, kernel, count, starts.omega), charts, twin, tied, shape)
+    saturation_of(systems.models, np.ones(count))  # refuses a law without a known range before the work
+    tasks = _asked(problems, kernel, count) if phases else None
+    with announced("the integrator of ensembles and sweeps", "twenty"):
+        ends, kept = _advanced(systems, followed, x.copy(), times, tasks, threads)
+        # what left its table is followed again, from the start, with one that goes further
+        while (left := np.flatnonzero(ends.outcome == Outcome.LEFT_RANGE)).size:
+            left, models = wider_all(systems.models, [problems[k % len(problems)] for k in left], left)
+            if not left.size:
+                break
+            part = Systems(models, _rows(charts, left), twin[left], tied[left], shape)
+            limits_of = _rows(followed, left)
+            asked_of = None if tasks is None else _rows(tasks, left)
+            again, kept_again = _advanced(part, limits_of, x[left], times, asked_of, threads)
+            for values, new in zip((*ends, kept.curve), (*again, kept_again.curve), strict=True):
+                values[left] = new
+            for values, new in zip(kept.found, kept_again.found, strict=True):
+                if phases:
+                    values[left] = new
+            systems = systems._replace(models=with_rows(systems.models, left, models))
+    ends.outcome[:] = outcomes(ends.outcome, ends_at.t_end)
+    return _result(systems, ends, kept)
+
+
+def _rows(values: Any, members: NDArray[np.int64]) -> Any:
+    """Those of some members, of a container of arrays."""
+    return type(values)(*(each[members] for each in values))
+
+
+def _advanced(
+    systems: Systems,
+    limits: ManyLimits,
+    x: Floats,
+    times: Floats,
+    tasks: Tasks | None,
+    threads: int,
+) -> tuple[Ends, _Kept]:
+    """Where flows from ``x`` (P, N) end, and what is asked of them."""
+    count, size = x.shape
     ends = Ends(np.full(count, -1), np.zeros(count), x, np.zeros((count, 2), dtype=np.int64), np.zeros(count))
     flights = Flights(np.full(count, EXPLICIT), np.zeros(count), np.ones(count))
     kept = _Kept(
         times=times,
         curve=np.full((count, times.size), np.nan),
-        tasks=_asked(problems, kernel, count) if phases else None,
-        found=Emerged.nothing(count if phases else 0, shape[2], size=x.shape[1]),
+        tasks=tasks,
+        found=Emerged.nothing(count if tasks else 0, systems.shape[2], size=size),
     )
-
-    saturation_of(systems.models, np.ones(count))  # refuses a law without a known range before the work
     share = WIDTH * min(_MOST, max(_LEAST, count // (8 * threads * WIDTH)))
-    orders, size = RODAS5P.dense.shape[0], x.shape[1]
+    orders = RODAS5P.dense.shape[0]
     most = max(1, _ROOM // ((orders + 1) * size)) if kept.wanted else 0
 
     def run(first: int) -> None:
@@ -257,21 +294,19 @@ def gradient_flow_ensemble(
         unfinished = ends.outcome[first:stop] < 0
         while unfinished.any():
             for mode, method in _METHODS:
-                log = advance_many(systems, method, mode, followed, first, stop, flights, ends, log)
+                log = advance_many(systems, method, mode, limits, first, stop, flights, ends, log)
             unfinished = ends.outcome[first:stop] < 0
             if kept.wanted and not (unfinished & (log.last >= 0)).any():
                 kept.record(systems, log, ends, first, stop)
                 log = Log.room(first, stop, rows, most, orders, size)
 
-    with announced("the integrator of ensembles and sweeps", "twenty"):
-        if threads == 1 or count <= share:
-            for first in range(0, count, share):
-                run(first)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(run, range(0, count, share)))
-    ends.outcome[:] = outcomes(ends.outcome, ends_at.t_end)
-    return _result(systems, ends, kept)
+    if threads == 1 or count <= share:
+        for first in range(0, count, share):
+            run(first)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, range(0, count, share)))
+    return ends, kept
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.kernels.model import HYPERBOLIC, Chart, Emerged
 from spectral_icl.multitask.context import DEFAULT
-from spectral_icl.multitask.loss import gradient
+from spectral_icl.multitask.loss import gradient_at
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, mu_entry, unflattened
@@ -131,7 +131,7 @@ def fall(problem: Problem, at: State, task: int, winner: int, rival: int, kernel
     omega[[winner, rival], block] = at.omega[[winner, rival], block]
     mu[winner, task] = at.mu[winner, task]
     side = 1.0 if at.omega[winner, block] >= 0.0 else -1.0
-    return float(2.0 * side * gradient(problem, omega, mu, kernel).mu[rival, task])
+    return float(2.0 * side * gradient_at(problem, State(omega, mu), kernel).mu[rival, task])
 
 
 def predicted_escape(

@@ -65,8 +65,9 @@ _ADVICE = {
     Outcome.OVERFLOW: "exp overflowed: the logits sum_b d_b kappa_b^2 omega_hb omega_kb are past 700; "
     "start from a smaller omega",
     Outcome.NON_FINITE: "the state became non-finite: start from smaller omega and mu",
-    Outcome.LEFT_RANGE: "left the range of the first-order law, small corrections and 2 (kappa omega)^2 < 1: "
-    "start from a smaller omega, or take longer prompts",
+    Outcome.LEFT_RANGE: "left the range of the first-order law, small corrections and 2 (kappa omega)^2 < 1, "
+    "or that of all tables of the exact law, logit variances below 64: start from a smaller omega, or take "
+    "longer prompts",
     Outcome.NOT_AT_REST: "did not come to rest: raise stationary (rounding limits how slow a flow can be), "
     "or give a finite t_end",
 }

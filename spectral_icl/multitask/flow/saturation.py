@@ -9,6 +9,7 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.asymptotic import Asymptotic
+from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.phases import POINTS
@@ -236,8 +237,9 @@ def _(models: Asymptotic, tilt: Floats) -> Floats:
     return _in_logs(models.inverse_length, np.log(tilt))
 
 
-@saturation_of.register
-def _(models: FirstOrder, tilt: Floats) -> Floats:
+@saturation_of.register(Exact)
+@saturation_of.register(FirstOrder)
+def _(models: FirstOrder | Exact, tilt: Floats) -> Floats:
     return _in_logs(models.inverse_length, tilt)
 
 

@@ -9,9 +9,9 @@ from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.provenance import environment
 from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.integrator import integrate
-from spectral_icl.kernels.model import BUFFER_FULL, Limits, Methods, Nodes, Progress, System
+from spectral_icl.kernels.model import BUFFER_FULL, LEFT_RANGE, Limits, Methods, Nodes, Progress, System
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
-from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
+from spectral_icl.multitask.context import DEFAULT, check_kernel, pack, wider
 from spectral_icl.multitask.flow.options import (
     LONGEST,
     Options,
@@ -117,7 +117,7 @@ def gradient_flow(
     check_parametrization("parametrization", parametrization)
     start = check_state(problem, omega0, mu0)
     kernel = check_kernel(kernel)
-    model = pack(problem, kernel)
+    model = pack(problem, kernel, start.omega)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)
 
@@ -130,6 +130,9 @@ def gradient_flow(
     twin = twins(chart, x, shape)
     limits = Limits(min(t_end, LONGEST), rtol, stationary or 0.0, max_steps)
     status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
+    while status == LEFT_RANGE and (further := wider(model, problem)) is not None:
+        model = further  # from the start again, so that the flow is that of one table
+        status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
     outcome = Outcome(int(outcomes(status, t_end)) if t_end > LONGEST else status)
     trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
     if times is None:

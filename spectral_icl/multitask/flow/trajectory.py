@@ -80,7 +80,7 @@ class Trajectory:
     @property
     def model(self) -> Model:
         """The problem, packed for the law of the flow."""
-        return pack(self.problem, self.kernel)
+        return pack(self.problem, self.kernel, self(self.t).omega)
 
     @property
     def shape(self) -> tuple[int, int, int]:
