@@ -21,6 +21,7 @@ _MULTITASK = (
     "first_order",
     "first_order_gradient",
     "second_order",
+    "finite_length",
     "mirror_flow",
     "single_head",
     "first_order_single_head",
