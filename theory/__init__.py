@@ -22,6 +22,8 @@ _MULTITASK = (
     "first_order_gradient",
     "second_order",
     "finite_length",
+    "finite_length_gradient",
+    "finite_length_integrals",
     "mirror_flow",
     "single_head",
     "first_order_single_head",
