@@ -23,6 +23,7 @@ _MULTITASK = (
     "second_order",
     "finite_length",
     "finite_length_gradient",
+    "finite_length_overlaps",
     "finite_length_integrals",
     "mirror_flow",
     "single_head",
