@@ -148,14 +148,15 @@ def _reaching_up_to(problem: Problem, reach: float) -> Model:
 def pack_all(problems: Sequence[Problem], kernel: str, count: int, omega: Floats | None = None) -> Model:
     """``count`` problems, or one that stands for all, as one model whose arrays have a first axis of them.
 
-    With heads ``omega`` (count, H, B) each serves its own.
+    With heads ``omega`` (count, H, B), or (1, H, B) for all, each serves its own.
     """
     packer = LAWS[check_kernel(kernel)]
     one_by_one = [packer(problem) for problem in problems]  # not kept: they are copied here
     if omega is None or not isinstance(one_by_one[0], Exact):
         return stack(one_by_one, count)
-    each = problems if len(problems) == count else [problems[0]] * count
-    return stack([pack(problem, kernel, heads) for problem, heads in zip(each, omega, strict=True)], count)
+    each = max(len(problems), len(omega))
+    chosen = [(problems[k % len(problems)], omega[k % len(omega)]) for k in range(each)]
+    return stack([pack(problem, kernel, heads) for problem, heads in chosen], count)
 
 
 @singledispatch
