@@ -47,9 +47,10 @@ def usual_reach(problem: Problem) -> float:
     return reach_of(problem, np.diag(np.sqrt(_TYPICAL / sizes) / kappa))
 
 
-def packed(problem: Problem, reach: float, up: int = 0) -> Exact:
-    """The problem with the table of that reach and its rule, or one some levels up."""
-    nodes, made = query_rule(problem, reach, up), table_of(problem.context_length, reach)
+def packed(problem: Problem, reach: float, nodes: Rule | None = None) -> Exact:
+    """The problem with the table of that reach, and with its rule for the query or the one that is given."""
+    nodes = query_rule(problem, reach) if nodes is None else nodes
+    made = table_of(problem.context_length, reach)
     used = nodes.weight.size
     vectors = -(-used // WIDTH)
     rho, weight = np.zeros((vectors * WIDTH, problem.blocks)), np.zeros(vectors * WIDTH)

@@ -70,7 +70,8 @@ class Ensemble:
         Loss of every task at ``t``, query noise included.
     saturation : ndarray, (P,)
         Largest logit variance of any head, at any step, over log L: `Saturation.ratio`, which looks between
-        the steps too. Above 0.5 no law in 1/L holds (see `valid`); infinite if it overflowed.
+        the steps too. Above 0.5 no law in 1/L holds (see `valid`); infinite if it overflowed. Under the exact
+        law, whose tables end at 64, over 128, so that the law ends at 0.5 there too.
     steps, rejected : ndarray of int, (P,)
         Steps taken and refused.
     loss_curve : ndarray, (P, T), or None

@@ -15,6 +15,8 @@ from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.phases import POINTS
 from spectral_icl.multitask.accuracy import terms_at
 from spectral_icl.multitask.context import check_kernel, unknown
+from spectral_icl.multitask.exact.check import errors
+from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.state import State
@@ -25,6 +27,7 @@ LIMIT, FREEZING = 0.5, 2.0
 ACCURATE, APPROXIMATE = 0.1, 0.5  # relative error of the excess up to which a law is called so
 _FEWEST_TIMES, _MOST_TIMES = 8, 400  # at which the error is estimated
 _MOST_PAIRS = 2_000_000  # of heads at all these times, which take a second or so
+_CHECKED = 12  # times at which the errors of the exact law are estimated
 _RISE = 1e-3  # relative rise of the loss of a flow, which descends it, that is an error
 
 
@@ -36,7 +39,7 @@ class Saturation:
     ----------
     level : {"accurate", "approximate", "unreliable", "invalid"}
         Whether the excess is within 10 % of softmax attention's, within 50 %, further off or nobody knows how
-        far, or the softmax saturates and the law is left behind.
+        far, or the softmax saturates and the law is left behind, as a law in 1/L is and the exact law is not.
     left_at : float or None
         First time the logit variance a exceeded log(L) / 2, or None.
     worst : float
@@ -49,7 +52,9 @@ class Saturation:
         The law of the context.
     excess_error, noise_error : float
         Estimated relative error of the law's excess (the loss without query noise) and of its noise term,
-        where that of the excess is largest. Infinite where there is no telling.
+        where that of the excess is largest. Infinite where there is no telling. Of the exact law: what its
+        table and its rule for the query leave open, estimated by the errors of the table at pairs of heads
+        that it was not fitted to and by the rule one level up.
     excess_ratio, noise_ratio : float
         Excess and noise term there by the first-order law over those of the flow's law; 1 if it is that law.
     beyond : float
@@ -113,6 +118,8 @@ class Saturation:
                 f"the loss there is not that of softmax attention{self._end}",
                 *self._rises,
             )
+        if self.law == "exact":
+            return (*self._exact, size)
         known = np.isfinite(self.excess_error)
         trust = f"{self.law} law" if self.trusted else f"{self.law} law NOT to be trusted"
         if known:
@@ -135,6 +142,23 @@ class Saturation:
                 )
                 found.append(f"first order in 1/L is not enough here{more}")
         return (*found, size)
+
+    @property
+    def _exact(self) -> tuple[str, ...]:
+        """How exact the exact law is, and what the softmax does."""
+        if not np.isfinite(self.excess_error):
+            found = [
+                f"exact law: how far table and query rule are off is not known at t = {self.lost_at:.4g}"
+            ]
+        else:
+            worst, end = f"{100.0 * self.excess_error:.1g} %", f"{100.0 * self.final_error:.1g} %"
+            trust = "" if self.trusted else " NOT to be trusted"
+            found = [
+                f"exact law{trust}: table and query rule leave {worst} of the excess open, {end} at the end"
+            ]
+        if self.left_at is not None:
+            found.append(f"the softmax saturates from t = {self.left_at:.6g} on, where laws in 1/L end")
+        return (*found, *self._rises)
 
     @property
     def _rises(self) -> tuple[str, ...]:
@@ -161,6 +185,12 @@ def _percent(error: float) -> str:
 
 def measure(trajectory: Trajectory) -> Saturation:
     """The saturation of a trajectory, watched on a refinement of its steps."""
+    return _measure(trajectory.model, trajectory)
+
+
+@singledispatch
+def _measure(model: Model, trajectory: Trajectory) -> Saturation:
+    """The saturation of a flow under a law in 1/L."""
     problem, law = trajectory.problem, check_kernel(trajectory.kernel)
     log_length = np.log(problem.context_length)
     times = trajectory.refined(4)
@@ -210,6 +240,50 @@ def measure(trajectory: Trajectory) -> Saturation:
     )
 
 
+@_measure.register
+def _(model: Exact, trajectory: Trajectory) -> Saturation:
+    """The saturation of a flow under the law of softmax attention itself, which only its errors limit."""
+    problem = trajectory.problem
+    log_length = np.log(problem.context_length)
+    times = trajectory.refined(4)
+    states = trajectory(times)
+    scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
+    variance = (states.omega**2 @ scale).max(axis=-1)
+    top = int(variance.argmax())
+    worst = float(variance[top])
+    beyond = np.flatnonzero(variance > LIMIT * log_length)
+    chosen = np.unique(np.append(np.linspace(0, times.size - 1, _CHECKED).astype(np.int64), top))
+    some = State(states.omega[chosen], states.mu[chosen])
+    excess = losses_at(problem, some, "exact").sum(axis=1) - float(np.sum(problem.noise))
+    found = errors(problem, model, some)
+    with np.errstate(all="ignore"):
+        relative = np.where(found.total > 0.0, found.total / excess, 0.0)
+    relative = np.where(np.isfinite(relative) & (relative >= 0.0), relative, np.inf)
+    at = int(relative.argmax())
+    error = float(relative[at])
+    unknown_at = np.flatnonzero(np.isinf(relative))
+    rise, rise_at = _rise(trajectory) if beyond.size else (0.0, None)
+    level = "accurate" if error <= ACCURATE else "approximate" if error <= APPROXIMATE else "unreliable"
+    return Saturation(
+        level=level,
+        left_at=float(times[beyond[0]]) if beyond.size else None,
+        worst=worst,
+        worst_at=float(times[top]),
+        ratio=worst / log_length if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
+        law="exact",
+        excess_error=error,
+        noise_error=error,
+        excess_ratio=1.0,
+        noise_ratio=1.0,
+        beyond=0.0,
+        error_at=float(times[chosen[at]]),
+        lost_at=float(times[chosen[unknown_at[0]]]) if unknown_at.size else None,
+        final_error=float(relative[-1]),
+        rise=rise,
+        rise_at=rise_at,
+    )
+
+
 def _rise(trajectory: Trajectory) -> tuple[float, float | None]:
     """The largest rise of the loss along a flow, relative to its lowest before, and when."""
     times = trajectory.refined(POINTS)
@@ -228,7 +302,11 @@ def _over(value: float, unit: float) -> float:
 
 @singledispatch
 def saturation_of(models: Model, tilt: Floats) -> Floats:
-    """`Saturation.ratio` of P flows, (P,), from the largest `law.largest_tilt` that each of them met."""
+    """How far P flows went in their law's range, (P,), from the largest `law.largest_tilt` that each met.
+
+    The range ends at `LIMIT`: of laws in 1/L this is `Saturation.ratio`, the largest logit variance over
+    log L; of the exact law, whose tables end at a logit variance of 64 at any length, it is that over 128.
+    """
     unknown(models, "a known range")
 
 
@@ -237,9 +315,13 @@ def _(models: Asymptotic, tilt: Floats) -> Floats:
     return _in_logs(models.inverse_length, np.log(tilt))
 
 
-@saturation_of.register(Exact)
-@saturation_of.register(FirstOrder)
-def _(models: FirstOrder | Exact, tilt: Floats) -> Floats:
+@saturation_of.register
+def _(models: Exact, tilt: Floats) -> Floats:
+    return tilt * (LIMIT / REACHES[-1])
+
+
+@saturation_of.register
+def _(models: FirstOrder, tilt: Floats) -> Floats:
     return _in_logs(models.inverse_length, tilt)
 
 

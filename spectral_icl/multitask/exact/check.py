@@ -1,0 +1,89 @@
+"""How far a flow of the exact law is from it: what its table and its rule for the query leave out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spectral_icl.io.checks import Floats
+from spectral_icl.kernels.exact import Exact
+from spectral_icl.kernels.loss import task_losses
+from spectral_icl.multitask.exact.packing import largest, packed, query_rule
+from spectral_icl.multitask.exact.queries import Rule
+from spectral_icl.multitask.exact.stored import table_of
+from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import State
+
+_LOST = 1e-5  # weight of nodes past the table's reach with which the rule one level up says nothing
+
+
+class Errors(NamedTuple):
+    """Estimates of the error of the loss of T states, summed over tasks.
+
+    Attributes
+    ----------
+    rule : ndarray, (T,)
+        By how much the loss changes under the rule for the query one level up.
+    table : ndarray, (T,)
+        A bound by the errors that the table has at pairs of heads that it was not fitted to.
+    """
+
+    rule: Floats
+    table: Floats
+
+    @property
+    def total(self) -> Floats:
+        """Their sum, (T,)."""
+        return self.rule + self.table
+
+
+def errors(problem: Problem, model: Exact, states: State) -> Errors:
+    """The errors of a packed problem at states omega (T, H, B) and mu (T, H, I)."""
+    finer = _finer(problem, model, states)
+    if finer is None:
+        by_rule = np.full(len(states.omega), np.inf)
+    else:
+        by_rule = abs(_losses(finer, states) - _losses(model, states))
+    return Errors(by_rule, _by_table(problem, model, states))
+
+
+def _finer(problem: Problem, model: Exact, states: State) -> Exact | None:
+    """The model with the rule one level up, without nodes past the table's reach; None if they weigh much."""
+    reach = float(model.reach)
+    nodes = query_rule(problem, reach, 1)
+    each = (Rule(rho[None], nodes.weight[:1]) for rho in nodes.rho)
+    inside = np.array([largest(problem, states.omega, one) <= reach for one in each])
+    if not abs(nodes.weight[~inside]).sum() <= _LOST:
+        return None
+    kept = Rule(nodes.rho[inside], nodes.weight[inside] / nodes.weight[inside].sum())
+    found = packed(problem, reach, kept)
+    for values in found:
+        if isinstance(values, np.ndarray):
+            values.setflags(write=False)  # the type that other models have too
+    return found
+
+
+def _losses(model: Exact, states: State) -> Floats:
+    """Losses (T,) by the compiled law."""
+    out = np.empty(states.mu.shape[:1] + states.mu.shape[2:])
+    task_losses(model, np.array(states.omega, order="C"), np.array(states.mu, order="C"), out)
+    return np.asarray(out.sum(axis=1), dtype=np.float64)
+
+
+def _by_table(problem: Problem, model: Exact, states: State) -> Floats:
+    """The bound: every pair of heads is off by the table's errors in units of sqrt(E |p|^2 E |r|^2).
+
+    By V_hk = s K + sum_b lam_b rho_b [2 v_h^2 K_al + 2 v_k^2 K_be + v_h v_k (K_ga + X)], at a typical query.
+    """
+    value, slope, spare = table_of(problem.context_length, float(model.reach)).errors
+    v = np.asarray(problem.covariance) * states.omega  # (T, H, B)
+    variance = v**2 @ np.asarray(problem.block_sizes, dtype=np.float64)  # (T, H)
+    length = problem.context_length
+    share = np.exp(np.minimum(variance, np.log(length))) / length  # E |p|^2 is no more, nor above 1
+    sized = np.abs(states.mu) * np.sqrt(np.minimum(share, 1.0))[:, :, None]  # (T, H, I)
+    moved = np.einsum("thb,ib->thi", v**2, np.asarray(problem.signal))
+    noise = np.asarray(problem.variance) * value * sized.sum(axis=1) ** 2
+    # 2 m_h + 2 m_k + m_hk <= 5/2 (m_h + m_k)
+    tilt = (2.5 * slope + 0.5 * spare) * 2.0 * (sized * moved).sum(axis=1) * sized.sum(axis=1)
+    return np.asarray((noise + tilt).sum(axis=1), dtype=np.float64)
