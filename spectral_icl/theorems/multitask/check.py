@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.io.progress import tracked
 from spectral_icl.kernels.asymptotic import Asymptotic
+from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
@@ -136,6 +137,7 @@ def claims_about(model: Model) -> Claims[Evidence, Problem]:
 
 @claims_about.register(Asymptotic)
 @claims_about.register(FirstOrder)
+@claims_about.register(Exact)
 def _(model: Model) -> Claims[Evidence, Problem]:
     return CLAIMS
 
