@@ -16,13 +16,17 @@ needs less takes its place.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, array, dimensions
-from spectral_icl.multitask.context import check_kernel
+from spectral_icl.kernels.exact import Exact
+from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.context import check_kernel, pack
+from spectral_icl.multitask.exact.check import relative_errors
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import FINITE, State
 
@@ -100,6 +104,24 @@ def terms_at(problem: Problem, states: State) -> Terms:
     """`terms` of states omega (T, H, B) and mu (T, H, I) that nobody gave, such as those of a flow."""
     with np.errstate(all="ignore"):  # past the range of a law there are infinities, and meant
         return _Series(problem, *states).terms()
+
+
+def excess_errors(problem: Problem, states: State, kernel: str) -> Floats:
+    """Estimated relative errors (T,) of the excess under a law, at states omega (T, H, B) and mu (T, H, I).
+
+    Of the exact law they are those of its table and its rule for the query.
+    """
+    return _excess_errors(pack(problem, kernel, states.omega), problem, states, kernel)
+
+
+@singledispatch
+def _excess_errors(model: Model, problem: Problem, states: State, kernel: str) -> Floats:
+    return terms_at(problem, states).excess_error(kernel)
+
+
+@_excess_errors.register
+def _(model: Exact, problem: Problem, states: State, kernel: str) -> Floats:
+    return relative_errors(problem, model, states)
 
 
 def _checked(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> State:

@@ -48,6 +48,15 @@ def errors(problem: Problem, model: Exact, states: State) -> Errors:
     return Errors(by_rule, _by_table(problem, model, states))
 
 
+def relative_errors(problem: Problem, model: Exact, states: State) -> Floats:
+    """The errors over the excess, (T,); infinite where there is no telling."""
+    found = errors(problem, model, states).total
+    excess = _losses(model, states) - float(np.sum(problem.noise))
+    with np.errstate(all="ignore"):
+        relative = np.where(found > 0.0, found / excess, 0.0)
+    return np.where(np.isfinite(relative) & (relative >= 0.0), relative, np.inf)
+
+
 def _finer(problem: Problem, model: Exact, states: State) -> Exact | None:
     """The model with the rule one level up, without nodes past the table's reach; None if they weigh much."""
     reach = float(model.reach)

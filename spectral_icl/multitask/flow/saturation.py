@@ -15,7 +15,7 @@ from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.phases import POINTS
 from spectral_icl.multitask.accuracy import terms_at
 from spectral_icl.multitask.context import check_kernel, unknown
-from spectral_icl.multitask.exact.check import errors
+from spectral_icl.multitask.exact.check import relative_errors
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import losses_at
@@ -254,11 +254,7 @@ def _(model: Exact, trajectory: Trajectory) -> Saturation:
     beyond = np.flatnonzero(variance > LIMIT * log_length)
     chosen = np.unique(np.append(np.linspace(0, times.size - 1, _CHECKED).astype(np.int64), top))
     some = State(states.omega[chosen], states.mu[chosen])
-    excess = losses_at(problem, some, "exact").sum(axis=1) - float(np.sum(problem.noise))
-    found = errors(problem, model, some)
-    with np.errstate(all="ignore"):
-        relative = np.where(found.total > 0.0, found.total / excess, 0.0)
-    relative = np.where(np.isfinite(relative) & (relative >= 0.0), relative, np.inf)
+    relative = relative_errors(problem, model, some)
     at = int(relative.argmax())
     error = float(relative[at])
     unknown_at = np.flatnonzero(np.isinf(relative))

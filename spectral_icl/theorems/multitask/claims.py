@@ -13,13 +13,14 @@ import numpy as np
 from spectral_icl.io.checks import LARGEST, Floats
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask import softmax
-from spectral_icl.multitask.accuracy import second_order, terms
+from spectral_icl.multitask.accuracy import excess_errors, second_order, terms
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.emergence import size_of_start
 from spectral_icl.multitask.flow.escape import Escape, fall, settled
 from spectral_icl.multitask.flow.forecast import BALANCED
-from spectral_icl.multitask.loss import gradient, loss
+from spectral_icl.multitask.loss import gradient_at, losses_at
 from spectral_icl.multitask.optimal.benchmarks import Optimum, head_budget, minimise, rank, single_head
+from spectral_icl.multitask.optimal.optima import EXACT
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Trial, Trials, UnmeasurableError
@@ -84,7 +85,7 @@ def _decomposability(e: Evidence) -> Trials:
 @claim("monotone-loss", "The loss never increases along the flow.", "gradient flow")
 def _monotone(e: Evidence) -> Trials:
     def measure() -> Finding:
-        losses = np.asarray(loss(e.problem, *e.flow(e.flow.trajectory.refined(4)), e.kernel))
+        losses = losses_at(e.problem, e.flow(e.flow.trajectory.refined(4)), e.kernel).sum(axis=1)
         left = losses - float(np.sum(e.problem.noise))
         rounded = ROUNDING * losses[:-1] / left[:-1]
         rise = float((np.diff(losses) / left[:-1] - rounded).max(initial=0.0))
@@ -363,7 +364,7 @@ def _unsettled(e: Evidence, escape: Escape, emerged: float, winner: int) -> floa
         now = e.flow(time)
         alone = np.zeros_like(now.mu)
         alone[winner, task] = now.mu[winner, task]
-        slope = gradient(e.problem, now.omega, alone, e.kernel).mu[escape.head, task]
+        slope = gradient_at(e.problem, State(now.omega, alone), e.kernel).mu[escape.head, task]
         rates.append(2.0 * side * slope)
     there = settled(e.problem, at, task, winner, e.limit.weights)
     last = fall(e.problem, there, task, winner, escape.head, e.kernel)
@@ -430,10 +431,11 @@ def _told_apart(e: Evidence, few: Optimum, more: Optimum) -> Hypothesis:
     """Whether the gain of one head more is above the error of the law at either optimum.
 
     By the series to order 1/L^2 and its last term: of heads that all but coalesce their estimated error is no
-    guide, since what it takes for large cancels.
+    guide, since what it takes for large cancels. The exact law has no such error, and its optima their own.
     """
-    error, law = 0.0, check_kernel(e.kernel)
-    for best in (few, more):
+    law = check_kernel(e.kernel)
+    error = few.error + more.error
+    for best in (few, more) if law != EXACT else ():
         assert best.weights is not None
         found = terms(e.problem, *best.weights)
         last = float(second_order(e.problem, *best.weights).sum()) / e.problem.context_length**2
@@ -450,9 +452,9 @@ def _compared(problem: Problem, states: list[State], e: Evidence, needs: list[Hy
     allowed difference is still within the error bar in the end, there is none.
     """
     noise = float(np.sum(problem.noise))
-    reduced = np.array([loss(problem, *state, e.kernel) for state in states]) - noise
+    reduced = np.array([losses_at(problem, state, e.kernel).sum() for state in states]) - noise
     omega, mu = (np.array(values) for values in zip(*states, strict=True))
-    told = terms(problem, omega, mu).excess_error(check_kernel(e.kernel))
+    told = excess_errors(problem, State(omega, mu), e.kernel)
     allowed = told + SAMPLED
 
     def measure() -> Finding:

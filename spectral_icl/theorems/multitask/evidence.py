@@ -14,7 +14,7 @@ from spectral_icl.multitask.flow.emergence import one_sign, size_of_start
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.loss import gradient, loss
+from spectral_icl.multitask.loss import gradient_at, losses_at
 from spectral_icl.multitask.optimal.benchmarks import (
     BENCHMARKS,
     Benchmark,
@@ -109,14 +109,14 @@ class Evidence:
         omega' = -k omega^2, so that the part of the excess falls as the square of 1 / (1 / omega + k t).
         """
         at = flow.final
-        slope = gradient(self.problem, *at, self.kernel).omega / np.asarray(self.problem.block_sizes)
+        slope = gradient_at(self.problem, at, self.kernel).omega / np.asarray(self.problem.block_sizes)
         rate = 2.0 * flow.key_scale * slope * np.sign(at.omega)  # at which log |omega| falls
         falling = np.argwhere((rate > 0.0) & (at.omega != 0.0))
         without = np.repeat(at.omega[None], len(falling) + 1, axis=0)
         for k, (head, block) in enumerate(falling):
             without[k, head, block] = 0.0
         mu = np.broadcast_to(at.mu, (len(without), *at.mu.shape))
-        losses = np.asarray(loss(self.problem, without, mu, self.kernel))
+        losses = losses_at(self.problem, State(without, mu), self.kernel).sum(axis=1)
         with np.errstate(invalid="ignore"):  # of losses that are not finite nothing is known
             parts = (losses[-1] - losses[:-1]) / max(excess(self.problem, flow.final_loss), 1e-300)
         fading = parts > 1e-3 * LEFT
@@ -255,7 +255,7 @@ class Evidence:
     @property
     def learns(self) -> Hypothesis:
         """The excess falls by more than a millionth; otherwise there is nothing to measure."""
-        first = excess(self.problem, float(loss(self.problem, *self.start, self.kernel)))
+        first = excess(self.problem, float(losses_at(self.problem, self.start, self.kernel).sum()))
         falls = excess(self.problem, self.flow.final_loss) < first * (1.0 - _MOVED)
         return Hypothesis("the flow lowers the excess", falls)
 

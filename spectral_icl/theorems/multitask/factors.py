@@ -11,7 +11,8 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.loss import gradient
+from spectral_icl.multitask.loss import gradient_at
+from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import UnmeasurableError
 
 _FAINT = 1e-10  # below which the sign of a balanced weight is lost to the integration's error
@@ -57,7 +58,8 @@ def compare(flow: Solution, kernel: str) -> Comparison:
         if next(calls, None) is None:
             raise UnmeasurableError("k, q, o and v are too stiff to be integrated explicitly")
         k, q, v, o = np.split(y, places)
-        slope = gradient(problem, (c * k * q).reshape(omega0.shape), (o * v).reshape(mu0.shape), kernel)
+        at = State((c * k * q).reshape(omega0.shape), (o * v).reshape(mu0.shape))
+        slope = gradient_at(problem, at, kernel)
         by_omega = (slope.omega / np.asarray(problem.block_sizes)).ravel()
         by_mu = slope.mu.ravel()
         return np.concatenate([-c * q * by_omega, -c * k * by_omega, -o * by_mu, -v * by_mu])
