@@ -80,8 +80,10 @@ def gradient_flow(
         logarithms beyond e^-4), however small; with `Merged`, relative to 0.01 or the start's largest entry
         if smaller. Errors of the solution are a few times this, more where the flow passes close to a saddle.
     kernel : str
-        Law of the context: "asymptotic" (L and d large, the law of the theorems) or "first-order" (complete
-        to order 1/L at any d). The exact finite-length law does not exist yet, and asking for it is an error.
+        Law of the context: "asymptotic" (L and d large, the law of the theorems), "first-order" (complete to
+        order 1/L at any d) or "exact" (softmax attention at any L and d, from a table that is built on first
+        use and kept). A flow that leaves its table is solved again, from the start, with one that goes
+        further, up to logit variances of 64.
     stationary : float, optional
         Stop at the first step at whose end the flow is at rest to this accuracy: every |dtheta/dt|, and every
         rate of a dual coordinate that could still grow, is at most this (first-order optimality). It is a
