@@ -28,6 +28,7 @@ Packer = Callable[[Problem], Model]
 DEFAULT = "asymptotic"
 OLD_NAMES = {"large-L": "asymptotic"}  # understood wherever a law is named
 LAWS: dict[str, Packer] = {}
+_COARSER = 0.25  # of the reach of a table, of which one that is enough for what is left is worth a change
 
 
 def law(name: str) -> Callable[[Packer], Packer]:
@@ -139,6 +140,21 @@ def wider(model: Model, problem: Problem) -> Model | None:
 def _(model: Exact, problem: Problem) -> Model | None:
     further = [reach for reach in REACHES if reach > model.reach]
     return _reaching_up_to(problem, further[0]) if further else None
+
+
+@singledispatch
+def narrowing(model: Model, problem: Problem, omega: Floats) -> tuple[int, Model] | None:
+    """From which of the heads omega (T, H, B) of a flow on a much more exact model serves, and that model."""
+    return None
+
+
+@narrowing.register
+def _(model: Exact, problem: Problem, omega: Floats) -> tuple[int, Model] | None:
+    reach = max(reach_of(problem, omega[-1]), usual_reach(problem))
+    if not reach <= _COARSER * float(model.reach):
+        return None
+    fits = np.array([reach_of(problem, heads) <= reach for heads in omega])
+    return int(np.flatnonzero(~fits)[-1]) + 1 if not fits.all() else 0, _reaching_up_to(problem, reach)
 
 
 def _reaching_up_to(problem: Problem, reach: float) -> Model:

@@ -25,10 +25,15 @@ from spectral_icl import sparse
 from spectral_icl.figures.stored import draw
 from spectral_icl.io.checks import integer
 from spectral_icl.multitask import accuracy, softmax
+from spectral_icl.multitask.context import pack
+from spectral_icl.multitask.exact.check import errors
+from spectral_icl.multitask.exact.evaluate import evaluate
+from spectral_icl.multitask.exact.overlaps import FINE, overlap
 from spectral_icl.multitask.experiment import Experiment
 from spectral_icl.multitask.flow.escape import Escape
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import FlowReport
+from spectral_icl.multitask.state import State
 from spectral_icl.sparse.landscape import Family, Phase
 from spectral_icl.sparse.report import ComparisonReport
 from spectral_icl.sweeps import engines
@@ -47,8 +52,9 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Evidence FirstOrderOptima Found Guard Label Method
-LimitArguments Optima Panel Rates Reference Section Spectral Start Trial Variable Verification View Work
+AsymptoticOptima Batch Best Cells Claim Class Contour Evidence ExactOptima FirstOrderOptima Found Guard
+Label Method LimitArguments Optima Panel Rates Reference Rule Section Spectral Start Table Trial Variable
+Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -190,6 +196,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "ensemble": si.gradient_flow_ensemble(PROBLEM, *START, t_end=20.0, phases=True, t_eval=[1.0]),
         "benchmarks": benchmark_report(PROBLEM, "benchmarks", 2),
         "terms": accuracy.terms(PROBLEM, *START),
+        "exact law": (
+            evaluate(PROBLEM, START, 1),
+            overlap(1.0, 2.0, 0.5, 10.0),
+            FINE,
+            errors(PROBLEM, pack(PROBLEM, "exact"), State(START.omega[None], START.mu[None])),
+        ),
         "sampled": (
             softmax.losses(PROBLEM, [START], 100, 0),
             softmax.gradient(PROBLEM, *softmax.decomposable(PROBLEM, START), 100, 0),

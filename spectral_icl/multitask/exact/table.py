@@ -20,9 +20,10 @@ from spectral_icl.multitask.exact.overlaps import Grid, Overlap, concentration, 
 # small state has an exact one.
 REACHES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
-SAMPLES, MORE, HELD_OUT = 384, 768, 64  # pairs that a table is fitted to, more of a wide one, and judged by
+SAMPLES, HELD_OUT = 384, 64  # pairs that a table is fitted to, and that it is judged by
 WIDE = 16.0
-GRID = Grid(0.2, 0.5, 32.0, 28.0, 7.2, 0.8)  # of the quadrature at these pairs
+GRID = Grid(0.2, 0.5, 32.0, 28.0, 7.2, 0.8)  # of the quadrature at these pairs; of wide tables,
+LOOSE = Grid(0.28, 0.6, 26.0, 22.0, 6.4, 0.9)  # which are off by more than this, about 1e-5
 _LEAST_WEIGHT = 3e-3  # of a pair whose overlap is small beside those of its heads with themselves
 _BELOW = 1e-13  # singular values below this part of the largest are noise
 
@@ -65,7 +66,7 @@ def build(length: float, reach: float) -> Table:
     """
     with ThreadPoolExecutor(available_cores()) as pool:
         single = _fit_single(length, reach, pool)
-        fitted = _Pairs.drawn(length, reach, SAMPLES if reach < WIDE else MORE, 1, single, pool)
+        fitted = _Pairs.drawn(length, reach, SAMPLES, 1, single, pool)
         held_out = _Pairs.drawn(length, reach, HELD_OUT, 2, single, pool)
     pair, cross = fitted.fit_overlap(), fitted.fit_spare()
     table = Table(length, reach, single, pair, cross, held_out.errors(pair, cross))
@@ -109,9 +110,10 @@ class _Pairs(NamedTuple):
         two = np.where(kind == 0, one, two)
         cosine = np.where(kind % 8 == 0, 1.0, np.where(kind % 8 == 1, -1.0, np.cos(np.pi * u[:, 2])))
         al, be, ga = one**2, two**2, one * two * cosine
+        grid = GRID if reach < WIDE else LOOSE
         exact = list(
             pool.map(
-                lambda n: overlap(float(al[n]), float(be[n]), float(ga[n]), length, 2, GRID), range(count)
+                lambda n: overlap(float(al[n]), float(be[n]), float(ga[n]), length, 2, grid), range(count)
             )
         )
         return cls._of(length, reach, single, (al, be, ga), exact)

@@ -265,7 +265,7 @@ def _(model: Exact, trajectory: Trajectory) -> Saturation:
         left_at=float(times[beyond[0]]) if beyond.size else None,
         worst=worst,
         worst_at=float(times[top]),
-        ratio=worst / log_length if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
+        ratio=worst / float(log_length) if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
         law="exact",
         excess_error=error,
         noise_error=error,

@@ -8,10 +8,20 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.io.provenance import environment
 from spectral_icl.kernels.compile import announced
-from spectral_icl.kernels.integrator import integrate
-from spectral_icl.kernels.model import BUFFER_FULL, LEFT_RANGE, Limits, Methods, Nodes, Progress, System
+from spectral_icl.kernels.integrator import evaluate, integrate
+from spectral_icl.kernels.model import (
+    BUFFER_FULL,
+    LEFT_RANGE,
+    REACHED_END,
+    STATIONARY,
+    Limits,
+    Methods,
+    Nodes,
+    Progress,
+    System,
+)
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
-from spectral_icl.multitask.context import DEFAULT, check_kernel, pack, wider
+from spectral_icl.multitask.context import DEFAULT, check_kernel, narrowing, pack, wider
 from spectral_icl.multitask.flow.options import (
     LONGEST,
     Options,
@@ -32,7 +42,7 @@ from spectral_icl.multitask.parametrization import (
     twins,
 )
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import check_state
+from spectral_icl.multitask.state import check_state, unflattened
 
 # Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
 _CAPACITY, _LARGEST_BUFFER = 512, 200_000
@@ -133,8 +143,12 @@ def gradient_flow(
     limits = Limits(min(t_end, LONGEST), rtol, stationary or 0.0, max_steps)
     status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
     while status == LEFT_RANGE and (further := wider(model, problem)) is not None:
-        model = further  # from the start again, so that the flow is that of one table
+        model = further  # from the start again, as no table is asked for what is near its end
         status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
+    if status in (REACHED_END, STATIONARY):
+        status, nodes, count = _finished(
+            problem, System(model, chart, twin, shape), limits, nodes, status, count
+        )
     outcome = Outcome(int(outcomes(status, t_end)) if t_end > LONGEST else status)
     trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
     if times is None:
@@ -158,9 +172,29 @@ def gradient_flow(
     return solution
 
 
-def _integrate(system: System, limits: Limits, x: Floats) -> tuple[int, Nodes, list[int]]:
-    """The last status, all nodes with their dense coefficients, and the counts, from the start ``x``."""
+def _finished(
+    problem: Problem, system: System, limits: Limits, nodes: Nodes, status: int, count: list[int]
+) -> tuple[int, Nodes, list[int]]:
+    """A flow whose end is that of the most exact model that serves what has become of its states.
+
+    Tables that reach far are coarse: a flow that has left saturation is followed again from there on.
+    """
+    theta = np.empty_like(nodes.x)
+    evaluate(system.chart, nodes, nodes.t, theta)
+    omega = unflattened(theta, system.shape).omega
+    begin = narrowing(system.model, problem, omega)
+    if begin is None:
+        return status, nodes, count
+    first, model = begin
+    ends, rest, more = _integrate(system._replace(model=model), limits, nodes.x[first], float(nodes.t[first]))
+    joined = (np.concatenate([old[:first], new]) for old, new in zip(nodes, rest, strict=True))
+    return ends, Nodes(*joined), [one + other for one, other in zip(count, more, strict=True)]
+
+
+def _integrate(system: System, limits: Limits, x: Floats, begin: float = 0.0) -> tuple[int, Nodes, list[int]]:
+    """The last status, all nodes with their dense coefficients, and the counts, from ``x`` at a time on."""
     progress = Progress.begun()
+    progress.real[0] = begin
     pieces: list[Nodes] = []
     capacity = max(1, min(_CAPACITY, _LARGEST_BUFFER // x.size))
     status = BUFFER_FULL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -348,8 +347,8 @@ def test_error_bars_decide_but_do_not_excuse(
     noise = float(np.sum(two_tasks.noise))
     exactly = np.full(2, 0.01)
     monkeypatch.setattr(softmax, "losses", lambda *_: Drawn([value + noise for value in mean], error))
-    monkeypatch.setattr(claims, "loss", lambda *_: 1.0 + noise)
-    monkeypatch.setattr(claims, "terms", lambda *_: SimpleNamespace(excess_error=lambda _: exactly))
+    monkeypatch.setattr(claims, "losses_at", lambda *_: np.array([0.5, 0.5 + noise]))
+    monkeypatch.setattr(claims, "excess_errors", lambda *_: exactly)
     e = doctored(two_tasks)
     tested = claims._compared(two_tasks, [e.start, e.start], e, [])
     assert all(tested.hypotheses)
@@ -445,7 +444,7 @@ def test_bad_arguments(two_tasks: si.Problem) -> None:
         ({"claims": []}, "claims: expected claim names"),
         ({"prompts": 5}, "prompts: expected a whole number >= 100"),
         ({"seed": -1}, "seed: expected"),
-        ({"kernel": "exact"}, "kernel: expected 'asymptotic' or 'first-order'"),
+        ({"kernel": "finite"}, "kernel: expected one of 'asymptotic', 'first-order', 'exact'"),
         ({"t_end": 0.0}, "t_end: expected a number > 0"),
         ({"rtol": 1.0}, "rtol: expected"),
         ({"parametrization": "balanced"}, "parametrization: expected Balanced"),
