@@ -16,6 +16,7 @@ BY_THEME = ["cli", "fuzz", "house"]
 
 # tests of what several modules do together
 OF_SEVERAL = [
+    "multitask/flow/test_exact_flow.py",
     "multitask/flow/test_invariants.py",
     "multitask/flow/test_reference.py",
     "multitask/test_exact_law.py",
@@ -32,7 +33,7 @@ WITHOUT = {
     ".": "__main__ cli console",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
-    "kernels": "control ensemble integrator log loss model parts phases sparse threads",
+    "kernels": "averages control ensemble integrator log loss model parts phases sparse surrogate threads",
     "multitask": "loss problem softmax state",
     "multitask/flow": "options trajectory",
     "multitask/optimal": "asymptotic optima profile search small",
