@@ -9,6 +9,7 @@ from spectral_icl.kernels.elementary import exponential
 from spectral_icl.kernels.lanes import where
 from spectral_icl.kernels.model import Floats, Ints
 
+_MOST = 800.0  # e^-u is nothing above, and 0 times infinity no number
 _SMALL = 0.1  # below which 1 - e^-u is summed as a series
 
 
@@ -28,6 +29,7 @@ def smoothed_powers(
             lost = 0.0
             for m in range(count):
                 u = scale * factors[m]
+                u = where(u < _MOST, u, _MOST)
                 left = exponential(-u)
                 series = 1.0 - u * (1.0 / 6.0) * (1.0 - u * (1.0 / 7.0) * (1.0 - u * 0.125))
                 series = 1.0 - u * (1.0 / 3.0) * (1.0 - u * 0.25 * (1.0 - u * 0.2 * series))
