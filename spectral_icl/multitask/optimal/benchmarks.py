@@ -25,6 +25,7 @@ from spectral_icl.io.checks import Floats, ProblemError, integer, number
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal import asymptotic as asymptotic  # whose optima it registers
+from spectral_icl.multitask.optimal import exact as exact
 from spectral_icl.multitask.optimal import ridge
 from spectral_icl.multitask.optimal.first_order import gradient_step_losses
 from spectral_icl.multitask.optimal.optima import EXACT, NAMES, optima_of
@@ -56,6 +57,9 @@ def lower_bound(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     First-order law: by the same theorem its N_hk,i exceeds s_i + sum_b (s_i d_b + A_ib) kappa_b^2 omega_hb
     omega_kb, so that to leading order in 1/L the bound is the loss of one optimal gradient step, X_i = d_i +
     1 / phi_i. What is left out is of order 1/L^2: `small_heads` approach a loss that is higher by that.
+
+    Exact law: no bound is known that is of attention alone. What is returned bounds the Bayes risk, and so
+    any predictor: by Jensen's inequality sigma_i^2 + sum_b A_ib / (1 + L A_ib / (d_b sigma_i^2)).
 
     Parameters
     ----------
