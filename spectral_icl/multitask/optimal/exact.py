@@ -84,8 +84,7 @@ class ExactOptima(Optima):
         small_ones = near_small_heads(problem, heads)
         starts = head_starts(problem, heads, seed)
         starts += [(spread / SPREAD * small_ones).ravel() for spread in _VALLEY]
-        weights, ends = _searched(problem, heads, starts)
-        losses, error = self.valued(problem, weights)
+        weights, losses, error, ends = self._found(problem, heads, starts, seed)
         left = float((losses - np.asarray(problem.noise)).sum())
         unit = _Attention(problem, heads, REACHES[0]).unit
         # Heads that drift together at zero approach the infimum of small ones from above; and a gain that is
@@ -100,6 +99,20 @@ class ExactOptima(Optima):
         weights = _Attention(problem, heads, REACHES[0]).weights(small_ones)
         remark = f"infimum not attained: the heads are small (shown {SPREAD:g} apart) and mu diverges"
         return self.optimum(problem, weights, small.loss + noise, minima, remark)
+
+    def _found(
+        self, problem: Problem, heads: int, starts: list[Floats], seed: int
+    ) -> tuple[State, Floats, float, list[Found]]:
+        """The best weights of a search or of fewer heads, with their losses and its ends."""
+        weights, ends = _searched(problem, heads, starts)
+        losses, error = self.valued(problem, weights)
+        if heads > 2:
+            # Many heads lie in valleys in which a search stops short of what it finds with fewer.
+            fewer = self.best(problem, 2 ** ((heads - 1).bit_length() - 1), seed)
+            if fewer.attained and fewer.loss + fewer.error < float(losses.sum()):
+                assert fewer.weights is not None
+                weights, losses, error = _padded(fewer.weights, heads), fewer.task_loss, fewer.error
+        return weights, losses, error, ends
 
     def valued(self, problem: Problem, weights: State) -> tuple[Floats, float]:
         """By quadrature where that takes seconds, otherwise by the table that reaches just far enough."""
@@ -251,11 +264,19 @@ def _loss(end: Found) -> float:
     return end.loss
 
 
+def _padded(weights: State, heads: int) -> State:
+    """The weights with more heads, which do nothing."""
+    rows = ((0, heads - len(weights.omega)), (0, 0))
+    return State(np.pad(weights.omega, rows), np.pad(weights.mu, rows))
+
+
 def _coalesce(problem: Problem, weights: State) -> bool:
     """Whether the two heads that are closest lose nothing by coming closer still."""
     w = weights.omega * _scale(problem)
     apart = np.linalg.norm(w[:, None, :] - w[None, :, :], axis=2)
     apart[np.diag_indices(len(w))] = np.inf
+    idle = ~weights.mu.any(axis=1)
+    apart[idle], apart[:, idle] = np.inf, np.inf
     one, other = np.unravel_index(int(apart.argmin()), apart.shape)
     if apart[one, other] > _CLOSE:
         return False

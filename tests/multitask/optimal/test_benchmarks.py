@@ -377,7 +377,7 @@ def test_bad_arguments(two_tasks: si.Problem) -> None:
         (lambda: si.optimal.minimise(two_tasks, 0), "heads: expected a whole number >= 1"),
         (
             lambda: si.optimal.minimise(two_tasks, 2, kernel="large-d"),
-            "kernel: expected 'asymptotic', 'first-order' or 'exact'",
+            "kernel: expected one of 'asymptotic', 'first-order', 'exact'",
         ),
         (lambda: si.optimal.minimise(two_tasks, 2, seed=-1), "seed: expected"),
         (lambda: si.optimal.head_budget(two_tasks, 1), "heads: expected a whole number >= 2"),

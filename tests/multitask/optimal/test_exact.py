@@ -172,3 +172,13 @@ def test_what_quadrature_cannot_afford_is_by_the_table(monkeypatch: pytest.Monke
     losses, error = optima.ExactOptima(KERNEL).valued(p, weights)
     assert isinstance(pack(p, KERNEL), Exact)
     assert 0.0 < abs(losses.sum() - exact) <= error < 1e-4
+
+
+def test_more_heads_are_no_worse(pair: si.optimal.Optimum) -> None:
+    """Three use what two have found, at least."""
+    best = si.optimal.minimise(PROBLEM, 3, kernel=KERNEL)
+    assert best.loss <= pair.loss + best.error
+    assert best.loss < si.optimal.head_budget(PROBLEM, 3, KERNEL).loss - 10.0 * best.error
+    assert best.weights is not None
+    independent = evaluate(PROBLEM, best.weights)
+    assert abs(independent.loss - best.loss) <= best.error + independent.error
