@@ -47,8 +47,8 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Evidence FirstOrderOptima Found Guard Label Method
-LimitArguments Optima Panel Rates Reference Section Spectral Start Trial Variable Verification View Work
+AsymptoticOptima Batch Best Cells Claim Class Contour Evidence ExactOptima FirstOrderOptima Found Guard Label
+Method LimitArguments Optima Panel Rates Reference Section Spectral Start Trial Variable Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {

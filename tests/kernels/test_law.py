@@ -144,9 +144,8 @@ def test_a_law_without_a_function_says_so() -> None:
 
 
 def test_an_unknown_law_is_one_line() -> None:
-    with pytest.raises(
-        si.ProblemError, match="kernel: expected one of 'asymptotic', 'first-order', 'toy', got 'small-L'"
-    ):
+    names = "'asymptotic', 'first-order', 'exact', 'toy'"
+    with pytest.raises(si.ProblemError, match=f"kernel: expected one of {names}, got 'small-L'"):
         context.pack(PROBLEM, "small-L")
 
 
