@@ -126,7 +126,7 @@ def test_what_is_not_known_of_a_law_is_refused_and_not_taken_from_another() -> N
 
 def test_the_predictions_of_another_law_stay_out_of_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a lower bound of its own a law has phases, beside no prediction of another law."""
-    monkeypatch.setitem(OPTIMA, toy_law.Toy, Bounded("toy"))
+    monkeypatch.setitem(OPTIMA, "toy", Bounded("toy"))
     problem = si.Problem.multitask(task_sizes=(3, 5), signal=2.0, noise=0.1, context_length=50)
     start = si.initial.dominant(problem, heads=2)
     predicted = si.gradient_flow(problem, *start, t_end=1.0).phases.tasks
@@ -144,15 +144,14 @@ def test_a_law_without_a_function_says_so() -> None:
 
 
 def test_an_unknown_law_is_one_line() -> None:
-    with pytest.raises(
-        si.ProblemError, match="kernel: expected one of 'asymptotic', 'first-order', 'toy', got 'small-L'"
-    ):
+    names = "'asymptotic', 'first-order', 'exact', 'toy'"
+    with pytest.raises(si.ProblemError, match=f"kernel: expected one of {names}, got 'small-L'"):
         context.pack(PROBLEM, "small-L")
 
 
 @pytest.mark.slow
 def test_ensembles_and_phases_are_those_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OPTIMA, toy_law.Toy, Bounded("toy"))
+    monkeypatch.setitem(OPTIMA, "toy", Bounded("toy"))
     # for good: what is refused for want of it is tested before
     saturation.saturation_of.register(toy_law.Toy, lambda models, tilt: np.log(tilt))
     starts = [si.initial.random(PROBLEM, heads=3, scale=0.05, seed=k, positive=True) for k in range(20)]

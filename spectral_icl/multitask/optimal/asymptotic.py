@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.search import (
@@ -36,7 +35,7 @@ from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
 
-@optima(Asymptotic, "asymptotic")
+@optima("asymptotic")
 class AsymptoticOptima(Optima):
     """The optima under the law of Chen, Sheen, Wang and Yang (2024)."""
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.multitask.accuracy import terms
 from spectral_icl.multitask.context import frozen, pack
 from spectral_icl.multitask.loss import task_loss
@@ -37,7 +36,7 @@ TRUSTED = 0.5  # share of what a head reads off that the correction of order 1/L
 _AT_REST = 1.0 + 1e-9  # the correction of heads that are zero, and a little
 
 
-@optima(FirstOrder, _LAW)
+@optima(_LAW)
 class FirstOrderOptima(Optima):
     """The optima under the law that is complete to order 1/L."""
 

@@ -9,12 +9,12 @@ from typing import NoReturn
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.multitask.context import DEFAULT, check_kernel, pack
+from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
-EXACT = "exact"  # whose number a benchmark is that no law of the context enters: true at any L and d
+EXACT = "exact"  # the law whose numbers are true at any L and d, as those are that no law enters
 
 # What benchmarks are called, in the order in which they are listed.
 NAMES = {
@@ -46,7 +46,7 @@ class Benchmark:
     error : float
         Bound on the error of ``loss``: 0 for a closed form, up to rounding.
     law : str
-        Name of the law of the context whose number it is; `EXACT` if it is true of any L and d.
+        Name of the law of the context whose number it is; `EXACT` also if none enters, at any L and d.
     """
 
     name: str
@@ -116,18 +116,24 @@ class Optima:
     def head_per_task(self, problem: Problem) -> Benchmark:
         """A head for every task, on its blocks alone and best for it alone."""
         weights = State(np.zeros((problem.tasks, problem.blocks)), np.zeros((problem.tasks, problem.tasks)))
-        losses = np.empty(problem.tasks)
+        losses, error = np.empty(problem.tasks), 0.0
         for task in range(problem.tasks):
             alone = self.single_head(only(problem, task))
             assert alone.weights is not None
             weights.omega[task] = alone.weights.omega[0]
             weights.mu[task, task] = alone.weights.mu[0, 0]
             losses[task] = alone.loss
-        return self.made("head_per_task", losses, weights)
+            error += alone.error
+        return self.made("head_per_task", losses, weights, error)
 
-    def made(self, key: str, losses: Floats, weights: State | None = None) -> Benchmark:
+    def made(self, key: str, losses: Floats, weights: State | None = None, error: float = 0.0) -> Benchmark:
         """The benchmark of `NAMES` with these task losses (I,), attained by the weights if there are any."""
-        return Benchmark(NAMES[key], float(losses.sum()), losses, weights is not None, weights, law=self.law)
+        attained = weights is not None
+        return Benchmark(NAMES[key], float(losses.sum()), losses, attained, weights, error, self.law)
+
+    def valued(self, problem: Problem, weights: State) -> tuple[Floats, float]:
+        """Task losses (I,) of the best weights, and a bound on the error of their sum."""
+        return task_loss(problem, *weights, self.law), 0.0
 
     def optimum(
         self,
@@ -138,7 +144,7 @@ class Optima:
         remark: str,
     ) -> Optimum:
         """The optimum with these weights; a remark says why the infimum is not attained."""
-        losses = task_loss(problem, *weights, self.law)
+        losses, error = self.valued(problem, weights)
         loss = float(losses.sum())
         return Optimum(
             name=best_of(len(weights.omega)),
@@ -146,6 +152,7 @@ class Optima:
             task_loss=losses,
             attained=not remark,
             weights=weights,
+            error=error,
             law=self.law,
             infimum=infimum if remark else loss,
             minima=minima,
@@ -153,20 +160,20 @@ class Optima:
         )
 
 
-OPTIMA: dict[type, Optima] = {}  # by the type of a law's packed problems
+OPTIMA: dict[str, Optima] = {}  # by the name of a law: to look them up no problem is packed
 
 
-def optima(container: type, law: str) -> Callable[[type[Optima]], type[Optima]]:
-    """Decorator of the class with the optima under the law of that container and name."""
+def optima(law: str) -> Callable[[type[Optima]], type[Optima]]:
+    """Decorator of the class with the optima under the law of that name."""
 
     def register(cls: type[Optima]) -> type[Optima]:
-        OPTIMA[container] = cls(law)
+        OPTIMA[law] = cls(law)
         return cls
 
     return register
 
 
-def optima_of(problem: Problem, kernel: str) -> Optima:
+def optima_of(kernel: str) -> Optima:
     """The optima under the law named ``kernel``, which refuse what is not known of it.
 
     Raises
@@ -174,7 +181,8 @@ def optima_of(problem: Problem, kernel: str) -> Optima:
     ProblemError
         There is no such law.
     """
-    return OPTIMA.get(type(pack(problem, kernel)), Optima(check_kernel(kernel)))
+    law = check_kernel(kernel)
+    return OPTIMA.get(law, Optima(law))
 
 
 def only(problem: Problem, task: int) -> Problem:

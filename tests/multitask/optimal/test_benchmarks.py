@@ -376,8 +376,8 @@ def test_bad_arguments(two_tasks: si.Problem) -> None:
     for call, message in (
         (lambda: si.optimal.minimise(two_tasks, 0), "heads: expected a whole number >= 1"),
         (
-            lambda: si.optimal.minimise(two_tasks, 2, kernel="exact"),
-            "kernel: expected 'asymptotic' or 'first-order'",
+            lambda: si.optimal.minimise(two_tasks, 2, kernel="large-d"),
+            "kernel: expected one of 'asymptotic', 'first-order', 'exact'",
         ),
         (lambda: si.optimal.minimise(two_tasks, 2, seed=-1), "seed: expected"),
         (lambda: si.optimal.head_budget(two_tasks, 1), "heads: expected a whole number >= 2"),
@@ -397,7 +397,7 @@ def test_the_explicit_limit_is_the_searched_one() -> None:
         context_length=50,
         covariance=0.3,
     )
-    explicit, searched = si.optimal.head_per_task(p), Optima.head_per_task(optima_of(p, "asymptotic"), p)
+    explicit, searched = si.optimal.head_per_task(p), Optima.head_per_task(optima_of("asymptotic"), p)
     np.testing.assert_allclose(explicit.task_loss, searched.task_loss, rtol=1e-14)
     assert explicit.weights is not None
     assert searched.weights is not None
