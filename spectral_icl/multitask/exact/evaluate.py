@@ -20,7 +20,7 @@ from spectral_icl.multitask.exact.queries import Rule, rule
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
-_ROUNDING = 1e-13  # of the label variance
+_ROUNDING = 1e-10  # of the label variance: of nodes that are left out, and of the fine grid
 _TWICE = np.array([2.0, 2.0, 1.0])  # how K_al, K_be and K_ga enter
 _LETTERS = ("a", "b", "g")
 
@@ -38,7 +38,8 @@ class Evaluation:
     hessian : ndarray, (N, N), or None
         By omega, then mu, both head-major.
     error : float
-        Estimate of the error of the loss: its change under a coarser quadrature, whose error it bounds.
+        Estimate of the error of the loss: its largest change under three coarser quadratures. Under one
+        alone it may be small by accident, as the error changes its sign with the level.
     """
 
     task_loss: Floats
@@ -66,9 +67,10 @@ def evaluate(problem: Problem, at: State, order: int = 0, level: int | None = No
     """
     level = enough(problem, at.omega) if level is None else level
     found = quadrature(problem, at, order, level, FINE)
-    coarse = quadrature(problem, at, 0, max(1, level - 1), MEDIUM)
+    coarser = {max(1, down) for down in (level - 1, level - 2, (level + 1) // 2)}
+    changes = [abs(found[0] - quadrature(problem, at, 0, down, MEDIUM)[0]).sum() for down in coarser]
     rounding = _ROUNDING * float(problem.variance.sum())
-    return Evaluation(*found, error=abs(float((found[0] - coarse[0]).sum())) + rounding)
+    return Evaluation(*found, error=float(max(changes)) + rounding)
 
 
 def enough(problem: Problem, omega: Floats) -> int:

@@ -17,7 +17,7 @@ from scipy.linalg import eigh_tridiagonal
 from spectral_icl.io.checks import Floats
 
 NEGLIGIBLE = 1e-12  # weight of a node below which it is left out
-_MOST = 4096  # nodes
+_FEW = 3  # blocks, up to which a product without what weighs nothing has no more nodes than Smolyak's rule
 
 
 class Rule(NamedTuple):
@@ -50,9 +50,8 @@ def gauss(size: int, nodes: int) -> tuple[Floats, Floats]:
 def rule(sizes: Sequence[int], level: int, negligible: float = NEGLIGIBLE) -> Rule:
     """The rule of a level for blocks of these sizes: of a higher level it is more exact.
 
-    Up to two blocks, and for three where that is not too much, a product of Gauss rules of 2 level + 2 nodes;
-    otherwise Smolyak's combination of them (Gerstner and Griebel 1998), in which a block may have up to
-    level + 1 nodes.
+    Up to three blocks a product of Gauss rules of 2 level + 2 nodes; otherwise Smolyak's combination of them
+    (Gerstner and Griebel 1998), in which a block may have up to level + 1 nodes.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def rule(sizes: Sequence[int], level: int, negligible: float = NEGLIGIBLE) -> Ru
 @lru_cache(maxsize=64)
 def _rule(sizes: tuple[int, ...], level: int, negligible: float) -> Rule:
     blocks, nodes = len(sizes), 2 * level + 2
-    if blocks <= 2 or (blocks == 3 and nodes**3 <= _MOST // 4):
+    if blocks <= _FEW:
         found = _product([gauss(size, nodes) for size in sizes], negligible)
     else:
         found = _smolyak(sizes, level)

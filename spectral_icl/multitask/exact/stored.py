@@ -109,7 +109,7 @@ def read(path: Path, length: float, reach: float) -> Table | None:
             return None
         flat = np.frombuffer(numbers, dtype="<f8").astype(np.float64)
         single, pair, cross, errors = np.split(flat, np.cumsum(head["shapes"])[:-1])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     terms = len(surrogate.terms(surrogate.DEGREE))
     sizes = (single.size, pair.size, cross.size, errors.size)
