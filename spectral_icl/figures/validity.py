@@ -18,6 +18,7 @@ from spectral_icl.multitask.validity import LAWS, Validity
 
 MARKED = (0.01, 0.1, 0.5)  # relative errors at which lines are drawn
 _LEAST, _MOST = 1e-3, 1.0  # ends of the colours
+_COLOURS = "YlOrRd"
 _UNKNOWN = "0.8"  # where a law does not exist
 _WRITTEN = {0.01: "1 %", 0.1: "10 %", 0.5: "50 %"}
 
@@ -65,9 +66,6 @@ def validity_figure(maps: Sequence[Validity]) -> Figure:
         return figure
 
 
-_COLOURS = "YlOrRd"
-
-
 def _draw(found: Validity, law: str, axes: Axes, norm: LogNorm) -> None:
     """One law's error over one map."""
     by_dimension = found.dimensions.size > 1
@@ -75,14 +73,17 @@ def _draw(found: Validity, law: str, axes: Axes, norm: LogNorm) -> None:
     error: Floats = found.error(law).reshape(found.lengths.size, up.size).T
     shown = np.ma.masked_invalid(error)
     axes.set_facecolor(_UNKNOWN)
+    # before the lines, whose labels make room for themselves on the scale that there is
+    scales.fit(axes, "x", found.lengths, "")
+    scales.fit(axes, "y", up, "dimension $d$" if by_dimension else r"logit variance $d\,\omega^2$")
     across, edges = scales.edges(found.lengths), scales.edges(up)
+    axes.set_xlim(across[0], across[-1])
+    axes.set_ylim(edges[0], edges[-1])
     axes.pcolormesh(across, edges, shown, norm=norm, cmap=_COLOURS, rasterized=True)
     lines = axes.contour(found.lengths, up, shown, levels=MARKED, colors="black", linewidths=0.9)
     outline = [withStroke(linewidth=1.5, foreground="white")]
     for text in axes.clabel(lines, fmt=_WRITTEN, fontsize=6):
         text.set(path_effects=outline)
-    scales.fit(axes, "x", found.lengths, "")
-    scales.fit(axes, "y", up, "dimension $d$" if by_dimension else r"logit variance $d\,\omega^2$")
 
 
 def _title(found: Validity) -> str:
