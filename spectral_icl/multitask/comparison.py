@@ -46,6 +46,16 @@ class FlowComparison:
     time: Mapping[str, Floats]
     limit: Mapping[str, Floats]
 
+    def __post_init__(self) -> None:
+        for values in (self.lengths, self.dimensions, *self.time.values(), *self.limit.values()):
+            values.setflags(write=False)
+        object.__setattr__(self, "time", MappingProxyType(dict(self.time)))
+        object.__setattr__(self, "limit", MappingProxyType(dict(self.limit)))
+
+    def __reduce__(self) -> tuple[type[FlowComparison], tuple[object, ...]]:
+        """Pickle through the constructor; a mapping proxy cannot be pickled itself."""
+        return FlowComparison, (self.lengths, self.dimensions, dict(self.time), dict(self.limit))
+
     def time_over(self, law: str) -> Floats:
         """Emergence time under the exact law over that of another, (N, D)."""
         return self.time["exact"] / self.time[check_kernel(law)]
@@ -102,9 +112,7 @@ def compare_flows(
         [_measured(p, law, scale) for law in _ALL] for p in tracked(problems, len(problems), unit="flows")
     ]
     times, limits = np.array(found).transpose(2, 1, 0).reshape(2, len(_ALL), len(many), len(dims))
-    for values in (times, limits):
-        values.setflags(write=False)
-    by_law = (MappingProxyType(dict(zip(_ALL, values, strict=True))) for values in (times, limits))
+    by_law = (dict(zip(_ALL, values, strict=True)) for values in (times, limits))
     return FlowComparison(np.array(many), np.array(dims), *by_law)
 
 

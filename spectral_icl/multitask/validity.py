@@ -7,7 +7,7 @@ quadrature: nothing here comes from a table, or from a series.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 
 import numpy as np
@@ -60,6 +60,15 @@ class Validity:
     exact: Floats
     asymptotic: Floats
     first_order: Floats
+
+    def __post_init__(self) -> None:
+        for values in vars(self).values():
+            if isinstance(values, np.ndarray):
+                values.setflags(write=False)
+
+    def __reduce__(self) -> tuple[type[Validity], tuple[object, ...]]:
+        """Pickle through the constructor, which makes the arrays read-only again."""
+        return Validity, tuple(getattr(self, f.name) for f in fields(self))
 
     def excess(self, law: str) -> Floats:
         """The excess under the law of that name, (N, D, S).
@@ -150,8 +159,6 @@ def validity_map(
     mu, exact, asymptotic, first_order = np.array(found).T.reshape(4, *shape)
     many, dims, logits = map(np.asarray, axes)
     omega = np.sqrt(logits / dims[:, None])
-    for values in (many, dims, logits, omega, mu, exact, asymptotic, first_order):
-        values.setflags(write=False)
     return Validity(many, dims, logits, heads, signal, noise, omega, mu, exact, asymptotic, first_order)
 
 
