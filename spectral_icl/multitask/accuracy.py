@@ -9,8 +9,9 @@ overlap of their attention is
     (e^gamma / L) [1 + (e^alpha + e^beta + e^gamma - e^(alpha + gamma) - e^(beta + gamma) - 1) / L + ...],
 
 from which S follows by the identities of Gaussian covariates, averaged over the query. It exists where
-6 (kappa_b omega_hb)^2 < 1; beyond, and where its size says that the series is of no use, an estimate that
-needs less takes its place.
+6 (kappa_b omega_hb)^2 < 1; beyond, and where its size says that the series is of no use, the bracket is taken
+for one that does not diverge (`multitask.condensation`), and the estimate is what that leaves of the first
+order. How good the estimates are, by the exact law, `benchmarks.guard` measures.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError, array, dimensions
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.model import Model
+from spectral_icl.multitask.condensation import WEIGHT, condensed, spread
 from spectral_icl.multitask.context import check_kernel, pack
 from spectral_icl.multitask.exact.check import relative_errors
 from spectral_icl.multitask.problem import Problem
@@ -32,7 +34,9 @@ from spectral_icl.multitask.state import FINITE, State
 
 _SERIES = 0.5  # relative size of S / L^2 up to which it is an estimate of what follows the first order
 _SMALL = 0.05  # largest logit variance of small heads
-_POWERS = 33  # of L that the estimate beyond is minimised over
+# What condenses is uncertain by these parts of it, below and above: of 100 states 98 are between, or more, by
+# `benchmarks.guard`.
+_LESS, _MORE = 0.4, 0.35
 
 
 class Terms(NamedTuple):
@@ -46,8 +50,8 @@ class Terms(NamedTuple):
         The noise term under either law: all of the loss beside the bias. Infinite where it does not exist.
     over, under : ndarray, (T,)
         By how much the first-order noise term is estimated to be above and below softmax attention's at most,
-        in parts of that: it is between first_order / (1 + over) and first_order / (1 - under). Infinite where
-        there is no telling.
+        in parts of that, which is between first_order / (1 + over) and first_order / (1 - under). Infinite
+        where there is no telling; negative if it is certainly on the other side.
     """
 
     bias: Floats
@@ -171,6 +175,7 @@ class _Series:
         heads = self.v.shape[1]
         bias = (self.signal * self.residual**2).sum(axis=(1, 2))
         asymptotic, first, size = (np.zeros(len(bias)) for _ in range(3))
+        missing = _Missing(*np.zeros((3, len(bias))))
         for h in range(heads):
             alpha = self.v[:, h] ** 2
             cross = 2.0 * self._cross(h, alpha)
@@ -179,15 +184,39 @@ class _Series:
             gamma, both = self._pairs(h)
             asymptotic += (np.exp(gamma @ self.sizes) * (both @ self.variance)).sum(axis=1)
             noise = self.power(gamma)[..., None] * self.variance + self.moment(gamma, gamma)
-            first += (both * noise).sum(axis=(1, 2))
+            pairs = (both * noise).sum(axis=2)
+            first += pairs.sum(axis=1)
             size += (np.abs(both) * noise).sum(axis=(1, 2))
+            of_pairs, of_cross = self._condensed(h, gamma)
+            missing.add(pairs, of_pairs)
+            missing.add(cross[:, None], of_cross[:, -1:])
         inside = (2.0 * self.v**2 < 1.0).all(axis=(1, 2))
         silent = (self.mu == 0.0).all(axis=(1, 2))
+        missing = missing.over(first)
         first = np.where(inside, first / self.length, np.where(silent, 0.0, np.inf))
         second, second_size = (part.sum(axis=1) / self.length**2 for part in self.second())
-        over, under = self._beyond(first, second, size / self.length, second_size)
+        over, under = self._beyond(first, second, size / self.length, second_size, missing)
         over, under = (np.where(inside, side, np.inf) for side in (over, under))
         return Terms(bias, asymptotic / self.length, first, over, under)
+
+    def _condensed(self, h: int, gamma: Floats) -> tuple[Floats, Floats]:
+        """The parts of the noise of a head with those up to it, and of C, that are missing, (T, h + 1) each.
+
+        Means over the queries, tilted by e^gamma, of the label's variance and of the signal's part, which is
+        larger where logits are. That part has derivatives of the overlap by alpha, beta and gamma: it lacks
+        four times as much to first order. C has the signal alone, and no derivative.
+        """
+        tilted = 1.0 / np.maximum(1.0 - 2.0 * gamma, 1e-300)
+        own = self.v[:, h, None] ** 2 * tilted
+        others = self.v[:, : h + 1] ** 2 * tilted
+        one, other, both = (spread(values, self.sizes) for values in (own, others, gamma * tilted))
+        signal = np.maximum(spread(gamma * tilted, self.signal.sum(axis=0)), 0.0)
+        lacking = condensed(one, other, both, self.length)
+        of_signal = 1.0 - (1.0 - lacking) ** 4
+        label = self.variance.sum()
+        found: Floats = (label * lacking + signal * of_signal) @ WEIGHT / ((label + signal) @ WEIGHT)
+        alone = (signal * lacking) @ WEIGHT / np.maximum(signal @ WEIGHT, 1e-300)
+        return found, alone
 
     def second(self) -> tuple[Floats, Floats]:
         """S of every task, (T, I), infinite where there is none, and its size before its parts cancel."""
@@ -240,27 +269,29 @@ class _Series:
         return total + 2.0 * x(2.0 * gamma, gamma) - x(gamma, gamma)
 
     def _beyond(
-        self, first: Floats, second: Floats, size: Floats, second_size: Floats
+        self, first: Floats, second: Floats, size: Floats, second_size: Floats, missing: _Missing
     ) -> tuple[Floats, Floats]:
         """By how much the first-order noise term is above and below the true one at most, (T,) each.
 
         By the next term while that is small, on the side that it is on. For what follows there are the square
-        of the tail and a geometric series, of the sizes that terms have before their parts cancel: where the
-        next term changes sign, what follows does not vanish. It is no bound there, but right to a percent or
-        so. Else by the tail alone: the part of the tilted queries at which the weights' second moment e^(2
-        alpha) / L exceeds one, by Markov's inequality, where heads that cancel make it count for more.
+        of what condenses and a geometric series, of the sizes that terms have before their parts cancel:
+        where the next term changes sign, what follows does not vanish. It is no bound there, but right to a
+        percent or so. Else by what condenses, less and more by what that is uncertain by: then the true one
+        is mostly below the first-order one, and ``under`` negative.
         """
         next_term = np.abs(second) / (first - np.abs(second))
         usable = np.isfinite(second) & (first > np.abs(second)) & (next_term < _SERIES)
-        tail, of_signal = self._tail(1.0), self._tail(2.0)
         cancelled = np.where(first > 0.0, size / first, np.inf)
-        coarse = np.where(of_signal < 1.0, of_signal * cancelled, np.inf)
-        rest = cancelled * (tail**2 + np.where(size > 0.0, second_size / size, 0.0) ** 2)
+        rest = missing.squared + cancelled * np.where(size > 0.0, second_size / size, 0.0) ** 2
         rest = np.minimum(rest, self._rest_of_small_heads(first, second))
         usable &= rest < _SERIES
         above = np.where(second < 0.0, next_term, 0.0) + rest
         below = np.where(second > 0.0, next_term, 0.0) + rest
-        return np.where(usable, above, coarse), np.where(usable, below, coarse * of_signal)
+        most = missing.part + _MORE * missing.size
+        least = missing.part - _LESS * missing.size
+        most, least = (np.where(most < 1.0, part, np.nan) for part in (most, least))
+        sides = [np.nan_to_num(part / (1.0 - part), nan=np.inf) for part in (most, least)]
+        return np.where(usable, above, sides[0]), np.where(usable, below, -sides[1])
 
     def _rest_of_small_heads(self, first: Floats, second: Floats) -> Floats:
         """What follows S / L^2 where all heads are small, over the noise term; infinite where one is not.
@@ -274,27 +305,23 @@ class _Series:
         rest = 2.0 * np.abs(second - last) / np.abs(first) + largest / self.length
         return np.where(largest <= _SMALL, rest, np.inf)
 
-    def _tail(self, weight: float) -> Floats:
-        """The bound on the tail of the worst head, (T,); for weight 2 with the signal's part of its noise."""
-        worst = np.zeros(len(self.v))
-        for h in range(self.v.shape[1]):
-            alpha = self.v[:, h] ** 2
-            steepest = np.minimum(1.0, 0.5 * (0.5 / np.maximum(alpha.max(axis=1), 1e-300) - 1.0))
-            base = self._weighed(alpha, 1.0, weight)
-            least = np.ones(len(self.v))
-            for part in np.linspace(0.0, 1.0, _POWERS, endpoint=False):
-                theta = np.maximum(part * steepest, 0.0)
-                tilted = self._weighed(alpha, (1.0 + 2.0 * theta)[:, None], weight)
-                least = np.fmin(least, self.length**-theta * tilted / base)
-            worst = np.maximum(worst, least)
-        return worst
 
-    def _weighed(self, alpha: Floats, times: Floats | float, weight: float) -> Floats:
-        """The mean of e^(times alpha rho), (T,), with the signal's part for a weight of 2."""
-        power = self.power(times * alpha)
-        if weight == 1.0:
-            return power
-        signal = self.signal.sum(axis=0)
-        label = self.variance.sum() + weight * (alpha / (1.0 - 2.0 * times * alpha)) @ signal
-        weighed: Floats = power * label
-        return weighed
+class _Missing(NamedTuple):
+    """Parts of the first-order noise term that softmax attention lacks since it condenses on few pairs.
+
+    ``part`` is signed, ``size`` and ``squared`` are of sizes before pairs of heads cancel; (T,) each.
+    """
+
+    part: Floats
+    size: Floats
+    squared: Floats
+
+    def add(self, noise: Floats, lacking: Floats) -> None:
+        """Add pairs of heads (T, P) with the parts of their noise that are missing."""
+        self.part[:] += (noise * lacking).sum(axis=1)
+        self.size[:] += np.abs(noise * lacking).sum(axis=1)
+        self.squared[:] += np.abs(noise * lacking**2).sum(axis=1)
+
+    def over(self, first: Floats) -> _Missing:
+        """The same relative to the noise term."""
+        return _Missing(*(np.where(first > 0.0, values / first, np.inf) for values in self))

@@ -25,6 +25,7 @@ from spectral_icl import sparse
 from spectral_icl.figures.stored import draw
 from spectral_icl.io.checks import integer
 from spectral_icl.multitask import accuracy, softmax
+from spectral_icl.multitask.comparison import compare_flows
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.exact.check import errors
 from spectral_icl.multitask.exact.evaluate import evaluate
@@ -34,6 +35,7 @@ from spectral_icl.multitask.flow.escape import Escape
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import FlowReport
 from spectral_icl.multitask.state import State
+from spectral_icl.multitask.validity import validity_map
 from spectral_icl.sparse.landscape import Family, Phase
 from spectral_icl.sparse.report import ComparisonReport
 from spectral_icl.sweeps import engines
@@ -202,6 +204,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             FINE,
             errors(PROBLEM, pack(PROBLEM, "exact"), State(START.omega[None], START.mu[None])),
         ),
+        "validity": (validity_map([40.0], [5], [0.2]), compare_flows([100.0], [10])),
         "sampled": (
             softmax.losses(PROBLEM, [START], 100, 0),
             softmax.gradient(PROBLEM, *softmax.decomposable(PROBLEM, START), 100, 0),
