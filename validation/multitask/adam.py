@@ -2,8 +2,8 @@
 
 One task, d = 5, L = 40, noise variance 0.1, one to four heads, W and U trained themselves. Where training
 ends is judged by its exact loss over that of the best weights there, against the loss that the noise of the
-last steps is worth. The path of gradient descent is held against descent on the exact law, up to the scatter of
-batches.
+last steps is worth. The path of gradient descent is held against descent on the exact law, up to the
+scatter of batches.
 """
 
 from __future__ import annotations
