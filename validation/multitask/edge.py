@@ -2,8 +2,8 @@
 
 At an optimum of sharpness lambda, the largest eigenvalue of the Hessian, a step eta multiplies the sharpest
 direction by 1 - eta lambda, which is stable up to the edge eta = 2 / lambda. The Hessian is that of the full
-model with all its matrix entries; the one of the reduced loss, a block to every coordinate, is held against
-it.
+model with all its matrix entries. Along the sharpest direction of the exact law it has the exact curvature,
+on prompts that are fresh, and no direction that prompts have shown to be sharp is sharper on fresh ones.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from scipy.optimize import root
 from torch import Tensor
 
 from spectral_icl import Problem
 from spectral_icl.figures.style import styled
+from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import initial
-from spectral_icl.multitask import loss as reduced
+from spectral_icl.multitask.loss import gradient_at
 from spectral_icl.multitask.optimal import benchmarks as optimal
 from spectral_icl.multitask.parametrization import key_scale_of
 from spectral_icl.multitask.state import State
 from validation.context import Context
+from validation.multitask.descent import KERNEL
 from validation.multitask.full_model import (
     Attention,
     FactoredAttention,
@@ -31,7 +34,7 @@ from validation.multitask.full_model import (
 )
 from validation.multitask.prompts import Law
 from validation.multitask.recorded import PLATEAU, PROBLEM, RATE, flow
-from validation.result import Result, at_least, at_most, noted, within
+from validation.result import SIGMAS, Result, at_least, at_most, consistent, noted, within
 
 TITLE = "gradient descent with a finite step: the edge of stability at 2 / lambda"
 
@@ -39,10 +42,11 @@ _STEPS = (0.5, 0.95, 1.05, 1.5)  # over the edge
 _POWER, _CONVERGED = 200, 1e-5  # iterations towards the largest eigenvalue at most, and their relative change
 _SETS = 3  # of prompts
 _KICK, _KICKED = 1e-4, 6  # size of a displacement, and steps over which its growth is measured
-_MULTIPLIER, _SHARPNESS = 0.02, 0.1  # tolerances
+_FRESH = 40  # sets of prompts for a curvature and its error
+_APART = 1e-2  # relative distance of the exact gradients that a curvature is the difference of: 1e-4 of it
+_MULTIPLIER = 0.02  # tolerance on the growth of a finite displacement, which is not linear
 _VANISHING = 0.3  # multiplier at half the edge, where the linear one is zero
 _SETTLED, _UNSETTLED = 1e-6, 1e-3  # excess over the optimum's loss, relative
-_LONG = {"merged": 400, "factored": 100}  # length from which the large-L curvature is claimed to be right
 _DESCENT, _TAIL = 400, 50  # steps of a descent, and those at its end that are looked at
 
 
@@ -85,6 +89,12 @@ class Objective:
                 break
             vector = list(image)
         return value, vector
+
+    def curvature(self, direction: list[Tensor]) -> float:
+        """Second derivative of the loss along a direction of length 1."""
+        slopes = torch.autograd.grad(self.loss(), self.weights, create_graph=True)
+        image = torch.autograd.grad(_dot(slopes, direction), self.weights)
+        return float(_dot(image, direction) / _dot(direction, direction))
 
     def move(self, direction: list[Tensor], amount: float) -> None:
         """Add a multiple of a direction to the weights."""
@@ -137,64 +147,132 @@ def run(context: Context) -> Result:
 
 
 def _sharpness(context: Context, result: Result, size: int, length: int, prompts: int) -> None:
-    """The largest eigenvalue at the large-L optimum of one head."""
+    """The largest eigenvalue at the optimum of one head."""
     problem = Problem.multitask(task_sizes=(size,), signal=1.0, noise=0.1, context_length=length)
-    at = optimal.single_head(problem).weights
-    assert at is not None
-    told = dict(zip(("merged", "factored"), _reduced_sharpness(problem, at), strict=True))
+    at = _optimum(problem)
     law = Law.of(problem, context.device, torch.float64)
-    models = {"merged": MergedAttention.diagonal, "factored": FactoredAttention.balanced}
-    for kind, build in models.items():
-        value, error = _sharpest(Objective, context, problem, build(problem, at, law), prompts)
-        name = f"largest eigenvalue, {kind} weights, d = {size}, L = {length}"
-        if length >= _LONG[kind]:
-            result.add(within(name, value, error, told[kind], _SHARPNESS))
-        else:
-            result.add(noted(name, value, error, told[kind]))
+    for kind, build in (("merged", MergedAttention.diagonal), ("factored", FactoredAttention.balanced)):
+        name = f"{kind} weights, d = {size}, L = {length}"
+        _compare(context, result, problem, build(problem, at, law), at, prompts, name)
+
+
+def _compare(
+    context: Context,
+    result: Result,
+    problem: Problem,
+    model: FactoredAttention | MergedAttention,
+    at: State,
+    prompts: int,
+    name: str,
+) -> float:
+    """Rows of the sharpest direction: of the exact law, and of sampled Hessians; the largest eigenvalue."""
+    factors = isinstance(model, FactoredAttention)
+    told, direction = _sharpest_exact(problem, at, factors)
+    objective = Objective(context, problem, model, max(1, prompts // _FRESH), seed=100)
+    generator = objective.law.generator(101)
+    value, error = _fresh(objective, _direction(problem, direction, at, objective.law, factors), generator)
+    result.add(consistent(f"curvature of the exact law's sharpest direction, {name}", value, error, told))
+    found = [Objective(context, problem, model, prompts, seed) for seed in range(_SETS)]
+    pairs = [one.sharpness() for one in found]
+    sharpest = np.array([value for value, _ in pairs])
+    # That of a sampled Hessian is too large, by less the more prompts there are to a weight.
+    spread = float(np.std(sharpest, ddof=1) / np.sqrt(_SETS))
+    result.add(noted(f"largest eigenvalue of sampled Hessians, {name}", sharpest.mean(), spread, told))
+    value, error = _fresh(objective, pairs[0][1], generator)
+    label = f"curvature of their sharpest direction on fresh prompts, less {SIGMAS:g} errors, {name}"
+    result.add(at_most(label, value - SIGMAS * error, told, error))
+    return told
+
+
+def _fresh(objective: Objective, direction: list[Tensor], generator: torch.Generator) -> tuple[float, float]:
+    """Mean curvature along a direction that the prompts do not know, and its standard error."""
+    values = []
+    for _ in range(_FRESH):
+        objective.draw(len(objective.inputs[0]), generator)
+        values.append(objective.curvature(direction))
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(_FRESH))
 
 
 def _sharpest(
     kind: type[Objective], context: Context, problem: Problem, model: Attention, prompts: int
 ) -> tuple[float, float]:
-    """Mean of the largest eigenvalue over sets of prompts, and its standard error.
-
-    Of a sampled Hessian it is too large, by less the more prompts there are to a weight.
-    """
+    """Mean of the largest eigenvalue over sets of prompts, and its standard error."""
     values = [kind(context, problem, model, prompts, seed).sharpness()[0] for seed in range(_SETS)]
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(_SETS))
 
 
-def _reduced_sharpness(problem: Problem, at: State) -> tuple[float, float]:
-    """Largest eigenvalues of the reduced Hessian: by merged weights, and by balanced factors.
+def _optimum(problem: Problem) -> State:
+    """The exact optimum of one head of a problem of one block."""
+    near = optimal.single_head(problem).weights
+    assert near is not None
 
-    By the factors it is that of omega = c k q and mu = o v at k = q and o = v, where the gradient vanishes:
-    sharp are the directions in which the two factors of a product grow together.
+    def slope(x: Floats) -> Floats:
+        by_omega, by_mu = gradient_at(problem, State(x[:1, None], x[1:, None]), KERNEL)
+        return np.array([by_omega[0, 0], by_mu[0, 0]])
+
+    found = root(slope, np.concatenate([near.omega[0], near.mu[0]]), tol=1e-9)
+    return State(found.x[:1, None], found.x[1:, None])
+
+
+def _sharpest_exact(problem: Problem, at: State, factors: bool) -> tuple[float, Floats]:
+    """Largest eigenvalue of the exact Hessian, and its direction in the units of `_by_entries`.
+
+    By balanced factors it is that of omega = c k q and mu = o v: sharp are the directions in which the two
+    factors of a product grow together.
     """
-    sizes = np.asarray(problem.block_sizes)
-    fine = Problem(
-        block_sizes=(1,) * problem.dimension,
-        signal=np.repeat(np.asarray(problem.signal) / sizes, sizes, axis=1).tolist(),
-        noise=problem.noise,
-        context_length=problem.context_length,
-        covariance=tuple(np.repeat(problem.covariance, sizes).tolist()),
-    )
-    omega = np.repeat(at.omega, sizes, axis=1)
-    hessian = reduced.hessian(fine, omega, at.mu)
-    scale = key_scale_of(problem, None)
-    stretch = np.sqrt(2.0 * np.abs(np.concatenate([scale * omega.ravel(), at.mu.ravel()])))
-    by_factors = stretch[:, None] * hessian * stretch
-    return float(np.linalg.eigvalsh(hessian)[-1]), float(np.linalg.eigvalsh(by_factors)[-1])
+    slope, bend = _by_entries(problem, at)
+    if factors:
+        values = np.concatenate([at.omega.ravel(), at.mu.ravel()])
+        scale = np.ones(slope.size)
+        scale[: at.omega.size] = key_scale_of(problem, None)
+        stretch = np.sqrt(2.0 * np.abs(scale * values))
+        # the gradient by an entry: of a block of length 1 it is spread over its entries
+        each = np.ones(slope.size)
+        each[: at.omega.size] = np.tile(np.sqrt(problem.block_sizes), at.omega.shape[0])
+        bend = stretch[:, None] * bend * stretch + np.diag(scale * np.sign(values) * slope / each)
+    found, vectors = np.linalg.eigh(bend)
+    return float(found[-1]), vectors[:, -1]
+
+
+def _by_entries(problem: Problem, at: State) -> tuple[Floats, Floats]:
+    """Exact gradient and Hessian by (omega, mu), omega in units in which a block's entries have length 1.
+
+    A direction in which the entries of a block differ is none of these: that it is not sharper is what fresh
+    prompts say. The Hessian is the difference of gradients.
+    """
+    size = at.omega.size
+    length = np.ones(size + at.mu.size)
+    length[:size] = np.tile(np.sqrt(problem.block_sizes), at.omega.shape[0])
+
+    def slope(x: Floats) -> Floats:
+        state = State(x[:size].reshape(at.omega.shape), x[size:].reshape(at.mu.shape))
+        return np.concatenate([part.ravel() for part in gradient_at(problem, state, KERNEL)])
+
+    x = np.concatenate([at.omega.ravel(), at.mu.ravel()])
+    steps = np.diag(_APART * np.maximum(np.abs(x), 1e-2 * np.abs(x).max()))
+    bend = np.array([(slope(x + d) - slope(x - d)) / (2.0 * d.sum()) for d in steps])
+    return slope(x) / length, 0.5 * (bend + bend.T) / np.outer(length, length)
+
+
+def _direction(problem: Problem, vector: Floats, at: State, law: Law, factors: bool) -> list[Tensor]:
+    """A direction in the units of `_by_entries` as one of the model's weights."""
+    sizes = problem.block_sizes
+    by_omega, by_mu = vector[: at.omega.size].reshape(at.omega.shape), vector[at.omega.size :]
+    spread = np.repeat(by_omega / np.sqrt(sizes), sizes, axis=1)
+    signs = np.sign(np.repeat(at.omega, sizes, axis=1)), np.sign(at.mu)
+    rows = []
+    for part, sign in zip((spread, by_mu.reshape(at.mu.shape)), signs, strict=True):
+        rows += [part, part * sign] if factors else [part]
+    return [torch.diag_embed(torch.as_tensor(row, **law.like)) for row in rows]
 
 
 def _recorded(context: Context, result: Result) -> None:
     """How far the recorded runs' step was from the edge, on their plateau."""
     at = flow()(PLATEAU)
-    _, sharp = _reduced_sharpness(PROBLEM, at)
     model = FactoredAttention.balanced(PROBLEM, at, Law.of(PROBLEM, context.device, torch.float64))
     prompts = context.pick(4_000, 20_000)
-    value, error = _sharpest(Objective, context, PROBLEM, model, prompts)
-    result.add(within("largest eigenvalue, recorded case on the plateau", value, error, sharp, _SHARPNESS))
-    result.add(at_most("step over the edge, ours", RATE * value / 2.0, 1.0, RATE * error / 2.0))
+    sharp = _compare(context, result, PROBLEM, model, at, prompts, "recorded case on the plateau")
+    result.add(at_most("step over the edge, ours", RATE * sharp / 2.0, 1.0))
     value, error = _sharpest(SampledObjective, context, PROBLEM, JointAttention(model), prompts)
     result.add(noted("largest eigenvalue, authors' embedding", value, error))
     result.add(at_most("step over the edge, authors' embedding", RATE * value / 2.0, 1.0, RATE * error / 2.0))
@@ -206,9 +284,9 @@ def _descent(context: Context, result: Result) -> None:
     problem = Problem.multitask(task_sizes=(5,), signal=1.0, noise=0.1, context_length=40)
     law = Law.of(problem, context.device, torch.float64)
     prompts = context.pick(5_000, 40_000)
-    best = optimal.single_head(problem).weights
-    assert best is not None
-    objective = Objective(context, problem, MergedAttention.diagonal(problem, best, law), prompts)
+    objective = Objective(
+        context, problem, MergedAttention.diagonal(problem, _optimum(problem), law), prompts
+    )
     objective.minimise()
     lowest = objective.loss().item()
     value, direction = objective.sharpness()
