@@ -27,7 +27,7 @@ def test_times_are_those_of_phases_and_limits_those_of_optima() -> None:
 
 
 def test_a_flow_that_fails_has_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here for want of steps; at L = 10 and d = 1 a head grows past all tables, which take minutes to build."""
+    """Here for want of steps; at L = 10 and d = 1 a head grows past all tables."""
 
     def stopped(*args: Any, kernel: str, **options: Any) -> si.Solution:
         return si.gradient_flow(*args, kernel=kernel, **options, max_steps=5 if kernel == "exact" else 10_000)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.context import frozen
+from spectral_icl.multitask.context import frozen, pack
+from spectral_icl.multitask.exact.check import errors
 from spectral_icl.multitask.exact.evaluate import enough, evaluate
 from spectral_icl.multitask.exact.packing import largest, packed, query_rule, reach_of, usual_reach
-from spectral_icl.multitask.exact.stored import table_of
 from spectral_icl.multitask.exact.table import REACHES
+from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.polish import polished, work
 from spectral_icl.multitask.optimal.profile import Profile
@@ -145,17 +146,10 @@ def _small(problem: Problem, heads: int) -> Floats:
 
 
 def _tabulated(problem: Problem, weights: State) -> tuple[Floats, float]:
-    """Task losses by a table, and the sum of two errors: of its rule for the query, and of its entries."""
-    reach = reach_of(problem, weights.omega)
-    shape = (*weights.omega.shape, problem.tasks)
-    here, above = (Profile(frozen(packed(problem, reach, up)), *shape).losses(*weights) for up in (0, 1))
-    off = table_of(problem.context_length, reach).errors
-    # E |p|^2 of small heads, 1 / L, stands for that of all: larger heads have small mu. The label variance
-    # stands for what multiplies derivatives, which is less.
-    pairs = np.abs(weights.mu).sum(axis=0) ** 2 / problem.context_length
-    entries = float((pairs * problem.variance).sum()) * float(off.sum())
-    by_rule = abs(float((above - here).sum())) if np.isfinite(above).all() else 0.0
-    return here, by_rule + entries
+    """Task losses by a table, and the error of table and rule for the query."""
+    model: Any = pack(problem, "exact", weights.omega)
+    one = State(weights.omega[None], weights.mu[None])
+    return losses_at(problem, weights, "exact"), float(errors(problem, model, one).total[0])
 
 
 @lru_cache(maxsize=256)  # equal tasks, and benchmarks of which one is part of another

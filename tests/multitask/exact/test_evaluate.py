@@ -191,8 +191,8 @@ def test_sampled_softmax_obeys(seeds: range, prompts: int, most: int) -> None:
     """Softmax attention itself on drawn prompts, none of the reduction: no approximation is left.
 
     The null: the exact loss is the mean of the sampled ones. Then the squares of the errors in standard
-    errors sum to a chi-square with as many degrees of freedom as there are problems, which is beyond the limit
-    one time in a million, whatever the seeds.
+    errors sum to a chi-square with as many degrees of freedom as there are problems, which is beyond the
+    limit one time in a million, whatever the seeds.
     """
     total = (scores(seeds, prompts, most) ** 2).sum()
     assert total < stats.chi2.isf(1e-6, len(seeds))
