@@ -1,7 +1,8 @@
 """The population gradient of the full model, sampled, against the exact gradient, and the asymptotic one.
 
 Of decomposable weights everything is exact. Whole matrices that are general have the asymptotic law alone
-(`large_length`): how far that may be off at this size is read from the decomposable ones, where both are known.
+(`large_length`): how far that may be off at this size is read from the decomposable ones, where both are
+known.
 """
 
 from __future__ import annotations
