@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the full model needs PyTorch")
 from full_attention import CPU, PROBLEM  # noqa: E402
 
 from validation.context import Context  # noqa: E402
-from validation.multitask import edge, escape, full_model, gap, recorded  # noqa: E402
+from validation.multitask import edge, escape, full_model, gap, recorded, spectrum  # noqa: E402
 from validation.multitask.prompts import Law  # noqa: E402
 
 
@@ -22,28 +22,49 @@ def test_the_recorded_run_is_the_recorded_case() -> None:
     np.testing.assert_allclose(trace.omega[0], recorded.START.omega, rtol=1e-3)
     np.testing.assert_allclose(trace.mu[0], recorded.START.mu, rtol=2e-2)
     assert trace.loss[0] == pytest.approx(PROBLEM.tasks * 10.09, rel=0.05)
-    emerged = [task.time for task in recorded.flow().phases.tasks]
-    np.testing.assert_allclose(recorded.emergence(trace), emerged, rtol=0.05)
+    # four times the scatter that batches make of a run, 0.31: see test_descent
+    emerged = recorded.emergence(escape._trace(recorded.flow()))
+    assert np.abs(recorded.emergence(trace) - emerged).max() < 4.0 * 0.31
 
 
 @pytest.mark.parametrize("task", [0, 1])
 def test_an_imbalance_is_fitted_from_the_path_it_makes(task: int) -> None:
     imbalance = np.array([3e-7, 2e-6])
-    flow = escape._flow(imbalance)
-    trace = recorded.Trace(flow.t, flow.omega, flow.mu, flow.t, flow.loss)
+    trace = escape._trace(escape._flow(imbalance))
     moment, reached = escape._crossing(trace, task)
     assert reached < -2e-3
     assert escape._fitted(moment, reached, task) == pytest.approx(imbalance[task], rel=0.02)
-    left = escape._escapes(flow.t, flow.mu)
-    assert left[task] == pytest.approx(flow.phases.escapes[task].time, abs=0.05)
+    assert 20.0 < escape._waits(trace)[task] < 30.0
 
 
 def test_an_imbalance_that_shows_nowhere_is_not_fitted() -> None:
-    flow = recorded.flow()
-    trace = recorded.Trace(flow.t, flow.omega, flow.mu, flow.t, flow.loss)
+    trace = escape._trace(recorded.flow())
     assert np.isnan(escape._crossing(trace, 0)).all()
     assert np.isnan(escape._fitted(np.nan, np.nan, 0))
-    assert np.isnan(escape._escapes(flow.t, flow.mu)).all()
+    assert np.isnan(escape._waits(trace)).all()
+
+
+def test_a_flow_takes_as_long_as_itself() -> None:
+    """From its own state a little after the change of sign, up to the finite step of descent."""
+    imbalance = np.array([3e-7, 2e-6])
+    trace = escape._trace(escape._flow(imbalance))
+    found = escape._stretch(Context(), trace, 1)
+    assert found is not None
+    np.testing.assert_allclose(found.run, found.exact, rtol=2e-3)
+    # the asymptotic flow agrees up to the escape, and is slower along the valley
+    assert found.asymptotic[0] == pytest.approx(found.exact[0], rel=2e-2)
+    assert found.asymptotic[1] > 1.04 * found.exact[1]
+
+
+def test_the_exact_law_at_the_authors_plateau() -> None:
+    """Monte Carlo of softmax attention there is 2.366 +- 0.007; the asymptotic law says 2.153."""
+    at = State(0.318 * np.eye(2), 2.455 * np.eye(2))
+    exact, asymptotic = (
+        si.task_loss(recorded.PROBLEM, *at, kernel=kernel) - recorded.PROBLEM.noise
+        for kernel in ("exact", "asymptotic")
+    )
+    np.testing.assert_allclose(exact, 2.3701, atol=1e-4)
+    np.testing.assert_allclose(asymptotic, 2.1527, atol=1e-4)
 
 
 def test_exponents_are_found_with_their_errors() -> None:
@@ -79,29 +100,32 @@ def test_sharpness_is_the_largest_eigenvalue() -> None:
     assert abs(float(found @ vectors[:, -1])) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_reduced_sharpness_by_factors_is_that_of_the_factors() -> None:
-    """The chain rule through omega = c k q and mu = o v, against differences of the loss."""
+@pytest.mark.parametrize("kind", ["merged", "factored"])
+def test_exact_sharpness_is_that_of_the_exact_loss(kind: str) -> None:
+    """Against differences of the loss along the direction that is told, in the entries of the weights."""
     problem = si.Problem.multitask(task_sizes=(3,), signal=1.0, noise=0.1, context_length=50)
-    at = si.optimal.single_head(problem).weights
-    assert at is not None
-    scale = (3 + 1) ** -0.5
-    k, v = np.sqrt(at.omega[0, 0] / scale), np.sqrt(at.mu[0, 0])
-    fine = si.Problem(block_sizes=(1, 1, 1), signal=((1 / 3,) * 3,), noise=0.1, context_length=50)
+    at = edge._optimum(problem)
+    slope = si.gradient(problem, *at, kernel="exact")
+    # by quadrature, where the optimum is that of a table, whose gradient is off by 2e-5 for a head so large
+    assert max(np.abs(slope.omega).max(), np.abs(slope.mu).max()) < 5e-5
+    law = Law.of(problem, CPU, torch.float64)
+    factors = kind == "factored"
+    build = (full_model.FactoredAttention.balanced, full_model.MergedAttention.diagonal)[not factors]
+    told, vector = edge._sharpest_exact(problem, at, factors)
+    direction = edge._direction(problem, vector, at, law, factors)
+    # of the factors both of a product have the direction of the product
+    unit = float(edge._dot(direction, direction)) ** -0.5
 
-    def loss(w: np.ndarray) -> float:
-        key, query, value, output = w[:3], w[3:6], w[6], w[7]
-        told = si.loss(fine, (scale * key * query)[None, :], np.array([[value * output]]))
-        assert isinstance(told, float)
-        return told
+    def loss(amount: float) -> float:
+        model = build(problem, at, law)
+        weights = list(model.parameters())
+        with torch.no_grad():
+            for weight, part in zip(weights, direction, strict=True):
+                weight.add_(part, alpha=amount * unit)
+        here = spectrum.spectral(problem, model.kq(), model.ov())
+        value = si.loss(problem, *here, kernel="exact")
+        assert isinstance(value, float)
+        return value
 
-    start, h = np.array([k] * 6 + [v] * 2), 1e-4
-    unit = h * np.eye(8)
-    hessian = np.array([
-        [
-            loss(start + a + b) - loss(start + a - b) - loss(start - a + b) + loss(start - a - b)
-            for b in unit
-        ]
-        for a in unit
-    ]) / (4.0 * h * h)  # fmt: skip
-    _, told = edge._reduced_sharpness(problem, at)
-    assert told == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-5)
+    h = 0.01
+    assert (loss(h) - 2.0 * loss(0.0) + loss(-h)) / h**2 == pytest.approx(told, rel=2e-3)
