@@ -31,7 +31,7 @@ from spectral_icl.multitask.context import LAWS, check_kernel
 from spectral_icl.multitask.flow.ensemble import gradient_flow_ensemble
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.initial import paper
-from spectral_icl.multitask.loss import gradient, hessian, loss
+from spectral_icl.multitask.loss import gradient_at, hessian_at, loss
 from spectral_icl.multitask.parametrization import Balanced, Merged, to_primal_state
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
@@ -299,8 +299,8 @@ def _losses(kernel: str) -> object:
     problem, start = _example()
     return (
         loss(problem, *start, kernel),
-        gradient(problem, *start, kernel),
-        hessian(problem, *start, kernel),
+        gradient_at(problem, start, kernel),
+        hessian_at(problem, start, kernel),
     )
 
 

@@ -32,6 +32,7 @@ def test_every_entry_is_called_under_every_law(two_tasks: si.Problem) -> None:
     """Who adds an entry makes a piece of work call it; a law is found where it is registered."""
     containers = {law: type(pack(two_tasks, law)) for law in LAWS}
     of_laws = {container.__module__: law for law, container in containers.items()}
+    of_laws["spectral_icl.kernels.overlaps"] = "exact"  # the quadrature of its tables
     calls: dict[str, dict[str, list[str]]] = {}
     for law in LAWS:
         command = [sys.executable, "-c", CALLS, law]

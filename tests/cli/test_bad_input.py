@@ -127,8 +127,7 @@ FILES: list[tuple[tuple[str, ...], str, str]] = [
     (('model.parametrization = "foo"',), "model.parametrization", "'foo'"),
     (("model.parametrization = 3",), "model.parametrization", "got 3"),
     (("model.parametrization = 3",), "model.parametrization", "one of 'balanced', 'factored', 'merged'"),
-    (('model.kernel = "exact"',), "model.kernel", "no exact finite-length kernel yet"),
-    (('model.kernel = "foo"',), "model.kernel", "'asymptotic', 'first-order', got 'foo'"),
+    (('model.kernel = "foo"',), "model.kernel", "'asymptotic', 'first-order', 'exact', got 'foo'"),
     (("model.kernel = 3",), "model.kernel", "got 3"),
     (("model.imbalance_omega = 1e-6",), "model.imbalance_omega", "factored"),
     (("model.imbalance_mu = 1e-6",), "model.imbalance_mu", "factored"),
@@ -319,7 +318,7 @@ OVERRIDES = [
     ("problem.noise=[1,", "problem.noise", "'[1,'"),
     ("problem.noise=" + "[" * 50_000, "problem.noise", "..."),
     ("problem.noise=" + "1" * 5000, "problem.noise", "..."),
-    ("model.kernel=exact", "model.kernel", "no exact finite-length kernel yet"),
+    ("model.kernel=finite", "model.kernel", "'first-order', 'exact', got 'finite'"),
 ]
 
 
@@ -572,7 +571,7 @@ CALLS: list[tuple[Callable[[], object], str, str]] = [
     (solve(parametrization="balanced"), "parametrization", "'balanced'"),
     (solve(parametrization=si.Balanced), "parametrization", "Balanced"),
     (solve(parametrization=si.Factored(((1e-6,),), 0.0)), "imbalance_omega", "(1, 1)"),
-    (solve(kernel="exact"), "kernel", "no exact finite-length kernel yet"),
+    (solve(kernel="finite"), "kernel", "'first-order', 'exact', got 'finite'"),
     (solve(kernel="foo"), "kernel", "'foo'"),
     (solve(kernel=["large-L"]), "kernel", "['large-L']"),
     (solve(t_end=0.0), "t_end", "> 0"),

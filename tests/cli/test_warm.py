@@ -25,7 +25,7 @@ from spectral_icl.multitask.context import LAWS
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MAIN = "from spectral_icl.cli import main; main()"
 BEGUN = (
-    r"\d pieces of work in \d process(es)?; where nothing is compiled yet "
+    r"\d+ pieces of work in \d process(es)?; where nothing is compiled yet "
     r"the longest take half a minute \.\.\."
 )
 HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # in the background too
@@ -178,7 +178,10 @@ def test_what_is_there_is_not_compiled_again() -> None:
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        (["--kernel", "cubic"], r"--kernel: expected one of 'asymptotic', 'first-order', got 'cubic'"),
+        (
+            ["--kernel", "cubic"],
+            r"--kernel: expected one of 'asymptotic', 'first-order', 'exact', got 'cubic'",
+        ),
         (["--workers", "0"], r"--workers: expected a whole number >= 1 and <= 4096, got 0"),
         (["--workers", "x"], r"Invalid value for '--workers': 'x' is not a valid integer\."),
     ],

@@ -35,6 +35,7 @@ WITHOUT = {
     "io": "hypothesis provenance text",
     "kernels": "averages control ensemble integrator log loss model parts phases sparse surrogate threads",
     "multitask": "loss problem softmax state",
+    "multitask/exact": "table",
     "multitask/flow": "options trajectory",
     "multitask/optimal": "asymptotic optima profile search small",
     "sparse": "descent landscape problem",

@@ -119,6 +119,7 @@ def test_many_problems_at_once_have_the_losses_of_each() -> None:
         np.testing.assert_allclose(row, compiled(p, at, reach)[0], rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_lanes_of_problems_follow_the_flows_of_each() -> None:
     """Nine problems of different lengths, sizes and reach: more than there are lanes."""
     rng = np.random.default_rng(5)

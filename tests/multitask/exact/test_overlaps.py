@@ -206,7 +206,7 @@ def test_one_pair_of_context(at: tuple[float, float, float, float]) -> None:
 @settings(max_examples=15, phases=NO_SHRINKING)
 def test_two_pairs_of_context(al: float, be: float, cosine: float) -> None:
     """Logistic functions of the differences of the logits, jointly normal of twice the covariance."""
-    z, w = np.polynomial.hermite_e.hermegauss(80)
+    z, w = np.polynomial.hermite_e.hermegauss(200)
     w = w / w.sum()
     s = math.sqrt(2.0 * al) * z[:, None]
     t = math.sqrt(2.0 * be) * (cosine * z[:, None] + math.sqrt(1.0 - cosine**2) * z)
