@@ -30,7 +30,7 @@ def test_small_steps_are_the_flow(kind: str) -> None:
     flow = si.gradient_flow(problem, *START, parametrization=weights, t_end=2.0, kernel="exact")
     law = Law.of(problem, CPU)
     apart = []
-    for rate in (0.05, 0.025):
+    for rate in (0.0125, 0.00625):
         path = descent.descend(problem, START, getattr(descent, kind), rate, round(2.0 / rate), 10, 100, law)
         told = flow(path.time)
         apart.append(max(np.abs(path.state.omega - told.omega).max(), np.abs(path.state.mu - told.mu).max()))
@@ -57,7 +57,7 @@ def test_covariance_of_a_gradient_is_that_of_batches() -> None:
 def test_trained_runs_scatter_as_told() -> None:
     """The mean square of scores of 24 runs is a chi-square's mean: outside (0.4, 1.9) once in 10^3 times."""
     problem = adam.PROBLEM
-    start, rate, steps, batch = State(np.array([[0.2]]), np.array([[0.4]])), 0.05, 80, 64
+    start, rate, steps, batch = State(np.array([[0.2]]), np.array([[0.4]])), 0.05, 80, 1024
     law = Law.of(problem, CPU)
     told = descent.descend(problem, start, descent.merged, rate, steps, 10, 16 * batch, law)
     mean, root = told.at(-1), 4.0 * np.sqrt(told.scatter[-1].diagonal())
