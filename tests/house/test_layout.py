@@ -33,7 +33,9 @@ WITHOUT = {
     ".": "__main__ cli console",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
-    "kernels": "averages control ensemble integrator log loss model overlaps parts phases sparse surrogate threads",
+    "kernels": (
+        "averages control ensemble integrator log loss model overlaps parts phases sparse surrogate threads"
+    ),
     "multitask": "loss problem softmax state",
     "multitask/exact": "table",
     "multitask/flow": "options trajectory",
