@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.exact.overlaps import FINE, MEDIUM, Grid, Overlap, concentration, overlap
 from spectral_icl.multitask.exact.queries import Rule, rule
@@ -21,6 +21,7 @@ from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
 _ROUNDING = 1e-10  # of the label variance: of nodes that are left out, and of the fine grid
+_MOST = 100.0  # mean logit variance: far beyond saturation, and up to there the sums were tested
 _TWICE = np.array([2.0, 2.0, 1.0])  # how K_al, K_be and K_ga enter
 _LETTERS = ("a", "b", "g")
 
@@ -64,7 +65,15 @@ def evaluate(problem: Problem, at: State, order: int = 0, level: int | None = No
     order : int
     level : int, optional
         Of the rule for the query, `exact.queries.rule`; by default large enough for the state.
+
+    Raises
+    ------
+    ProblemError
+        The logits are so large that the sums would not be exact.
     """
+    variance = ((np.asarray(problem.covariance) * at.omega) ** 2 @ np.asarray(problem.block_sizes)).max()
+    if not variance <= _MOST:
+        raise ProblemError("omega", f"a logit variance of {variance:.4g}", f"at most {_MOST:g}, to integrate")
     level = enough(problem, at.omega) if level is None else level
     found = quadrature(problem, at, order, level, FINE)
     coarser = {max(1, down) for down in (level - 1, level - 2, (level + 1) // 2)}
