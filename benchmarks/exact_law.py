@@ -4,7 +4,7 @@
 
 A compiled gradient over that of the asymptotic law, called from Python, for numbers of heads and blocks (one
 task for each block, d = 10, L = 100, tables that reach 2); a whole two-task flow over an asymptotic one; the
-seconds to build a table and to read one, with the errors that it has of K, of its derivatives and of 4 M - D D
+seconds to build a table and to read one, with its errors of K, of its derivatives and of 4 M - D D
 in units of the concentrations; and an ensemble of 1000 two-task flows.
 """
 

@@ -85,7 +85,7 @@ def test_past_the_last_table_a_flow_says_so() -> None:
     with pytest.raises(si.IntegrationError, match="tables of the exact law") as failed:
         si.gradient_flow(SHORT, far, [[0.1]], kernel="exact")
     assert failed.value.solution.outcome is Outcome.LEFT_RANGE
-    with pytest.raises(si.ProblemError, match="omega: expected at most 100, to integrate, got a logit"):
+    with pytest.raises(si.ProblemError, match="omega: expected at most 100, to integrate, got 'a logit"):
         si.loss(SHORT, far, [[0.1]], kernel="exact")
     many = si.gradient_flow_ensemble(SHORT, far, [[0.1]], kernel="exact")
     assert many.outcome.tolist() == [Outcome.LEFT_RANGE]
