@@ -1,4 +1,4 @@
-"""Problems with the table and the rule that their states need."""
+"""Problems as the compiled exact law takes them: nodes in vectors of lanes, tables that reach far enough."""
 
 from __future__ import annotations
 
@@ -6,41 +6,48 @@ import numpy as np
 import pytest
 
 import spectral_icl as si
+from spectral_icl.kernels.lanes import WIDTH
 from spectral_icl.multitask.exact.packing import largest, packed, query_rule, reach_of, usual_reach
 from spectral_icl.multitask.exact.table import REACHES
 
-
-def problem(*sizes: int) -> si.Problem:
-    signal = np.eye(len(sizes)) + 0.1
-    return si.Problem(block_sizes=sizes, signal=signal, noise=0.1, context_length=40, covariance=0.7)
-
-
-@pytest.mark.parametrize("sizes", [(5,), (5, 3), (4, 3, 2), (4, 3, 2, 5)])
-def test_a_state_has_the_first_table_that_knows_its_logits(sizes: tuple[int, ...]) -> None:
-    p = problem(*sizes)
-    seen = set()
-    for size in np.geomspace(0.01, 1.5, 60):
-        omega = size * np.ones((2, len(sizes)))
-        reach = reach_of(p, omega)
-        seen.add(reach)
-        knows = [r for r in REACHES if largest(p, omega, query_rule(p, r)) <= r]
-        assert reach == (knows[0] if knows else REACHES[-1])
-    assert len(seen) == len(REACHES)
+P = si.Problem(
+    block_sizes=[3, 2], signal=[[1.0, 0.0], [0.5, 2.0]], noise=0.1, context_length=12, covariance=[2.0, 0.5]
+)
 
 
-def test_the_usual_table_knows_heads_that_have_emerged() -> None:
-    p = problem(10, 10)
-    sol = si.gradient_flow(p, *si.initial.dominant(p, heads=2), t_end=1e3, kernel="exact")
-    assert sol.success
-    assert reach_of(p, sol.omega) <= usual_reach(p)
-
-
-def test_nodes_fill_vectors_and_what_is_left_has_no_weight() -> None:
-    p = problem(5, 3)
-    model, nodes = packed(p, 0.5), query_rule(p, 0.5)
-    assert model.used == nodes.weight.size
+def test_nodes_lie_in_lanes_and_what_fills_them_weighs_nothing() -> None:
+    model, rule = packed(P, REACHES[0]), query_rule(P, REACHES[0])
     rho = model.rho.transpose(0, 2, 1).reshape(-1, 2)
-    np.testing.assert_array_equal(rho[: model.used], nodes.rho)
-    np.testing.assert_array_equal(model.weight.ravel()[: model.used], nodes.weight)
+    assert model.rho.shape[2] == WIDTH
+    assert model.used == len(rule.weight)
+    assert (rho[: model.used] == rule.rho).all()
+    assert (model.weight.ravel()[: model.used] == rule.weight).all()
     assert not model.weight.ravel()[model.used :].any()
     assert not rho[model.used :].any()
+    assert model.share == pytest.approx(np.array(P.signal) / [3, 2])
+    assert model.count.tolist() == [1, 2]
+
+
+def test_the_largest_logits_are_those_of_white_covariates() -> None:
+    rule = query_rule(P, REACHES[0])
+    omega = np.array([[0.1, 0.3], [-0.2, 0.1]])
+    direct = max(float((np.array([2.0, 0.5]) ** 2 * heads**2) @ rho) for heads in omega for rho in rule.rho)
+    assert largest(P, omega, rule) == pytest.approx(direct)
+
+
+@pytest.mark.parametrize("size", [0.01, 0.2, 0.5])
+def test_the_first_table_that_reaches_is_taken(size: float) -> None:
+    omega = size * np.ones((1, 2))
+    reach = reach_of(P, omega)
+    assert largest(P, omega, query_rule(P, reach)) <= reach
+    smaller = [each for each in REACHES if each < reach]
+    assert all(largest(P, omega, query_rule(P, each)) > each for each in smaller)
+
+
+def test_heads_that_have_emerged_are_usual() -> None:
+    usual = usual_reach(P)
+    assert reach_of(P, np.diag(1.0 / (np.sqrt([3, 2]) * np.array([2.0, 0.5])))) <= usual < REACHES[-1]
+
+
+def test_beyond_all_tables_is_the_last() -> None:
+    assert reach_of(P, np.full((1, 2), 50.0)) == REACHES[-1]
