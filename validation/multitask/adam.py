@@ -151,7 +151,7 @@ def _variances(law: Law, at: State) -> Floats:
 
 def _told(start: State, law: Law) -> Descent:
     """Gradient descent on the exact law, with its step, until head 0 is well on its way."""
-    return descend(PROBLEM, start, merged, _SGD, _ON_THE_WAY, 10, _BATCH, law)
+    return descend(PROBLEM, start, merged, _SGD, _ON_THE_WAY, 1, _BATCH, law)
 
 
 def _path(name: str, paths: dict[str, State], told: Descent) -> list[Row]:

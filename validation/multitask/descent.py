@@ -134,8 +134,8 @@ def descend(
 ) -> Descent:
     """The path of ``steps`` steps, recorded every so many, with the scatter of batches.
 
-    Derivatives of a step are taken at the records, and the gradient's covariance at `_DRAWS` of them: between
-    two the path hardly moves.
+    Derivatives of a step are taken at the records, and the gradient's covariance at `_DRAWS` of them: records
+    must be so close that between two the path hardly moves.
     """
     step = make(problem, rate)
     x, scatter = _flat(start), np.zeros((start.omega.size + start.mu.size,) * 2)

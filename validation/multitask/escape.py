@@ -140,7 +140,7 @@ def _stretch(context: Context, trace: Trace, task: int) -> Stretch | None:
     at = trace.at(first)
     since = trace.time[int(np.abs(trace.time - first).argmin())]
     law = Law.of(PROBLEM, context.device)
-    path = descend(PROBLEM, at, balanced, RATE, _STEPS, 10, BATCH, law)
+    path = descend(PROBLEM, at, balanced, RATE, _STEPS, 5, BATCH, law)
     flows = [_trace(gradient_flow(PROBLEM, *at, t_end=float(path.time[-1]), t_eval=path.time, kernel=kernel))
              for kernel in (KERNEL, "asymptotic")]  # fmt: skip
     told = [np.array([_reaches(flow, task, level, 0.0) for level in (EXIT, _VALLEY)]) for flow in flows]

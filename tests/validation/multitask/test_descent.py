@@ -55,22 +55,26 @@ def test_covariance_of_a_gradient_is_that_of_batches() -> None:
 
 
 def test_trained_runs_scatter_as_told() -> None:
-    """The mean square of scores of 24 runs is a chi-square's mean: outside (0.4, 1.9) once in 10^3 times."""
+    """Two variances of scores of 24 runs, each a chi-square's: one is outside (0.27, 2.5) once in 10^3 times.
+
+    Derivatives ten steps old, in place of one, would make them 1.4.
+    """
     problem = adam.PROBLEM
-    start, rate, steps, batch = State(np.array([[0.2]]), np.array([[0.4]])), 0.05, 80, 1024
+    start, rate, steps, batch = State(np.array([[0.2]]), np.array([[0.4]])), 0.05, 80, 256
     law = Law.of(problem, CPU)
-    told = descent.descend(problem, start, descent.merged, rate, steps, 10, 16 * batch, law)
-    mean, root = told.at(-1), 4.0 * np.sqrt(told.scatter[-1].diagonal())
+    told = descent.descend(problem, start, descent.merged, rate, steps, 1, batch, law)
+    mean, root = told.at(-1), np.sqrt(told.scatter[-1].diagonal())
     ends = []
     for seed in range(24):
         model = full_model.MergedAttention.diagonal(problem, start, law)
         run = train(model, problem, law, Schedule(rate, steps, batch, steps, seed))
         ends.append([run.omega[-1, 0, 0], run.mu[-1, 0, 0]])
     scores = (np.array(ends) - [mean.omega[0, 0], mean.mu[0, 0]]) / root
-    assert (np.abs(scores.mean(axis=0)) < 4.0 / np.sqrt(24.0) + 0.3).all()  # 0.3: second order in the noise
-    squares = (scores**2).mean(axis=0)
-    assert (squares > 0.4).all()
-    assert (squares < 1.9).all()
+    # Their mean is a normal number's, and of second order in the noise: 0.23 +- 0.13 in 60 runs.
+    assert (np.abs(scores.mean(axis=0)) < 4.0 / np.sqrt(24.0) + 0.25).all()
+    squares = scores.var(axis=0, ddof=1)
+    assert (squares > 0.27).all()
+    assert (squares < 2.5).all()
 
 
 def test_scatter_of_the_recorded_case() -> None:
