@@ -133,6 +133,18 @@ def _covariance(rho, left, right):
 
 
 @inner(fastmath=ALGEBRA)
+def _shared(rho, share, left, right):
+    """M_hh, M_kk and M_hk of a pair of heads at a node, for signal of this share in each block."""
+    own, other, both = everywhere(0.0), everywhere(0.0), everywhere(0.0)
+    for b in range(left.size):
+        scaled = rho[b] * share[b]
+        own += scaled * (left[b] * left[b])
+        other += scaled * (right[b] * right[b])
+        both += scaled * (left[b] * right[b])
+    return own, other, both
+
+
+@inner(fastmath=ALGEBRA)
 def _residual(mu, v, heads, i, b):
     """What task i does not read off in block b, 1 - sum_h mu_hi v_hb D_h."""
     read = everywhere(0.0)
@@ -240,12 +252,7 @@ def fill_gradient(model, omega, mu, grad_omega, grad_mu, work):
                 pair(model, work.heads[h], work.heads[k], covariance, 2, work)
                 _add_moments(rho, weight, overlap, spare, moments[at])
                 at += 1
-                own, other, both = everywhere(0.0), everywhere(0.0), everywhere(0.0)
-                for b in range(blocks):
-                    scaled = rho[b] * joint[1 + b]
-                    own += scaled * (left[b] * left[b])
-                    other += scaled * (right[b] * right[b])
-                    both += scaled * (left[b] * right[b])
+                own, other, both = _shared(rho, joint[1:], left, right)
                 tilt_a = joint[0] * overlap[A] + 2.0 * (own * overlap[AA] + other * overlap[AB])
                 tilt_b = joint[0] * overlap[B] + 2.0 * (own * overlap[AB] + other * overlap[BB])
                 tilt_g = joint[0] * overlap[G] + 2.0 * (own * overlap[AG] + other * overlap[BG])
@@ -312,18 +319,38 @@ def _bend_of_bias(model, mu, rho, weight, work):
 
 
 @inner(fastmath=ALGEBRA)
+def _bend_of_one(h, rho, twice, joint, own, across, phi, phi_aa, phi_ag, phi_gg, overlap, curvature):
+    """Add what a pair contributes at a node twice by v of one of its heads.
+
+    ``own`` and ``across`` are the derivatives by v of its own variance, a, and of the covariance, g; ``phi``
+    are those of Phi, and ``overlap`` holds K_a, K_aa, K_ag and what K_ga + X has by a and by g.
+    """
+    blocks = rho.size
+    by_a, by_aa, by_ag, mixed_a, mixed_g = overlap
+    for b in range(blocks):
+        row = curvature[h * blocks + b]
+        ab, gb, lam_b = own[b], across[b], joint[1 + b]
+        for c in range(b, blocks):
+            ac, gc, lam_c = own[c], across[c], joint[1 + c]
+            value = ab * ac * phi_aa + (ab * gc + gb * ac) * phi_ag + gb * gc * phi_gg
+            value += 2.0 * (lam_b + lam_c) * (ab * ac * by_aa)
+            value += ab * gc * (2.0 * lam_b * by_ag + lam_c * mixed_a)
+            value += gb * ac * (2.0 * lam_c * by_ag + lam_b * mixed_a)
+            value += (lam_b + lam_c) * (gb * gc * mixed_g)
+            if c == b:
+                value += 2.0 * rho[b] * (phi + 2.0 * lam_b * by_a)
+            row[h * blocks + c] += twice * value
+
+
+@inner(fastmath=ALGEBRA)
 def _bend_of_pair(h, k, rho, weight, joint, work):
     """Add what a pair of heads, k <= h, contributes at a node to the Hessian by v."""
     v, curvature, along = work.v, work.curvature, work.along
     f, x = work.overlap, work.spare
     blocks = rho.size
     left, right = v[h], v[k]
-    own, other, both = everywhere(0.0), everywhere(0.0), everywhere(0.0)
+    own, other, both = _shared(rho, joint[1:], left, right)
     for b in range(blocks):
-        scaled = rho[b] * joint[1 + b]
-        own += scaled * (left[b] * left[b])
-        other += scaled * (right[b] * right[b])
-        both += scaled * (left[b] * right[b])
         along[0, b] = 2.0 * rho[b] * left[b]  # of al by v_hb
         along[1, b] = 2.0 * rho[b] * right[b]  # of be by v_kb
         along[2, b] = rho[b] * right[b]  # of ga by v_hb
@@ -343,33 +370,11 @@ def _bend_of_pair(h, k, rho, weight, joint, work):
     held_h, held_k = work.heads[h, HELD], work.heads[k, HELD]
     turn_h, turn_k = work.heads[h, HELD_1], work.heads[k, HELD_1]
     twice = 2.0 * weight
-    for b in range(blocks):
-        row_h = curvature[h * blocks + b]
-        ab, gb, lam_b = along[0, b], along[2, b], joint[1 + b]
-        for c in range(b, blocks):  # twice by v_h
-            ac, gc, lam_c = along[0, c], along[2, c], joint[1 + c]
-            value = ab * ac * phi_aa + (ab * gc + gb * ac) * phi_ag + gb * gc * phi_gg
-            value += 2.0 * (lam_b + lam_c) * (ab * ac * f[AA])
-            value += ab * gc * (2.0 * lam_b * f[AG] + lam_c * mixed_a)
-            value += gb * ac * (2.0 * lam_c * f[AG] + lam_b * mixed_a)
-            value += (lam_b + lam_c) * (gb * gc * mixed_g)
-            if c == b:
-                value += 2.0 * rho[b] * (phi_a + 2.0 * lam_b * f[A])
-            row_h[h * blocks + c] += twice * value
+    once = f[A], f[AA], f[AG], mixed_a, mixed_g
+    _bend_of_one(h, rho, twice, joint, along[0], along[2], phi_a, phi_aa, phi_ag, phi_gg, once, curvature)
     if k < h:
-        for b in range(blocks):
-            row_k = curvature[k * blocks + b]
-            bb, gb, lam_b = along[1, b], along[3, b], joint[1 + b]
-            for c in range(b, blocks):  # twice by v_k
-                bc, gc, lam_c = along[1, c], along[3, c], joint[1 + c]
-                value = bb * bc * phi_bb + (bb * gc + gb * bc) * phi_bg + gb * gc * phi_gg
-                value += 2.0 * (lam_b + lam_c) * (bb * bc * f[BB])
-                value += bb * gc * (2.0 * lam_b * f[BG] + lam_c * mixed_b)
-                value += gb * bc * (2.0 * lam_c * f[BG] + lam_b * mixed_b)
-                value += (lam_b + lam_c) * (gb * gc * mixed_g)
-                if c == b:
-                    value += 2.0 * rho[b] * (phi_b + 2.0 * lam_b * f[B])
-                row_k[k * blocks + c] += twice * value
+        once = f[B], f[BB], f[BG], mixed_b, mixed_g
+        _bend_of_one(k, rho, twice, joint, along[1], along[3], phi_b, phi_bb, phi_bg, phi_gg, once, curvature)
     for b in range(blocks):  # by v_hb and v_kc
         ab, gb, lam_b = along[0, b], along[2, b], joint[1 + b]
         for c in range(blocks):
@@ -405,12 +410,7 @@ def _bend_by_both(model, mu, h, k, rho, weight, work):
     mixed = f[G] + x[VALUE]
     twice = 2.0 * weight
     for i in range(tasks):
-        own, other, both = everywhere(0.0), everywhere(0.0), everywhere(0.0)
-        for b in range(blocks):
-            scaled = rho[b] * model.share[i, b]
-            own += scaled * (left[b] * left[b])
-            other += scaled * (right[b] * right[b])
-            both += scaled * (left[b] * right[b])
+        own, other, both = _shared(rho, model.share[i], left, right)
         s = model.variance[i]
         phi_a = s * f[A] + 2.0 * (own * f[AA] + other * f[AB]) + both * (f[AG] + x[A])
         phi_b = s * f[B] + 2.0 * (own * f[AB] + other * f[BB]) + both * (f[BG] + x[B])

@@ -12,6 +12,7 @@ from spectral_icl.kernels.model import HYPERBOLIC, LINEAR
 # Steps turn implicit where step * |Jacobian| strains the explicit method, whose interval of stability ends at
 # 3.3, and explicit where an upper bound of it is well below; either must last for some steps.
 STRAINED, RELIEVED, PATIENCE = 2.6, 0.9, 3
+_STANDS = 1e-3
 
 
 @inner()
@@ -101,6 +102,17 @@ def fitted(step, remaining):
 def too_small(step, t):
     """Whether a step is lost in the rounding of the time."""
     return step <= 4e-16 * abs(t) or step < 1e-290
+
+
+@inner()
+def stands(step, slope, weights):
+    """Whether a step moves a flow by so little of its tolerance that it stands.
+
+    One that leaves the range of the law even so is at the end of that range, however slowly it came there:
+    with its speed, steps to the end may stay above the rounding of the time for ever.
+    """
+    size, _ = norm(slope, weights)
+    return step * size < _STANDS
 
 
 @inner()

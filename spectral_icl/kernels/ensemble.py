@@ -18,6 +18,7 @@ from spectral_icl.kernels.control import (
     fitted,
     growth,
     shrinkage,
+    stands,
     too_small,
     unrest,
     weigh,
@@ -29,6 +30,7 @@ from spectral_icl.kernels.log import with_room, write
 from spectral_icl.kernels.model import (
     EXPLICIT,
     IMPLICIT,
+    LEFT_RANGE,
     NON_FINITE,
     REACHED_END,
     STATIONARY,
@@ -163,6 +165,14 @@ def _outcome(limits, lanes, per_lane, ends, lane):
 
 
 @inner()
+def _stands(f, lane, step, speed, weights):
+    """Whether the flow of a lane `stands` at a step."""
+    for n in range(speed.size):
+        speed[n], weights[n] = pick(f.slope[n], lane), pick(f.weights[n], lane)
+    return stands(step, speed, weights)
+
+
+@inner()
 def _judge(order, limits, lanes, per_lane, ends, lane):
     """Accept the step of a lane or refuse it, and choose the next. Returns whether it is accepted."""
     p, step, error = lanes.member[lane], per_lane[_STEP, lane], per_lane[_ERROR, lane]
@@ -278,8 +288,13 @@ def advance_many(
             if p < 0:
                 continue
             if lanes.known[lane]:
+                tried = per_lane[_STEP, lane]
                 if _judge(order, limits, lanes, per_lane, ends, lane):
                     per_lane[_CHOSEN, lane] = _ACCEPTED
+                elif lanes.cause[lane] == LEFT_RANGE and _stands(f, lane, tried, speed, weights):
+                    ends.outcome[p] = LEFT_RANGE
+                    _leave(lanes, per_lane, f, flights, ends, lane)
+                    under_way -= 1
             elif per_lane[_FINITE, lane] > 0.5:
                 lanes.known[lane] = True
                 per_lane[_CHOSEN, lane] = _FIELD

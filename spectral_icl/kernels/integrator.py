@@ -18,6 +18,7 @@ from spectral_icl.kernels.control import (
     fitted,
     growth,
     shrinkage,
+    stands,
     too_small,
     unrest,
     weigh,
@@ -28,6 +29,7 @@ from spectral_icl.kernels.model import (
     BUFFER_FULL,
     EXPLICIT,
     IMPLICIT,
+    LEFT_RANGE,
     NON_FINITE,
     REACHED_END,
     STATIONARY,
@@ -212,6 +214,9 @@ def integrate(
                 step *= shrinkage(order, error)
             else:
                 cause = failure(far)
+                if cause == LEFT_RANGE and stands(step, work.slope, work.weights):
+                    status = LEFT_RANGE
+                    break
                 step *= 0.1
             continue
 

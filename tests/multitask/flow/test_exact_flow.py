@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +79,20 @@ def test_a_flow_that_leaves_its_table_is_followed_with_a_wider_one(
     many = si.gradient_flow_ensemble(p, *start, t_end=100.0, kernel="exact", phases=True)
     assert many.omega[0] == pytest.approx(flow.final.omega, rel=1e-6)
     assert many.emergence[0] == pytest.approx(two.phases.tasks[0].time, rel=1e-4)
+
+
+def test_a_flow_that_creeps_to_the_end_of_a_table_goes_on_with_the_next() -> None:
+    """It comes there so slowly that its steps never shrink to the rounding of the time."""
+    p = si.Problem.multitask(task_sizes=(20,), signal=1.0, noise=0.1, context_length=100)
+    start = si.initial.dominant(p, 1)
+    rest: dict[str, Any] = {"t_end": np.inf, "stationary": 1e-8, "kernel": "exact"}
+    flow = si.gradient_flow(p, *start, **rest)
+    assert flow.outcome is Outcome.STATIONARY
+    assert flow.stats.steps < 1000
+    assert flow.trajectory.model.reach > pack(p, "exact", start.omega).reach
+    many = si.gradient_flow_ensemble(p, *start, **rest)
+    assert many.outcome.tolist() == [Outcome.STATIONARY]
+    assert many.omega[0] == pytest.approx(flow.final.omega, rel=1e-6)
 
 
 def test_past_the_last_table_a_flow_says_so() -> None:
