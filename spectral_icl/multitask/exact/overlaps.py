@@ -126,14 +126,7 @@ def concentration(al: float, length: float, grid: Grid = FINE) -> Floats:
     The overlap with itself, by one integral: from 1 / Z^2 = int u e^(-u Z) du, with f(x) = phi(x, -inf),
     E |p|^2 = L int (f'' - f') f^(L-1) dx, and f_al = f'' / 2.
     """
-    x, by_x = _line(al, length, grid)
-    z, weight = _normal(math.sqrt(al), grid)
-    off, values = _smoothed(x, np.zeros(1), math.sqrt(al) * z, weight, 6)
-    f = values[:, 0]
-    kept = np.maximum(f[0], 1e-300)
-    once = by_x * length * np.exp((length - 1.0) * _log(off[0], f[0]))
-    twice = once * ((length - 1.0) / kept)
-    thrice = twice * ((length - 2.0) / kept)
+    f, (once, twice, thrice) = _of_one(al, length, grid)
     bent, turn, turned = f[2] - f[1], 0.5 * (f[4] - f[3]), 0.25 * (f[6] - f[5])
     half = 0.5 * f[2]
     return np.array(
@@ -143,6 +136,28 @@ def concentration(al: float, length: float, grid: Grid = FINE) -> Floats:
             once @ turned + twice @ (2.0 * turn * half + bent * (0.25 * f[4])) + thrice @ (bent * half**2),
         ]
     )
+
+
+def spread(al: float, length: float, grid: Grid = FINE) -> float:
+    """Q = 4 M + 4 K_al + K_ga of a head with itself: E (X'p)_j^2 = E |p|^2 + a_j^2 Q for logits X a.
+
+    By one integral too: L int (f4 - f3) f^(L-1) dx + L (L-1) int f2^2 f^(L-2) dx, fn the n-th derivative of
+    the f of `concentration`.
+    """
+    f, (once, twice, _) = _of_one(al, length, grid)
+    return float(once @ (f[4] - f[3]) + twice @ f[2] ** 2)
+
+
+def _of_one(al: float, length: float, grid: Grid) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
+    """The f with six derivatives at points, and weights L f^(L-1), L (L-1) f^(L-2), L (L-1) (L-2) f^(L-3)."""
+    x, by_x = _line(al, length, grid)
+    z, weight = _normal(math.sqrt(al), grid)
+    off, values = _smoothed(x, np.zeros(1), math.sqrt(al) * z, weight, 6)
+    f = values[:, 0]
+    kept = np.maximum(f[0], 1e-300)
+    once = by_x * length * np.exp((length - 1.0) * _log(off[0], f[0]))
+    twice = once * ((length - 1.0) / kept)
+    return f, (once, twice, twice * ((length - 2.0) / kept))
 
 
 def _log(off: Floats, kept: Floats) -> Floats:

@@ -1,8 +1,9 @@
 """The best attention under the exact law: small heads in closed form, others by search.
 
-A search goes by a table, whose error at small heads is amplified by mu^2; so it is repeated with the table
-that reaches no further than where it ended, and ends, where that is affordable, in quadrature alone. Weights
-gain on small heads only by more than the error of their loss.
+One head needs functions of one variable alone, to rounding. A search of more goes by a table, whose error at
+small heads is amplified by mu^2; so it is repeated with the table that reaches no further than where it
+ended, and ends, where that is affordable, in quadrature alone. Weights gain on small heads only by more than
+the error of their loss.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.context import frozen, pack
+from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.multitask.context import EXACT, frozen, pack
+from spectral_icl.multitask.exact.alone import FARTHEST, Alone
 from spectral_icl.multitask.exact.check import errors
 from spectral_icl.multitask.exact.evaluate import enough, evaluate
 from spectral_icl.multitask.exact.packing import largest, packed, query_rule, reach_of, usual_reach
+from spectral_icl.multitask.exact.queries import Rule, rule
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
@@ -39,19 +42,21 @@ from spectral_icl.multitask.optimal.small import centred, near_small_heads
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
-_LAW = "exact"
 BELOW_BAYES = "bound on the Bayes risk"  # not to be taken for the bounds that other laws have
 _EDGE = 0.9  # of a table's reach, from where on a minimum may be that of the table
 _ROOM = 1.5  # of the logits of a minimum, for the search that is repeated around it
 _EASY, _POLISHED, _EVALUATED = 2.0, 1.0, 8.0  # work up to which a loss is finer, polished, by quadrature
 _FINER = 3  # levels of the rule for the query
-_FAR, _WIDEST = 8.0, 16.0  # reaches of the widest tables for heads, and for one head
+_FAR = 8.0  # reach of the widest table that is searched
+_LEVELS, _FEW = {1: 20, 2: 12, 3: 6}, 12  # of the rule for the query of one head, by the number of blocks
+_REMOTE = 1e-12  # weight of a node below which one head needs not know it
+_ROUNDED = 1e-12  # of the label variance: to which the functions of one head are known
 _CLOSE = 0.1  # distance of heads in w below which they may be coalescing
 _NEWTON = 5  # steps at most
 _VALLEY = (0.05, 0.2)  # spreads at which heads are started where small heads would be
 
 
-@optima(_LAW)
+@optima(EXACT)
 class ExactOptima(Optima):
     """The optima under the law of softmax attention itself."""
 
@@ -107,7 +112,7 @@ class ExactOptima(Optima):
         """The best weights of a search or of fewer heads, with their losses and its ends."""
         weights, ends = _searched(problem, heads, starts)
         losses, error = self.valued(problem, weights)
-        if heads > 2:
+        if heads > 1:
             # Many heads lie in valleys in which a search stops short of what it finds with fewer.
             fewer = self.best(problem, 2 ** ((heads - 1).bit_length() - 1), seed)
             if fewer.attained and fewer.loss + fewer.error < float(losses.sum()):
@@ -117,6 +122,8 @@ class ExactOptima(Optima):
 
     def valued(self, problem: Problem, weights: State) -> tuple[Floats, float]:
         """By quadrature where that takes seconds, otherwise by the table that reaches just far enough."""
+        if len(weights.omega) == 1:
+            return _of_one(problem, weights)
         if work(problem, weights.omega) <= _EVALUATED:
             level = enough(problem, weights.omega)
             easy = work(problem, weights.omega) <= _EASY
@@ -147,9 +154,9 @@ def _small(problem: Problem, heads: int) -> Floats:
 
 def _tabulated(problem: Problem, weights: State) -> tuple[Floats, float]:
     """Task losses by a table, and the error of table and rule for the query."""
-    model: Any = pack(problem, "exact", weights.omega)
+    model: Any = pack(problem, EXACT, weights.omega)
     one = State(weights.omega[None], weights.mu[None])
-    return losses_at(problem, weights, "exact"), float(errors(problem, model, one).total[0])
+    return losses_at(problem, weights, EXACT), float(errors(problem, model, one).total[0])
 
 
 @lru_cache(maxsize=256)  # equal tasks, and benchmarks of which one is part of another
@@ -164,11 +171,52 @@ def _single_head(problem: Problem) -> tuple[State, Floats, float]:
         return State(omega, within.mu), losses, error
     rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
     starts = [row / np.linalg.norm(row) for row in rows[-STARTS:]]
-    starts += [0.3 * start for start in starts[-1:]]
+    starts += [size * starts[-1] for size in (0.3, 2.0)]
     if problem.tasks > 1:
         starts += list(0.5 * np.random.default_rng(0).normal(size=(STARTS, used.size)))
-    weights, _ = _searched(problem, 1, starts)
-    return weights, *ExactOptima(_LAW).valued(problem, weights)
+    head = _Head(problem)
+    ends = search(head.objective, head.unit, [head.inside(start) for start in starts])
+    v = ends[0].point / head.root
+    if not (ends[0].loss < BAD * head.unit and head.alone.reaches(v) <= _EDGE * FARTHEST):
+        expected = "longer prompts: softmax all but saturates before a head is best"
+        raise ProblemError("context_length", problem.context_length, expected)
+    weights = State((v / np.asarray(problem.covariance))[None], head.alone.excess(v)[1][None])
+    return weights, *_of_one(problem, weights)
+
+
+def _of_one(problem: Problem, weights: State) -> tuple[Floats, float]:
+    """Task losses of one head and the error of their sum, by functions of one variable."""
+    v = np.asarray(problem.covariance) * weights.omega[0]
+    coarse, losses = (Alone(problem, _nodes(problem, up)).losses(v, weights.mu[0]) for up in (0, 1))
+    return losses, abs(float((losses - coarse).sum())) + _ROUNDED * float(problem.variance.sum())
+
+
+class _Head:
+    """The least excess over mu of one head, in coordinates w = sqrt(d) kappa omega."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
+        self.alone = Alone(problem, _nodes(problem, 0))
+        self.unit = max(Quadratic(problem).unit, 1e-300)
+
+    def inside(self, w: Floats) -> Floats:
+        """A head w (B,), or smaller where its logits are larger than is known."""
+        far = self.alone.reaches(w / self.root) / (_EDGE * FARTHEST)
+        return np.asarray(w / np.sqrt(max(far, 1.0)))
+
+    def objective(self, w: Floats) -> tuple[float, Floats]:
+        """Excess and gradient by w (B,), over the unit."""
+        v = w / self.root
+        if not self.alone.reaches(v) <= FARTHEST:
+            return BAD, np.zeros_like(w)
+        excess, _, slope = self.alone.excess(v)
+        return float(excess.sum()) / self.unit, slope / self.root / self.unit
+
+
+def _nodes(problem: Problem, up: int) -> Rule:
+    """The rule for one head, or one some levels up: nodes cost little, but multiply with the blocks."""
+    level = _LEVELS.get(problem.blocks, 3 if problem.blocks <= _FEW else 1)
+    return rule(problem.block_sizes, level + up, _REMOTE)
 
 
 def _within(problem: Problem, used: NDArray[np.bool_]) -> Problem:
@@ -192,7 +240,7 @@ def _searched(problem: Problem, heads: int, starts: list[Floats]) -> tuple[State
         weights = attention.weights(ends[0].point)
         cheap = work(problem, weights.omega) <= _POLISHED
         inside = attention.reaches(weights.omega) <= _EDGE * reach
-        if inside or reach >= (_WIDEST if heads == 1 else _FAR):
+        if inside or reach >= _FAR:
             break  # or else Newton's steps from the edge: a table that reaches further takes a minute
         reach = REACHES[REACHES.index(reach) + 1]
     closer = reach_of(problem, _ROOM**0.5 * weights.omega)
