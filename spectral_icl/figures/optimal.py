@@ -13,9 +13,9 @@ from matplotlib.ticker import NullFormatter
 from spectral_icl.figures.style import WIDTH, styled
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError
 from spectral_icl.io.progress import tracked
-from spectral_icl.multitask.context import DEFAULT, check_kernel
+from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, excess, minimise
-from spectral_icl.multitask.optimal.optima import EXACT, optima_of
+from spectral_icl.multitask.optimal.optima import optima_of
 from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
 
 _DENSE, _SEARCHED = 41, 9  # points of a closed form, of a searched benchmark

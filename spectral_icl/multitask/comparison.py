@@ -10,18 +10,18 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import LARGEST, Floats, integer, number, numbers, sequence
+from spectral_icl.io.checks import LARGEST, Floats, number
 from spectral_icl.io.progress import tracked
 from spectral_icl.multitask import initial
-from spectral_icl.multitask.context import check_kernel
+from spectral_icl.multitask.context import EXACT, check_kernel
 from spectral_icl.multitask.flow.solution import IntegrationError
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import losses_at
-from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
-from spectral_icl.multitask.validity import LAWS
+from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.validity import LAWS, grid
 
-_ALL = ("exact", *LAWS)
+_ALL = (EXACT, *LAWS)
 _REST = 1e-8  # speed of a flow that has come to rest
 _POINTS = 8  # of the loss per step
 
@@ -58,11 +58,11 @@ class FlowComparison:
 
     def time_over(self, law: str) -> Floats:
         """Emergence time under the exact law over that of another, (N, D)."""
-        return self.time["exact"] / self.time[check_kernel(law)]
+        return self.time[EXACT] / self.time[check_kernel(law)]
 
     def limit_over(self, law: str) -> Floats:
         """Excess at rest of the exact flow over that of another law's flow by its own law, (N, D)."""
-        return self.limit["exact"] / self.limit[check_kernel(law)]
+        return self.limit[EXACT] / self.limit[check_kernel(law)]
 
 
 def compare_flows(
@@ -96,11 +96,7 @@ def compare_flows(
     ProblemError
         Naming the argument, the value and what was expected.
     """
-    many = numbers("lengths", lengths, minimum=1.0)
-    dims = [
-        integer(f"dimensions[{n}]", d, minimum=1, maximum=LARGEST_BLOCK)
-        for n, d in enumerate(sequence("dimensions", dimensions, "whole numbers"))
-    ]
+    many, dims = grid(lengths, dimensions)
     signal = number("signal", signal, minimum=0.0, above=True)
     noise = number("noise", noise, minimum=0.0)
     scale = number("scale", scale, minimum=0.0, maximum=LARGEST / 10.0, above=True)

@@ -26,6 +26,7 @@ from spectral_icl.multitask.problem import Problem
 Packer = Callable[[Problem], Model]
 
 DEFAULT = "asymptotic"
+EXACT = "exact"  # the law of softmax attention itself
 OLD_NAMES = {"large-L": "asymptotic"}  # understood wherever a law is named
 LAWS: dict[str, Packer] = {}
 _COARSER = 0.25  # of the reach of a table, of which one that is enough for what is left is worth a change
@@ -76,7 +77,7 @@ def _first_order(problem: Problem) -> FirstOrder:
     )
 
 
-@law("exact")
+@law(EXACT)
 def _exact(problem: Problem) -> Exact:
     """The law of softmax attention itself, with the table that flows from small starts need."""
     return packed(problem, usual_reach(problem))
@@ -143,17 +144,21 @@ def _(model: Exact, problem: Problem) -> Model | None:
 
 
 @singledispatch
-def narrowing(model: Model, problem: Problem, omega: Floats) -> tuple[int, Model] | None:
-    """From which of the heads omega (T, H, B) of a flow on a much more exact model serves, and that model."""
+def narrowing(model: Model, problem: Problem, heads: Callable[[], Floats]) -> tuple[int, Model] | None:
+    """From which of the heads (T, H, B) of a flow on a much more exact model serves, and that model.
+
+    ``heads`` is called by laws that have such models.
+    """
     return None
 
 
 @narrowing.register
-def _(model: Exact, problem: Problem, omega: Floats) -> tuple[int, Model] | None:
+def _(model: Exact, problem: Problem, heads: Callable[[], Floats]) -> tuple[int, Model] | None:
+    omega = heads()
     reach = max(reach_of(problem, omega[-1]), usual_reach(problem))
     if not reach <= _COARSER * float(model.reach):
         return None
-    fits = np.array([reach_of(problem, heads) <= reach for heads in omega])
+    fits = np.array([reach_of(problem, each) <= reach for each in omega])
     return int(np.flatnonzero(~fits)[-1]) + 1 if not fits.all() else 0, _reaching_up_to(problem, reach)
 
 
@@ -166,10 +171,9 @@ def pack_all(problems: Sequence[Problem], kernel: str, count: int, omega: Floats
 
     With heads ``omega`` (count, H, B), or (1, H, B) for all, each serves its own.
     """
-    packer = LAWS[check_kernel(kernel)]
-    one_by_one = [packer(problem) for problem in problems]  # not kept: they are copied here
-    if omega is None or not isinstance(one_by_one[0], Exact):
-        return stack(one_by_one, count)
+    name = check_kernel(kernel)
+    if omega is None or name != EXACT:
+        return stack([LAWS[name](problem) for problem in problems], count)  # not kept: they are copied here
     each = max(len(problems), len(omega))
     chosen = [(problems[k % len(problems)], omega[k % len(omega)]) for k in range(each)]
     return stack([pack(problem, kernel, heads) for problem, heads in chosen], count)

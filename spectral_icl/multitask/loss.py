@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, array
 from spectral_icl.kernels import law
-from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.loss import task_losses
 from spectral_icl.kernels.model import Model
-from spectral_icl.multitask.context import DEFAULT, pack
+from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel, pack
 from spectral_icl.multitask.exact.evaluate import evaluate
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import FINITE, State, check_state, depth
@@ -53,21 +51,11 @@ def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = D
     heads = omega.shape[-2]
     if heads == 0:
         raise ProblemError("omega", "0 heads", ">= 1 heads")
-    return _losses(pack(problem, kernel), problem, State(omega, mu), kernel)
-
-
-@singledispatch
-def _losses(model: Model, problem: Problem, at: State, kernel: str) -> Floats:
-    """Task losses (..., I) of states that somebody gave."""
-    return losses_at(problem, at, kernel)
-
-
-@_losses.register
-def _(model: Exact, problem: Problem, at: State, kernel: str) -> Floats:
-    lead = at.omega.shape[:-2]
-    states = (State(at.omega[index], at.mu[index]) for index in np.ndindex(lead))
-    found = np.array([evaluate(problem, state).task_loss for state in states])
-    return found.reshape(*lead, problem.tasks)
+    if check_kernel(kernel) == EXACT:
+        states = (State(omega[index], mu[index]) for index in np.ndindex(omega.shape[:-2]))
+        found = np.array([evaluate(problem, state).task_loss for state in states])
+        return found.reshape(*omega.shape[:-2], problem.tasks)
+    return losses_at(problem, State(omega, mu), kernel)
 
 
 def losses_at(problem: Problem, at: State, kernel: str = DEFAULT) -> Floats:
@@ -116,20 +104,11 @@ def gradient(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DE
         If a shape does not fit or an entry is not finite.
     """
     at = check_state(problem, omega, mu, FINITE)
-    return _slope(pack(problem, kernel), problem, at)
-
-
-@singledispatch
-def _slope(model: Model, problem: Problem, at: State) -> State:
-    """The gradient at a state that somebody gave."""
-    return _gradient(model, at)[0]
-
-
-@_slope.register
-def _(model: Exact, problem: Problem, at: State) -> State:
-    found = evaluate(problem, at, 1).gradient
-    assert found is not None
-    return found
+    if check_kernel(kernel) == EXACT:
+        found = evaluate(problem, at, 1).gradient
+        assert found is not None
+        return found
+    return gradient_at(problem, at, kernel)
 
 
 def gradient_at(problem: Problem, at: State, kernel: str = DEFAULT) -> State:
@@ -140,33 +119,21 @@ def gradient_at(problem: Problem, at: State, kernel: str = DEFAULT) -> State:
 def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
     """Hessian of `loss`, (N, N) with N = H (B + I): first omega, then mu, both head-major."""
     at = check_state(problem, omega, mu, FINITE)
-    return _curvature(pack(problem, kernel), problem, at)
-
-
-@singledispatch
-def _curvature(model: Model, problem: Problem, at: State) -> Floats:
-    """The Hessian at a state that somebody gave."""
-    return _bend(model, at)
+    if check_kernel(kernel) == EXACT:
+        found = evaluate(problem, at, 2).hessian
+        assert found is not None
+        return found
+    return hessian_at(problem, at, kernel)
 
 
 def hessian_at(problem: Problem, at: State, kernel: str = DEFAULT) -> Floats:
     """`hessian` at a state that nobody gave; under the exact law from a table, as in flows."""
-    return _bend(pack(problem, kernel, at.omega), at)
-
-
-def _bend(model: Model, at: State) -> Floats:
+    model = pack(problem, kernel, at.omega)
     size = at.omega.size + at.mu.size
     upper = np.zeros((size, size))
     _, work = _gradient(model, at)
     law.hessian(model, *at, work, upper)
     return np.triu(upper) + np.triu(upper, 1).T
-
-
-@_curvature.register
-def _(model: Exact, problem: Problem, at: State) -> Floats:
-    found = evaluate(problem, at, 2).hessian
-    assert found is not None
-    return found
 
 
 def _gradient(model: Model, at: State) -> tuple[State, Any]:

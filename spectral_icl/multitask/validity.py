@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, integer, number, numbers, sequence
 from spectral_icl.io.progress import tracked
-from spectral_icl.multitask.context import check_kernel
+from spectral_icl.multitask.context import EXACT, check_kernel
 from spectral_icl.multitask.exact.evaluate import enough, quadrature
 from spectral_icl.multitask.exact.overlaps import MEDIUM
 from spectral_icl.multitask.loss import losses_at
@@ -78,7 +78,7 @@ class Validity:
         ProblemError
             There is no such law.
         """
-        return {"exact": self.exact, "asymptotic": self.asymptotic, "first-order": self.first_order}[
+        return {EXACT: self.exact, "asymptotic": self.asymptotic, "first-order": self.first_order}[
             check_kernel(law)
         ]
 
@@ -145,7 +145,11 @@ def validity_map(
     >>> round(100.0 * (found.over("asymptotic", totals=True)[0, 0, 0] - 1.0), 1)
     9.7
     """
-    axes = _axes(lengths, dimensions, sizes)
+    logits = tuple(
+        number(f"sizes[{n}]", size, minimum=SMALLEST, maximum=LARGEST_SIZE)
+        for n, size in enumerate(sequence("sizes", sizes, "numbers"))
+    )
+    axes = (*grid(lengths, dimensions), logits)
     if heads not in (1, 2):
         raise ProblemError("heads", heads, "1 or 2")
     signal = number("signal", signal, minimum=0.0, above=True)
@@ -157,25 +161,18 @@ def validity_map(
     found = [_compared(*case, heads) for case in tracked(cases, len(cases), unit="losses")]
     shape = tuple(map(len, axes))
     mu, exact, asymptotic, first_order = np.array(found).T.reshape(4, *shape)
-    many, dims, logits = map(np.asarray, axes)
-    omega = np.sqrt(logits / dims[:, None])
-    return Validity(many, dims, logits, heads, signal, noise, omega, mu, exact, asymptotic, first_order)
+    many, dims, variances = map(np.asarray, axes)
+    omega = np.sqrt(variances / dims[:, None])
+    return Validity(many, dims, variances, heads, signal, noise, omega, mu, exact, asymptotic, first_order)
 
 
-def _axes(
-    lengths: ArrayLike, dimensions: ArrayLike, sizes: ArrayLike
-) -> tuple[tuple[float, ...], tuple[int, ...], tuple[float, ...]]:
-    """The three axes, checked."""
-    many = numbers("lengths", lengths, minimum=1.0)
+def grid(lengths: ArrayLike, dimensions: ArrayLike) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Context lengths and dimensions of a task, checked."""
     dims = tuple(
         integer(f"dimensions[{n}]", d, minimum=1, maximum=LARGEST_BLOCK)
         for n, d in enumerate(sequence("dimensions", dimensions, "whole numbers"))
     )
-    logits = tuple(
-        number(f"sizes[{n}]", size, minimum=SMALLEST, maximum=LARGEST_SIZE)
-        for n, size in enumerate(sequence("sizes", sizes, "numbers"))
-    )
-    return many, dims, logits
+    return numbers("lengths", lengths, minimum=1.0), dims
 
 
 def _compared(problem: Problem, size: float, heads: int) -> tuple[float, float, float, float]:

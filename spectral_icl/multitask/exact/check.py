@@ -15,6 +15,7 @@ from spectral_icl.multitask.exact.stored import table_of
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
+_UNSEEN = 3.0  # the largest error of a table over the largest of the few pairs that it is judged by
 _LOST = 1e-5  # weight of nodes past the table's reach with which the rule one level up says nothing
 
 
@@ -81,11 +82,11 @@ def _losses(model: Exact, states: State) -> Floats:
 
 
 def _by_table(problem: Problem, model: Exact, states: State) -> Floats:
-    """The bound: every pair of heads is off by the table's errors in units of sqrt(E |p|^2 E |r|^2).
+    """The bound: every pair of heads is off by `_UNSEEN` of the table's errors, over sqrt(E |p|^2 E |r|^2).
 
     By V_hk = s K + sum_b lam_b rho_b [2 v_h^2 K_al + 2 v_k^2 K_be + v_h v_k (K_ga + X)], at a typical query.
     """
-    value, slope, spare = table_of(problem.context_length, float(model.reach)).errors
+    value, slope, spare = _UNSEEN * table_of(problem.context_length, float(model.reach)).errors
     v = np.asarray(problem.covariance) * states.omega  # (T, H, B)
     variance = v**2 @ np.asarray(problem.block_sizes, dtype=np.float64)  # (T, H)
     length = problem.context_length

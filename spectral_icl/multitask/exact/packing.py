@@ -14,7 +14,9 @@ from spectral_icl.multitask.problem import Problem
 
 # Level of the rule for the query by the reach of the table: large logits vary more with the query.
 LEVELS = dict(zip(REACHES, (2, 2, 2, 3, 3, 4, 5, 6), strict=True))
-_TAIL = 1e-8  # weight of a node below which it is left out: its logits would need a table that reaches far
+# Weight of a node below which it is left out, since its logits would need a table that reaches far: less than
+# what the table is off by.
+_TAILS = dict(zip(REACHES, (1e-8,) * 5 + (1e-6, 1e-5, 1e-5), strict=True))
 _MANY, _FEWER = 4, 2  # blocks from which on the rule is Smolyak's, whose nodes multiply with the level
 _TYPICAL = 1.05  # mean logit variance of a head that has emerged: 1 under the asymptotic law
 
@@ -24,7 +26,7 @@ def query_rule(problem: Problem, reach: float, up: int = 0) -> Rule:
     level = LEVELS[reach]
     if problem.blocks >= _MANY:
         level = min(level, _FEWER if problem.blocks <= 12 else 1)
-    return rule(problem.block_sizes, level + up, _TAIL)
+    return rule(problem.block_sizes, level + up, _TAILS[reach])
 
 
 def largest(problem: Problem, omega: Floats, nodes: Rule) -> float:

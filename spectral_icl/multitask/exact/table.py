@@ -20,7 +20,7 @@ from spectral_icl.multitask.exact.overlaps import Grid, Overlap, concentration, 
 # small state has an exact one.
 REACHES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
-SAMPLES, HELD_OUT = 384, 64  # pairs that a table is fitted to, and that it is judged by
+SAMPLES, HELD_OUT = 384, 128  # pairs that a table is fitted to, and that it is judged by
 WIDE = 16.0
 GRID = Grid(0.2, 0.5, 32.0, 28.0, 7.2, 0.8)  # of the quadrature at these pairs; of wide tables,
 LOOSE = Grid(0.28, 0.6, 26.0, 22.0, 6.4, 0.9)  # which are off by more than this, about 1e-5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,8 @@ from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.phases import POINTS
-from spectral_icl.multitask.accuracy import terms_at
-from spectral_icl.multitask.context import check_kernel, unknown
-from spectral_icl.multitask.exact.check import relative_errors
+from spectral_icl.multitask.accuracy import excess_errors, terms_at
+from spectral_icl.multitask.context import EXACT, check_kernel, unknown
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import losses_at
@@ -118,7 +118,7 @@ class Saturation:
                 f"the loss there is not that of softmax attention{self._end}",
                 *self._rises,
             )
-        if self.law == "exact":
+        if self.law == EXACT:
             return (*self._exact, size)
         known = np.isfinite(self.excess_error)
         trust = f"{self.law} law" if self.trusted else f"{self.law} law NOT to be trusted"
@@ -183,16 +183,23 @@ def _percent(error: float) -> str:
     return f"{100.0 * error:.2g} %" if error < 1.0 else f"{100.0 * error:.0f} %"
 
 
+class _Told(NamedTuple):
+    """What is told of the error of a law along a flow: fields of `Saturation`."""
+
+    excess_error: float
+    noise_error: float
+    excess_ratio: float
+    noise_ratio: float
+    beyond: float
+    error_at: float
+    lost_at: float | None
+    final_error: float
+
+
 def measure(trajectory: Trajectory) -> Saturation:
     """The saturation of a trajectory, watched on a refinement of its steps."""
-    return _measure(trajectory.model, trajectory)
-
-
-@singledispatch
-def _measure(model: Model, trajectory: Trajectory) -> Saturation:
-    """The saturation of a flow under a law in 1/L."""
     problem, law = trajectory.problem, check_kernel(trajectory.kernel)
-    log_length = np.log(problem.context_length)
+    log_length = float(np.log(problem.context_length))
     times = trajectory.refined(4)
     states = trajectory(times)
     scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
@@ -200,6 +207,30 @@ def _measure(model: Model, trajectory: Trajectory) -> Saturation:
     top = int(variance.argmax())
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
+    told = (_told_of_exact if law == EXACT else _told)(trajectory, times, states, top)
+    rise, rise_at = _rise(trajectory) if beyond.size else (0.0, None)
+    if beyond.size and law != EXACT:
+        level = "invalid"
+    elif told.excess_error <= ACCURATE:
+        level = "accurate"
+    else:
+        level = "approximate" if told.excess_error <= APPROXIMATE else "unreliable"
+    return Saturation(
+        level=level,
+        left_at=float(times[beyond[0]]) if beyond.size else None,
+        worst=worst,
+        worst_at=float(times[top]),
+        ratio=worst / log_length if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
+        law=law,
+        **told._asdict(),
+        rise=rise,
+        rise_at=rise_at,
+    )
+
+
+def _told(trajectory: Trajectory, times: Floats, states: State, top: int) -> _Told:
+    """The errors of a law in 1/L, at some of the times."""
+    problem, law = trajectory.problem, check_kernel(trajectory.kernel)
     # a power of two, so that the nodes are among them as long as there are not too many
     most = min(_MOST_TIMES, max(_FEWEST_TIMES, _MOST_PAIRS // trajectory.heads**2))
     stride = 1 << max(0, int(np.ceil(np.log2(times.size / most))))
@@ -212,22 +243,8 @@ def _measure(model: Model, trajectory: Trajectory) -> Saturation:
     at = int(unknown_at[ratios[unknown_at].argmax()] if unknown_at.size else errors.argmax())
     noise, bias = float(found.noise(law)[at]), float(found.bias[at])
     first = float(found.first_order[at])
-    error = float(errors[at])
-    rise, rise_at = _rise(trajectory) if beyond.size else (0.0, None)
-    if beyond.size:
-        level = "invalid"
-    elif error <= ACCURATE:
-        level = "accurate"
-    else:
-        level = "approximate" if error <= APPROXIMATE else "unreliable"
-    return Saturation(
-        level=level,
-        left_at=float(times[beyond[0]]) if beyond.size else None,
-        worst=worst,
-        worst_at=float(times[top]),
-        ratio=worst / log_length if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
-        law=law,
-        excess_error=error,
+    return _Told(
+        excess_error=float(errors[at]),
         noise_error=float(found.noise_error(law)[at]),
         excess_ratio=_over(bias + first, bias + noise),
         noise_ratio=_over(first, noise),
@@ -235,48 +252,25 @@ def _measure(model: Model, trajectory: Trajectory) -> Saturation:
         error_at=float(times[chosen[at]]),
         lost_at=float(times[chosen[unknown_at[0]]]) if unknown_at.size else None,
         final_error=float(errors[-1]),
-        rise=rise,
-        rise_at=rise_at,
     )
 
 
-@_measure.register
-def _(model: Exact, trajectory: Trajectory) -> Saturation:
-    """The saturation of a flow under the law of softmax attention itself, which only its errors limit."""
+def _told_of_exact(trajectory: Trajectory, times: Floats, states: State, top: int) -> _Told:
+    """What its table and its rule for the query leave open of the exact law, at some of the times."""
     problem = trajectory.problem
-    log_length = np.log(problem.context_length)
-    times = trajectory.refined(4)
-    states = trajectory(times)
-    scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
-    variance = (states.omega**2 @ scale).max(axis=-1)
-    top = int(variance.argmax())
-    worst = float(variance[top])
-    beyond = np.flatnonzero(variance > LIMIT * log_length)
     chosen = np.unique(np.append(np.linspace(0, times.size - 1, _CHECKED).astype(np.int64), top))
-    some = State(states.omega[chosen], states.mu[chosen])
-    relative = relative_errors(problem, model, some)
-    at = int(relative.argmax())
-    error = float(relative[at])
-    unknown_at = np.flatnonzero(np.isinf(relative))
-    rise, rise_at = _rise(trajectory) if beyond.size else (0.0, None)
-    level = "accurate" if error <= ACCURATE else "approximate" if error <= APPROXIMATE else "unreliable"
-    return Saturation(
-        level=level,
-        left_at=float(times[beyond[0]]) if beyond.size else None,
-        worst=worst,
-        worst_at=float(times[top]),
-        ratio=worst / float(log_length) if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
-        law="exact",
-        excess_error=error,
-        noise_error=error,
+    errors = excess_errors(problem, State(states.omega[chosen], states.mu[chosen]), EXACT)
+    at = int(errors.argmax())
+    unknown_at = np.flatnonzero(np.isinf(errors))
+    return _Told(
+        excess_error=float(errors[at]),
+        noise_error=float(errors[at]),
         excess_ratio=1.0,
         noise_ratio=1.0,
         beyond=0.0,
         error_at=float(times[chosen[at]]),
         lost_at=float(times[chosen[unknown_at[0]]]) if unknown_at.size else None,
-        final_error=float(relative[-1]),
-        rise=rise,
-        rise_at=rise_at,
+        final_error=float(errors[-1]),
     )
 
 

@@ -179,10 +179,13 @@ def _finished(
 
     Tables that reach far are coarse: a flow that has left saturation is followed again from there on.
     """
-    theta = np.empty_like(nodes.x)
-    evaluate(system.chart, nodes, nodes.t, theta)
-    omega = unflattened(theta, system.shape).omega
-    begin = narrowing(system.model, problem, omega)
+
+    def heads() -> Floats:
+        theta = np.empty_like(nodes.x)
+        evaluate(system.chart, nodes, nodes.t, theta)
+        return unflattened(theta, system.shape).omega
+
+    begin = narrowing(system.model, problem, heads)
     if begin is None:
         return status, nodes, count
     first, model = begin

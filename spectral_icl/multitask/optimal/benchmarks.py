@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, integer, number
-from spectral_icl.multitask.context import DEFAULT, check_kernel
+from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal import asymptotic as asymptotic  # whose optima it registers
 from spectral_icl.multitask.optimal import exact as exact
 from spectral_icl.multitask.optimal import ridge
 from spectral_icl.multitask.optimal.first_order import gradient_step_losses
-from spectral_icl.multitask.optimal.optima import EXACT, NAMES, optima_of
+from spectral_icl.multitask.optimal.optima import NAMES, optima_of
 from spectral_icl.multitask.optimal.optima import Benchmark as Benchmark
 from spectral_icl.multitask.optimal.optima import Optimum as Optimum
 from spectral_icl.multitask.optimal.search import MOST_SEARCHED

@@ -14,8 +14,6 @@ from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
-EXACT = "exact"  # the law whose numbers are true at any L and d, as those are that no law enters
-
 # What benchmarks are called, in the order in which they are listed.
 NAMES = {
     "single_head": "best single head",

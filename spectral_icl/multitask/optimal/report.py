@@ -11,7 +11,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats, ProblemError, integer
 from spectral_icl.io.progress import tracked
 from spectral_icl.io.text import NEVER, plain, table
-from spectral_icl.multitask.context import DEFAULT, check_kernel
+from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel
 from spectral_icl.multitask.optimal.benchmarks import (
     BENCHMARKS,
     LOST,
@@ -21,7 +21,7 @@ from spectral_icl.multitask.optimal.benchmarks import (
     excess,
     minimise,
 )
-from spectral_icl.multitask.optimal.optima import EXACT, optima_of
+from spectral_icl.multitask.optimal.optima import optima_of
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import MOST_ENTRIES, check_heads
 

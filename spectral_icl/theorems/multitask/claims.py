@@ -14,13 +14,12 @@ from spectral_icl.io.checks import LARGEST, Floats
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask import softmax
 from spectral_icl.multitask.accuracy import excess_errors, second_order, terms
-from spectral_icl.multitask.context import DEFAULT, check_kernel
+from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel
 from spectral_icl.multitask.flow.emergence import size_of_start
 from spectral_icl.multitask.flow.escape import Escape, fall, settled
 from spectral_icl.multitask.flow.forecast import BALANCED
 from spectral_icl.multitask.loss import gradient_at, losses_at
 from spectral_icl.multitask.optimal.benchmarks import Optimum, head_budget, minimise, rank, single_head
-from spectral_icl.multitask.optimal.optima import EXACT
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import SIGMAS, Claims, Finding, Trial, Trials, UnmeasurableError

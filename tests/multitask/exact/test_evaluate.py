@@ -12,6 +12,7 @@ from weights import slow
 
 import spectral_icl as si
 from spectral_icl.multitask import softmax
+from spectral_icl.multitask.exact import packing
 from spectral_icl.multitask.exact.evaluate import enough, evaluate, quadrature
 from spectral_icl.multitask.exact.overlaps import FINE, MEDIUM
 from spectral_icl.multitask.state import State
@@ -237,3 +238,16 @@ def test_one_coarser_quadrature_would_not_cover_it() -> None:
     true = abs(found.loss - 0.40807620330)
     assert abs(found.loss - neighbour) < 0.5 * true
     assert true < found.error < 1e-6
+
+
+def test_what_is_by_quadrature_builds_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: float) -> None:
+        raise AssertionError("a table was asked for")
+
+    monkeypatch.setattr(packing, "table_of", refuse)
+    p = si.Problem(block_sizes=[2], signal=[[1.0]], noise=0.1, context_length=7)
+    at = State(np.array([[0.1]]), np.array([[1.0]]))
+    assert si.loss(p, *at, kernel="exact") > 0.1
+    assert si.gradient(p, *at, kernel="exact").omega.shape == (1, 1)
+    assert si.hessian(p, *at, kernel="exact").shape == (2, 2)
+    assert si.optimal.single_head(p, "exact").attained
