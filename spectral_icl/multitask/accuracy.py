@@ -49,9 +49,9 @@ class Terms(NamedTuple):
     asymptotic, first_order : ndarray, (T,)
         The noise term under either law: all of the loss beside the bias. Infinite where it does not exist.
     over, under : ndarray, (T,)
-        By how much the first-order noise term is estimated to be above and below softmax attention's at most,
-        in parts of that, which is between first_order / (1 + over) and first_order / (1 - under). Infinite
-        where there is no telling; negative if it is certainly on the other side.
+        Estimates, not bounds, of how far the first-order noise term is above and below softmax attention's,
+        in parts of that, which lies between first_order / (1 + over) and first_order / (1 - under) in 99 of
+        100 states. Infinite where there is no telling; negative if it is on the other side.
     """
 
     bias: Floats
@@ -271,7 +271,7 @@ class _Series:
     def _beyond(
         self, first: Floats, second: Floats, size: Floats, second_size: Floats, missing: _Missing
     ) -> tuple[Floats, Floats]:
-        """By how much the first-order noise term is above and below the true one at most, (T,) each.
+        """Estimates of how far the first-order noise term is above and below the true one, (T,) each.
 
         By the next term while that is small, on the side that it is on. For what follows there are the square
         of what condenses and a geometric series, of the sizes that terms have before their parts cancel:

@@ -29,10 +29,8 @@ from validation.multitask.prompts import Law
 
 KERNEL = "exact"
 
-_PROMPTS, _DRAWS = (
-    2000,
-    40,
-)  # prompts for a covariance of the gradient, 5 % of each entry; times it is sampled at
+_PROMPTS = 2000  # for a covariance of the gradient: 5 % of each entry
+_DRAWS = 40  # times on the path that it is sampled at
 _APART = 1e-4  # relative distance of the states that a derivative is the difference of
 
 Step = Callable[[Floats, Floats], Floats]  # from weights (n,) and the gradient by their entries (n,)

@@ -85,9 +85,8 @@ def evaluate(problem: Problem, at: State, order: int = 0, level: int | None = No
 def enough(problem: Problem, omega: Floats) -> int:
     """A level of rules for the query that suits the size of the logits of a state."""
     v = np.asarray(problem.covariance) * omega
-    spread = float(
-        (v**4 @ np.asarray(problem.block_sizes)).max()
-    )  # variance of a head's logit variance, by half
+    # half the variance, over queries, of a head's logit variance
+    spread = float((v**4 @ np.asarray(problem.block_sizes)).max())
     for level, most in ((2, 1e-4), (3, 0.01), (4, 0.1), (5, 1.0), (6, 5.0)):
         if spread <= most:
             return level

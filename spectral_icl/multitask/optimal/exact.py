@@ -100,7 +100,8 @@ class ExactOptima(Optima):
             remark = diverging if _coalesce(problem, weights) else ""
             others = [end for end in ends[1:] if end.loss > left]
             minima = distinct(sorted([Found(left, ends[0].point), *others, small], key=_loss), noise)
-            return self.optimum(problem, weights, left + noise, minima, remark)
+            found = self.optimum(problem, weights, left + noise, minima, remark)
+            return replace(found, remark=_farthest(problem, weights)) if found.attained else found
         minima = distinct([small, *(end for end in ends if end.loss >= small.loss)], noise)
         weights = _Attention(problem, heads, REACHES[0]).weights(small_ones)
         remark = f"infimum not attained: the heads are small (shown {SPREAD:g} apart) and mu diverges"
@@ -310,6 +311,13 @@ def _padded(weights: State, heads: int) -> State:
     """The weights with more heads, which do nothing."""
     rows = ((0, heads - len(weights.omega)), (0, 0))
     return State(np.pad(weights.omega, rows), np.pad(weights.mu, rows))
+
+
+def _farthest(problem: Problem, weights: State) -> str:
+    """What is said of weights where no larger ones were searched; nothing of others."""
+    if largest(problem, weights.omega, query_rule(problem, _FAR)) <= _EDGE * _FAR:
+        return ""
+    return f"searched to a logit variance of {_FAR:g}: larger heads may have less"
 
 
 def _coalesce(problem: Problem, weights: State) -> bool:

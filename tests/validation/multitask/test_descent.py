@@ -54,11 +54,35 @@ def test_covariance_of_a_gradient_is_that_of_batches() -> None:
     assert np.trace(found / drawn.diagonal()) / len(found) == pytest.approx(1.0, abs=0.4)
 
 
-def test_trained_runs_scatter_as_told() -> None:
-    """Two variances of scores of 24 runs, each a chi-square's: one is outside (0.27, 2.5) once in 10^3 times.
+@pytest.mark.parametrize("kind", ["balanced", "merged"])
+def test_scatter_is_what_every_gradient_off_by_a_little_leaves(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum over steps of how the end moves with the gradient of that step, by differences of whole paths."""
+    covariance = np.array([[0.5, 0.2], [0.2, 0.8]])
+    monkeypatch.setattr(descent, "gradient_covariance", lambda *_: covariance)
+    problem, start = adam.PROBLEM, State(np.array([[0.2]]), np.array([[0.4]]))
+    rate, steps, batch = 0.05, 40, 16
+    make = getattr(descent, kind)
+    told = descent.descend(problem, start, make, rate, steps, 1, batch, Law.of(problem, CPU))
+    step = make(problem, rate)
 
-    Derivatives ten steps old, in place of one, would make them 1.4.
-    """
+    def end(when: int, off: np.ndarray) -> np.ndarray:
+        x = np.array([told.state.omega[when].item(), told.state.mu[when].item()])
+        for n in range(when, steps):
+            slope = descent.slope_at(problem, State(x[:1, None], x[1:, None]))
+            x = step(x, slope + off if n == when else slope)
+        return x
+
+    expected = np.zeros((2, 2))
+    for when in range(steps):
+        moved = np.array([(end(when, 1e-4 * e) - end(when, -1e-4 * e)) / 2e-4 for e in np.eye(2)]).T
+        expected += moved @ covariance @ moved.T / batch
+    np.testing.assert_allclose(told.scatter[-1], expected, rtol=1e-5)
+
+
+def test_trained_runs_scatter_as_told() -> None:
+    """Two variances of scores of 24 runs, each a chi-square's: one is outside (0.27, 2.5) once in 10^3 times."""
     problem = adam.PROBLEM
     start, rate, steps, batch = State(np.array([[0.2]]), np.array([[0.4]])), 0.05, 80, 256
     law = Law.of(problem, CPU)
