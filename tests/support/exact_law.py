@@ -25,6 +25,9 @@ those of white covariates with kappa_b omega_hb in place of omega_hb and coeffic
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +40,7 @@ NODES = {1: 32, 2: 10, 3: 6}  # of the query's norm in each block, by the number
 _NEGLIGIBLE = 1e-13  # weight of a query below which it is left out
 _AT_ONCE = 10_000  # numbers in one array, so that it stays in the cache
 _HIGHEST = 6.6  # exp(-e^z) is nothing above
+_STEP, _POINTS = 1.0 / 32.0, 12  # of tables of averages: between their points to 1e-13 of the largest value
 
 
 class Pair(NamedTuple):
@@ -105,7 +109,7 @@ def queries(dims: np.ndarray, nodes: int) -> list[tuple[float, np.ndarray]]:
 
 def of_head(al: float, L: float, fine: float = 1.0) -> Alone:
     """What a head with logits of variance ``al`` needs."""
-    z, w = _normal(np.sqrt(al), np.sqrt(al), fine)
+    z, w = _normal(np.sqrt(al), np.sqrt(al), fine)  # as in pairs, with which heads may cancel in all digits
     x, dx = _line(al, L, fine)
     part = _parts(x[:, None] + np.sqrt(al) * z, 4) @ w  # 1 - phi, then derivatives of phi
     first, second = _powers(part[0], part[1], L)
@@ -151,20 +155,58 @@ def _parts(z: np.ndarray, order: int) -> np.ndarray:
     """1 - Lam, Lam and its first derivatives, (2 + order, ...), of Lam(z) = exp(-e^z)."""
     u = np.exp(np.minimum(z, _HIGHEST))
     lam = np.exp(-u)
-    touchard = [1.0, -u, u * (u - 1.0), -u * (1.0 + u * (u - 3.0)), u * (u * (7.0 + u * (u - 6.0)) - 1.0)]
-    return np.stack([-np.expm1(-u)] + [factor * lam for factor in touchard[: 1 + order]])
+    found = np.empty((2 + order, *z.shape))
+    found[0], found[1] = -np.expm1(-u), lam
+    for k, touchard in enumerate(_TOUCHARD[:order]):
+        found[2 + k] = touchard(u) * lam
+    return found
+
+
+_TOUCHARD: list[Callable[[np.ndarray], np.ndarray]] = [  # derivatives of exp(-e^z) over itself, by u = e^z
+    lambda u: -u,
+    lambda u: u * (u - 1.0),
+    lambda u: -u * (1.0 + u * (u - 3.0)),
+    lambda u: u * (u * (7.0 + u * (u - 6.0)) - 1.0),
+]
 
 
 def _smooth(z: np.ndarray, width: float, fine: float) -> np.ndarray:
-    """`_parts` up to third derivatives, averaged over a normal variable of the given width, (5, ...)."""
+    """`_parts` up to third derivatives, averaged over a normal variable of the given width, (5, ...).
+
+    They are functions of one variable, interpolated in a table whose points are those of the rule as well.
+    """
     if width == 0.0:
         return _parts(z, 3)
-    m, w = _normal(width, width, fine)
-    rows = max(1, _AT_ONCE // m.size)
-    flat = z.ravel()
-    pieces = [flat[i : i + rows] for i in range(0, flat.size, rows)]
-    done = [_parts(piece[:, None] + width * m, 3) @ w for piece in pieces]
-    return np.concatenate(done, axis=1).reshape(5, *z.shape)
+    flat, apart = z.ravel(), int(_step(width, fine) * width / _STEP)
+    if apart == 0:  # a variable so narrow that it has nodes between the points
+        m, w = _normal(width, width, fine)
+        rows = max(1, _AT_ONCE // m.size)
+        pieces = [flat[i : i + rows] for i in range(0, flat.size, rows)]
+        done = [_parts(piece[:, None] + width * m, 3) @ w for piece in pieces]
+        return np.concatenate(done, axis=1).reshape(5, *z.shape)
+    m, w = _rule(apart * _STEP / width, width, fine)
+    first = flat.min() - _POINTS * _STEP
+    size = int((flat.max() - first) / _STEP) + _POINTS
+    points = _parts(first + width * m[0] + _STEP * np.arange(size + apart * (m.size - 1)), 3)
+    table = np.zeros((5, size))
+    for j, weight in enumerate(w):
+        table += weight * points[:, j * apart : j * apart + size]
+    return _interpolated(table, (flat - first) / _STEP).reshape(5, *z.shape)
+
+
+def _interpolated(table: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Rows of a table (R, S) between its columns (N,), by the polynomials through the `_POINTS` nearest."""
+    lowest = at.astype(int) - (_POINTS // 2 - 1)
+    away = [at - lowest - k for k in range(_POINTS)]
+    below, above = [np.ones_like(at)], [np.ones_like(at)]
+    for k in range(_POINTS - 1):
+        below.append(below[-1] * away[k])
+        above.append(above[-1] * away[-1 - k])
+    found = np.zeros((len(table), at.size))
+    for k in range(_POINTS):
+        scale = math.factorial(k) * math.factorial(_POINTS - 1 - k) * (-1) ** (_POINTS - 1 - k)
+        found += below[k] * above[_POINTS - 1 - k] / scale * table[:, lowest + k]
+    return found
 
 
 def _powers(off: np.ndarray, phi: np.ndarray, L: float) -> tuple[np.ndarray, np.ndarray]:
@@ -175,13 +217,21 @@ def _powers(off: np.ndarray, phi: np.ndarray, L: float) -> tuple[np.ndarray, np.
 
 def _normal(scale: float, tilt: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
     """Trapezoidal nodes and weights of a standard normal variable that enters as ``scale`` times itself."""
-    step = min(0.7, 0.25 / scale if scale > 0.0 else 0.7) / fine
+    return _rule(_step(scale, fine), tilt, fine)
+
+
+def _step(scale: float, fine: float) -> float:
+    return min(0.7, 0.25 / scale if scale > 0.0 else 0.7) / fine
+
+
+def _rule(step: float, tilt: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
     end = 8.6 + 0.5 * (fine - 1.0)
     z = np.arange(-end, end + min(tilt, 5.0 * np.sqrt(fine)) + step, step)
     w = np.exp(-(z**2) / 2.0)
     return z, w / w.sum()
 
 
+@lru_cache(256)  # a head has the same in all its pairs
 def _line(al: float, L: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights in x, around where phi(x)^L falls.
 
