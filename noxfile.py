@@ -32,14 +32,14 @@ def check(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, as the README runs them; arguments go to pytest."""
     install(session, "dev")
-    session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
+    session.run("python", "-m", "pytest", "-n", "logical", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """The tests that take minutes."""
     install(session, "dev")
-    session.run("python", "-m", "pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+    session.run("python", "-m", "pytest", "-n", "logical", "-m", "slow", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import signal
+from collections.abc import Iterator
 
 import pytest
 from cases import CASES, Case
@@ -20,6 +22,14 @@ gc.set_threshold(100_000, 20, 50)  # sympy and PyTorch keep millions of objects,
 def case(request: pytest.FixtureRequest) -> Case:
     """Every reference case in turn."""
     return CASES[request.param]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_end_what_runs() -> Iterator[None]:
+    """Whatever started the tests: under nohup a hang-up would be ignored, by what they start too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

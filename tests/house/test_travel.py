@@ -146,7 +146,7 @@ def test_exceptions_travel(kind: type[BaseException], way: str) -> None:
 
 
 @pytest.mark.usefixtures("bare")
-@pytest.mark.parametrize("value", [lambda: 0, np, {"key": [np]}], ids=repr)
+@pytest.mark.parametrize("value", [lambda: 0, np, {"key": [np]}], ids=["function", "module", "list"])
 def test_an_error_about_what_cannot_travel_does(value: object) -> None:
     error = si.ProblemError("noise", value, "a number")
     error.add_note("of a file")

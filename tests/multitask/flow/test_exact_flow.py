@@ -13,7 +13,7 @@ from weights import slow
 import spectral_icl as si
 from spectral_icl.multitask import context
 from spectral_icl.multitask.context import pack, wider
-from spectral_icl.multitask.exact.evaluate import evaluate, quadrature
+from spectral_icl.multitask.exact.evaluate import enough, evaluate, quadrature
 from spectral_icl.multitask.exact.overlaps import MEDIUM
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.flow.options import Outcome
@@ -41,32 +41,32 @@ def test_a_flow_rests_where_the_quadrature_does(two: si.Solution) -> None:
     assert abs(there.gradient.mu[abs(two.final.mu) > 0.1]).max() < 1e-5
 
 
-TWO_HEADS = [[0.1], [-0.08]], [[0.1], [-0.05]]
+ONE_HEAD, TWO_HEADS = ([[0.1]], [[0.1]]), ([[0.1], [-0.08]], [[0.1], [-0.05]])
 
 
 @pytest.mark.parametrize(
-    ("start", "t_end"), [(([[0.1]], [[0.1]]), 30.0), slow(TWO_HEADS, 30.0), slow(([[1.0]], [[0.6]]), 10.0)]
+    ("start", "t_end"), [(([[0.1]], [[0.6]]), 4.0), slow(ONE_HEAD, 30.0), slow(TWO_HEADS, 100.0)]
 )
 def test_a_flow_is_that_of_the_quadrature_all_the_way(start: tuple[Any, Any], t_end: float) -> None:
-    """No table, another integrator, and a rule for the query that is finer: omega and mu to 1e-5."""
+    """No table, another integrator, and a finer rule for the query: omega and mu to 1e-5."""
     omega, mu = (np.array(values) for values in start)
     heads, size = len(omega), SHORT.block_sizes[0]
 
     def field(_: float, x: np.ndarray) -> np.ndarray:
         at = si.State(x[:heads, None], x[heads:, None])
-        slope = quadrature(SHORT, at, 1, 5, MEDIUM)[1]
+        slope = quadrature(SHORT, at, 1, enough(SHORT, at.omega) + 1, MEDIUM)[1]
         assert slope is not None
         return -np.concatenate([slope.omega.ravel() / size, slope.mu.ravel()])
 
     moments = np.linspace(0.0, t_end, 7)
     x = np.concatenate([omega.ravel(), mu.ravel()])
-    told = solve_ivp(field, (0.0, t_end), x, method="LSODA", t_eval=moments, rtol=1e-7, atol=1e-9)
+    told = solve_ivp(field, (0.0, t_end), x, method="LSODA", t_eval=moments, rtol=1e-6, atol=1e-9)
     flow = si.gradient_flow(
         SHORT, omega, mu, t_end=t_end, kernel="exact", parametrization=si.Merged(), rtol=1e-7
     )
     found = flow(moments)
     apart = np.ptp(told.y, axis=1).max()
-    assert apart > 0.3  # they go somewhere
+    assert apart > 0.2  # they go somewhere
     assert np.abs(np.concatenate([found.omega[:, :, 0].T, found.mu[:, :, 0].T]) - told.y).max() < 1e-5
 
 
