@@ -118,6 +118,17 @@ def test_best_mu_of_a_pair(omega: float, mu: float, loss: float) -> None:
     assert profile.losses(heads, found).sum() == pytest.approx(loss, abs=off)
 
 
+@pytest.mark.slow
+def test_a_search_that_ends_where_it_knows_no_further_says_so(pair: si.optimal.Optimum) -> None:
+    """At two features and ten pairs the heads are large, and what is larger was not searched."""
+    p = si.Problem(block_sizes=(2,), signal=((1.0,),), noise=0.1, context_length=10)
+    best = si.optimal.minimise(p, 2, kernel=KERNEL)
+    assert best.attained
+    assert best.remark == "searched to a logit variance of 8: larger heads may have less"
+    assert best.infimum == best.loss
+    assert pair.remark == ""
+
+
 def test_small_heads_are_the_limit_of_small_weights() -> None:
     """The closed form, and quadrature at heads so small that nothing else is left."""
     small = si.optimal.head_budget(PROBLEM, 2, KERNEL)
