@@ -120,3 +120,26 @@ def test_nothing_is_compiled_for_writeable_models() -> None:
     packed = re.findall(r"(?:Asymptotic|FirstOrder)(\((?:[^()]|\([^()]*\))*\))", done.stdout)
     assert len(packed) > 10
     assert not [model for model in packed if "array" in model.replace("readonly array", "")]
+
+
+def test_a_flow_goes_on_with_a_finer_table_from_where_all_that_follows_fits() -> None:
+    p = si.Problem(block_sizes=[5], signal=[[1.0]], noise=0.1, context_length=40)
+    far = pack(p, "exact", np.array([[1.2]]))
+    asked: list[int] = []
+
+    def heads() -> np.ndarray:
+        asked.append(1)
+        return np.array([1.2, 0.6, 1.1, 0.5, 0.3, 0.2])[:, None, None]
+
+    found = context.narrowing(far, p, heads)
+    assert found is not None
+    first, model = found
+    assert model.reach <= 0.25 * far.reach
+    fits = [context.reaching(model, p, one).reach <= model.reach for one in heads()]
+    assert not fits[first - 1]
+    assert all(fits[first:])
+    assert first < 5
+    assert context.narrowing(model, p, heads) is None
+    asked.clear()
+    assert context.narrowing(pack(p), p, heads) is None
+    assert not asked
