@@ -28,9 +28,10 @@ from scipy.optimize import brentq
 import spectral_icl as si
 from benchmarks import record
 from spectral_icl.multitask.accuracy import terms
+from spectral_icl.multitask.context import fitting
+from spectral_icl.multitask.exact.check import task_losses_by
 from spectral_icl.multitask.exact.overlaps import MEDIUM, concentration
 from spectral_icl.multitask.exact.packing import largest, query_rule, reach_of
-from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.state import State
 
 LAWS = ("asymptotic", "first-order")
@@ -127,7 +128,8 @@ def truth(case: Case) -> float | None:
     reach = reach_of(problem, state.omega)
     if max(reach, largest(problem, state.omega, query_rule(problem, reach))) > MOST_LOGIT:
         return None
-    return float(losses_at(problem, state, "exact").sum() - sum(problem.noise))
+    one = State(state.omega[None], state.mu[None])
+    return float(task_losses_by(fitting(problem, state.omega), one).sum() - sum(problem.noise))
 
 
 def judged(case: Case, excess: float) -> Iterator[Judged]:

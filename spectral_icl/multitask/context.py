@@ -162,6 +162,13 @@ def _(model: Exact, problem: Problem, heads: Callable[[], Floats]) -> tuple[int,
     return int(np.flatnonzero(~fits)[-1]) + 1 if not fits.all() else 0, _reaching_up_to(problem, reach)
 
 
+def fitting(problem: Problem, omega: Floats) -> Exact:
+    """The exact law with the first table that knows heads omega (..., H, B), as no flow of them needs it."""
+    model: Any = _reaching_up_to(problem, reach_of(problem, omega))
+    found: Exact = model
+    return found
+
+
 def _reaching_up_to(problem: Problem, reach: float) -> Model:
     return _kept(problem, (Exact, reach), lambda: packed(problem, reach))
 

@@ -9,7 +9,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.loss import task_losses
-from spectral_icl.multitask.exact.packing import largest, packed, query_rule
+from spectral_icl.multitask.exact.packing import finer_rule, packed
 from spectral_icl.multitask.exact.queries import Rule
 from spectral_icl.multitask.exact.stored import table_of
 from spectral_icl.multitask.problem import Problem
@@ -41,44 +41,50 @@ class Errors(NamedTuple):
 
 def errors(problem: Problem, model: Exact, states: State) -> Errors:
     """The errors of a packed problem at states omega (T, H, B) and mu (T, H, I)."""
-    finer = _finer(problem, model, states)
+    losses = task_losses_by(model, states).sum(axis=1)
+    finer, lost = _finer(problem, model, states)
     if finer is None:
-        by_rule = np.full(len(states.omega), np.inf)
+        by_rule = np.full(len(losses), np.inf)
     else:
-        by_rule = abs(_losses(finer, states) - _losses(model, states))
+        by_rule = abs(task_losses_by(finer, states).sum(axis=1) - losses) + lost * abs(losses)
     return Errors(by_rule, _by_table(problem, model, states))
+
+
+def task_losses_by(model: Exact, states: State) -> Floats:
+    """Task losses (T, I) by a packed problem, at states omega (T, H, B) and mu (T, H, I)."""
+    out = np.empty(states.mu.shape[:1] + states.mu.shape[2:])
+    task_losses(model, np.array(states.omega, order="C"), np.array(states.mu, order="C"), out)
+    return out
 
 
 def relative_errors(problem: Problem, model: Exact, states: State) -> Floats:
     """The errors over the excess, (T,); infinite where there is no telling."""
     found = errors(problem, model, states).total
-    excess = _losses(model, states) - float(np.sum(problem.noise))
+    excess = task_losses_by(model, states).sum(axis=1) - float(np.sum(problem.noise))
     with np.errstate(all="ignore"):
         relative = np.where(found > 0.0, found / excess, 0.0)
     return np.where(np.isfinite(relative) & (relative >= 0.0), relative, np.inf)
 
 
-def _finer(problem: Problem, model: Exact, states: State) -> Exact | None:
-    """The model with the rule one level up, without nodes past the table's reach; None if they weigh much."""
+def _finer(problem: Problem, model: Exact, states: State) -> tuple[Exact | None, float]:
+    """The model with the finer rule, without nodes past the table's reach; None if they weigh much.
+
+    And about the share of the loss that these have: where the query is long, so is what is not read off.
+    """
     reach = float(model.reach)
-    nodes = query_rule(problem, reach, 1)
-    each = (Rule(rho[None], nodes.weight[:1]) for rho in nodes.rho)
-    inside = np.array([largest(problem, states.omega, one) <= reach for one in each])
-    if not abs(nodes.weight[~inside]).sum() <= _LOST:
-        return None
+    nodes = finer_rule(problem, reach)
+    v2 = (np.asarray(problem.covariance) * states.omega) ** 2
+    inside = (v2 @ nodes.rho.T).max(axis=(0, 1)) <= reach
+    weight = np.abs(nodes.weight[~inside])
+    if not weight.sum() <= _LOST:
+        return None, np.inf
+    longest = (nodes.rho[~inside] / np.asarray(problem.block_sizes)).max(axis=1, initial=0.0)
     kept = Rule(nodes.rho[inside], nodes.weight[inside] / nodes.weight[inside].sum())
     found = packed(problem, reach, kept)
     for values in found:
         if isinstance(values, np.ndarray):
             values.setflags(write=False)  # the type that other models have too
-    return found
-
-
-def _losses(model: Exact, states: State) -> Floats:
-    """Losses (T,) by the compiled law."""
-    out = np.empty(states.mu.shape[:1] + states.mu.shape[2:])
-    task_losses(model, np.array(states.omega, order="C"), np.array(states.mu, order="C"), out)
-    return np.asarray(out.sum(axis=1), dtype=np.float64)
+    return found, float(weight @ longest)
 
 
 def _by_table(problem: Problem, model: Exact, states: State) -> Floats:

@@ -7,26 +7,33 @@ import numpy as np
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.lanes import WIDTH
-from spectral_icl.multitask.exact.queries import Rule, rule
+from spectral_icl.multitask.exact.queries import NEGLIGIBLE, Rule, rule
 from spectral_icl.multitask.exact.stored import table_of
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.problem import Problem
 
 # Level of the rule for the query by the reach of the table: large logits vary more with the query.
 LEVELS = dict(zip(REACHES, (2, 2, 2, 3, 3, 4, 4, 5, 5, 6), strict=True))
-# Weight of a node below which it is left out, since its logits would need a table that reaches far: less than
+# Weight of the nodes that are left out, since their logits would need a table that reaches far: less than
 # what the table is off by.
-_TAILS = dict(zip(REACHES, (1e-8,) * 5 + (1e-6,) * 2 + (1e-5,) * 3, strict=True))
+_TAILS = dict(zip(REACHES, (1e-8,) * 5 + (1e-6,) * 4 + (1e-5,), strict=True))
 _MANY, _FEWER = 4, 2  # blocks from which on the rule is Smolyak's, whose nodes multiply with the level
 _TYPICAL = 1.05  # mean logit variance of a head that has emerged: 1 under the asymptotic law
 
 
-def query_rule(problem: Problem, reach: float, up: int = 0) -> Rule:
-    """The rule that goes with a table, or one some levels up."""
+def query_rule(problem: Problem, reach: float) -> Rule:
+    """The rule that goes with a table."""
+    return rule(problem.block_sizes, _level(problem, reach), _TAILS[reach])
+
+
+def finer_rule(problem: Problem, reach: float) -> Rule:
+    """The rule one level up, with nodes that weigh little too."""
+    return rule(problem.block_sizes, _level(problem, reach) + 1, NEGLIGIBLE)
+
+
+def _level(problem: Problem, reach: float) -> int:
     level = LEVELS[reach]
-    if problem.blocks >= _MANY:
-        level = min(level, _FEWER if problem.blocks <= 12 else 1)
-    return rule(problem.block_sizes, level + up, _TAILS[reach])
+    return level if problem.blocks < _MANY else min(level, _FEWER if problem.blocks <= 12 else 1)
 
 
 def largest(problem: Problem, omega: Floats, nodes: Rule) -> float:

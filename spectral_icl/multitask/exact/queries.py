@@ -16,7 +16,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from spectral_icl.io.checks import Floats
 
-NEGLIGIBLE = 1e-12  # weight of a node below which it is left out
+NEGLIGIBLE = 1e-12  # weight of the nodes that are left out
 _FEW = 3  # blocks, up to which a product without what weighs nothing has no more nodes than Smolyak's rule
 
 
@@ -59,7 +59,7 @@ def rule(sizes: Sequence[int], level: int, negligible: float = NEGLIGIBLE) -> Ru
     level : int
         >= 1.
     negligible : float
-        Weight below which a node of a product is left out.
+        Weight of all nodes of a product that are left out together, the lightest first.
     """
     return _rule(tuple(sizes), level, negligible)
 
@@ -80,7 +80,8 @@ def _product(rules: Sequence[tuple[Floats, Floats]], negligible: float) -> Rule:
     """The product of rules in one variable, without what weighs nothing."""
     rho = np.array(list(itertools.product(*(nodes for nodes, _ in rules))))
     weight = np.array([prod(weights) for weights in itertools.product(*(weights for _, weights in rules))])
-    kept = weight > negligible
+    order = np.argsort(weight)
+    kept = np.sort(order[np.cumsum(weight[order]) > negligible])
     return Rule(rho[kept], weight[kept] / weight[kept].sum())
 
 

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.multitask.context import EXACT, frozen, pack
+from spectral_icl.multitask.context import EXACT, fitting, frozen
 from spectral_icl.multitask.exact.alone import FARTHEST, Alone
-from spectral_icl.multitask.exact.check import errors
+from spectral_icl.multitask.exact.check import errors, task_losses_by
 from spectral_icl.multitask.exact.evaluate import enough, evaluate
 from spectral_icl.multitask.exact.packing import largest, packed, query_rule, reach_of, usual_reach
 from spectral_icl.multitask.exact.queries import Rule, rule
 from spectral_icl.multitask.exact.table import REACHES
-from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.polish import polished, work
 from spectral_icl.multitask.optimal.profile import Profile
@@ -155,9 +154,9 @@ def _small(problem: Problem, heads: int) -> Floats:
 
 def _tabulated(problem: Problem, weights: State) -> tuple[Floats, float]:
     """Task losses by a table, and the error of table and rule for the query."""
-    model: Any = pack(problem, EXACT, weights.omega)
+    model = fitting(problem, weights.omega)
     one = State(weights.omega[None], weights.mu[None])
-    return losses_at(problem, weights, EXACT), float(errors(problem, model, one).total[0])
+    return task_losses_by(model, one)[0], float(errors(problem, model, one).total[0])
 
 
 @lru_cache(maxsize=256)  # equal tasks, and benchmarks of which one is part of another

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import spectral_icl as si
-from spectral_icl.multitask.context import pack
-from spectral_icl.multitask.exact.check import errors, relative_errors
-from spectral_icl.multitask.exact.evaluate import evaluate
+from spectral_icl.multitask.context import fitting, pack
+from spectral_icl.multitask.exact.check import errors, relative_errors, task_losses_by
+from spectral_icl.multitask.exact.evaluate import evaluate, quadrature
+from spectral_icl.multitask.exact.overlaps import MEDIUM
 from spectral_icl.multitask.exact.packing import reach_of
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.loss import losses_at
@@ -32,6 +33,21 @@ def test_the_estimate_covers_the_truth(size: float) -> None:
     off = abs(losses_at(SHORT, found, "exact").sum(axis=1) - true)
     assert (off <= told.total + 1e-9).mean() >= 0.93  # 15 of 16
     assert np.median(told.total) < 1e-2 * np.median(true)
+
+
+def test_nodes_that_are_left_out_together_weigh_little_and_count() -> None:
+    """Of three short blocks they are hundreds; and heads so small have no other error."""
+    p = si.Problem(block_sizes=[1, 1, 8], signal=[[7.0, 1.3, 0.9]], noise=0.2, context_length=1e4)
+    at = State(np.array([[0.06, -0.03, -0.05]]), np.array([[11.0]]))
+    one = State(at.omega[None], at.mu[None])
+    model = pack(p, "exact", one.omega)
+    assert model.reach >= 32.0  # by heads that have emerged in a block of one feature
+    told = errors(p, model, one)
+    true = quadrature(p, at, 0, 2, MEDIUM)[0].sum()
+    off = abs(task_losses_by(model, one).sum() - true) / true
+    assert 1e-6 < off < 2e-5
+    assert off < told.total[0] / true < 5.0 * off
+    assert abs(task_losses_by(fitting(p, one.omega), one).sum() - true) < 0.05 * off * true
 
 
 def test_neither_part_is_idle() -> None:
