@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spectral_icl import __version__
 from spectral_icl.console import (
     complain,
     drawing,
@@ -27,7 +28,7 @@ from spectral_icl.console import (
 )
 from spectral_icl.io.checks import ProblemError, choice, renamed
 from spectral_icl.io.progress import Progress, tracked
-from spectral_icl.io.provenance import environment_block, now, package_version
+from spectral_icl.io.provenance import environment_block, now
 
 if TYPE_CHECKING:
     from spectral_icl.sparse.problem import SparseProblem
@@ -106,7 +107,7 @@ def _listed(title: str, names: Sequence[str]) -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
-@click.version_option(package_version(), prog_name="spectral-icl")
+@click.version_option(__version__, prog_name="spectral-icl")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Training dynamics of multi-head softmax attention, in the spectral domain."""

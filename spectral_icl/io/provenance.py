@@ -11,15 +11,11 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from spectral_icl import __version__
 from spectral_icl.io.checks import ProblemError
 
 PACKAGES = ("numpy", "scipy", "numba")
 _GIT_SECONDS = 10  # a network folder may make git wait; the answer is not worth more
-
-
-def package_version() -> str:
-    """Version of the installed package."""
-    return installed("spectral-icl") or "0+unknown"
 
 
 def installed(package: str) -> str | None:
@@ -31,7 +27,7 @@ def installed(package: str) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Versions, platform and time, which go into every saved file and into bug reports."""
+    """Versions, platform and time, which go into every saved file."""
     return {**_machine(), "created": now().isoformat(timespec="seconds")}
 
 
@@ -61,7 +57,7 @@ def now() -> datetime:
 def _machine() -> dict[str, str]:
     """What does not change while the process lives (and takes longer to find out than a flow to solve)."""
     return {
-        "spectral-icl": package_version(),
+        "spectral-icl": __version__,
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
         "platform": platform.platform(),
