@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from spectral_icl import __version__
 from spectral_icl.io.provenance import cpu
+from spectral_icl.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("numpy", "scipy", "numba")

@@ -3,7 +3,7 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-__version__ = "0.2.0"
+from spectral_icl.version import __version__ as __version__
 
 if _TYPE_CHECKING:
     from spectral_icl import sparse as sparse

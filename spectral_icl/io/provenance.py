@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -11,8 +10,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from spectral_icl import __version__
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.version import __version__
 
 PACKAGES = ("numpy", "scipy", "numba")
 _GIT_SECONDS = 10  # a network folder may make git wait; the answer is not worth more
@@ -29,11 +28,6 @@ def installed(package: str) -> str | None:
 def environment() -> dict[str, str]:
     """Versions, platform and time, which go into every saved file."""
     return {**_machine(), "created": now().isoformat(timespec="seconds")}
-
-
-def environment_block() -> str:
-    """The environment as indented JSON, for a bug report."""
-    return json.dumps(environment(), indent=1)
 
 
 def now() -> datetime:
