@@ -66,7 +66,7 @@ def _packages() -> str:
         count += found is not None
     if wrong:
         raise _Wrong("; ".join(wrong))
-    return f"{count} that are needed or of use, none too old"
+    return f"{count} found, none too old"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires
 from typing import NamedTuple
 
-from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.provenance import PACKAGES, cpu, installed, source
 from spectral_icl.version import __version__
 
 _SETTINGS = re.compile(r"(NUMBA|OMP|OPENBLAS|MKL|KMP|LLVM)_\w+|SOURCE_DATE_EPOCH|PYTHON(PATH|HOME)|TMPDIR")
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[.*?\])?(?:>=([\d.]+))?(?:.*extra == ['\"]([\w-]+)['\"])?")
-_FOR_USERS = ("plot", "data", "sweep", "sparse")  # extras, of which the rest is for developers
+_FOR_DEVELOPERS = ("dev", "validation")  # extras
 
 
 class Requirement(NamedTuple):
@@ -34,7 +33,7 @@ def requirements() -> Iterator[Requirement]:
         lines = list(PACKAGES)
     for line in lines:
         found = _REQUIREMENT.match(line)
-        if found and found[1] != "spectral-icl" and found[3] in (None, *_FOR_USERS):
+        if found and found[1] != "spectral-icl" and found[3] not in _FOR_DEVELOPERS:
             yield Requirement(found[1], found[2] or "0", found[3])
 
 
@@ -55,7 +54,7 @@ def machine() -> dict[str, str]:
     found = {"system": platform.platform(), "processor": cpu(), "cores": str(os.cpu_count())}
     try:
         from spectral_icl.kernels.trial import target
-    except (ProblemError, ImportError):
+    except Exception:  # what a broken numba raises; the checks say what it is
         return found
     return {**found, **target(), "linear algebra": "; ".join(_libraries()) or "unknown"}
 

@@ -58,5 +58,6 @@ class DoctorReport:
 
 def examine() -> DoctorReport:
     """Look at this installation, the machine and the environment; takes a second, of compiling."""
+    given = settings()  # before threadpoolctl is imported, which sets one
     checks = tuple(examined())
-    return DoctorReport(versions(), machine(), settings(), checks)
+    return DoctorReport(versions(), machine(), given, checks)

@@ -99,7 +99,9 @@ def copied(examples: Sequence[Example], out: Path) -> ExamplesReport:
     contents = {out / f"{example.name}.toml": _file(example.name).read_bytes() for example in examples}
     for path, content in contents.items():
         if path.exists() and not (path.is_file() and path.read_bytes() == content):
-            raise ProblemError("--out", str(out), f"a folder without a {path.name} of its own at {path}")
+            raise ProblemError(
+                "--out", str(out), f"a folder where {path.relative_to(out)} is missing or unchanged"
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
