@@ -18,6 +18,7 @@ import yaml
 from shell import run
 
 import spectral_icl as si
+from spectral_icl.doctor.checks import CHECKS
 from spectral_icl.doctor.facts import Requirement, requirements
 from spectral_icl.io.provenance import environment
 
@@ -154,3 +155,11 @@ def test_the_check_of_the_wheel_is_part_of_continuous_integration() -> None:
     assert os.access(check, os.X_OK)
     assert ".ci/wheel" in (ROOT / ".ci" / "run").read_text("utf-8")
     assert ".ci/wheel" in (ROOT / "noxfile.py").read_text("utf-8")
+
+
+def test_the_page_about_installing_has_every_extra_and_every_check() -> None:
+    page = (ROOT / "docs" / "install.md").read_text("utf-8")
+    extras = set(setup_cfg()["options.extras_require"]) - {"validation"}
+    assert set(re.findall(r"^\| `pip install .*\.\[(\w+)\]", page, re.MULTILINE)) == extras
+    checks = page.partition("| check |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| ([a-z ]+) \|", checks, re.MULTILINE) == list(CHECKS)
