@@ -14,7 +14,7 @@ from spectral_icl.version import __version__
 
 _SETTINGS = re.compile(r"(NUMBA|OMP|OPENBLAS|MKL|KMP|LLVM)_\w+|SOURCE_DATE_EPOCH|PYTHON(PATH|HOME)|TMPDIR")
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[.*?\])?(?:>=([\d.]+))?(?:.*extra == ['\"]([\w-]+)['\"])?")
-_FOR_DEVELOPERS = ("dev", "validation")  # extras
+_FOR_DEVELOPERS = ("dev", "docs", "validation")  # extras
 
 
 class Requirement(NamedTuple):
