@@ -53,7 +53,7 @@ def validation(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """What users install: the wheel, built, installed and used where the sources are not."""
     install(session, "dev")
-    session.run(".ci/wheel", str(Path(session.bin, "python")), external=True)
+    session.run(".ci/wheel", "python", external=True)
 
 
 @nox.session
