@@ -50,6 +50,13 @@ def validation(session: nox.Session) -> None:
 
 
 @nox.session
+def wheel(session: nox.Session) -> None:
+    """What users install: the wheel, built, installed and used where the sources are not."""
+    install(session, "dev")
+    session.run(".ci/wheel", "python", external=True)
+
+
+@nox.session
 def figures(session: nox.Session) -> None:
     """Every figure of examples/figures again."""
     install(session, "all")

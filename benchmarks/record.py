@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from spectral_icl.io.provenance import cpu
+from spectral_icl.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("spectral-icl", "numpy", "scipy", "numba")
+_PACKAGES = ("numpy", "scipy", "numba")
 
 
 def machine() -> dict[str, str]:
     """CPU model, core count and versions; nothing that identifies a host."""
-    versions = {package: version(package) for package in _PACKAGES}
+    versions = {"spectral-icl": __version__, **{package: version(package) for package in _PACKAGES}}
     return {"cpu": cpu(), "cores": str(os.cpu_count()), "python": platform.python_version(), **versions}
 
 

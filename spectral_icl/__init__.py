@@ -3,7 +3,7 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from spectral_icl.io.provenance import package_version as _package_version
+from spectral_icl.version import __version__ as __version__
 
 if _TYPE_CHECKING:
     from spectral_icl import sparse as sparse
@@ -29,8 +29,6 @@ if _TYPE_CHECKING:
     from spectral_icl.multitask.problem import Problem as Problem
     from spectral_icl.multitask.state import State as State
     from spectral_icl.sweeps.store import open_sweep as open_sweep
-
-__version__ = _package_version()
 
 # where the names are, which are imported when they are first used: help and versions need no solver
 _HOMES = {

@@ -27,7 +27,8 @@ from spectral_icl.console import (
 )
 from spectral_icl.io.checks import ProblemError, choice, renamed
 from spectral_icl.io.progress import Progress, tracked
-from spectral_icl.io.provenance import environment_block, now, package_version
+from spectral_icl.io.provenance import now
+from spectral_icl.version import __version__
 
 if TYPE_CHECKING:
     from spectral_icl.sparse.problem import SparseProblem
@@ -47,7 +48,45 @@ _overrides = click.option(
 _plot = click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
 
 
-class _Listing(click.Command):
+class _Command(click.Command):
+    """A command whose help ends in an example.
+
+    Attributes
+    ----------
+    example : str
+        Lines for a shell.
+    """
+
+    def __init__(self, *arguments: Any, example: str = "", **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.example = example
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what else there is, then the example."""
+        super().format_epilog(ctx, formatter)
+        _write_example(self.example, formatter)
+
+
+class _Commands(click.Group):
+    """The commands, with the shortest way to a figure at the end of their help."""
+
+    command_class = _Command
+    example = "spectral-icl flow --plot flow.pdf"
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        super().format_epilog(ctx, formatter)
+        _write_example(self.example, formatter)
+
+
+def _write_example(example: str, formatter: click.HelpFormatter) -> None:
+    if example:
+        with formatter.section("Example"):
+            for line in example.splitlines():
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class _Listing(_Command):
     """A command whose help ends in lists of names; these have solvers behind them, which are slow to import.
 
     Attributes
@@ -99,14 +138,23 @@ def _kinds() -> dict[str, Sequence[str]]:
     return {f"Tables of {points.name}": points.sections for points in kinds()}
 
 
+def _example_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The names that complete what was typed, for a shell."""
+    from spectral_icl.io.examples import names
+
+    return [name for name in names() if name.startswith(begun)]
+
+
 def _listed(title: str, names: Sequence[str]) -> str:
     """A title and below it the names, indented, in lines that click leaves as they are."""
     lines = textwrap.wrap(f"{', '.join(names)}.", 72, break_on_hyphens=False)
     return "\n".join(["\b", f"{title}:", *(f"  {line}" for line in lines)])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
-@click.version_option(package_version(), prog_name="spectral-icl")
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
+@click.version_option(__version__, prog_name="spectral-icl")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Training dynamics of multi-head softmax attention, in the spectral domain."""
@@ -115,7 +163,7 @@ def cli(context: click.Context) -> None:
     now()  # or NumPy would stumble over the time that the environment gives
 
 
-@cli.command()
+@cli.command(example="spectral-icl flow --set flow.t_end=1e3 --plot flow.pdf")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write the flow (.nc or .zarr).")
 @_plot
@@ -161,7 +209,11 @@ def flow(
         fail(solution.message, 1)
 
 
-@cli.command(cls=_Listing, lists=_claims)
+@cli.command(
+    cls=_Listing,
+    lists=_claims,
+    example="spectral-icl verify --set model.heads=3 --claim sign-conservation --claim optimality",
+)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @_json
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with figures.")
@@ -265,7 +317,7 @@ def _verify_sparse(
         sys.exit(1)
 
 
-@cli.command()
+@cli.command(example="spectral-icl optimal --set problem.context_length=1000 --heads 1")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--heads",
@@ -300,7 +352,7 @@ def optimal(
         say_wrote(plot, as_json)
 
 
-@cli.command()
+@cli.command(example="spectral-icl sparse --set sparse.noise=0.5 --set study.prompts=200")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @_json
 @_plot
@@ -335,7 +387,12 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
         say_wrote(plot, as_json)
 
 
-@cli.command(cls=_Listing, lists=_kinds)
+@cli.command(
+    cls=_Listing,
+    lists=_kinds,
+    example="spectral-icl examples sweeps/escape\n"
+    "spectral-icl sweep examples/sweeps/escape.toml --out escape.zarr",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The store: a Zarr folder.")
 @click.option("--workers", type=int, metavar="N", help="Solve in N processes of one thread each.")
@@ -406,7 +463,11 @@ def _engine(
     return in_process, (int(found[1]), int(found[2]))
 
 
-@cli.command(cls=_Listing, lists=_quantities)
+@cli.command(
+    cls=_Listing,
+    lists=_quantities,
+    example="spectral-icl flow --out flow.nc\nspectral-icl plot flow.nc --out flow.pdf",
+)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--quantity", "quantities", multiple=True, metavar="NAME", help="A panel of it; may be repeated."
@@ -449,7 +510,7 @@ def plot(
     say_wrote(report.target, as_json)
 
 
-@cli.command()
+@cli.command(example="spectral-icl warm --kernel asymptotic")
 @click.option(
     "--kernel", "kernels", multiple=True, metavar="NAME", help="For this law of the context; may be repeated."
 )
@@ -488,15 +549,54 @@ def warm(kernels: tuple[str, ...], workers: int | None, as_json: bool) -> None:
     emit(warming.report(done, perf_counter() - began), as_json)
 
 
-@cli.command()
-@click.option("--environment", "with_environment", is_flag=True, help="Print versions instead.")
-def cite(with_environment: bool) -> None:
-    """Print the BibTeX entries to cite, or the environment block for a bug report."""
-    if with_environment:
-        click.echo(environment_block())
-    else:
-        text = resources.files("spectral_icl").joinpath("citation.bib").read_text("utf-8")
-        click.echo(text.strip())
+@cli.command(example="spectral-icl examples escape\nspectral-icl flow examples/escape.toml")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=_example_names)
+@click.option("--all", "everything", is_flag=True, help="Copy all of them.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="examples",
+    show_default=True,
+    help="Copy into this folder, which is made.",
+)
+@_json
+def examples(names: tuple[str, ...], everything: bool, out: Path, as_json: bool) -> None:
+    """List the experiment files that come with the package, or copy those of NAME to work on.
+
+    Nothing is replaced: a copy that is there already stays, and one that was changed is refused.
+
+    Exit status: 0 done, 2 bad input.
+    """
+    from spectral_icl.io.examples import ExamplesReport, copied, described
+
+    if everything and names:
+        raise ProblemError("--all", names[0], "no NAME beside it")
+    found = described(names)
+    emit(copied(found, out) if names or everything else ExamplesReport(found), as_json)
+
+
+@cli.command(example="spectral-icl doctor --json")
+@_json
+def doctor(as_json: bool) -> None:
+    """Say what a bug report needs, and check that everything works here.
+
+    Versions, the machine, settings from the environment; and whether packages are there and new enough,
+    settings are understood, the cache of compiled code can be used, and a small function compiles and runs.
+
+    Exit status: 0 all is well, 1 a check failed.
+    """
+    from spectral_icl.doctor.report import examine
+
+    report = examine()
+    emit(report, as_json)
+    if not report.success:
+        sys.exit(1)
+
+
+@cli.command(example="spectral-icl cite")
+def cite() -> None:
+    """Print the BibTeX entries to cite."""
+    click.echo(resources.files("spectral_icl").joinpath("citation.bib").read_text("utf-8").strip())
 
 
 def main() -> None:

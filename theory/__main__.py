@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from importlib.util import find_spec
 
 from theory import NAMES, PARTS, derived
 
@@ -19,6 +20,8 @@ def main() -> None:
     form.add_argument("--text", action="store_true", help="text alone")
     form.add_argument("--latex", action="store_true", help="LaTeX alone")
     arguments = parser.parse_args()
+    if find_spec("sympy") is None:
+        parser.exit(2, f"{parser.prog}: the package 'sympy' is not installed: pip install -e '.[dev]'\n")
     choice = ", ".join((*NAMES, *PARTS, "all"))
     for name in arguments.name:
         if name not in (*NAMES, *PARTS, "all"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -12,14 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.version import __version__
 
 PACKAGES = ("numpy", "scipy", "numba")
 _GIT_SECONDS = 10  # a network folder may make git wait; the answer is not worth more
-
-
-def package_version() -> str:
-    """Version of the installed package."""
-    return installed("spectral-icl") or "0+unknown"
 
 
 def installed(package: str) -> str | None:
@@ -31,13 +26,8 @@ def installed(package: str) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Versions, platform and time, which go into every saved file and into bug reports."""
+    """Versions, platform and time, which go into every saved file."""
     return {**_machine(), "created": now().isoformat(timespec="seconds")}
-
-
-def environment_block() -> str:
-    """The environment as indented JSON, for a bug report."""
-    return json.dumps(environment(), indent=1)
 
 
 def now() -> datetime:
@@ -61,7 +51,7 @@ def now() -> datetime:
 def _machine() -> dict[str, str]:
     """What does not change while the process lives (and takes longer to find out than a flow to solve)."""
     return {
-        "spectral-icl": package_version(),
+        "spectral-icl": __version__,
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
         "platform": platform.platform(),

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from numba import njit
 from numba.core import event
 
-from spectral_icl.kernels.kept import Kept, place
+from spectral_icl.kernels.kept import Kept, Place, place
 from spectral_icl.kernels.parts import PartCompiler
 
 # The floating-point liberties of the algebra (reassociation, contraction). Step control and every test of
@@ -93,6 +93,17 @@ def maker(function: F) -> F:
     """Decorator of a function of compiled functions that makes or returns arrays, and does no arithmetic."""
     made: F = njit(**MAKING)(function)
     return made
+
+
+def where_kept() -> Place:
+    """Where the code of entries is kept, or why nowhere.
+
+    Raises
+    ------
+    ProblemError
+        NUMBA_CACHE_DIR names a folder that others can write.
+    """
+    return place(_ROOM)
 
 
 def save_under(lock: AbstractContextManager[Any]) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -279,14 +279,6 @@ def test_cite_prints_both_papers() -> None:
         assert re.search(rf"author\s*=.*{author}", entry)
         assert re.search(r"title\s*=", entry)
         assert re.search(r"year\s*=", entry)
-
-
-def test_cite_environment_is_json_with_versions() -> None:
-    status, out, _ = run("cite", "--environment")
-    assert status == 0
-    block = strict(out)
-    assert block["spectral-icl"] == version("spectral-icl") == si.__version__
-    assert block["numba"] == version("numba")
 
 
 def test_version_and_help() -> None:

@@ -22,8 +22,10 @@ from stores import plan as small_plan
 
 import spectral_icl as si
 from spectral_icl import sparse
+from spectral_icl.doctor.report import examine
 from spectral_icl.figures.stored import draw
 from spectral_icl.io.checks import integer
+from spectral_icl.io.examples import ExamplesReport, described
 from spectral_icl.multitask import accuracy, softmax
 from spectral_icl.multitask.comparison import compare_flows
 from spectral_icl.multitask.context import pack
@@ -54,9 +56,9 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Evidence ExactOptima FirstOrderOptima Found Guard
-Label Method LimitArguments Optima Panel Rates Reference Rule Section Spectral Start Table Trial Variable
-Verification View Work
+AsymptoticOptima Batch Best Cells Claim Class Contour Evidence ExactOptima FirstOrderOptima Found Guard Label
+LimitArguments Method Optima Panel Rates Reference Requirement Rule Section Spectral Start Table Trial
+Variable Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -231,6 +233,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ),
         "points": (Valid(STUDY), Invalid(si.ProblemError("noise", -1.0, "a number")), Failures(1, 0)),
         "finding": Finding.zero(0.0, 1.0, "nothing"),
+        "of this machine": examine(),
+        "examples": ExamplesReport(described(["escape"]), (Path("escape.toml"),)),
         "compiled": report([Done(Piece("flow", "asymptotic"), (), 1.0)], 1.0),
         "sweep": swept(tmp_path_factory.mktemp("sweep")),
     }

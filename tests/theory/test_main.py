@@ -125,3 +125,9 @@ def test_command_ends_quietly_when_its_reader_leaves() -> None:
         assert running.stderr is not None
         running.stdout.close()
         assert running.stderr.read() == ""
+
+
+def test_without_sympy_it_says_what_to_install(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sympy", None)
+    said = "python -m theory: the package 'sympy' is not installed: pip install -e '.[dev]'\n"
+    assert command("plateau") == (2, "", said)

@@ -58,7 +58,7 @@ def test_covariance_of_a_gradient_is_that_of_batches() -> None:
 def test_scatter_is_what_every_gradient_off_by_a_little_leaves(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sum over steps of how the end moves with the gradient of that step, by differences of whole paths."""
+    """The sum over steps of how the end moves with the gradient of a step, by differences of whole paths."""
     covariance = np.array([[0.5, 0.2], [0.2, 0.8]])
     monkeypatch.setattr(descent, "gradient_covariance", lambda *_: covariance)
     problem, start = adam.PROBLEM, State(np.array([[0.2]]), np.array([[0.4]]))
@@ -82,7 +82,7 @@ def test_scatter_is_what_every_gradient_off_by_a_little_leaves(
 
 
 def test_trained_runs_scatter_as_told() -> None:
-    """Two variances of scores of 24 runs, each a chi-square's: one is outside (0.27, 2.5) once in 10^3 times."""
+    """Two variances of scores of 24 runs, chi-squares each: one is outside (0.27, 2.5) once in 10^3."""
     problem = adam.PROBLEM
     start, rate, steps, batch = State(np.array([[0.2]]), np.array([[0.4]])), 0.05, 80, 256
     law = Law.of(problem, CPU)
