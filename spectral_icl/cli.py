@@ -161,6 +161,37 @@ def flow(
         fail(solution.message, 1)
 
 
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--port", type=int, default=0, help="Of this machine; one that is free by default.")
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, or only print where it is.")
+@_overrides
+def explore(file: Path | None, port: int, browser: bool, overrides: tuple[str, ...]) -> None:
+    """Open a page with a slider for every entry of FILE (TOML), or of the built-in two-task example.
+
+    The flow is solved and drawn again as a slider moves. The page is for this machine alone, and needs no
+    network. Ctrl-C ends it.
+
+    Exit status: 2 bad input, 130 interrupted.
+    """
+    from spectral_icl.io.files import needs
+    from spectral_icl.io.toml import tables
+    from spectral_icl.multitask.experiment import BUILT_IN
+
+    for package, extra in (("bokeh", "explore"), ("tomlkit", "explore"), ("matplotlib", "explore")):
+        needs(package, "explore", None, extra)
+    from spectral_icl.explore.server import Explorer
+    from spectral_icl.explore.state import State
+
+    state = State.of(tables(file, overrides, BUILT_IN))
+    with renamed({"port": "--port"}), log_on_stderr():
+        explorer = Explorer(state, _title(file), port)
+        click.echo(f"exploring at {explorer.url} (Ctrl-C ends it)")
+        if browser:
+            explorer.show()
+        explorer.run()
+
+
 @cli.command(cls=_Listing, lists=_claims)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @_json

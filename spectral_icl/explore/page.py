@@ -1,0 +1,286 @@
+"""The page of one visitor: controls that turn a state, a worker that solves it, pictures that show it.
+
+Nothing waits in a line. Of the states that come while a flow is solved only the last is solved, and of the
+frames that come while the browser draws only the last is drawn.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import resources
+from threading import get_ident
+from time import perf_counter
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.models import (
+    Button,
+    CategoricalSlider,
+    Column,
+    ColumnDataSource,
+    CustomJS,
+    Div,
+    PreText,
+    Row,
+    Select,
+    Slider,
+    UIElement,
+)
+
+from spectral_icl.explore.dials import Dial, dials
+from spectral_icl.explore.frame import Frame, solved
+from spectral_icl.explore.latest import Latest
+from spectral_icl.explore.state import State
+from spectral_icl.explore.view import View
+from spectral_icl.io.checks import ProblemError
+from spectral_icl.multitask.flow.solution import IntegrationError
+
+_SOON = 0.15  # seconds; work that takes longer is spoken of
+_GLANCE = 200  # milliseconds between looks at whether it does
+_WIDTH = 200  # pixels of a control, at least
+_HEADINGS = {"model": "Model", "problem": "Data", "tasks": "Tasks", "start": "Start and end"}
+_NOTE = (
+    "omega: KQ values, mu: OV values; h0, h1, ... are heads, shades the phases. Click the loss, or move the "
+    "cursor, to see who reads what at a time."
+)
+# run when the last part of a frame has come: the browser draws before it calls back the second time
+_DRAWN = """
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  document.documentElement.dataset.frame = String(frame.data.number[0])
+  drawn.data = {number: [frame.data.number[0]]}
+}))
+"""
+_COPY = """
+const text = frame.data[what][0]
+if (text === "") { return }
+const said = button.label
+const say = (word) => { button.label = word; setTimeout(() => { button.label = said }, 1200) }
+navigator.clipboard.writeText(text).then(() => say("Copied"), () => say("Not allowed: copy it below"))
+"""
+
+_log = logging.getLogger("spectral_icl")
+
+
+class Page:
+    """One visitor's page.
+
+    Parameters
+    ----------
+    document : Document
+        What the browser shows, empty.
+    state : State
+        What it shows first.
+    title : str
+        Where the first problem is from.
+    """
+
+    def __init__(self, document: Document, state: State, title: str) -> None:
+        self.document, self.state, self.title = document, state, title
+        self.dials = dials(state)
+        self.widgets = {dial.path: self._widget(dial) for dial in self.dials}
+        self.view = View()
+        self.status = Div(text="solving the first flow ...", sizing_mode="stretch_width", name="status")
+        self.cursor = Slider(
+            start=0.0, end=1.0, step=0.005, value=1.0, title="cursor (share of the axis of time)", show_value=False,
+            min_width=_WIDTH, sizing_mode="stretch_width",
+        )
+        self.frame_source = ColumnDataSource({"number": [0], "toml": [""], "script": [""]})
+        self.drawn_source = ColumnDataSource({"number": [0]})
+        self.report, self.file, self.script = (PreText(text="", sizing_mode="stretch_width") for _ in range(3))
+        self.frame: Frame | None = None
+        self._waiting: Frame | None = None  # until the browser has drawn the one before
+        self._sent = self._drawn = 0
+        self._asked = self._answered = 0
+        self._since = 0.0
+        self._said = ""  # what is logged of the work under way
+        self.latest: Latest[tuple[int, State]] = Latest(self._answer)
+        self._wire()
+        self._lay_out()
+        self._ask()
+
+    def _widget(self, dial: Dial) -> Any:
+        """The control of a dial, at its position in the state."""
+        texts = dial.texts
+        now = texts[dial.values.index(self.state.at(dial.path))]
+        common: dict[str, Any] = {
+            "title": dial.label,
+            "value": now,
+            "name": dial.path,
+            "visible": dial.shown(self.state),
+            "min_width": 90 if dial.group == "tasks" else _WIDTH,
+            "sizing_mode": "stretch_width",
+            "margin": (1, 4, 1, 4),
+        }
+        if dial.is_scale:
+            widget: Any = CategoricalSlider(categories=texts, **common)
+        else:
+            widget = Select(options=texts, **common)
+        widget.on_change("value", partial(self._turned, dial))
+        return widget
+
+    def _wire(self) -> None:
+        """Say what calls what."""
+        self.cursor.on_change("value", lambda attr, old, new: self._point())
+        self.view.loss.plot.on_event("tap", self._tapped)
+        drawn = CustomJS(args={"frame": self.frame_source, "drawn": self.drawn_source}, code=_DRAWN)
+        self.frame_source.js_on_change("data", drawn)
+        self.drawn_source.on_change("data", self._has_drawn)
+        self.document.add_periodic_callback(self._glance, _GLANCE)
+        self.document.on_session_destroyed(lambda context: self.latest.close())  # type: ignore[arg-type]
+
+    def _lay_out(self) -> None:
+        """Put everything on the page."""
+        buttons = []
+        for label, what in (("Copy TOML", "toml"), ("Copy Python", "script")):
+            button = Button(label=label, min_width=80, sizing_mode="stretch_width", name=f"copy-{what}")
+            copy = CustomJS(args={"frame": self.frame_source, "what": what, "button": button}, code=_COPY)
+            button.js_on_event("button_click", copy)
+            buttons.append(button)
+        parts: list[UIElement] = [Row(*buttons, sizing_mode="stretch_width"), self.cursor]
+        for group, heading in _HEADINGS.items():
+            own = [self.widgets[dial.path] for dial in self.dials if dial.group == group]
+            if own:
+                parts.append(Div(text=f"<b>{heading}</b>", margin=(6, 4, 0, 4)))
+            if group == "tasks":
+                parts += [Row(*own[k : k + 2], sizing_mode="stretch_width") for k in range(0, len(own), 2)]
+            else:
+                parts += own
+        roots: dict[str, UIElement] = {
+            "controls": Column(*parts, sizing_mode="stretch_width"),
+            "loss": self.view.loss.plot,
+            "omega": self.view.maps[0].plot,
+            "mu": self.view.maps[1].plot,
+            **{
+                f"task{i}": Column(*(c.plot for c in pair), sizing_mode="stretch_width")
+                for i, pair in enumerate(self.view.panels)
+            },
+            "texts": Column(
+                Div(text=_NOTE),
+                self.report,
+                Div(text="<b>experiment.toml</b>"),
+                self.file,
+                Div(text="<b>experiment.py</b>"),
+                self.script,
+                sizing_mode="stretch_width",
+            ),
+        }
+        self.document.add_root(self.status)
+        for name, root in roots.items():
+            root.name = name
+            self.document.add_root(root)
+        self.document.title = "spectral-icl explore"
+        self.document.template = resources.files(__package__).joinpath("page.html").read_text("utf-8")
+
+    # what the visitor does
+
+    def _turned(self, dial: Dial, attr: str, old: str, new: str) -> None:
+        self.state = self.state.turned(dial.path, dial.value(new))
+        for other in self.dials:
+            shown = other.shown(self.state)
+            if self.widgets[other.path].visible != shown:
+                self.widgets[other.path].visible = shown
+        self._ask()
+
+    def _tapped(self, event: Any) -> None:
+        if self.frame is not None and event.x is not None and event.x > 0.0:
+            self.cursor.value = self.frame.fraction(event.x)
+
+    def _point(self) -> None:
+        if self.frame is not None:
+            self.view.point(self.frame, self.cursor.value)
+
+    # what the worker does
+
+    def _ask(self) -> None:
+        if self._answered == self._asked:
+            self._since = perf_counter()
+        self._asked += 1
+        self.latest.ask((self._asked, self.state))
+
+    def _answer(self, question: tuple[int, State]) -> None:
+        """Solve, in the thread of the worker, and leave the rest to the thread of the page."""
+        number, state = question
+        began = perf_counter()
+        try:
+            with _told(self._hears):
+                found: Frame | str = solved(state, self.title)
+        except (ProblemError, IntegrationError) as error:
+            found = str(error)
+        except MemoryError:
+            found = "out of memory"
+        except Exception as error:  # a mistake of ours: the page goes on, and the terminal has the whole
+            _log.exception("the explorer could not solve %s", state.table())
+            found = f"{type(error).__name__}: {error}"
+        self._later(partial(self._arrived, number, found, perf_counter() - began))
+
+    def _hears(self, text: str) -> None:
+        self._later(partial(setattr, self, "_said", text))
+
+    def _later(self, call: Callable[[], None]) -> None:
+        self.document.add_next_tick_callback(call)
+
+    def _arrived(self, number: int, found: Frame | str, seconds: float) -> None:
+        self._answered, self._said, self._since = number, "", perf_counter()
+        if isinstance(found, str):
+            self._waiting = None
+            kept = "" if self.frame is None else " (below is the last flow that could be solved)"
+            self._say(f"{found}{kept}", "error")
+            return
+        steps = found.solution.stats.steps
+        self._say(f"solved in {1e3 * seconds:.0f} ms, {steps} steps; {found.solution.message}", "good")
+        self._waiting = found
+        self._show()
+
+    def _glance(self) -> None:
+        """Speak of work that takes long."""
+        seconds = perf_counter() - self._since
+        if self._answered < self._asked and seconds > _SOON:
+            self._say(f"solving, for {seconds:.0f} s ... {self._said}", "busy")
+
+    # what the browser does
+
+    def _show(self) -> None:
+        """Send the frame that waits, unless the browser is still drawing another."""
+        if self._waiting is None or self._drawn < self._sent:
+            return
+        self.frame, self._waiting = self._waiting, None
+        self._sent += 1
+        self.view.show(self.frame, self.cursor.value)
+        self.report.text, self.file.text, self.script.text = self.frame.text, self.frame.toml, self.frame.script
+        # last, as it tells that all of the frame is there
+        self.frame_source.data = {
+            "number": [self._sent],
+            "toml": [self.frame.toml],
+            "script": [self.frame.script],
+        }
+
+    def _has_drawn(self, attr: str, old: Any, new: Any) -> None:
+        self._drawn = int(new["number"][0])
+        self._show()
+
+    def _say(self, text: str, kind: str) -> None:
+        mark = {"error": "&#9888; ", "busy": "&#8987; ", "good": ""}[kind]
+        style = {"error": "color:#a00000;font-weight:bold", "busy": "font-style:italic", "good": ""}[kind]
+        self.status.text = f'<div class="{kind}" role="status" style="{style}">{mark}{html.escape(text)}</div>'
+
+
+@contextmanager
+def _told(tell: Callable[[str], None]) -> Iterator[None]:
+    """A block of which what the package logs in this thread is told, such as that it compiles."""
+    thread = get_ident()
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                tell(record.getMessage())
+
+    teller = Teller(logging.INFO)
+    _log.addHandler(teller)
+    try:
+        yield
+    finally:
+        _log.removeHandler(teller)
