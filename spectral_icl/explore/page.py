@@ -128,6 +128,7 @@ class Page:
         self.view.loss.plot.on_event("tap", self._tapped)
         drawn = CustomJS(args={"frame": self.frame_source, "drawn": self.drawn_source}, code=_DRAWN)
         self.frame_source.js_on_change("data", drawn)
+        self.document.js_on_event("document_ready", drawn)  # of a frame that was there before the browser was
         self.drawn_source.on_change("data", self._has_drawn)
         self.document.add_periodic_callback(self._glance, _GLANCE)
         self.document.on_session_destroyed(lambda context: self.latest.close())  # type: ignore[arg-type]
@@ -154,10 +155,7 @@ class Page:
             "loss": self.view.loss.plot,
             "omega": self.view.maps[0].plot,
             "mu": self.view.maps[1].plot,
-            **{
-                f"task{i}": Column(*(c.plot for c in pair), sizing_mode="stretch_width")
-                for i, pair in enumerate(self.view.panels)
-            },
+            **{f"task{i}": panel for i, panel in enumerate(self.view.panels)},
             "texts": Column(
                 Div(text=_NOTE),
                 self.report,
@@ -207,7 +205,7 @@ class Page:
         began = perf_counter()
         try:
             with _told(self._hears):
-                found: Frame | str = solved(state, self.title)
+                found: Frame | str = solved(state, f"explored from {self.title}")
         except (ProblemError, IntegrationError) as error:
             found = str(error)
         except MemoryError:

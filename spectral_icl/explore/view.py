@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import (
-    BasicTicker,
-    BoxAnnotation,
+    Column,
     ColumnDataSource,
     FixedTicker,
     Range1d,
@@ -31,7 +30,7 @@ _WORTH = 0.04  # share of the largest value from which a curve has a label
 _BOUND_DASHES = {"single_head": "1 3", "head_per_task": "6 3", "lower_bound": "8 3 2 3"}
 _LABEL_HEIGHT = 12.0  # pixels
 _LOSS_HEIGHT, _CURVE_HEIGHT = 250, 150  # pixels, of whole pictures
-_FRAME = 40.0  # pixels of a picture's height that are axes and title
+_FRAME = 45.0  # pixels of a picture's height that are axes and title
 
 
 class View:
@@ -41,45 +40,50 @@ class View:
     ----------
     loss : figure
         Losses against time, the phases shaded, the benchmarks as lines.
-    panels : list of (figure, figure)
+    panels : list of Column
         For every task that there may be, omega and mu of every head against time.
     maps : list of figure
         Who reads what at the cursor: |omega| by head and block, |mu| by head and task.
     """
 
     def __init__(self) -> None:
-        self.loss = _Curves(_LOSS_HEIGHT, "loss", y_axis_type="log")
+        self.loss = _Curves(
+            _LOSS_HEIGHT, "loss", y_axis_type="log", x_axis_label="gradient-flow time t"
+        )
         self.bounds = ColumnDataSource({"xs": [], "ys": [], "dash": []})
         self.names = ColumnDataSource({"x": [], "y": [], "text": []})
         plot = self.loss.plot
         plot.multi_line("xs", "ys", source=self.bounds, line_color=_GREY, line_dash="dash", line_width=1.2)
         plot.text(
-            "x", "y", "text", source=self.names, text_font_size=_SMALL, text_color=_GREY, y_offset=-2, x_offset=3
+            "x", "y", "text", source=self.names, text_font_size=_SMALL, text_color=_GREY, y_offset=-2, x_offset=3,
+            background_fill_color="white", background_fill_alpha=0.7,
         )
-        self.shades = {name: BoxAnnotation(fill_color=color, level="underlay") for name, color in SHADES.items()}
-        self.phases = ColumnDataSource({"x": [], "y": [], "text": []})
-        for shade in self.shades.values():
-            plot.add_layout(shade)
+        # not annotations: whatever may refer to other models makes Bokeh look through all of them when it changes
+        self.phases = ColumnDataSource({"start": [], "end": [], "low": [], "high": [], "color": [], "text": [], "down": []})
+        plot.quad(
+            "start", "end", "high", "low", source=self.phases, fill_color="color", line_color=None, level="underlay"
+        )
         plot.text(
-            "x", "y", "text", source=self.phases, text_font_size=_SMALL, text_font_style="italic", x_offset=3,
-            y_offset=13, text_color="black",
+            "start", "high", "text", source=self.phases, text_font_size=_SMALL, text_font_style="italic", x_offset=3,
+            y_offset="down", text_color="black",
         )
+        self.curves = [
+            (_Curves(_CURVE_HEIGHT, f"task {i}: omega"), _Curves(_CURVE_HEIGHT, f"task {i}: mu"))
+            for i in range(MOST_TASKS)
+        ]
         self.panels = [
-            (_Curves(_CURVE_HEIGHT, f"task {i}: omega"), _Curves(_CURVE_HEIGHT, "mu")) for i in range(MOST_TASKS)
+            Column(*(curves.plot for curves in pair), sizing_mode="stretch_width") for pair in self.curves
         ]
         self.maps = (_Map("|omega|", "block"), _Map("|mu|", "task"))
 
     def show(self, frame: Frame, at: float) -> None:
         """Show a flow, with the cursor at a fraction of the axis of time."""
         self._show_loss(frame)
-        for i, pair in enumerate(self.panels):
-            for curves, values in zip(pair, (frame.omega, frame.mu), strict=True):
-                there = i < frame.solution.problem.tasks
-                if curves.plot.visible != there:
-                    curves.plot.visible = there
-                if there:
-                    columns = frame.blocks_of(i) if values is frame.omega else [i]
-                    curves.show(frame.times, *_of_heads(values, columns))
+        for i, (panel, pair) in enumerate(zip(self.panels, self.curves, strict=True)):
+            panel.visible = i < frame.solution.problem.tasks
+            if panel.visible:
+                pair[0].show(frame.times, *_of_heads(frame.omega, frame.blocks_of(i)))
+                pair[1].show(frame.times, *_of_heads(frame.mu, [i]))
         self.point(frame, at)
 
     def point(self, frame: Frame, at: float) -> None:
@@ -88,9 +92,8 @@ class View:
         omega, mu = frame.solution(min(time, frame.solution.trajectory.t[-1]))
         for shown, values in zip(self.maps, (omega, mu), strict=True):
             shown.show(np.abs(values))
-        for curves in (self.loss, *(c for pair in self.panels for c in pair)):
-            if curves.plot.visible:
-                curves.cursor.location = time
+        for curves in (self.loss, *(curves for pair in self.curves for curves in pair)):
+            curves.cursor.location = time
 
     def _show_loss(self, frame: Frame) -> None:
         total = frame.task_loss.sum(axis=1)
@@ -113,13 +116,15 @@ class View:
             "y": self.loss.apart(levels),
             "text": [f"{bound.name} {bound.loss:.4g}" for bound in bounds.values()],
         }
-        for name, shade in self.shades.items():
-            shade.left, shade.right = frame.spans.get(name, (None, None))
-            shade.visible = name in frame.spans
+        axis = self.loss.plot.y_range
         self.phases.data = {
-            "x": [start for start, _ in frame.spans.values()],
-            "y": [self.loss.plot.y_range.end] * len(frame.spans),
+            "start": [start for start, _ in frame.spans.values()],
+            "end": [end for _, end in frame.spans.values()],
+            "low": [axis.start] * len(frame.spans),
+            "high": [axis.end] * len(frame.spans),
+            "color": [SHADES[name] for name in frame.spans],
             "text": list(frame.spans),
+            "down": [13 + 12 * (k % 2) for k in range(len(frame.spans))],  # one may be narrower than its name
         }
 
 
@@ -155,6 +160,8 @@ class _Curves:
         self.plot.add_layout(self.cursor)
         self.plot.grid.visible = False
         self.plot.outline_line_color = None
+        self.plot.yaxis.minor_tick_line_color = None
+        self.plot.yaxis[0].ticker.desired_num_ticks = 4
 
     def show(
         self,
@@ -199,7 +206,7 @@ class _Curves:
             shown = shown[shown > 0.0]
             low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.1, 1.0)
             span = max(high / low, 1.05)
-            self.plot.y_range.update(start=low / span**0.06, end=high * span**0.15)
+            self.plot.y_range.update(start=low / span**0.06, end=high * span**0.2)
         else:
             low, high = min(0.0, float(shown.min())), max(0.0, float(shown.max()))
             air = 0.07 * ((high - low) or 1.0)
