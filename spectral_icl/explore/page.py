@@ -153,9 +153,9 @@ class Page:
         roots: dict[str, UIElement] = {
             "controls": Column(*parts, sizing_mode="stretch_width"),
             "loss": self.view.loss.plot,
-            "omega": self.view.maps[0].plot,
-            "mu": self.view.maps[1].plot,
-            **{f"task{i}": panel for i, panel in enumerate(self.view.panels)},
+            "maps": self.view.maps.plot,
+            "omega": self.view.omega.plot,
+            "mu": self.view.mu.plot,
             "texts": Column(
                 Div(text=_NOTE),
                 self.report,

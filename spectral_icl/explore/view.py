@@ -1,36 +1,58 @@
-"""The pictures of the page: made once, and filled with one flow after another."""
+"""The pictures of the page: made once, and filled with one flow after another.
+
+There are few of them, and each is one canvas, as what a browser takes longest over is axes and their labels.
+Tasks are side by side in one picture, and have parts of one axis.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
-from bokeh.models import (
-    Column,
-    ColumnDataSource,
-    FixedTicker,
-    Range1d,
-    Span,
-)
+from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 from bokeh.plotting import figure
 
 from spectral_icl.explore.frame import Frame, spread
-from spectral_icl.explore.state import MOST_TASKS
 from spectral_icl.figures.palette import DASHES, HEADS, SHADES, TASKS
 from spectral_icl.io.checks import Floats
 
 _GREY = "#444444"
 _SMALL = "11px"
-_CELLS = ("#ffffff", "#08306b")  # of a heat map: nothing, and the largest
-_SHADES = 64  # steps between them
-_DARK = 0.55  # share of the largest from which a number in a cell is white
-_ROOM = 0.13  # of the axis of time, right of its end, for labels
+_LABEL_HEIGHT = 12.0  # pixels
+_LOSS_HEIGHT, _HEADS_HEIGHT = 250, 170  # pixels, of whole pictures
+_BORDER = 46  # pixels left of the axes, or their labels would move them from flow to flow
+_MARGINS = 50.0  # pixels of a picture's height that are not curves
+_ROOM = 0.13  # of an axis of time, right of its end, for labels
+_USED = 1.0 - _ROOM  # of the part of an axis that a task has
+_MOST_TICKS = 4  # of one task
 _WORTH = 0.04  # share of the largest value from which a curve has a label
 _BOUND_DASHES = {"single_head": "1 3", "head_per_task": "6 3", "lower_bound": "8 3 2 3"}
-_LABEL_HEIGHT = 12.0  # pixels
-_LOSS_HEIGHT, _CURVE_HEIGHT = 250, 150  # pixels, of whole pictures
-_FRAME = 45.0  # pixels of a picture's height that are axes and title
+_CELLS = ("#ffffff", "#08306b")  # of a heat map: nothing, and the largest
+_DARK = 0.55  # share of the largest from which a number in a cell is white
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve and how it looks.
+
+    Attributes
+    ----------
+    x, y : ndarray
+    name : str
+        At its end; none if empty.
+    color, dash : str
+    width : float
+    """
+
+    x: Floats
+    y: Floats
+    name: str
+    color: str
+    dash: str
+    width: float = 1.6
 
 
 class View:
@@ -38,74 +60,179 @@ class View:
 
     Attributes
     ----------
-    loss : figure
-        Losses against time, the phases shaded, the benchmarks as lines.
-    panels : list of Column
-        For every task that there may be, omega and mu of every head against time.
-    maps : list of figure
-        Who reads what at the cursor: |omega| by head and block, |mu| by head and task.
+    loss : LossPicture
+    omega, mu : HeadsPicture
+        Of every head, task by task.
+    maps : MapsPicture
+        Who reads what at the cursor.
     """
 
     def __init__(self) -> None:
-        self.loss = _Curves(
-            _LOSS_HEIGHT, "loss", y_axis_type="log", x_axis_label="gradient-flow time t"
-        )
-        self.bounds = ColumnDataSource({"xs": [], "ys": [], "dash": []})
-        self.names = ColumnDataSource({"x": [], "y": [], "text": []})
-        plot = self.loss.plot
-        plot.multi_line("xs", "ys", source=self.bounds, line_color=_GREY, line_dash="dash", line_width=1.2)
-        plot.text(
-            "x", "y", "text", source=self.names, text_font_size=_SMALL, text_color=_GREY, y_offset=-2, x_offset=3,
-            background_fill_color="white", background_fill_alpha=0.7,
-        )
-        # not annotations: whatever may refer to other models makes Bokeh look through all of them when it changes
-        self.phases = ColumnDataSource({"start": [], "end": [], "low": [], "high": [], "color": [], "text": [], "down": []})
-        plot.quad(
-            "start", "end", "high", "low", source=self.phases, fill_color="color", line_color=None, level="underlay"
-        )
-        plot.text(
-            "start", "high", "text", source=self.phases, text_font_size=_SMALL, text_font_style="italic", x_offset=3,
-            y_offset="down", text_color="black",
-        )
-        self.curves = [
-            (_Curves(_CURVE_HEIGHT, f"task {i}: omega"), _Curves(_CURVE_HEIGHT, f"task {i}: mu"))
-            for i in range(MOST_TASKS)
-        ]
-        self.panels = [
-            Column(*(curves.plot for curves in pair), sizing_mode="stretch_width") for pair in self.curves
-        ]
-        self.maps = (_Map("|omega|", "block"), _Map("|mu|", "task"))
+        self.loss = LossPicture()
+        self.omega = HeadsPicture("KQ values omega of every head, on the blocks of each task")
+        self.mu = HeadsPicture("OV values mu of every head, on each task")
+        self.maps = MapsPicture()
 
     def show(self, frame: Frame, at: float) -> None:
         """Show a flow, with the cursor at a fraction of the axis of time."""
-        self._show_loss(frame)
-        for i, (panel, pair) in enumerate(zip(self.panels, self.curves, strict=True)):
-            panel.visible = i < frame.solution.problem.tasks
-            if panel.visible:
-                pair[0].show(frame.times, *_of_heads(frame.omega, frame.blocks_of(i)))
-                pair[1].show(frame.times, *_of_heads(frame.mu, [i]))
+        tasks = range(frame.solution.problem.tasks)
+        self.loss.show(frame)
+        self.omega.show(frame, frame.omega, [frame.blocks_of(task) for task in tasks])
+        self.mu.show(frame, frame.mu, [[task] for task in tasks])
         self.point(frame, at)
 
     def point(self, frame: Frame, at: float) -> None:
         """Move the cursor to a fraction of the axis of time."""
         time = frame.moment(at)
-        omega, mu = frame.solution(min(time, frame.solution.trajectory.t[-1]))
-        for shown, values in zip(self.maps, (omega, mu), strict=True):
-            shown.show(np.abs(values))
-        for curves in (self.loss, *(curves for pair in self.curves for curves in pair)):
-            curves.cursor.location = time
+        self.maps.show(frame, time)
+        self.loss.point([time])
+        for picture in (self.omega, self.mu):
+            picture.point([task + at * _USED for task in range(frame.solution.problem.tasks)])
 
-    def _show_loss(self, frame: Frame) -> None:
-        total = frame.task_loss.sum(axis=1)
-        tasks = frame.task_loss.shape[1]
-        rows = [total, *(frame.task_loss.T if tasks > 1 else ())]
-        looks = [("loss", "black", "solid", 2.2)] + [
-            (f"task {i}", TASKS[i % len(TASKS)], _dash(i), 1.4) for i in range(len(rows) - 1)
-        ]
-        bounds = {key: bound for key, bound in frame.bounds.items() if np.isfinite(bound.loss) and bound.loss > 0}
+
+class _Curves:
+    """A picture of curves with their names at their ends, and of a cursor."""
+
+    def __init__(self, height: int, **options: Any) -> None:
+        self.plot = figure(
+            height=height,
+            sizing_mode="stretch_width",
+            min_width=120,
+            y_range=Range1d(0.1, 10.0),
+            tools="",
+            toolbar_location=None,
+            min_border=2,
+            min_border_left=_BORDER,
+            **options,
+        )
+        self.is_logarithmic = options.get("y_axis_type") == "log"
+        self.height = height - _MARGINS
+        self.curves = ColumnDataSource({key: [] for key in ("xs", "ys", "color", "dash", "width")})
+        self.ends = ColumnDataSource({key: [] for key in ("x", "y", "text", "color")})
+        self.cursors = ColumnDataSource({key: [] for key in ("x", "low", "high")})
+        self.plot.multi_line(
+            "xs", "ys", source=self.curves, line_color="color", line_dash="dash", line_width="width"
+        )
+        self.plot.segment("x", "low", "x", "high", source=self.cursors, line_color=_GREY)
+        self.plot.text(
+            "x",
+            "y",
+            "text",
+            source=self.ends,
+            text_color="color",
+            text_font_size=_SMALL,
+            text_baseline="middle",
+            x_offset=3,
+        )
+        self.plot.grid.visible = False
+        self.plot.outline_line_color = None
+        self.plot.yaxis.minor_tick_line_color = None
+        self.plot.yaxis[0].ticker.desired_num_ticks = 4
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The ends of the axis of values."""
+        return self.plot.y_range.start, self.plot.y_range.end
+
+    def draw(self, curves: Sequence[Curve]) -> None:
+        """Show curves."""
+        self.curves.data = {
+            "xs": [curve.x for curve in curves],
+            "ys": [curve.y for curve in curves],
+            "color": [curve.color for curve in curves],
+            "dash": [curve.dash for curve in curves],
+            "width": [curve.width for curve in curves],
+        }
+
+    def label(self, places: Sequence[Sequence[Curve]]) -> None:
+        """Put names at the ends of curves, with some distance between those that end at one place."""
+        named = [[curve for curve in place if curve.name] for place in places]
+        listed = [curve for place in named for curve in place]
+        self.ends.data = {
+            "x": [float(curve.x[-1]) for curve in listed],
+            "y": [y for place in named for y in self.apart([float(curve.y[-1]) for curve in place])],
+            "text": [curve.name for curve in listed],
+            "color": [curve.color for curve in listed],
+        }
+
+    def apart(self, values: Sequence[float]) -> list[float]:
+        """Places for labels at values that are not on top of each other."""
+        low, high = self.range
+        if self.is_logarithmic:
+            low, high, *values = (log10(max(value, 1e-300)) for value in (low, high, *values))
+        gap = (high - low) * _LABEL_HEIGHT / self.height
+        places = spread(values, gap, low + gap / 2.0, high - gap / 2.0)
+        return [10.0**place for place in places] if self.is_logarithmic else places
+
+    def point(self, places: Sequence[float]) -> None:
+        """Move the cursor, of which there may be several."""
+        low, high = self.range
+        self.cursors.data = {"x": places, "low": [low] * len(places), "high": [high] * len(places)}
+
+
+class LossPicture(_Curves):
+    """Losses against time, the phases shaded, the benchmarks as lines."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _LOSS_HEIGHT,
+            title="loss",
+            x_axis_type="log",
+            y_axis_type="log",
+            x_range=Range1d(0.1, 10.0),
+            x_axis_label="gradient-flow time t",
+        )
+        # Glyphs, not annotations, which may refer to other models: Bokeh looks through all when one changes.
+        self.phases = ColumnDataSource(
+            {key: [] for key in ("start", "end", "low", "high", "color", "text", "down")}
+        )
+        self.bounds = ColumnDataSource({key: [] for key in ("xs", "ys", "dash")})
+        self.names = ColumnDataSource({key: [] for key in ("x", "y", "text")})
+        words: dict[str, Any] = {"text_font_size": _SMALL, "x_offset": 3}
+        self.plot.quad(
+            "start",
+            "end",
+            "high",
+            "low",
+            source=self.phases,
+            fill_color="color",
+            line_color=None,
+            level="underlay",
+        )
+        self.plot.text(
+            "start", "high", "text", source=self.phases, text_font_style="italic", y_offset="down", **words
+        )
+        self.plot.multi_line(
+            "xs", "ys", source=self.bounds, line_color=_GREY, line_dash="dash", line_width=1.2
+        )
+        self.plot.text(
+            "x",
+            "y",
+            "text",
+            source=self.names,
+            text_color=_GREY,
+            background_fill_color="white",
+            background_fill_alpha=0.7,
+            y_offset=-2,
+            **words,
+        )
+
+    def show(self, frame: Frame) -> None:
+        """Show the losses of a flow."""
+        times, losses = frame.times, frame.task_loss
+        first, last = float(times[0]), float(times[-1])
+        curves = [Curve(times, losses.sum(axis=1), "loss", "black", "solid", 2.2)]
+        if losses.shape[1] > 1:
+            curves += [
+                Curve(times, loss, f"task {i}", TASKS[i % len(TASKS)], _dash(i), 1.4)
+                for i, loss in enumerate(losses.T)
+            ]
+        bounds = {key: bound for key, bound in frame.bounds.items() if 0.0 < bound.loss < np.inf}
         levels = [bound.loss for bound in bounds.values()]
-        self.loss.show(frame.times, rows, looks, extra=levels)
-        first, last = frame.times[0], frame.times[-1]
+        self._fit(np.concatenate([*(curve.y for curve in curves), levels]))
+        self.plot.x_range.update(start=first, end=last * (last / first) ** _ROOM)
+        self.draw(curves)
+        self.label([curves])
         self.bounds.data = {
             "xs": [[first, last]] * len(levels),
             "ys": [[level, level] for level in levels],
@@ -113,111 +240,94 @@ class View:
         }
         self.names.data = {
             "x": [first] * len(levels),
-            "y": self.loss.apart(levels),
+            "y": self.apart(levels),
             "text": [f"{bound.name} {bound.loss:.4g}" for bound in bounds.values()],
         }
-        axis = self.loss.plot.y_range
+        low, high = self.range
+        count = len(frame.spans)
         self.phases.data = {
             "start": [start for start, _ in frame.spans.values()],
             "end": [end for _, end in frame.spans.values()],
-            "low": [axis.start] * len(frame.spans),
-            "high": [axis.end] * len(frame.spans),
+            "low": [low] * count,
+            "high": [high] * count,
             "color": [SHADES[name] for name in frame.spans],
             "text": list(frame.spans),
-            "down": [13 + 12 * (k % 2) for k in range(len(frame.spans))],  # one may be narrower than its name
+            "down": [13 + 12 * (k % 2) for k in range(count)],  # one may be narrower than its name
         }
 
+    def _fit(self, values: Floats) -> None:
+        """Fit the axis to values, with room above them for the names of phases."""
+        shown = values[(values > 0.0) & np.isfinite(values)]
+        low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.1, 1.0)
+        span = max(high / low, 1.05)
+        self.plot.y_range.update(start=low / span**0.06, end=high * span**0.2)
 
-class _Curves:
-    """A picture of curves against the logarithm of time, each with its name at its end."""
 
-    def __init__(self, height: int, title: str, **options: Any) -> None:
-        self.plot = figure(
-            height=height,
-            sizing_mode="stretch_width",
-            min_width=120,
-            x_axis_type="log",
-            x_range=Range1d(0.1, 10.0),
-            y_range=Range1d(0.1, 10.0),
-            tools="",
-            toolbar_location=None,
-            title=title,
-            min_border=2,
-            **options,
-        )
-        self.logarithmic = "y_axis_type" in options
-        self.inner = height - _FRAME
-        self.source = ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": [], "width": []})
-        self.ends = ColumnDataSource({"x": [], "y": [], "text": [], "color": []})
-        self.cursor = Span(dimension="height", location=1.0, line_color=_GREY, line_width=1)
-        self.plot.multi_line(
-            "xs", "ys", source=self.source, line_color="color", line_dash="dash", line_width="width"
-        )
+class HeadsPicture(_Curves):
+    """Values of every head against time, the tasks side by side: task i has the axis from i to i + 1."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(_HEADS_HEIGHT, x_range=Range1d(0.0, 1.0), title=title)
+        self.tasks = 0
+        self.plot.xaxis[0].ticker = FixedTicker(ticks=[])
+        self.parts = ColumnDataSource({key: [] for key in ("x", "low", "high", "text")})
+        self.plot.segment("x", "low", "x", "high", source=self.parts, line_color="#bbbbbb")
         self.plot.text(
-            "x", "y", "text", source=self.ends, text_color="color", text_font_size=_SMALL, x_offset=3,
-            text_baseline="middle",
+            "x",
+            "high",
+            "text",
+            source=self.parts,
+            text_font_size=_SMALL,
+            text_font_style="italic",
+            x_offset=4,
+            y_offset=13,
         )
-        self.plot.add_layout(self.cursor)
-        self.plot.grid.visible = False
-        self.plot.outline_line_color = None
-        self.plot.yaxis.minor_tick_line_color = None
-        self.plot.yaxis[0].ticker.desired_num_ticks = 4
 
-    def show(
-        self,
-        times: Floats,
-        rows: Sequence[Floats],
-        looks: Sequence[tuple[str, str, str, float]],
-        extra: Sequence[float] = (),
-    ) -> None:
-        """Show curves, each with its name (or none), colour, dashes and width."""
-        first, last = float(times[0]), float(times[-1])
-        self.plot.x_range.update(start=first, end=last * (last / first) ** _ROOM)
-        self._fit(rows, extra)
-        self.source.data = {
-            "xs": [times] * len(rows),
-            "ys": list(rows),
-            "color": [look[1] for look in looks],
-            "dash": [look[2] for look in looks],
-            "width": [look[3] for look in looks],
+    def show(self, frame: Frame, values: Floats, columns: Sequence[Sequence[int]]) -> None:
+        """Show values (T, H, columns), of every task its own columns."""
+        shares = np.log(frame.times / frame.times[0]) / np.log(frame.times[-1] / frame.times[0])
+        places = [
+            _of_heads(task + shares * _USED, values, own) for task, own in enumerate(columns)
+        ]
+        curves = [curve for place in places for curve in place]
+        self._fit(np.concatenate([curve.y for curve in curves]))
+        if len(columns) != self.tasks:
+            self.tasks = len(columns)
+            self.plot.x_range.end = float(self.tasks)
+        low, high = self.range
+        self.parts.data = {
+            "x": list(range(self.tasks)),
+            "low": [low] * self.tasks,
+            "high": [high] * self.tasks,
+            "text": [f"task {i}" for i in range(self.tasks)],
         }
-        named = [(row, look) for row, look in zip(rows, looks, strict=True) if look[0]]
-        self.ends.data = {
-            "x": [last] * len(named),
-            "y": self.apart([float(row[-1]) for row, _ in named]),
-            "text": [look[0] for _, look in named],
-            "color": [look[1] for _, look in named],
+        self._ticks(frame)
+        self.draw(curves)
+        self.label(places)
+
+    def _fit(self, values: Floats) -> None:
+        low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+        air = 0.07 * ((high - low) or 1.0)
+        self.plot.y_range.update(start=low - air, end=high + 2.0 * air)
+
+    def _ticks(self, frame: Frame) -> None:
+        first, last = frame.times[0], frame.times[-1]
+        powers = range(ceil(log10(first)), floor(log10(last)) + 1)
+        powers = powers[:: ceil(len(powers) / _MOST_TICKS)] if powers else powers
+        ticks = {
+            task + frame.fraction(10.0**power) * _USED: f"{10.0**power:g}"
+            for task in range(self.tasks)
+            for power in powers
         }
-
-    def apart(self, values: Sequence[float]) -> list[float]:
-        """Places for labels at values that are not on top of each other."""
-        low, high = self.plot.y_range.start, self.plot.y_range.end
-        if self.logarithmic:
-            low, high = np.log(low), np.log(high)
-            values = [float(np.log(value)) for value in values]
-        gap = (high - low) * _LABEL_HEIGHT / self.inner
-        places = spread(values, gap, low + gap / 2.0, high - gap / 2.0)
-        return [float(np.exp(place)) for place in places] if self.logarithmic else places
-
-    def _fit(self, rows: Sequence[Floats], extra: Sequence[float]) -> None:
-        """The axis of values: with some air, and room for the names of phases above."""
-        shown = np.concatenate([*rows, list(extra)])
-        if self.logarithmic:
-            shown = shown[shown > 0.0]
-            low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.1, 1.0)
-            span = max(high / low, 1.05)
-            self.plot.y_range.update(start=low / span**0.06, end=high * span**0.2)
-        else:
-            low, high = min(0.0, float(shown.min())), max(0.0, float(shown.max()))
-            air = 0.07 * ((high - low) or 1.0)
-            self.plot.y_range.update(start=low - air, end=high + air)
+        self.plot.xaxis[0].ticker.ticks = list(ticks)
+        self.plot.xaxis[0].major_label_overrides = ticks
 
 
-class _Map:
-    """A picture of a matrix: shades, and the numbers themselves."""
+class MapsPicture:
+    """Who reads what: |omega| by head and block, and |mu| by head and task, as shades and numbers."""
 
-    def __init__(self, title: str, columns: str) -> None:
-        self.title, self.shape = title, (0, 0)
+    def __init__(self) -> None:
+        self.shape = (0, 0, 0)
         self.plot = figure(
             height=_LOSS_HEIGHT,
             sizing_mode="stretch_width",
@@ -226,52 +336,71 @@ class _Map:
             y_range=Range1d(0.5, -0.5),
             tools="",
             toolbar_location=None,
-            title=title,
-            x_axis_label=columns,
-            y_axis_label="head",
             min_border=2,
+            title=" ",
         )
-        self.cells = ColumnDataSource({"x": [], "y": [], "color": [], "text": [], "ink": []})
+        self.cells = ColumnDataSource({key: [] for key in ("x", "y", "color", "text", "ink")})
         self.plot.rect("x", "y", 1, 1, source=self.cells, fill_color="color", line_color="#bbbbbb")
         self.plot.text(
-            "x", "y", "text", source=self.cells, text_color="ink", text_font_size=_SMALL, text_align="center",
+            "x",
+            "y",
+            "text",
+            source=self.cells,
+            text_color="ink",
+            text_font_size=_SMALL,
+            text_align="center",
             text_baseline="middle",
         )
         self.plot.grid.visible = False
         self.plot.outline_line_color = None
+        for axis in (self.plot.xaxis[0], self.plot.yaxis[0]):
+            axis.ticker = FixedTicker(ticks=[])
+            axis.minor_tick_line_color = None
 
-    def show(self, values: Floats) -> None:
-        """Show a matrix of numbers that are not negative."""
-        if values.shape != self.shape:
-            self.shape = values.shape
-            heads, columns = values.shape
-            self.plot.x_range.end, self.plot.y_range.start = columns - 0.5, heads - 0.5
-            self.plot.xaxis.ticker = FixedTicker(ticks=list(range(columns)))
-            self.plot.yaxis.ticker = FixedTicker(ticks=list(range(heads)))
-        most = float(values.max()) or 1.0
-        y, x = np.indices(values.shape)
-        shares = (values / most).ravel()
-        self.cells.data = {
-            "x": x.ravel(),
-            "y": y.ravel(),
-            "color": [_shade(share) for share in shares],
-            "text": [f"{value:.2g}" for value in values.ravel()],
-            "ink": ["white" if share > _DARK else "black" for share in shares],
-        }
+    def show(self, frame: Frame, time: float) -> None:
+        """Show the state at a time."""
+        solution = frame.solution
+        omega, mu = solution(min(time, solution.trajectory.t[-1]))
+        heads, blocks = omega.shape
+        tasks = mu.shape[1]
+        if (heads, blocks, tasks) != self.shape:
+            self.shape = heads, blocks, tasks
+            # one column is left free between the two
+            ticks = {b: f"b{b}" for b in range(blocks)} | {blocks + 1 + i: f"t{i}" for i in range(tasks)}
+            self.plot.x_range.end, self.plot.y_range.start = blocks + tasks + 0.5, heads - 0.5
+            self.plot.xaxis[0].ticker.ticks = list(ticks)
+            self.plot.xaxis[0].major_label_overrides = ticks
+            self.plot.yaxis[0].ticker.ticks = list(range(heads))
+            self.plot.yaxis[0].major_label_overrides = {head: f"h{head}" for head in range(heads)}
+        self.plot.title.text = f"|omega| on blocks, |mu| on tasks at t = {time:.4g}"
+        parts = [_cells(np.abs(omega), 0), _cells(np.abs(mu), blocks + 1)]
+        self.cells.data = {key: [x for part in parts for x in part[key]] for key in parts[0]}
 
 
-def _of_heads(values: Floats, columns: list[int]) -> tuple[list[Floats], list[tuple[str, str, str, float]]]:
-    """The curves of every head in some columns, and how they look."""
+def _cells(values: Floats, first: int) -> dict[str, list[Any]]:
+    """The cells of a matrix of numbers that are not negative, from a column on."""
+    shares = (values / (float(values.max()) or 1.0)).ravel().tolist()
+    y, x = np.indices(values.shape)
+    return {
+        "x": (first + x).ravel().tolist(),
+        "y": y.ravel().tolist(),
+        "color": [_shade(share) for share in shares],
+        "text": [f"{value:.2g}" for value in values.ravel()],
+        "ink": ["white" if share > _DARK else "black" for share in shares],
+    }
+
+
+def _of_heads(x: Floats, values: Floats, columns: Sequence[int]) -> list[Curve]:
+    """The curves of every head in some columns; only those that are worth it are named."""
     most = float(np.abs(values[-1][:, columns]).max())
-    rows, looks = [], []
+    curves = []
     for head in range(values.shape[1]):
         for column in columns:
-            row = values[:, head, column]
+            y = values[:, head, column]
             name = f"h{head}" if len(columns) == 1 else f"h{head} b{column}"
-            worth = most > 0.0 and abs(row[-1]) > _WORTH * most
-            rows.append(row)
-            looks.append((name if worth else "", HEADS[head % len(HEADS)], _dash(head), 1.6))
-    return rows, looks
+            worth = most > 0.0 and abs(y[-1]) > _WORTH * most
+            curves.append(Curve(x, y, name if worth else "", HEADS[head % len(HEADS)], _dash(head)))
+    return curves
 
 
 def _dash(k: int) -> str:
