@@ -164,7 +164,9 @@ def flow(
 @cli.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--port", type=int, default=0, help="Of this machine; one that is free by default.")
-@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, or only print where it is.")
+@click.option(
+    "--browser/--no-browser", default=True, help="Open the page in a browser, or only print where it is."
+)
 @_overrides
 def explore(file: Path | None, port: int, browser: bool, overrides: tuple[str, ...]) -> None:
     """Open a page with a slider for every entry of FILE (TOML), or of the built-in two-task example.

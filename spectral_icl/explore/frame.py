@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,8 +29,10 @@ class Frame:
     Attributes
     ----------
     solution : Solution
-    text : str
-        The report that `spectral-icl flow` prints.
+    title : str
+        Where the flow is from.
+    start : mapping of str to object
+        What the weights started from, as a file says it.
     toml, script : str
         The flow as a file and as Python.
     times : ndarray, (T,)
@@ -39,18 +41,28 @@ class Frame:
     omega : ndarray, (T, H, B)
     mu : ndarray, (T, H, I)
     bounds : mapping of str to Benchmark
-        What attention could reach, by key.
+        What attention could reach, by key; none before they are found, which may take longer than the flow.
+    text : str
+        The report that `spectral-icl flow` prints; empty until then, as it has the benchmarks.
     """
 
     solution: Solution
-    text: str
+    title: str
+    start: Mapping[str, object]
     toml: str
     script: str
     times: Floats
     task_loss: Floats
     omega: Floats
     mu: Floats
-    bounds: Mapping[str, Benchmark]
+    bounds: Mapping[str, Benchmark] = field(default_factory=dict)
+    text: str = ""
+
+    def complete(self) -> Frame:
+        """The same flow with its benchmarks and its report."""
+        report = FlowReport(self.solution, self.title, self.start)
+        bounds = benchmarks(self.solution.problem, self.solution.options.kernel)
+        return replace(self, text=report.to_text(), bounds=bounds)
 
     @cached_property
     def spans(self) -> dict[str, tuple[float, float]]:
@@ -76,7 +88,7 @@ class Frame:
 
 
 def solved(state: State, title: str) -> Frame:
-    """The flow of a state, solved and measured.
+    """The flow of a state, solved; its benchmarks are left to `Frame.complete`.
 
     Raises
     ------
@@ -92,14 +104,14 @@ def solved(state: State, title: str) -> Frame:
     curve = solution(times)
     return Frame(
         solution=solution,
-        text=FlowReport(solution, title, experiment.initial.to_dict()).to_text(),
+        title=title,
+        start=experiment.initial.to_dict(),
         toml=toml(table),
         script=script(table),
         times=times,
         task_loss=losses_at(solution.problem, curve, solution.options.kernel),
         omega=curve.omega,
         mu=curve.mu,
-        bounds=benchmarks(solution.problem, solution.options.kernel),
     )
 
 

@@ -38,6 +38,12 @@ class Latest(Generic[Q]):
             self._questions[:] = [question]
             self._changed.notify()
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether another question waits, so that the answer at work need not be a whole one."""
+        with self._changed:
+            return bool(self._questions) or self._closed
+
     def close(self) -> None:
         """End the worker after the answer that it is at."""
         with self._changed:

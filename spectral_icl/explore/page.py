@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -85,18 +86,27 @@ class Page:
         self.view = View()
         self.status = Div(text="solving the first flow ...", sizing_mode="stretch_width", name="status")
         self.cursor = Slider(
-            start=0.0, end=1.0, step=0.005, value=1.0, title="cursor (share of the axis of time)", show_value=False,
-            min_width=_WIDTH, sizing_mode="stretch_width",
+            start=0.0,
+            end=1.0,
+            step=0.005,
+            value=1.0,
+            title="cursor (share of the axis of time)",
+            show_value=False,
+            min_width=_WIDTH,
+            sizing_mode="stretch_width",
         )
         self.frame_source = ColumnDataSource({"number": [0], "toml": [""], "script": [""]})
         self.drawn_source = ColumnDataSource({"number": [0]})
-        self.report, self.file, self.script = (PreText(text="", sizing_mode="stretch_width") for _ in range(3))
+        self.report, self.file, self.script = (
+            PreText(text="", sizing_mode="stretch_width") for _ in range(3)
+        )
         self.frame: Frame | None = None
         self._waiting: Frame | None = None  # until the browser has drawn the one before
         self._sent = self._drawn = 0
         self._asked = self._answered = 0
         self._since = 0.0
-        self._said = ""  # what is logged of the work under way
+        self._said = ""  # of the work under way
+        self._completing: dict[str, float] = {}  # seconds that it took, by law
         self.latest: Latest[tuple[int, State]] = Latest(self._answer)
         self._wire()
         self._lay_out()
@@ -131,7 +141,7 @@ class Page:
         self.document.js_on_event("document_ready", drawn)  # of a frame that was there before the browser was
         self.drawn_source.on_change("data", self._has_drawn)
         self.document.add_periodic_callback(self._glance, _GLANCE)
-        self.document.on_session_destroyed(lambda context: self.latest.close())  # type: ignore[arg-type]
+        self.document.on_session_destroyed(lambda context: self.latest.close())
 
     def _lay_out(self) -> None:
         """Put everything on the page."""
@@ -202,18 +212,27 @@ class Page:
     def _answer(self, question: tuple[int, State]) -> None:
         """Solve, in the thread of the worker, and leave the rest to the thread of the page."""
         number, state = question
+        law = state.at("model.kernel")
         began = perf_counter()
         try:
             with _told(self._hears):
-                found: Frame | str = solved(state, f"explored from {self.title}")
+                found = solved(state, f"explored from {self.title}")
+                seconds = perf_counter() - began
+                if self._completing.get(law, math.inf) > _SOON / 2.0:  # show what there is meanwhile
+                    self._later(partial(self._arrived, 0, found, seconds))
+                    if self.latest.is_stale:
+                        return
+                began = perf_counter()
+                found = found.complete()
+                self._completing[law] = perf_counter() - began
+                self._later(partial(self._arrived, number, found, seconds))
         except (ProblemError, IntegrationError) as error:
-            found = str(error)
+            self._later(partial(self._failed, number, str(error)))
         except MemoryError:
-            found = "out of memory"
+            self._later(partial(self._failed, number, "out of memory"))
         except Exception as error:  # a mistake of ours: the page goes on, and the terminal has the whole
             _log.exception("the explorer could not solve %s", state.table())
-            found = f"{type(error).__name__}: {error}"
-        self._later(partial(self._arrived, number, found, perf_counter() - began))
+            self._later(partial(self._failed, number, f"{type(error).__name__}: {error}"))
 
     def _hears(self, text: str) -> None:
         self._later(partial(setattr, self, "_said", text))
@@ -221,23 +240,28 @@ class Page:
     def _later(self, call: Callable[[], None]) -> None:
         self.document.add_next_tick_callback(call)
 
-    def _arrived(self, number: int, found: Frame | str, seconds: float) -> None:
-        self._answered, self._said, self._since = number, "", perf_counter()
-        if isinstance(found, str):
-            self._waiting = None
-            kept = "" if self.frame is None else " (below is the last flow that could be solved)"
-            self._say(f"{found}{kept}", "error")
-            return
-        steps = found.solution.stats.steps
-        self._say(f"solved in {1e3 * seconds:.0f} ms, {steps} steps; {found.solution.message}", "good")
+    def _arrived(self, number: int, found: Frame, seconds: float) -> None:
+        """Take a frame; of one that is not complete yet the number is 0."""
+        self._since = perf_counter()
+        if number:
+            self._answered, self._said = number, ""
+            steps = found.solution.stats.steps
+            self._say(f"solved in {1e3 * seconds:.0f} ms, {steps} steps; {found.solution.message}", "good")
+        else:
+            self._said = "its benchmarks"
         self._waiting = found
         self._show()
+
+    def _failed(self, number: int, why: str) -> None:
+        self._answered, self._said, self._waiting = number, "", None
+        kept = "" if self.frame is None else " (below is the last flow that could be solved)"
+        self._say(f"{why}{kept}", "error")
 
     def _glance(self) -> None:
         """Speak of work that takes long."""
         seconds = perf_counter() - self._since
         if self._answered < self._asked and seconds > _SOON:
-            self._say(f"solving, for {seconds:.0f} s ... {self._said}", "busy")
+            self._say(f"solving {self._said or 'the flow'}, for {seconds:.0f} s ...", "busy")
 
     # what the browser does
 
@@ -248,7 +272,11 @@ class Page:
         self.frame, self._waiting = self._waiting, None
         self._sent += 1
         self.view.show(self.frame, self.cursor.value)
-        self.report.text, self.file.text, self.script.text = self.frame.text, self.frame.toml, self.frame.script
+        self.report.text, self.file.text, self.script.text = (
+            self.frame.text,
+            self.frame.toml,
+            self.frame.script,
+        )
         # last, as it tells that all of the frame is there
         self.frame_source.data = {
             "number": [self._sent],
@@ -263,7 +291,9 @@ class Page:
     def _say(self, text: str, kind: str) -> None:
         mark = {"error": "&#9888; ", "busy": "&#8987; ", "good": ""}[kind]
         style = {"error": "color:#a00000;font-weight:bold", "busy": "font-style:italic", "good": ""}[kind]
-        self.status.text = f'<div class="{kind}" role="status" style="{style}">{mark}{html.escape(text)}</div>'
+        self.status.text = (
+            f'<div class="{kind}" role="status" style="{style}">{mark}{html.escape(text)}</div>'
+        )
 
 
 @contextmanager

@@ -32,8 +32,8 @@ _TOKEN_BYTES = 24
 class Explorer:
     """A server that listens, and answers once it runs.
 
-    Every address begins with the token, those of scripts and of the websocket too, so that nothing is answered
-    to who does not know it: another user of this machine, or a page of another site in the same browser.
+    Every address begins with the token, those of scripts and of the websocket too, so that nothing is
+    answered to who does not know it: another user of this machine, or a page of another site in the browser.
 
     Parameters
     ----------
@@ -111,7 +111,9 @@ class _Refusal(RequestHandler):
             self.redirect(self.url)
             return
         self.set_status(403)
-        self.finish("403: the address of this page contains a token; open the one that the command printed.\n")
+        self.finish(
+            "403: the address of this page contains a token; open the one that the command printed.\n"
+        )
 
 
 def _open(document: Document, state: State, title: str) -> None:

@@ -1,7 +1,7 @@
 """What the controls of the explorer say: the tables of an experiment file, and what was chosen before.
 
-A choice that is not in force, such as the imbalance of balanced weights or the size of a task that there is no
-longer, is remembered, and left out of the file.
+A choice that is not in force, such as the imbalance of balanced weights or the size of a task that is not
+there any more, is remembered, and left out of the file.
 """
 
 from __future__ import annotations
@@ -107,8 +107,7 @@ class State:
             "model": {
                 key: value
                 for key, value in model.items()
-                if value is not None
-                and (key in ("heads", "parametrization", "kernel") or self.takes(key))
+                if value is not None and (key in ("heads", "parametrization", "kernel") or self.takes(key))
             },
             "initial": {
                 "kind": initial["kind"],
@@ -137,7 +136,7 @@ def _spread(table: dict[str, Any], problem: Problem) -> dict[str, Any]:
     """A table [problem] of disjoint tasks with values for as many as there may be; any other as it is."""
     if "task_sizes" not in table:
         return table
-    spread = {"tasks": problem.tasks}
+    spread: dict[str, Any] = {"tasks": problem.tasks}
     for key, value in table.items():
         if key in _PER_TASK:
             rows = value if isinstance(value, list) else [value] * problem.tasks

@@ -286,9 +286,7 @@ class HeadsPicture(_Curves):
     def show(self, frame: Frame, values: Floats, columns: Sequence[Sequence[int]]) -> None:
         """Show values (T, H, columns), of every task its own columns."""
         shares = np.log(frame.times / frame.times[0]) / np.log(frame.times[-1] / frame.times[0])
-        places = [
-            _of_heads(task + shares * _USED, values, own) for task, own in enumerate(columns)
-        ]
+        places = [_of_heads(task + shares * _USED, values, own) for task, own in enumerate(columns)]
         curves = [curve for place in places for curve in place]
         self._fit(np.concatenate([curve.y for curve in curves]))
         if len(columns) != self.tasks:
