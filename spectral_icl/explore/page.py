@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,7 +26,6 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJS,
     Div,
-    PreText,
     Row,
     Select,
     Slider,
@@ -42,16 +42,18 @@ from spectral_icl.multitask.flow.solution import IntegrationError
 
 _SOON = 0.15  # seconds; work that takes longer is spoken of
 _GLANCE = 200  # milliseconds between looks at whether it does
+_TEXTS = ("text", "toml", "script")  # of a frame, and where they are in page.html
 _WIDTH = 200  # pixels of a control, at least
 _HEADINGS = {"model": "Model", "problem": "Data", "tasks": "Tasks", "start": "Start and end"}
-_NOTE = (
-    "omega: KQ values, mu: OV values; h0, h1, ... are heads, shades the phases. Click the loss, or move the "
-    "cursor, to see who reads what at a time."
-)
 # run when the last part of a frame has come: the browser draws before it calls back the second time
 _DRAWN = """
 requestAnimationFrame(() => requestAnimationFrame(() => {
-  document.documentElement.dataset.frame = String(frame.data.number[0])
+  const page = document.documentElement.dataset
+  page.frame = String(frame.data.number[0])
+  page.complete = String(frame.data.text[0] !== "")
+  for (const name of ["text", "toml", "script"]) {
+    document.getElementById(name).textContent = frame.data[name][0]
+  }
   drawn.data = {number: [frame.data.number[0]]}
 }))
 """
@@ -95,16 +97,16 @@ class Page:
             min_width=_WIDTH,
             sizing_mode="stretch_width",
         )
-        self.frame_source = ColumnDataSource({"number": [0], "toml": [""], "script": [""]})
-        self.drawn_source = ColumnDataSource({"number": [0]})
-        self.report, self.file, self.script = (
-            PreText(text="", sizing_mode="stretch_width") for _ in range(3)
+        self.frame_source = ColumnDataSource(
+            {"number": [0], "complete": [False], "toml": [""], "script": [""]}
         )
+        self.drawn_source = ColumnDataSource({"number": [0]})
         self.frame: Frame | None = None
         self._waiting: Frame | None = None  # until the browser has drawn the one before
         self._sent = self._drawn = 0
         self._asked = self._answered = 0
         self._since = 0.0
+        self._calls: deque[Callable[[], None]] = deque()
         self._said = ""  # of the work under way
         self._completing: dict[str, float] = {}  # seconds that it took, by law
         self.latest: Latest[tuple[int, State]] = Latest(self._answer)
@@ -166,15 +168,6 @@ class Page:
             "maps": self.view.maps.plot,
             "omega": self.view.omega.plot,
             "mu": self.view.mu.plot,
-            "texts": Column(
-                Div(text=_NOTE),
-                self.report,
-                Div(text="<b>experiment.toml</b>"),
-                self.file,
-                Div(text="<b>experiment.py</b>"),
-                self.script,
-                sizing_mode="stretch_width",
-            ),
         }
         self.document.add_root(self.status)
         for name, root in roots.items():
@@ -238,7 +231,14 @@ class Page:
         self._later(partial(setattr, self, "_said", text))
 
     def _later(self, call: Callable[[], None]) -> None:
-        self.document.add_next_tick_callback(call)
+        """Have the thread of the page make a call, after those that it was asked for before."""
+        self._calls.append(call)
+        # not the call itself: what is asked for before the visitor is there comes in any order
+        self.document.add_next_tick_callback(self._catch_up)
+
+    def _catch_up(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
 
     def _arrived(self, number: int, found: Frame, seconds: float) -> None:
         """Take a frame; of one that is not complete yet the number is 0."""
@@ -272,17 +272,9 @@ class Page:
         self.frame, self._waiting = self._waiting, None
         self._sent += 1
         self.view.show(self.frame, self.cursor.value)
-        self.report.text, self.file.text, self.script.text = (
-            self.frame.text,
-            self.frame.toml,
-            self.frame.script,
-        )
         # last, as it tells that all of the frame is there
-        self.frame_source.data = {
-            "number": [self._sent],
-            "toml": [self.frame.toml],
-            "script": [self.frame.script],
-        }
+        texts = {key: [getattr(self.frame, key)] for key in _TEXTS}
+        self.frame_source.data = {"number": [self._sent], **texts}
 
     def _has_drawn(self, attr: str, old: Any, new: Any) -> None:
         self._drawn = int(new["number"][0])

@@ -35,8 +35,15 @@ def frame(page: Any) -> int:
 
 
 def drawn(page: Any, before: int) -> None:
-    """Wait until another frame than that of a number is drawn."""
-    page.wait_for_function(f"+(document.documentElement.dataset.frame || 0) > {before}", polling=5)
+    """Wait until a frame after that of a number is drawn, and complete."""
+    page.wait_for_function(
+        """before => {
+            const page = document.documentElement.dataset
+            return Number(page.frame || 0) > before && page.complete === "true"
+        }""",
+        arg=before,
+        polling=5,
+    )
 
 
 def handle(page: Any, label: str) -> Any:
