@@ -211,7 +211,7 @@ class Page:
             with _told(self._hears):
                 found = solved(state, f"explored from {self.title}")
                 seconds = perf_counter() - began
-                if self._completing.get(law, math.inf) > _SOON / 2.0:  # show what there is meanwhile
+                if self._completing.get(law, math.inf) > _SOON:  # show what there is meanwhile
                     self._later(partial(self._arrived, 0, found, seconds))
                     if self.latest.is_stale:
                         return
