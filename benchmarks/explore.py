@@ -7,8 +7,8 @@ tasks; noise, context length and the size of a task go up and down. Milliseconds
 from the key that moves the slider to the animation frame after the one in which everything of the new flow
 was drawn: the way to the server, the flow, its phases, benchmarks and report, the way back and the drawing. A
 page that finds the benchmarks slow draws the flow before them, and the second time counts. After the last
-move of every slider the pixels are held against those half a second later, so that what is timed is the whole of
-it. The first moves of a page, for which the browser compiles, are told apart.
+move of every slider the pixels are held against those half a second later, so that what is timed is the whole
+of it. The first moves of a page, for which the browser compiles, are told apart.
 """
 
 from __future__ import annotations

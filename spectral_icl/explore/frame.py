@@ -18,6 +18,7 @@ from spectral_icl.multitask.optimal.benchmarks import Benchmark
 from spectral_icl.multitask.report import FlowReport, benchmarks
 
 _POINTS = 240  # of a curve, beside the steps of the integrator
+_CELLS = 500  # of an axis, of which each has one step at most: about a pixel
 _BEFORE = 20.0  # part of the warm-up at which a logarithmic axis of time begins
 _DECADES = 1e3  # which it spans where there is no warm-up
 
@@ -123,7 +124,10 @@ def _times(solution: Solution) -> Floats:
         end = min(solution.options.t_end, 1.0)
     onset = solution.phases.warm_up[1]
     start = min(onset / _BEFORE, end / 2.0) if onset > 0.0 else end / _DECADES
-    return np.union1d(steps[(steps > start) & (steps < end)], np.geomspace(start, end, _POINTS))
+    inside = steps[(steps > start) & (steps < end)]
+    cells = np.floor(_CELLS * np.log(inside / start) / np.log(end / start))
+    apart = inside[np.diff(cells, prepend=-1.0) > 0.0]
+    return np.union1d(apart, np.geomspace(start, end, _POINTS))
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:

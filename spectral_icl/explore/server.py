@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import socket
 import webbrowser
 from functools import partial
 from threading import Thread
@@ -14,7 +15,6 @@ from bokeh.application.handlers import FunctionHandler
 from bokeh.document import Document
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
-from bokeh.server.util import bind_sockets
 from bokeh.settings import settings
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -56,10 +56,12 @@ class Explorer:
         logging.getLogger("bokeh").setLevel(logging.ERROR)
         token, self._once = (secrets.token_urlsafe(_TOKEN_BYTES) for _ in range(2))
         try:
-            sockets, self.port = bind_sockets(HOST, port)
+            listening = socket.create_server((HOST, port))
         except OSError as error:
             reason = (error.strerror or "unknown error").lower()
             raise ProblemError("port", port, f"a port that is free ({reason})") from None
+        listening.setblocking(False)
+        self.port = int(listening.getsockname()[1])
         self.url = f"http://{HOST}:{self.port}/{token}/"
         pages = BokehTornado(
             Application(FunctionHandler(partial(_open, state=state, title=title))),
@@ -71,7 +73,7 @@ class Explorer:
             log_function=lambda handler: None,
         )
         http = HTTPServer(pages)
-        http.add_sockets(sockets)
+        http.add_sockets([listening])
         self._server = BaseServer(IOLoop.current(), pages, http)
         self._server.start()
 

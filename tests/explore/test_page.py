@@ -112,7 +112,7 @@ def test_the_cursor_moves_the_heat_map_without_a_flow(visit: Visit) -> None:
 
 
 def test_a_hand_that_moves_leaves_no_line_of_work(visit: Visit) -> None:
-    """Of thirty values that come faster than they can be drawn most are passed over, and the last is shown."""
+    """Values that come faster than they can be drawn are passed over, and the last is shown."""
     page = visit()
     number = frame(page)
     noise = handle(page, "noise variance")

@@ -11,11 +11,14 @@ from typing import Any
 PATH = os.pathsep.join(path for path in sys.path if path)
 
 
-def started(*args: str) -> tuple[subprocess.Popen[str], str]:
-    """A process that explores, and the address that it printed."""
+def started(*args: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
+    """A process that explores, and the address that it printed.
+
+    Its environment asks for scripts from elsewhere, which must not be listened to.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "spectral_icl", "explore", "--no-browser", *args],
-        env={**os.environ, "PYTHONPATH": PATH, "BOKEH_RESOURCES": "cdn"},  # which must not be listened to
+        env={**os.environ, "PYTHONPATH": PATH, "BOKEH_RESOURCES": "cdn", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
