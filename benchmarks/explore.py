@@ -1,6 +1,6 @@
 """How long the explorer takes from a slider that moves to pictures that are drawn, in a headless browser.
 
-    python -m benchmarks.explore [--moves N] [--quick] [--out DIR]
+    python -m benchmarks.explore [--moves N] [--quick] [--picture FILE] [--out DIR]
 
 Needs playwright (`pip install playwright`) and a chromium (`apt-get install chromium`). Four heads and three
 tasks; noise, context length and the size of a task go up and down. Milliseconds are of the browser's clock,
@@ -8,7 +8,8 @@ from the key that moves the slider to the animation frame after the one in which
 was drawn: the way to the server, the flow, its phases, benchmarks and report, the way back and the drawing. A
 page that finds the benchmarks slow draws the flow before them, and the second time counts. After the last
 move of every slider the pixels are held against those half a second later, so that what is timed is the whole
-of it. The first moves of a page, for which the browser compiles, are told apart.
+of it. The first moves of a page, for which the browser compiles, are told apart. `--picture` keeps the page, as in
+docs/explore.md.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ def chromium() -> str:
 
 def measured(page: Any, moves: int) -> tuple[list[float], list[float], list[float]]:
     """Milliseconds of the first moves of a page, of the others, and what the page says of their flows."""
-    page.wait_for_function("document.documentElement.dataset.complete === 'true'")
     page.evaluate(_WATCH)
     took, solving = [], []
     for k in range(_FIRST + moves):
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=30)
     parser.add_argument("--quick", action="store_true", help="six moves")
     parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--picture", type=Path, help="also write the page, as it is first (.png)")
     options = parser.parse_args()
     moves = 6 if options.quick else options.moves
     from playwright.sync_api import sync_playwright  # optional
@@ -101,6 +102,9 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.goto(url)
+            page.wait_for_function("document.documentElement.dataset.complete === 'true'")
+            if options.picture is not None:
+                page.screenshot(path=options.picture)
             first, took, solving = measured(page, moves)
             version = browser.version
             browser.close()

@@ -43,7 +43,7 @@ from spectral_icl.multitask.flow.solution import IntegrationError
 _SOON = 0.15  # seconds; work that takes longer is spoken of
 _GLANCE = 200  # milliseconds between looks at whether it does
 _TEXTS = ("text", "toml", "script")  # of a frame, and where they are in page.html
-_WIDTH = 200  # pixels of a control, at least
+_WIDTH = 140  # pixels of a control, at least
 _HEADINGS = {"model": "Model", "problem": "Data", "tasks": "Tasks", "start": "Start and end"}
 # run when the last part of a frame has come: the browser draws before it calls back the second time
 _DRAWN = """
@@ -123,7 +123,7 @@ class Page:
             "value": now,
             "name": dial.path,
             "visible": dial.shown(self.state),
-            "min_width": 90 if dial.group == "tasks" else _WIDTH,
+            "min_width": 70 if dial.group == "tasks" else _WIDTH,
             "sizing_mode": "stretch_width",
             "margin": (1, 4, 1, 4),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -58,7 +59,7 @@ class Explorer:
         try:
             listening = socket.create_server((HOST, port))
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
+            reason = os.strerror(error.errno or 0).lower()  # its own words name the address too
             raise ProblemError("port", port, f"a port that is free ({reason})") from None
         listening.setblocking(False)
         self.port = int(listening.getsockname()[1])

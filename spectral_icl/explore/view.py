@@ -27,7 +27,7 @@ _BORDER = 46  # pixels left of the axes, or their labels would move them from fl
 _MARGINS = 50.0  # pixels of a picture's height that are not curves
 _ROOM = 0.13  # of an axis of time, right of its end, for labels
 _USED = 1.0 - _ROOM  # of the part of an axis that a task has
-_MOST_TICKS = 4  # of one task
+_MOST_TICKS, _MOST_LEVELS = 4, 8  # on the axis of time of one task, on that of losses
 _WORTH = 0.04  # share of the largest value from which a curve has a label
 _BOUND_DASHES = {"single_head": "1 3", "head_per_task": "6 3", "lower_bound": "8 3 2 3"}
 _CELLS = ("#ffffff", "#08306b")  # of a heat map: nothing, and the largest
@@ -108,7 +108,7 @@ class _Curves:
         self.is_logarithmic = options.get("y_axis_type") == "log"
         self.height = height - _MARGINS
         self.curves = ColumnDataSource({key: [] for key in ("xs", "ys", "color", "dash", "width")})
-        self.ends = ColumnDataSource({key: [] for key in ("x", "y", "text", "color")})
+        self.ends = ColumnDataSource({key: [] for key in ("x", "y", "text")})
         self.cursors = ColumnDataSource({key: [] for key in ("x", "low", "high")})
         self.plot.multi_line(
             "xs", "ys", source=self.curves, line_color="color", line_dash="dash", line_width="width"
@@ -119,7 +119,6 @@ class _Curves:
             "y",
             "text",
             source=self.ends,
-            text_color="color",
             text_font_size=_SMALL,
             text_baseline="middle",
             x_offset=3,
@@ -127,7 +126,10 @@ class _Curves:
         self.plot.grid.visible = False
         self.plot.outline_line_color = None
         self.plot.yaxis.minor_tick_line_color = None
-        self.plot.yaxis[0].ticker.desired_num_ticks = 4
+        if self.is_logarithmic:
+            self.plot.yaxis[0].ticker = FixedTicker(ticks=[])
+        else:
+            self.plot.yaxis[0].ticker.desired_num_ticks = 4
 
     @property
     def range(self) -> tuple[float, float]:
@@ -152,7 +154,6 @@ class _Curves:
             "x": [float(curve.x[-1]) for curve in listed],
             "y": [y for place in named for y in self.apart([float(curve.y[-1]) for curve in place])],
             "text": [curve.name for curve in listed],
-            "color": [curve.color for curve in listed],
         }
 
     def apart(self, values: Sequence[float]) -> list[float]:
@@ -261,6 +262,9 @@ class LossPicture(_Curves):
         low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.1, 1.0)
         span = max(high / low, 1.05)
         self.plot.y_range.update(start=low / span**0.06, end=high * span**0.2)
+        ticks = {level: f"{level:g}" for level in _round_levels(*self.range, _MOST_LEVELS)}
+        self.plot.yaxis[0].ticker.ticks = list(ticks)
+        self.plot.yaxis[0].major_label_overrides = ticks
 
 
 class HeadsPicture(_Curves):
@@ -309,13 +313,9 @@ class HeadsPicture(_Curves):
         self.plot.y_range.update(start=low - air, end=high + 2.0 * air)
 
     def _ticks(self, frame: Frame) -> None:
-        first, last = frame.times[0], frame.times[-1]
-        powers = range(ceil(log10(first)), floor(log10(last)) + 1)
-        powers = powers[:: ceil(len(powers) / _MOST_TICKS)] if powers else powers
+        times = _round_levels(float(frame.times[0]), float(frame.times[-1]), _MOST_TICKS)
         ticks = {
-            task + frame.fraction(10.0**power) * _USED: f"{10.0**power:g}"
-            for task in range(self.tasks)
-            for power in powers
+            task + frame.fraction(time) * _USED: f"{time:g}" for task in range(self.tasks) for time in times
         }
         self.plot.xaxis[0].ticker.ticks = list(ticks)
         self.plot.xaxis[0].major_label_overrides = ticks
@@ -399,6 +399,17 @@ def _of_heads(x: Floats, values: Floats, columns: Sequence[int]) -> list[Curve]:
             worth = most > 0.0 and abs(y[-1]) > _WORTH * most
             curves.append(Curve(x, y, name if worth else "", HEADS[head % len(HEADS)], _dash(head)))
     return curves
+
+
+def _round_levels(low: float, high: float, most: int) -> list[float]:
+    """Round numbers between two positive ones, evenly on a logarithmic scale, and at most so many."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        found = [float(f"{step}e{power}") for power in powers for step in steps]
+        inside = [level for level in found if low <= level <= high]
+        if len(inside) <= most:
+            return inside
+    return inside[:: ceil(len(inside) / most)]
 
 
 def _dash(k: int) -> str:

@@ -47,3 +47,13 @@ def test_the_cursor_shows_another_time() -> None:
     assert view.maps.cells.data["text"] != early
     assert view.loss.cursors.data["x"] == [200.0]
     assert view.maps.plot.title.text.endswith("t = 200")
+
+
+def test_axes_have_a_few_round_numbers_whatever_their_range() -> None:
+    view = View()
+    for end in (0.1, 25.0, 1e9):
+        frame = solved(State.of(BUILT_IN).turned("flow.t_end", end), "")
+        view.show(frame, 1.0)
+        for axis, most in ((view.loss.plot.yaxis[0], 8), (view.mu.plot.xaxis[0], 8)):
+            assert 2 <= len(axis.ticker.ticks) <= most
+            assert axis.major_label_overrides.keys() == set(axis.ticker.ticks)
