@@ -17,8 +17,8 @@ from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.optimal.benchmarks import Benchmark
 from spectral_icl.multitask.report import FlowReport, benchmarks
 
-_POINTS = 240  # of a curve, beside the steps of the integrator
-_CELLS = 500  # of an axis, of which each has one step at most: about a pixel
+_POINTS = 150  # of a curve, beside the steps of the integrator
+_CELLS = 300  # of an axis, each of which has one step at most: a pixel or two
 _BEFORE = 20.0  # part of the warm-up at which a logarithmic axis of time begins
 _DECADES = 1e3  # which it spans where there is no warm-up
 

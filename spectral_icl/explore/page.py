@@ -6,7 +6,6 @@ frames that come while the browser draws only the last is drawn.
 
 from __future__ import annotations
 
-import html
 import logging
 import math
 from collections import deque
@@ -57,6 +56,11 @@ requestAnimationFrame(() => requestAnimationFrame(() => {
   drawn.data = {number: [frame.data.number[0]]}
 }))
 """
+_STATUS = """
+const line = document.getElementById("status")
+line.textContent = status.data.text[0]
+line.className = status.data.kind[0]
+"""
 _COPY = """
 const text = frame.data[what][0]
 if (text === "") { return }
@@ -86,7 +90,7 @@ class Page:
         self.dials = dials(state)
         self.widgets = {dial.path: self._widget(dial) for dial in self.dials}
         self.view = View()
-        self.status = Div(text="solving the first flow ...", sizing_mode="stretch_width", name="status")
+        self.status_source = ColumnDataSource({"text": ["solving the first flow ..."], "kind": ["busy"]})
         self.cursor = Slider(
             start=0.0,
             end=1.0,
@@ -142,6 +146,9 @@ class Page:
         self.frame_source.js_on_change("data", drawn)
         self.document.js_on_event("document_ready", drawn)  # of a frame that was there before the browser was
         self.drawn_source.on_change("data", self._has_drawn)
+        said = CustomJS(args={"status": self.status_source}, code=_STATUS)
+        self.status_source.js_on_change("data", said)
+        self.document.js_on_event("document_ready", said)
         self.document.add_periodic_callback(self._glance, _GLANCE)
         self.document.on_session_destroyed(lambda context: self.latest.close())
 
@@ -169,7 +176,6 @@ class Page:
             "omega": self.view.omega.plot,
             "mu": self.view.mu.plot,
         }
-        self.document.add_root(self.status)
         for name, root in roots.items():
             root.name = name
             self.document.add_root(root)
@@ -281,11 +287,7 @@ class Page:
         self._show()
 
     def _say(self, text: str, kind: str) -> None:
-        mark = {"error": "&#9888; ", "busy": "&#8987; ", "good": ""}[kind]
-        style = {"error": "color:#a00000;font-weight:bold", "busy": "font-style:italic", "good": ""}[kind]
-        self.status.text = (
-            f'<div class="{kind}" role="status" style="{style}">{mark}{html.escape(text)}</div>'
-        )
+        self.status_source.data = {"text": [text], "kind": [kind]}
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The pictures of the page: made once, and filled with one flow after another.
 
-There are few of them, and each is one canvas, as what a browser takes longest over is axes and their labels.
-Tasks are side by side in one picture, and have parts of one axis.
+There are few of them, with few curves of many points: what a browser takes longest over is axes with their
+labels, and the messages that arrays come in. So tasks are side by side in one picture, on parts of one axis,
+and the curves of a head are one curve that is interrupted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 from bokeh.plotting import figure
 
 from spectral_icl.explore.frame import Frame, spread
+from spectral_icl.explore.state import MOST_HEADS, MOST_TASKS
 from spectral_icl.figures.palette import DASHES, HEADS, SHADES, TASKS
 from spectral_icl.io.checks import Floats
 
@@ -35,24 +37,12 @@ _DARK = 0.55  # share of the largest from which a number in a cell is white
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A curve and how it looks.
+class Look:
+    """How a curve looks: its colour, its kind of dashes, its width in pixels."""
 
-    Attributes
-    ----------
-    x, y : ndarray
-    name : str
-        At its end; none if empty.
-    color, dash : str
-    width : float
-    """
-
-    x: Floats
-    y: Floats
-    name: str
     color: str
     dash: str
-    width: float = 1.6
+    width: float
 
 
 class View:
@@ -91,9 +81,18 @@ class View:
 
 
 class _Curves:
-    """A picture of curves with their names at their ends, and of a cursor."""
+    """A picture of curves with names at their ends, and of a cursor.
 
-    def __init__(self, height: int, **options: Any) -> None:
+    Parameters
+    ----------
+    height : int
+    looks : sequence of Look
+        Of all the curves that there may be.
+    **options
+        Of the figure.
+    """
+
+    def __init__(self, height: int, looks: Sequence[Look], **options: Any) -> None:
         self.plot = figure(
             height=height,
             sizing_mode="stretch_width",
@@ -107,12 +106,19 @@ class _Curves:
         )
         self.is_logarithmic = options.get("y_axis_type") == "log"
         self.height = height - _MARGINS
-        self.curves = ColumnDataSource({key: [] for key in ("xs", "ys", "color", "dash", "width")})
+        self.most = len(looks)
+        self.curves = ColumnDataSource({"x": [], **{f"y{k}": [] for k in range(self.most)}})
         self.ends = ColumnDataSource({key: [] for key in ("x", "y", "text")})
         self.cursors = ColumnDataSource({key: [] for key in ("x", "low", "high")})
-        self.plot.multi_line(
-            "xs", "ys", source=self.curves, line_color="color", line_dash="dash", line_width="width"
-        )
+        for k, look in enumerate(looks):
+            self.plot.line(
+                "x",
+                f"y{k}",
+                source=self.curves,
+                line_color=look.color,
+                line_dash=look.dash,
+                line_width=look.width,
+            )
         self.plot.segment("x", "low", "x", "high", source=self.cursors, line_color=_GREY)
         self.plot.text(
             "x",
@@ -136,24 +142,18 @@ class _Curves:
         """The ends of the axis of values."""
         return self.plot.y_range.start, self.plot.y_range.end
 
-    def draw(self, curves: Sequence[Curve]) -> None:
-        """Show curves."""
-        self.curves.data = {
-            "xs": [curve.x for curve in curves],
-            "ys": [curve.y for curve in curves],
-            "color": [curve.color for curve in curves],
-            "dash": [curve.dash for curve in curves],
-            "width": [curve.width for curve in curves],
-        }
+    def draw(self, x: Floats, curves: Sequence[Floats]) -> None:
+        """Show curves over the same x; where they are NaN they are interrupted."""
+        nothing = np.full(x.shape, np.nan)
+        rows = [*curves, *[nothing] * (self.most - len(curves))]
+        self.curves.data = {"x": x, **{f"y{k}": row for k, row in enumerate(rows)}}
 
-    def label(self, places: Sequence[Sequence[Curve]]) -> None:
-        """Put names at the ends of curves, with some distance between those that end at one place."""
-        named = [[curve for curve in place if curve.name] for place in places]
-        listed = [curve for place in named for curve in place]
+    def label(self, places: Sequence[tuple[float, Sequence[tuple[str, float]]]]) -> None:
+        """Put names at the values at several x, with some distance between those at the same one."""
         self.ends.data = {
-            "x": [float(curve.x[-1]) for curve in listed],
-            "y": [y for place in named for y in self.apart([float(curve.y[-1]) for curve in place])],
-            "text": [curve.name for curve in listed],
+            "x": [x for x, named in places for _ in named],
+            "y": [y for _, named in places for y in self.apart([value for _, value in named])],
+            "text": [name for _, named in places for name, _ in named],
         }
 
     def apart(self, values: Sequence[float]) -> list[float]:
@@ -175,8 +175,10 @@ class LossPicture(_Curves):
     """Losses against time, the phases shaded, the benchmarks as lines."""
 
     def __init__(self) -> None:
+        tasks = [Look(TASKS[i % len(TASKS)], _dash(i), 1.4) for i in range(MOST_TASKS)]
         super().__init__(
             _LOSS_HEIGHT,
+            [Look("black", "solid", 2.2), *tasks],
             title="loss",
             x_axis_type="log",
             y_axis_type="log",
@@ -222,18 +224,15 @@ class LossPicture(_Curves):
         """Show the losses of a flow."""
         times, losses = frame.times, frame.task_loss
         first, last = float(times[0]), float(times[-1])
-        curves = [Curve(times, losses.sum(axis=1), "loss", "black", "solid", 2.2)]
+        curves = {"loss": losses.sum(axis=1)}
         if losses.shape[1] > 1:
-            curves += [
-                Curve(times, loss, f"task {i}", TASKS[i % len(TASKS)], _dash(i), 1.4)
-                for i, loss in enumerate(losses.T)
-            ]
+            curves |= {f"task {i}": loss for i, loss in enumerate(losses.T)}
         bounds = {key: bound for key, bound in frame.bounds.items() if 0.0 < bound.loss < np.inf}
         levels = [bound.loss for bound in bounds.values()]
-        self._fit(np.concatenate([*(curve.y for curve in curves), levels]))
+        self._fit(np.concatenate([*curves.values(), levels]))
         self.plot.x_range.update(start=first, end=last * (last / first) ** _ROOM)
-        self.draw(curves)
-        self.label([curves])
+        self.draw(times, list(curves.values()))
+        self.label([(last, [(name, float(curve[-1])) for name, curve in curves.items()])])
         self.bounds.data = {
             "xs": [[first, last]] * len(levels),
             "ys": [[level, level] for level in levels],
@@ -271,7 +270,8 @@ class HeadsPicture(_Curves):
     """Values of every head against time, the tasks side by side: task i has the axis from i to i + 1."""
 
     def __init__(self, title: str) -> None:
-        super().__init__(_HEADS_HEIGHT, x_range=Range1d(0.0, 1.0), title=title)
+        looks = [Look(HEADS[head % len(HEADS)], _dash(head), 1.6) for head in range(MOST_HEADS)]
+        super().__init__(_HEADS_HEIGHT, looks, x_range=Range1d(0.0, 1.0), title=title)
         self.tasks = 0
         self.plot.xaxis[0].ticker = FixedTicker(ticks=[])
         self.parts = ColumnDataSource({key: [] for key in ("x", "low", "high", "text")})
@@ -290,9 +290,14 @@ class HeadsPicture(_Curves):
     def show(self, frame: Frame, values: Floats, columns: Sequence[Sequence[int]]) -> None:
         """Show values (T, H, columns), of every task its own columns."""
         shares = np.log(frame.times / frame.times[0]) / np.log(frame.times[-1] / frame.times[0])
-        places = [_of_heads(task + shares * _USED, values, own) for task, own in enumerate(columns)]
-        curves = [curve for place in places for curve in place]
-        self._fit(np.concatenate([curve.y for curve in curves]))
+        parts = [(task, column) for task, own in enumerate(columns) for column in own]
+        gap = [np.nan]  # between one part and the next
+        x = np.concatenate([np.append(task + shares * _USED, gap) for task, _ in parts])
+        curves = [
+            np.concatenate([np.append(of_head[:, column], gap) for _, column in parts])
+            for of_head in np.moveaxis(values, 1, 0)
+        ]
+        self._fit(np.asarray(curves))
         if len(columns) != self.tasks:
             self.tasks = len(columns)
             self.plot.x_range.end = float(self.tasks)
@@ -304,11 +309,11 @@ class HeadsPicture(_Curves):
             "text": [f"task {i}" for i in range(self.tasks)],
         }
         self._ticks(frame)
-        self.draw(curves)
-        self.label(places)
+        self.draw(x, curves)
+        self.label([(task + _USED, _worth_naming(values[-1], own)) for task, own in enumerate(columns)])
 
     def _fit(self, values: Floats) -> None:
-        low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+        low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
         air = 0.07 * ((high - low) or 1.0)
         self.plot.y_range.update(start=low - air, end=high + 2.0 * air)
 
@@ -388,17 +393,15 @@ def _cells(values: Floats, first: int) -> dict[str, list[Any]]:
     }
 
 
-def _of_heads(x: Floats, values: Floats, columns: Sequence[int]) -> list[Curve]:
-    """The curves of every head in some columns; only those that are worth it are named."""
-    most = float(np.abs(values[-1][:, columns]).max())
-    curves = []
-    for head in range(values.shape[1]):
-        for column in columns:
-            y = values[:, head, column]
-            name = f"h{head}" if len(columns) == 1 else f"h{head} b{column}"
-            worth = most > 0.0 and abs(y[-1]) > _WORTH * most
-            curves.append(Curve(x, y, name if worth else "", HEADS[head % len(HEADS)], _dash(head)))
-    return curves
+def _worth_naming(values: Floats, columns: Sequence[int]) -> list[tuple[str, float]]:
+    """The names and values of the heads whose entries (H, columns) are not small in some columns."""
+    most = float(np.abs(values[:, columns]).max())
+    return [
+        (f"h{head}" if len(columns) == 1 else f"h{head} b{column}", float(values[head, column]))
+        for head in range(len(values))
+        for column in columns
+        if abs(values[head, column]) > _WORTH * most
+    ]
 
 
 def _round_levels(low: float, high: float, most: int) -> list[float]:

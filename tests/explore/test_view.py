@@ -18,9 +18,14 @@ def test_pictures_follow_from_flow_to_flow() -> None:
         state = state.turned("model.heads", heads).turned("problem.tasks", tasks)
         frame = solved(state, "").complete()
         view.show(frame, 1.0)
-        assert len(view.mu.curves.data["ys"]) == heads * tasks
-        assert len(view.loss.curves.data["ys"]) == (1 + tasks if tasks > 1 else 1)
-        np.testing.assert_array_equal(view.mu.curves.data["ys"][0], frame.mu[:, 0, 0])
+        drawn = [np.asarray(view.mu.curves.data[f"y{k}"]) for k in range(8)]
+        assert [bool(np.isfinite(row).any()) for row in drawn] == [k < heads for k in range(8)]
+        for head in range(heads):
+            parts = [np.append(frame.mu[:, head, task], np.nan) for task in range(tasks)]
+            np.testing.assert_array_equal(drawn[head], np.concatenate(parts))
+        losses = view.loss.curves.data
+        np.testing.assert_array_equal(losses["y0"], frame.task_loss.sum(axis=1))
+        assert bool(np.isfinite(losses["y1"]).any()) == (tasks > 1)
         assert view.mu.plot.x_range.end == tasks
         cells = view.maps.cells.data
         assert len(cells["text"]) == 2 * heads * tasks
