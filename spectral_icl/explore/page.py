@@ -31,6 +31,7 @@ from bokeh.models import (
     UIElement,
 )
 
+from spectral_icl.explore.changes import APPLY
 from spectral_icl.explore.dials import Dial, dials
 from spectral_icl.explore.frame import Frame, solved
 from spectral_icl.explore.latest import Latest
@@ -101,9 +102,9 @@ class Page:
             min_width=_WIDTH,
             sizing_mode="stretch_width",
         )
-        self.frame_source = ColumnDataSource(
-            {"number": [0], "complete": [False], "toml": [""], "script": [""]}
-        )
+        texts = {key: [""] for key in _TEXTS}
+        self.frame_source = ColumnDataSource({"number": [0], "changes": [[]], **texts})
+        self.pointed_source = ColumnDataSource({"changes": [[]]})
         self.drawn_source = ColumnDataSource({"number": [0]})
         self.frame: Frame | None = None
         self._waiting: Frame | None = None  # until the browser has drawn the one before
@@ -143,8 +144,14 @@ class Page:
         self.cursor.on_change("value", lambda attr, old, new: self._point())
         self.view.loss.plot.on_event("tap", self._tapped)
         drawn = CustomJS(args={"frame": self.frame_source, "drawn": self.drawn_source}, code=_DRAWN)
+        # which makes them parts of the document
+        self.cursor.tags = [self.frame_source, self.drawn_source, self.pointed_source, self.status_source]
+        for source in (self.frame_source, self.pointed_source):
+            source.js_on_change("data", CustomJS(args={"source": source}, code=APPLY))
+        # what was sent before the browser was there is in the document that it begins with
+        self.document.js_on_event("document_ready", CustomJS(args={"source": self.frame_source}, code=APPLY))
         self.frame_source.js_on_change("data", drawn)
-        self.document.js_on_event("document_ready", drawn)  # of a frame that was there before the browser was
+        self.document.js_on_event("document_ready", drawn)
         self.drawn_source.on_change("data", self._has_drawn)
         said = CustomJS(args={"status": self.status_source}, code=_STATUS)
         self.status_source.js_on_change("data", said)
@@ -199,6 +206,7 @@ class Page:
     def _point(self) -> None:
         if self.frame is not None:
             self.view.point(self.frame, self.cursor.value)
+            self.pointed_source.data = {"changes": [self.view.changes.take()]}
 
     # what the worker does
 
@@ -278,9 +286,8 @@ class Page:
         self.frame, self._waiting = self._waiting, None
         self._sent += 1
         self.view.show(self.frame, self.cursor.value)
-        # last, as it tells that all of the frame is there
         texts = {key: [getattr(self.frame, key)] for key in _TEXTS}
-        self.frame_source.data = {"number": [self._sent], **texts}
+        self.frame_source.data = {"number": [self._sent], "changes": [self.view.changes.take()], **texts}
 
     def _has_drawn(self, attr: str, old: Any, new: Any) -> None:
         self._drawn = int(new["number"][0])

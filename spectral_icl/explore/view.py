@@ -16,6 +16,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 from bokeh.plotting import figure
 
+from spectral_icl.explore.changes import Changes
 from spectral_icl.explore.frame import Frame, spread
 from spectral_icl.explore.state import MOST_HEADS, MOST_TASKS
 from spectral_icl.figures.palette import DASHES, HEADS, SHADES, TASKS
@@ -55,13 +56,16 @@ class View:
         Of every head, task by task.
     maps : MapsPicture
         Who reads what at the cursor.
+    changes : Changes
+        What the browser has not been told yet.
     """
 
     def __init__(self) -> None:
-        self.loss = LossPicture()
-        self.omega = HeadsPicture("KQ values omega of every head, on the blocks of each task")
-        self.mu = HeadsPicture("OV values mu of every head, on each task")
-        self.maps = MapsPicture()
+        self.changes = Changes()
+        self.loss = LossPicture(self.changes)
+        self.omega = HeadsPicture(self.changes, "KQ values omega of every head, on the blocks of each task")
+        self.mu = HeadsPicture(self.changes, "OV values mu of every head, on each task")
+        self.maps = MapsPicture(self.changes)
 
     def show(self, frame: Frame, at: float) -> None:
         """Show a flow, with the cursor at a fraction of the axis of time."""
@@ -85,6 +89,8 @@ class _Curves:
 
     Parameters
     ----------
+    changes : Changes
+        Where what it shows goes.
     height : int
     looks : sequence of Look
         Of all the curves that there may be.
@@ -92,7 +98,8 @@ class _Curves:
         Of the figure.
     """
 
-    def __init__(self, height: int, looks: Sequence[Look], **options: Any) -> None:
+    def __init__(self, changes: Changes, height: int, looks: Sequence[Look], **options: Any) -> None:
+        self.changes = changes
         self.plot = figure(
             height=height,
             sizing_mode="stretch_width",
@@ -140,21 +147,28 @@ class _Curves:
     @property
     def range(self) -> tuple[float, float]:
         """The ends of the axis of values."""
-        return self.plot.y_range.start, self.plot.y_range.end
+        return self.changes.of(self.plot.y_range, "start"), self.changes.of(self.plot.y_range, "end")
+
+    def fit(self, low: float, high: float) -> None:
+        """Let the axis of values have these ends."""
+        self.changes.set(self.plot.y_range, start=low, end=high)
 
     def draw(self, x: Floats, curves: Sequence[Floats]) -> None:
         """Show curves over the same x; where they are NaN they are interrupted."""
         nothing = np.full(x.shape, np.nan)
         rows = [*curves, *[nothing] * (self.most - len(curves))]
-        self.curves.data = {"x": x, **{f"y{k}": row for k, row in enumerate(rows)}}
+        self.changes.set(self.curves, data={"x": x, **{f"y{k}": row for k, row in enumerate(rows)}})
 
     def label(self, places: Sequence[tuple[float, Sequence[tuple[str, float]]]]) -> None:
         """Put names at the values at several x, with some distance between those at the same one."""
-        self.ends.data = {
-            "x": [x for x, named in places for _ in named],
-            "y": [y for _, named in places for y in self.apart([value for _, value in named])],
-            "text": [name for _, named in places for name, _ in named],
-        }
+        self.changes.set(
+            self.ends,
+            data={
+                "x": [x for x, named in places for _ in named],
+                "y": [y for _, named in places for y in self.apart([value for _, value in named])],
+                "text": [name for _, named in places for name, _ in named],
+            },
+        )
 
     def apart(self, values: Sequence[float]) -> list[float]:
         """Places for labels at values that are not on top of each other."""
@@ -168,15 +182,18 @@ class _Curves:
     def point(self, places: Sequence[float]) -> None:
         """Move the cursor, of which there may be several."""
         low, high = self.range
-        self.cursors.data = {"x": places, "low": [low] * len(places), "high": [high] * len(places)}
+        self.changes.set(
+            self.cursors, data={"x": places, "low": [low] * len(places), "high": [high] * len(places)}
+        )
 
 
 class LossPicture(_Curves):
     """Losses against time, the phases shaded, the benchmarks as lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: Changes) -> None:
         tasks = [Look(TASKS[i % len(TASKS)], _dash(i), 1.4) for i in range(MOST_TASKS)]
         super().__init__(
+            changes,
             _LOSS_HEIGHT,
             [Look("black", "solid", 2.2), *tasks],
             title="loss",
@@ -230,49 +247,56 @@ class LossPicture(_Curves):
         bounds = {key: bound for key, bound in frame.bounds.items() if 0.0 < bound.loss < np.inf}
         levels = [bound.loss for bound in bounds.values()]
         self._fit(np.concatenate([*curves.values(), levels]))
-        self.plot.x_range.update(start=first, end=last * (last / first) ** _ROOM)
+        self.changes.set(self.plot.x_range, start=first, end=last * (last / first) ** _ROOM)
         self.draw(times, list(curves.values()))
         self.label([(last, [(name, float(curve[-1])) for name, curve in curves.items()])])
-        self.bounds.data = {
-            "xs": [[first, last]] * len(levels),
-            "ys": [[level, level] for level in levels],
-            "dash": [_BOUND_DASHES[key] for key in bounds],
-        }
-        self.names.data = {
-            "x": [first] * len(levels),
-            "y": self.apart(levels),
-            "text": [f"{bound.name} {bound.loss:.4g}" for bound in bounds.values()],
-        }
+        self.changes.set(
+            self.bounds,
+            data={
+                "xs": [[first, last]] * len(levels),
+                "ys": [[level, level] for level in levels],
+                "dash": [_BOUND_DASHES[key] for key in bounds],
+            },
+        )
+        self.changes.set(
+            self.names,
+            data={
+                "x": [first] * len(levels),
+                "y": self.apart(levels),
+                "text": [f"{bound.name} {bound.loss:.4g}" for bound in bounds.values()],
+            },
+        )
         low, high = self.range
         count = len(frame.spans)
-        self.phases.data = {
-            "start": [start for start, _ in frame.spans.values()],
-            "end": [end for _, end in frame.spans.values()],
-            "low": [low] * count,
-            "high": [high] * count,
-            "color": [SHADES[name] for name in frame.spans],
-            "text": list(frame.spans),
-            "down": [13 + 12 * (k % 2) for k in range(count)],  # one may be narrower than its name
-        }
+        self.changes.set(
+            self.phases,
+            data={
+                "start": [start for start, _ in frame.spans.values()],
+                "end": [end for _, end in frame.spans.values()],
+                "low": [low] * count,
+                "high": [high] * count,
+                "color": [SHADES[name] for name in frame.spans],
+                "text": list(frame.spans),
+                "down": [13 + 12 * (k % 2) for k in range(count)],  # one may be narrower than its name
+            },
+        )
 
     def _fit(self, values: Floats) -> None:
         """Fit the axis to values, with room above them for the names of phases."""
         shown = values[(values > 0.0) & np.isfinite(values)]
         low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.1, 1.0)
         span = max(high / low, 1.05)
-        self.plot.y_range.update(start=low / span**0.06, end=high * span**0.2)
+        self.fit(low / span**0.06, high * span**0.2)
         ticks = {level: f"{level:g}" for level in _round_levels(*self.range, _MOST_LEVELS)}
-        self.plot.yaxis[0].ticker.ticks = list(ticks)
-        self.plot.yaxis[0].major_label_overrides = ticks
+        self.changes.mark(self.plot.yaxis[0], ticks)
 
 
 class HeadsPicture(_Curves):
     """Values of every head against time, the tasks side by side: task i has the axis from i to i + 1."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, changes: Changes, title: str) -> None:
         looks = [Look(HEADS[head % len(HEADS)], _dash(head), 1.6) for head in range(MOST_HEADS)]
-        super().__init__(_HEADS_HEIGHT, looks, x_range=Range1d(0.0, 1.0), title=title)
-        self.tasks = 0
+        super().__init__(changes, _HEADS_HEIGHT, looks, x_range=Range1d(0.0, 1.0), title=title)
         self.plot.xaxis[0].ticker = FixedTicker(ticks=[])
         self.parts = ColumnDataSource({key: [] for key in ("x", "low", "high", "text")})
         self.plot.segment("x", "low", "x", "high", source=self.parts, line_color="#bbbbbb")
@@ -298,39 +322,35 @@ class HeadsPicture(_Curves):
             for of_head in np.moveaxis(values, 1, 0)
         ]
         self._fit(np.asarray(curves))
-        if len(columns) != self.tasks:
-            self.tasks = len(columns)
-            self.plot.x_range.end = float(self.tasks)
+        count = len(columns)
+        self.changes.set(self.plot.x_range, end=float(count))
         low, high = self.range
-        self.parts.data = {
-            "x": list(range(self.tasks)),
-            "low": [low] * self.tasks,
-            "high": [high] * self.tasks,
-            "text": [f"task {i}" for i in range(self.tasks)],
-        }
-        self._ticks(frame)
+        self.changes.set(
+            self.parts,
+            data={
+                "x": list(range(count)),
+                "low": [low] * count,
+                "high": [high] * count,
+                "text": [f"task {i}" for i in range(count)],
+            },
+        )
+        times = _round_levels(float(frame.times[0]), float(frame.times[-1]), _MOST_TICKS)
+        ticks = {task + frame.fraction(time) * _USED: f"{time:g}" for task in range(count) for time in times}
+        self.changes.mark(self.plot.xaxis[0], ticks)
         self.draw(x, curves)
         self.label([(task + _USED, _worth_naming(values[-1], own)) for task, own in enumerate(columns)])
 
     def _fit(self, values: Floats) -> None:
         low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
         air = 0.07 * ((high - low) or 1.0)
-        self.plot.y_range.update(start=low - air, end=high + 2.0 * air)
-
-    def _ticks(self, frame: Frame) -> None:
-        times = _round_levels(float(frame.times[0]), float(frame.times[-1]), _MOST_TICKS)
-        ticks = {
-            task + frame.fraction(time) * _USED: f"{time:g}" for task in range(self.tasks) for time in times
-        }
-        self.plot.xaxis[0].ticker.ticks = list(ticks)
-        self.plot.xaxis[0].major_label_overrides = ticks
+        self.fit(low - air, high + 2.0 * air)
 
 
 class MapsPicture:
     """Who reads what: |omega| by head and block, and |mu| by head and task, as shades and numbers."""
 
-    def __init__(self) -> None:
-        self.shape = (0, 0, 0)
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
         self.plot = figure(
             height=_LOSS_HEIGHT,
             sizing_mode="stretch_width",
@@ -366,18 +386,15 @@ class MapsPicture:
         omega, mu = solution(min(time, solution.trajectory.t[-1]))
         heads, blocks = omega.shape
         tasks = mu.shape[1]
-        if (heads, blocks, tasks) != self.shape:
-            self.shape = heads, blocks, tasks
-            # one column is left free between the two
-            ticks = {b: f"b{b}" for b in range(blocks)} | {blocks + 1 + i: f"t{i}" for i in range(tasks)}
-            self.plot.x_range.end, self.plot.y_range.start = blocks + tasks + 0.5, heads - 0.5
-            self.plot.xaxis[0].ticker.ticks = list(ticks)
-            self.plot.xaxis[0].major_label_overrides = ticks
-            self.plot.yaxis[0].ticker.ticks = list(range(heads))
-            self.plot.yaxis[0].major_label_overrides = {head: f"h{head}" for head in range(heads)}
-        self.plot.title.text = f"|omega| on blocks, |mu| on tasks at t = {time:.4g}"
+        # one column is left free between the two
+        columns = {b: f"b{b}" for b in range(blocks)} | {blocks + 1 + i: f"t{i}" for i in range(tasks)}
+        self.changes.set(self.plot.x_range, end=blocks + tasks + 0.5)
+        self.changes.set(self.plot.y_range, start=heads - 0.5)
+        self.changes.mark(self.plot.xaxis[0], columns)
+        self.changes.mark(self.plot.yaxis[0], {head: f"h{head}" for head in range(heads)})
+        self.changes.set(self.plot.title, text=f"|omega| on blocks, |mu| on tasks at t = {time:.4g}")
         parts = [_cells(np.abs(omega), 0), _cells(np.abs(mu), blocks + 1)]
-        self.cells.data = {key: [x for part in parts for x in part[key]] for key in parts[0]}
+        self.changes.set(self.cells, data={key: [x for part in parts for x in part[key]] for key in parts[0]})
 
 
 def _cells(values: Floats, first: int) -> dict[str, list[Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,12 @@ from spectral_icl.explore.view import View
 from spectral_icl.multitask.experiment import BUILT_IN
 
 
+def data(view: View, source: Any) -> dict[str, Any]:
+    """The columns that a source has in the browser."""
+    found: dict[str, Any] = view.changes.of(source, "data")
+    return found
+
+
 def test_pictures_follow_from_flow_to_flow() -> None:
     view = View()
     state = State.of(BUILT_IN)
@@ -18,16 +26,16 @@ def test_pictures_follow_from_flow_to_flow() -> None:
         state = state.turned("model.heads", heads).turned("problem.tasks", tasks)
         frame = solved(state, "").complete()
         view.show(frame, 1.0)
-        drawn = [np.asarray(view.mu.curves.data[f"y{k}"]) for k in range(8)]
+        drawn = [np.asarray(data(view, view.mu.curves)[f"y{k}"]) for k in range(8)]
         assert [bool(np.isfinite(row).any()) for row in drawn] == [k < heads for k in range(8)]
         for head in range(heads):
             parts = [np.append(frame.mu[:, head, task], np.nan) for task in range(tasks)]
             np.testing.assert_array_equal(drawn[head], np.concatenate(parts))
-        losses = view.loss.curves.data
+        losses = data(view, view.loss.curves)
         np.testing.assert_array_equal(losses["y0"], frame.task_loss.sum(axis=1))
         assert bool(np.isfinite(losses["y1"]).any()) == (tasks > 1)
-        assert view.mu.plot.x_range.end == tasks
-        cells = view.maps.cells.data
+        assert view.changes.of(view.mu.plot.x_range, "end") == tasks
+        cells = data(view, view.maps.cells)
         assert len(cells["text"]) == 2 * heads * tasks
         omega, mu = frame.solution.final
         shown = [abs(value) for value in (*omega.ravel(), *mu.ravel())]
@@ -39,19 +47,19 @@ def test_who_won_is_named_at_the_end_of_its_curve() -> None:
     frame = solved(State.of(BUILT_IN), "")
     view.show(frame, 1.0)
     assert frame.solution.allocation == (0, 1)
-    assert view.mu.ends.data["text"] == ["h0", "h1"]
-    assert [int(x) for x in view.mu.ends.data["x"]] == [0, 1]  # in the part of its task
+    assert data(view, view.mu.ends)["text"] == ["h0", "h1"]
+    assert [int(x) for x in data(view, view.mu.ends)["x"]] == [0, 1]  # in the part of its task
 
 
 def test_the_cursor_shows_another_time() -> None:
     view = View()
     frame = solved(State.of(BUILT_IN), "")
     view.show(frame, 0.0)
-    early = view.maps.cells.data["text"]
+    early = data(view, view.maps.cells)["text"]
     view.point(frame, 1.0)
-    assert view.maps.cells.data["text"] != early
-    assert view.loss.cursors.data["x"] == [200.0]
-    assert view.maps.plot.title.text.endswith("t = 200")
+    assert data(view, view.maps.cells)["text"] != early
+    assert data(view, view.loss.cursors)["x"] == [200.0]
+    assert view.changes.of(view.maps.plot.title, "text").endswith("t = 200")
 
 
 def test_axes_have_a_few_round_numbers_whatever_their_range() -> None:
@@ -60,5 +68,7 @@ def test_axes_have_a_few_round_numbers_whatever_their_range() -> None:
         frame = solved(State.of(BUILT_IN).turned("flow.t_end", end), "")
         view.show(frame, 1.0)
         for axis, most in ((view.loss.plot.yaxis[0], 8), (view.mu.plot.xaxis[0], 8)):
-            assert 2 <= len(axis.ticker.ticks) <= most
-            assert axis.major_label_overrides.keys() == set(axis.ticker.ticks)
+            assert 2 <= len(view.changes.of(axis.ticker, "ticks")) <= most
+            assert view.changes.of(axis, "major_label_overrides").keys() == set(
+                view.changes.of(axis.ticker, "ticks")
+            )
