@@ -8,8 +8,8 @@ from the key that moves the slider to the animation frame after the one in which
 was drawn: the way to the server, the flow, its phases, benchmarks and report, the way back and the drawing. A
 page that finds the benchmarks slow draws the flow before them, and the second time counts. After the last
 move of every slider the pixels are held against those half a second later, so that what is timed is the whole
-of it. The first moves of a page, for which the browser compiles, are told apart. `--picture` keeps the page, as in
-docs/explore.md.
+of it. The first moves of a page, for which the browser compiles, are told apart. `--picture` keeps what is on
+the page at the end, as in docs/explore.md.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=30)
     parser.add_argument("--quick", action="store_true", help="six moves")
     parser.add_argument("--out", type=Path, default=record.RESULTS)
-    parser.add_argument("--picture", type=Path, help="also write the page, as it is first (.png)")
+    parser.add_argument("--picture", type=Path, help="also write the page at the end (.png)")
     options = parser.parse_args()
     moves = 6 if options.quick else options.moves
     from playwright.sync_api import sync_playwright  # optional
@@ -103,9 +103,9 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.goto(url)
             page.wait_for_function("document.documentElement.dataset.complete === 'true'")
+            first, took, solving = measured(page, moves)
             if options.picture is not None:
                 page.screenshot(path=options.picture)
-            first, took, solving = measured(page, moves)
             version = browser.version
             browser.close()
     finally:

@@ -248,9 +248,10 @@ class Page:
         """Have the thread of the page make a call, after those that it was asked for before."""
         self._calls.append(call)
         # not the call itself: what is asked for before the visitor is there comes in any order
-        self.document.add_next_tick_callback(self._catch_up)
+        self.document.add_next_tick_callback(self.catch_up)
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Make the calls that the worker asked for, in order."""
         while self._calls:
             self._calls.popleft()()
 

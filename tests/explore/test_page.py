@@ -6,13 +6,20 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from explorer import copied, drawn, frame, handle
+import pytest
+from bokeh.document import Document
+from explorer import copied, drawn, frame, handle, started
 from shell import run
+
+from spectral_icl.explore import page as page_module
+from spectral_icl.explore.state import State
+from spectral_icl.multitask.experiment import BUILT_IN
 
 Visit = Callable[..., Any]
 
@@ -133,3 +140,36 @@ def test_it_fits_on_narrow_screens(visit: Visit) -> None:
         for canvas in page.locator("canvas:visible").all():
             box = canvas.bounding_box()
             assert box["x"] + box["width"] <= width
+
+
+def test_a_flow_that_cannot_be_solved_at_first_leaves_the_page(browser: Any) -> None:
+    process, url = started("--set", "flow.max_steps=3")
+    try:
+        page = browser.new_page()
+        page.goto(url)
+        error = page.locator("#status.error")
+        error.wait_for()
+        assert "stopped at t =" in error.inner_text()
+        page.locator(".bk-input-group", has_text="parametrization").locator("select").wait_for()
+        page.close()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_mistake_of_ours_is_a_line_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(page_module, "solved", broken)
+    page = page_module.Page(Document(), State.of(BUILT_IN), "here")
+    for _ in range(200):
+        page.catch_up()
+        if page.status_source.data["kind"] == ["error"]:
+            break
+        time.sleep(0.02)
+    assert page.status_source.data["text"] == ["ZeroDivisionError: of ours"]
+    assert "could not solve" in caplog.text
+    page.latest.close()
