@@ -21,11 +21,13 @@ from spectral_icl.console import (
     emit,
     fail,
     guarded,
+    leave,
     leave_out_users_matplotlib,
     log_on_stderr,
     say_wrote,
 )
 from spectral_icl.io.checks import ProblemError, choice, renamed
+from spectral_icl.io.interrupts import Terminated
 from spectral_icl.io.progress import Progress, tracked
 from spectral_icl.io.provenance import environment_block, now, package_version
 
@@ -188,10 +190,14 @@ def explore(file: Path | None, port: int, browser: bool, overrides: tuple[str, .
     state = State.of(tables(file, overrides, BUILT_IN))
     with renamed({"port": "--port"}), log_on_stderr():
         explorer = Explorer(state, _title(file), port)
-        click.echo(f"exploring at {explorer.url} (Ctrl-C ends it)")
-        if browser:
-            explorer.show()
-        explorer.run()
+        try:
+            click.echo(f"exploring at {explorer.url} (Ctrl-C ends it)")
+            if browser:
+                explorer.show()
+            explorer.run()
+        except (KeyboardInterrupt, Terminated):
+            complain("interrupted")
+            leave(130)
 
 
 @cli.command(cls=_Listing, lists=_claims)

@@ -263,7 +263,7 @@ class Page:
             steps = found.solution.stats.steps
             self._say(f"solved in {1e3 * seconds:.0f} ms, {steps} steps; {found.solution.message}", "good")
         else:
-            self._said = "its benchmarks"
+            self._said = "finding its benchmarks ..."
         self._waiting = found
         self._show()
 
@@ -276,7 +276,7 @@ class Page:
         """Speak of work that takes long."""
         seconds = perf_counter() - self._since
         if self._answered < self._asked and seconds > _SOON:
-            self._say(f"solving {self._said or 'the flow'}, for {seconds:.0f} s ...", "busy")
+            self._say(f"{seconds:.0f} s: {self._said or 'solving the flow ...'}", "busy")
 
     # what the browser does
 

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from explorer import started
@@ -56,8 +57,22 @@ def test_a_signal_ends_it_at_once_with_one_line(number: signal.Signals) -> None:
     began = time.monotonic()
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err.strip()) == (130, "", "Error: interrupted")
+    assert (process.returncode, out, err) == (130, "", "Error: interrupted\n")
     assert time.monotonic() - began < 5.0  # less than a second where nothing else runs
+
+
+def test_it_can_be_ended_while_it_compiles(tmp_path: Path) -> None:
+    """The compiler is at work in another thread, and takes nothing well."""
+    tmp_path.chmod(0o700)
+    process, url = started(NUMBA_CACHE_DIR=str(tmp_path))
+    with urlopen(url) as page:  # whose first flow is begun
+        assert page.status == 200
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    said = err.splitlines()
+    assert (process.returncode, said[-1]) == (130, "Error: interrupted")
+    assert all(line.startswith("compiling ") for line in said[:-1])
 
 
 def test_the_file_and_the_port_are_those_of_the_command(tmp_path: Path) -> None:

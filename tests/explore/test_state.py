@@ -46,7 +46,7 @@ def same(found: Experiment, wanted: Experiment) -> None:
         BUILT_IN,
         with_tables(problem=OVERLAP),
         with_tables(problem={"task_sizes": 4, "tasks": 3, "signal": 2, "snr": 10, "context_length": 30}),
-        with_tables(problem={**BUILT_IN["problem"], "noise": [0.1, 0.2], "covariance": [1.0, 2.0]}),
+        with_tables(problem={**BUILT_IN["problem"], "noise": [1 / 3, 1e-7], "covariance": [1.0, 2 / 7]}),
         with_tables(initial=EXPLICIT, model={}),
         with_tables(model={"parametrization": "factored", "imbalance_omega": 0.1, "imbalance_mu": 0.0}),
         with_tables(model={"parametrization": "balanced", "key_scale": 0.3, "kernel": "large-L"}),
