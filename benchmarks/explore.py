@@ -4,12 +4,12 @@
 
 Needs playwright (`pip install playwright`) and a chromium (`apt-get install chromium`). Four heads and three
 tasks; noise, context length and the size of a task go up and down. Milliseconds are of the browser's clock,
-from the key that moves the slider to the animation frame after the one in which everything of the new flow
-was drawn: the way to the server, the flow, its phases, benchmarks and report, the way back and the drawing. A
-page that finds the benchmarks slow draws the flow before them, and the second time counts. After the last
-move of every slider the pixels are held against those half a second later, so that what is timed is the whole
-of it. The first moves of a page, for which the browser compiles, are told apart. `--picture` keeps what is on
-the page at the end, as in docs/explore.md.
+from the key that moves the slider to the animation frame after the one in which the trajectory, phases, heat
+maps and benchmarks of the new flow were drawn: the way to the server, the flow, the way back and the drawing.
+The report in words follows, and has its own line. After the last move of every slider the pixels are held
+against those half a second later, so that what is timed is the whole of it. The first moves of a page, for
+which the browser compiles, are told apart. `--picture` keeps what is on the page at the end, as in
+docs/explore.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _FIRST = 3  # moves of a page that are told apart
 _WATCH = """() => {
     window.moves = []
     document.addEventListener("keydown", () => { window.moved = performance.now() }, true)
-    new MutationObserver(() => { window.moves.push(performance.now() - window.moved) })
+    const page = document.documentElement.dataset
+    const kind = () => page.complete === "true" ? 2 : Number(page.bounds) > 0 ? 1 : 0
+    new MutationObserver(() => { window.moves.push([kind(), performance.now() - window.moved]) })
         .observe(document.documentElement, {attributeFilter: ["data-frame"]})
 }"""
 _PIXELS = """() => {
@@ -56,27 +58,28 @@ def chromium() -> str:
 
 
 def measured(page: Any, moves: int) -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds of the first moves of a page, of the others, and what the page says of their flows."""
+    """Milliseconds to the pictures of every move, to its report, and what the page says of its flow alone."""
     page.evaluate(_WATCH)
-    took, solving = [], []
-    for k in range(_FIRST + moves):
-        label = _SLIDERS[k * len(_SLIDERS) // (_FIRST + moves)]
+    drawn, told, solving = [], [], []
+    labels = [_SLIDERS[k * len(_SLIDERS) // moves] for k in range(moves)]
+    for k, label in enumerate(labels):
         slider = page.locator(".bk-input-group", has_text=label).locator(".noUi-handle:visible")
-        before = page.evaluate("window.moves.length")
+        page.evaluate("window.moves = []")
         slider.press("ArrowRight" if k % 4 < 2 else "ArrowLeft")
-        whole = f"window.moves.length > {before} && document.documentElement.dataset.complete === 'true'"
-        page.wait_for_function(whole, polling=10)
-        last = k + 1 == _FIRST + moves or label != _SLIDERS[(k + 1) * len(_SLIDERS) // (_FIRST + moves)]
-        if last:
+        page.wait_for_function("window.moves.some(([kind]) => kind === 2)", polling=10)
+        if label not in labels[k + 1 :]:
             pixels = page.evaluate(_PIXELS)
             page.wait_for_timeout(500)
             if page.evaluate(_PIXELS) != pixels:
                 sys.exit("the pictures changed after they were said to be drawn")
         page.wait_for_timeout(200)
-        took.append(page.evaluate("window.moves")[-1])
-        said = re.search(r"solved in (\d+) ms", page.locator("[role=status]").inner_text())
-        solving.append(float(said[1]) if said else float("nan"))
-    return took[:_FIRST], took[_FIRST:], solving[_FIRST:]
+        frames = page.evaluate("window.moves")
+        drawn.append(next(ms for kind, ms in frames if kind > 0))
+        told.append(next(ms for kind, ms in frames if kind == 2))
+        said = re.search(r"solved in (\d+) ms", page.locator("#status").inner_text())
+        assert said is not None
+        solving.append(float(said[1]))
+    return drawn, told, solving
 
 
 def main() -> None:
@@ -103,7 +106,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.goto(url)
             page.wait_for_function("document.documentElement.dataset.complete === 'true'")
-            first, took, solving = measured(page, moves)
+            drawn, told, solving = measured(page, _FIRST + moves)
             if options.picture is not None:
                 page.screenshot(path=options.picture)
             version = browser.version
@@ -112,6 +115,7 @@ def main() -> None:
         server.kill()
         server.wait()
     busy = os.getloadavg()[0]
+    first, took = drawn[:_FIRST], drawn[_FIRST:]
     lines = [
         record.machine_line(),
         f"chromium {version}, headless, 1280 x 900; load average of the machine {busy:.1f} at the end",
@@ -121,11 +125,12 @@ def main() -> None:
         f"  worst              {max(took):6.0f}",
         f"  best               {min(took):6.0f}",
         f"  first moves        {', '.join(f'{ms:.0f}' for ms in first)}",
-        f"  of which the flow  {median(solving):6.0f}  (median, as the page says)",
+        f"  report, median     {median(told[_FIRST:]):6.0f}",
+        f"  the flow alone     {median(solving[_FIRST:]):6.0f}  (median, as the page says)",
     ]
     text = "\n".join(lines)
     print(text)
-    facts = {"chromium": version, "load": busy, "first": first, "milliseconds": took, "flow": solving}
+    facts = {"chromium": version, "load": busy, "pictures": drawn, "report": told, "flow": solving}
     record.write(options.out, "explore", text, facts)
 
 

@@ -42,9 +42,9 @@ class Frame:
     omega : ndarray, (T, H, B)
     mu : ndarray, (T, H, I)
     bounds : mapping of str to Benchmark
-        What attention could reach, by key; none before they are found, which may take longer than the flow.
+        What attention could reach, by key; none before `with_bounds`, which may take longer than the flow.
     text : str
-        The report that `spectral-icl flow` prints; empty until then, as it has the benchmarks.
+        The report that `spectral-icl flow` prints; empty before `complete`, which takes longer than flows.
     """
 
     solution: Solution
@@ -59,11 +59,18 @@ class Frame:
     bounds: Mapping[str, Benchmark] = field(default_factory=dict)
     text: str = ""
 
+    def with_bounds(self) -> Frame:
+        """The same flow with its benchmarks."""
+        return replace(self, bounds=benchmarks(self.solution.problem, self.solution.options.kernel))
+
     def complete(self) -> Frame:
         """The same flow with its benchmarks and its report."""
         report = FlowReport(self.solution, self.title, self.start)
-        bounds = benchmarks(self.solution.problem, self.solution.options.kernel)
-        return replace(self, text=report.to_text(), bounds=bounds)
+        return replace(self.with_bounds(), text=report.to_text())
+
+    def looks_like(self, other: Frame | None) -> bool:
+        """Whether the pictures of another frame are those of this one."""
+        return other is not None and self.solution is other.solution and self.bounds == other.bounds
 
     @cached_property
     def spans(self) -> dict[str, tuple[float, float]]:

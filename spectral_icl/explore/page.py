@@ -50,6 +50,7 @@ _DRAWN = """
 requestAnimationFrame(() => requestAnimationFrame(() => {
   const page = document.documentElement.dataset
   page.frame = String(frame.data.number[0])
+  page.bounds = String(frame.data.bounds[0])
   page.complete = String(frame.data.text[0] !== "")
   for (const name of ["text", "toml", "script"]) {
     document.getElementById(name).textContent = frame.data[name][0]
@@ -103,7 +104,7 @@ class Page:
             sizing_mode="stretch_width",
         )
         texts = {key: [""] for key in _TEXTS}
-        self.frame_source = ColumnDataSource({"number": [0], "changes": [[]], **texts})
+        self.frame_source = ColumnDataSource({"number": [0], "bounds": [0], "changes": [[]], **texts})
         self.pointed_source = ColumnDataSource({"changes": [[]]})
         self.drawn_source = ColumnDataSource({"number": [0]})
         self.frame: Frame | None = None
@@ -113,7 +114,7 @@ class Page:
         self._since = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._said = ""  # of the work under way
-        self._completing: dict[str, float] = {}  # seconds that it took, by law
+        self._finding: dict[str, float] = {}  # seconds that the last benchmarks took, by law
         self.latest: Latest[tuple[int, State]] = Latest(self._answer)
         self._wire()
         self._lay_out()
@@ -225,14 +226,15 @@ class Page:
             with _told(self._hears):
                 found = solved(state, f"explored from {self.title}")
                 seconds = perf_counter() - began
-                if self._completing.get(law, math.inf) > _SOON:  # show what there is meanwhile
-                    self._later(partial(self._arrived, 0, found, seconds))
-                    if self.latest.is_stale:
-                        return
+                if self._finding.get(law, math.inf) < _SOON:  # or show what there is meanwhile
+                    found = found.with_bounds()
+                self._later(partial(self._arrived, 0, found, seconds))
+                if self.latest.is_stale:
+                    return
                 began = perf_counter()
-                found = found.complete()
-                self._completing[law] = perf_counter() - began
-                self._later(partial(self._arrived, number, found, seconds))
+                found = found.with_bounds()
+                self._finding[law] = perf_counter() - began
+                self._later(partial(self._arrived, number, found.complete(), seconds))
         except (ProblemError, IntegrationError) as error:
             self._later(partial(self._failed, number, str(error)))
         except MemoryError:
@@ -263,7 +265,7 @@ class Page:
             steps = found.solution.stats.steps
             self._say(f"solved in {1e3 * seconds:.0f} ms, {steps} steps; {found.solution.message}", "good")
         else:
-            self._said = "finding its benchmarks ..."
+            self._said = "finding its benchmarks and its report ..."
         self._waiting = found
         self._show()
 
@@ -284,11 +286,17 @@ class Page:
         """Send the frame that waits, unless the browser is still drawing another."""
         if self._waiting is None or self._drawn < self._sent:
             return
-        self.frame, self._waiting = self._waiting, None
+        before, self.frame, self._waiting = self.frame, self._waiting, None
         self._sent += 1
-        self.view.show(self.frame, self.cursor.value)
+        if not self.frame.looks_like(before):
+            self.view.show(self.frame, self.cursor.value)
         texts = {key: [getattr(self.frame, key)] for key in _TEXTS}
-        self.frame_source.data = {"number": [self._sent], "changes": [self.view.changes.take()], **texts}
+        self.frame_source.data = {
+            "number": [self._sent],
+            "bounds": [len(self.frame.bounds)],
+            "changes": [self.view.changes.take()],
+            **texts,
+        }
 
     def _has_drawn(self, attr: str, old: Any, new: Any) -> None:
         self._drawn = int(new["number"][0])
