@@ -29,8 +29,7 @@ _LOSS_HEIGHT, _HEADS_HEIGHT = 250, 170  # pixels, of whole pictures
 _BORDER = 46  # pixels left of the axes, or their labels would move them from flow to flow
 _MARGINS = 50.0  # pixels of a picture's height that are not curves
 _ROOM = 0.13  # of an axis of time, right of its end, for labels
-_USED = 1.0 - _ROOM  # of the part of an axis that a task has
-_MOST_TICKS, _MOST_LEVELS = 4, 8  # on the axis of time of one task, on that of losses
+_MOST_TICKS, _MOST_LEVELS = 12, 8  # on the axis of time of all tasks, on that of losses
 _WORTH = 0.04  # share of the largest value from which a curve has a label
 _BOUND_DASHES = {"single_head": "1 3", "head_per_task": "6 3", "lower_bound": "8 3 2 3"}
 _CELLS = ("#ffffff", "#08306b")  # of a heat map: nothing, and the largest
@@ -77,11 +76,11 @@ class View:
 
     def point(self, frame: Frame, at: float) -> None:
         """Move the cursor to a fraction of the axis of time."""
-        time = frame.moment(at)
+        time, tasks = frame.moment(at), frame.solution.problem.tasks
         self.maps.show(frame, time)
         self.loss.point([time])
         for picture in (self.omega, self.mu):
-            picture.point([task + at * _USED for task in range(frame.solution.problem.tasks)])
+            picture.point([task + at * _used(tasks) for task in range(tasks)])
 
 
 class _Curves:
@@ -314,15 +313,16 @@ class HeadsPicture(_Curves):
     def show(self, frame: Frame, values: Floats, columns: Sequence[Sequence[int]]) -> None:
         """Show values (T, H, columns), of every task its own columns."""
         shares = np.log(frame.times / frame.times[0]) / np.log(frame.times[-1] / frame.times[0])
+        count = len(columns)
+        used = _used(count)
         parts = [(task, column) for task, own in enumerate(columns) for column in own]
         gap = [np.nan]  # between one part and the next
-        x = np.concatenate([np.append(task + shares * _USED, gap) for task, _ in parts])
+        x = np.concatenate([np.append(task + shares * used, gap) for task, _ in parts])
         curves = [
             np.concatenate([np.append(of_head[:, column], gap) for _, column in parts])
             for of_head in np.moveaxis(values, 1, 0)
         ]
         self._fit(np.asarray(curves))
-        count = len(columns)
         self.changes.set(self.plot.x_range, end=float(count))
         low, high = self.range
         self.changes.set(
@@ -334,11 +334,13 @@ class HeadsPicture(_Curves):
                 "text": [f"task {i}" for i in range(count)],
             },
         )
-        times = _round_levels(float(frame.times[0]), float(frame.times[-1]), _MOST_TICKS)
-        ticks = {task + frame.fraction(time) * _USED: f"{time:g}" for task in range(count) for time in times}
+        times = _round_levels(
+            float(frame.times[0]), float(frame.times[-1]), min(max(_MOST_TICKS // count, 2), 5)
+        )
+        ticks = {task + frame.fraction(time) * used: f"{time:g}" for task in range(count) for time in times}
         self.changes.mark(self.plot.xaxis[0], ticks)
         self.draw(x, curves)
-        self.label([(task + _USED, _worth_naming(values[-1], own)) for task, own in enumerate(columns)])
+        self.label([(task + used, _worth_naming(values[-1], own)) for task, own in enumerate(columns)])
 
     def _fit(self, values: Floats) -> None:
         low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
@@ -405,9 +407,22 @@ def _cells(values: Floats, first: int) -> dict[str, list[Any]]:
         "x": (first + x).ravel().tolist(),
         "y": y.ravel().tolist(),
         "color": [_shade(share) for share in shares],
-        "text": [f"{value:.2g}" for value in values.ravel()],
+        "text": [_short(value) for value in values.ravel()],
         "ink": ["white" if share > _DARK else "black" for share in shares],
     }
+
+
+def _used(tasks: int) -> float:
+    """The share of the part of an axis that a task has before the names at its end."""
+    return 0.93 - 0.03 * tasks
+
+
+def _short(value: float) -> str:
+    """A number that is not negative in six letters at most: 12, 0.0065, 1e-4."""
+    if value == 0.0 or 1e-3 <= value < 1e4:
+        return f"{value:.2g}" if value < 100.0 else f"{value:.0f}"
+    digit, power = f"{value:.0e}".split("e")
+    return f"{digit}e{int(power)}"
 
 
 def _worth_naming(values: Floats, columns: Sequence[int]) -> list[tuple[str, float]]:

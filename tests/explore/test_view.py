@@ -39,7 +39,9 @@ def test_pictures_follow_from_flow_to_flow() -> None:
         assert len(cells["text"]) == 2 * heads * tasks
         omega, mu = frame.solution.final
         shown = [abs(value) for value in (*omega.ravel(), *mu.ravel())]
-        assert [float(text) for text in cells["text"]] == pytest.approx(shown, rel=0.06)
+        assert max(map(len, cells["text"])) <= 6
+        for text, value in zip(cells["text"], shown, strict=True):
+            assert float(text) == pytest.approx(value, rel=0.06 if value >= 1e-3 else 0.5)
 
 
 def test_who_won_is_named_at_the_end_of_its_curve() -> None:
