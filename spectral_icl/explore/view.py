@@ -334,9 +334,8 @@ class HeadsPicture(_Curves):
                 "text": [f"task {i}" for i in range(count)],
             },
         )
-        times = _round_levels(
-            float(frame.times[0]), float(frame.times[-1]), min(max(_MOST_TICKS // count, 2), 5)
-        )
+        few = min(_MOST_TICKS // count, 4)
+        times = _round_levels(float(frame.times[0]), float(frame.times[-1]), few)
         ticks = {task + frame.fraction(time) * used: f"{time:g}" for task in range(count) for time in times}
         self.changes.mark(self.plot.xaxis[0], ticks)
         self.draw(x, curves)
