@@ -38,10 +38,12 @@ from spectral_icl.explore.latest import Latest
 from spectral_icl.explore.state import State
 from spectral_icl.explore.view import View
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.multitask.context import LAWS
 from spectral_icl.multitask.flow.solution import IntegrationError
 
 _SOON = 0.15  # seconds; work that takes longer is spoken of
 _GLANCE = 200  # milliseconds between looks at whether it does
+_REMEMBERED = 4  # times
 _TEXTS = ("text", "toml", "script")  # of a frame, and where they are in page.html
 _WIDTH = 140  # pixels of a control, at least
 _HEADINGS = {"model": "Model", "problem": "Data", "tasks": "Tasks", "start": "Start and end"}
@@ -52,7 +54,7 @@ requestAnimationFrame(() => requestAnimationFrame(() => {
   page.frame = String(frame.data.number[0])
   page.bounds = String(frame.data.bounds[0])
   page.complete = String(frame.data.text[0] !== "")
-  for (const name of ["text", "toml", "script"]) {
+  for (const name of names) {
     document.getElementById(name).textContent = frame.data[name][0]
   }
   drawn.data = {number: [frame.data.number[0]]}
@@ -66,8 +68,7 @@ line.className = status.data.kind[0]
 _COPY = """
 const text = frame.data[what][0]
 if (text === "") { return }
-const said = button.label
-const say = (word) => { button.label = word; setTimeout(() => { button.label = said }, 1200) }
+const say = (word) => { button.label = word; setTimeout(() => { button.label = label }, 1200) }
 navigator.clipboard.writeText(text).then(() => say("Copied"), () => say("Not allowed: copy it below"))
 """
 
@@ -114,7 +115,8 @@ class Page:
         self._since = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._said = ""  # of the work under way
-        self._finding: dict[str, float] = {}  # seconds that the last benchmarks took, by law
+        # seconds that benchmarks took, by law: several, since those of a problem that was seen take none
+        self._finding: dict[str, deque[float]] = {law: deque(maxlen=_REMEMBERED) for law in LAWS}
         self.latest: Latest[tuple[int, State]] = Latest(self._answer)
         self._wire()
         self._lay_out()
@@ -144,7 +146,9 @@ class Page:
         """Say what calls what."""
         self.cursor.on_change("value", lambda attr, old, new: self._point())
         self.view.loss.plot.on_event("tap", self._tapped)
-        drawn = CustomJS(args={"frame": self.frame_source, "drawn": self.drawn_source}, code=_DRAWN)
+        drawn = CustomJS(
+            args={"frame": self.frame_source, "drawn": self.drawn_source, "names": list(_TEXTS)}, code=_DRAWN
+        )
         # which makes them parts of the document
         self.cursor.tags = [self.frame_source, self.drawn_source, self.pointed_source, self.status_source]
         for source in (self.frame_source, self.pointed_source):
@@ -165,7 +169,9 @@ class Page:
         buttons = []
         for label, what in (("Copy TOML", "toml"), ("Copy Python", "script")):
             button = Button(label=label, min_width=80, sizing_mode="stretch_width", name=f"copy-{what}")
-            copy = CustomJS(args={"frame": self.frame_source, "what": what, "button": button}, code=_COPY)
+            copy = CustomJS(
+                args={"frame": self.frame_source, "what": what, "button": button, "label": label}, code=_COPY
+            )
             button.js_on_event("button_click", copy)
             buttons.append(button)
         parts: list[UIElement] = [Row(*buttons, sizing_mode="stretch_width"), self.cursor]
@@ -220,20 +226,19 @@ class Page:
     def _answer(self, question: tuple[int, State]) -> None:
         """Solve, in the thread of the worker, and leave the rest to the thread of the page."""
         number, state = question
-        law = state.at("model.kernel")
         began = perf_counter()
         try:
+            self._hears("")
             with _told(self._hears):
                 found = solved(state, f"explored from {self.title}")
                 seconds = perf_counter() - began
-                if self._finding.get(law, math.inf) < _SOON:  # or show what there is meanwhile
-                    found = found.with_bounds()
-                self._later(partial(self._arrived, 0, found, seconds))
+                if max(self._finding[state.at("model.kernel")], default=math.inf) < _SOON:
+                    found = self._with_bounds(found)
+                self._later(partial(self._arrived, 0, found, seconds))  # there is more to come
                 if self.latest.is_stale:
                     return
-                began = perf_counter()
-                found = found.with_bounds()
-                self._finding[law] = perf_counter() - began
+                if not found.bounds:
+                    found = self._with_bounds(found)
                 self._later(partial(self._arrived, number, found.complete(), seconds))
         except (ProblemError, IntegrationError) as error:
             self._later(partial(self._failed, number, str(error)))
@@ -242,6 +247,13 @@ class Page:
         except Exception as error:  # a mistake of ours: the page goes on, and the terminal has the whole
             _log.exception("the explorer could not solve %s", state.table())
             self._later(partial(self._failed, number, f"{type(error).__name__}: {error}"))
+
+    def _with_bounds(self, found: Frame) -> Frame:
+        """The frame with its benchmarks, and the time that these take remembered."""
+        began = perf_counter()
+        found = found.with_bounds()
+        self._finding[found.solution.options.kernel].append(perf_counter() - began)
+        return found
 
     def _hears(self, text: str) -> None:
         self._later(partial(setattr, self, "_said", text))
