@@ -20,19 +20,16 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.models import (
     Button,
-    CategoricalSlider,
     Column,
     ColumnDataSource,
     CustomJS,
-    Div,
     Row,
-    Select,
     Slider,
     UIElement,
 )
 
 from spectral_icl.explore.changes import APPLY
-from spectral_icl.explore.dials import Dial, dials
+from spectral_icl.explore.controls import WIDTH, Controls
 from spectral_icl.explore.frame import Frame, solved
 from spectral_icl.explore.latest import Latest
 from spectral_icl.explore.state import State
@@ -45,8 +42,6 @@ _SOON = 0.15  # seconds; work that takes longer is spoken of
 _GLANCE = 200  # milliseconds between looks at whether it does
 _REMEMBERED = 4  # times
 _TEXTS = ("text", "toml", "script")  # of a frame, and where they are in page.html
-_WIDTH = 140  # pixels of a control, at least
-_HEADINGS = {"model": "Model", "problem": "Data", "tasks": "Tasks", "start": "Start and end"}
 # run when the last part of a frame has come: the browser draws before it calls back the second time
 _DRAWN = """
 requestAnimationFrame(() => requestAnimationFrame(() => {
@@ -90,8 +85,7 @@ class Page:
 
     def __init__(self, document: Document, state: State, title: str) -> None:
         self.document, self.state, self.title = document, state, title
-        self.dials = dials(state)
-        self.widgets = {dial.path: self._widget(dial) for dial in self.dials}
+        self.controls = Controls(state, self._turned)
         self.view = View()
         self.status_source = ColumnDataSource({"text": ["solving the first flow ..."], "kind": ["busy"]})
         self.cursor = Slider(
@@ -101,7 +95,7 @@ class Page:
             value=1.0,
             title="cursor (share of the axis of time)",
             show_value=False,
-            min_width=_WIDTH,
+            min_width=WIDTH,
             sizing_mode="stretch_width",
         )
         texts = {key: [""] for key in _TEXTS}
@@ -121,26 +115,6 @@ class Page:
         self._wire()
         self._lay_out()
         self._ask()
-
-    def _widget(self, dial: Dial) -> Any:
-        """The control of a dial, at its position in the state."""
-        texts = dial.texts
-        now = texts[dial.values.index(self.state.at(dial.path))]
-        common: dict[str, Any] = {
-            "title": dial.label,
-            "value": now,
-            "name": dial.path,
-            "visible": dial.shown(self.state),
-            "min_width": 70 if dial.group == "tasks" else _WIDTH,
-            "sizing_mode": "stretch_width",
-            "margin": (1, 4, 1, 4),
-        }
-        if dial.is_scale:
-            widget: Any = CategoricalSlider(categories=texts, **common)
-        else:
-            widget = Select(options=texts, **common)
-        widget.on_change("value", partial(self._turned, dial))
-        return widget
 
     def _wire(self) -> None:
         """Say what calls what."""
@@ -174,17 +148,9 @@ class Page:
             )
             button.js_on_event("button_click", copy)
             buttons.append(button)
-        parts: list[UIElement] = [Row(*buttons, sizing_mode="stretch_width"), self.cursor]
-        for group, heading in _HEADINGS.items():
-            own = [self.widgets[dial.path] for dial in self.dials if dial.group == group]
-            if own:
-                parts.append(Div(text=f"<b>{heading}</b>", margin=(6, 4, 0, 4)))
-            if group == "tasks":
-                parts += [Row(*own[k : k + 2], sizing_mode="stretch_width") for k in range(0, len(own), 2)]
-            else:
-                parts += own
+        own = [Row(*buttons, sizing_mode="stretch_width"), self.cursor]
         roots: dict[str, UIElement] = {
-            "controls": Column(*parts, sizing_mode="stretch_width"),
+            "controls": Column(*own, *self.controls.parts, sizing_mode="stretch_width"),
             "loss": self.view.loss.plot,
             "maps": self.view.maps.plot,
             "omega": self.view.omega.plot,
@@ -198,12 +164,9 @@ class Page:
 
     # what the visitor does
 
-    def _turned(self, dial: Dial, attr: str, old: str, new: str) -> None:
-        self.state = self.state.turned(dial.path, dial.value(new))
-        for other in self.dials:
-            shown = other.shown(self.state)
-            if self.widgets[other.path].visible != shown:
-                self.widgets[other.path].visible = shown
+    def _turned(self, path: str, value: object) -> None:
+        self.state = self.state.turned(path, value)
+        self.controls.show(self.state)
         self._ask()
 
     def _tapped(self, event: Any) -> None:
