@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Generic, TypeVar
 
-QUICK = 0.15  # seconds; after an answer that took longer, questions must have come to rest before the next
+QUICK = 0.4  # seconds; after an answer that took longer, questions must have come to rest before the next
 QUIET = 0.2  # seconds without another question: rest
 
 Q = TypeVar("Q")
