@@ -66,6 +66,7 @@ class LossPicture(Curves):
             text_color=GREY,
             background_fill_color="white",
             background_fill_alpha=0.7,
+            level="overlay",
             y_offset=-2,
             **words,
         )
