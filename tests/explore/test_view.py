@@ -74,3 +74,15 @@ def test_axes_have_a_few_round_numbers_whatever_their_range() -> None:
             assert view.changes.of(axis, "major_label_overrides").keys() == set(
                 view.changes.of(axis.ticker, "ticks")
             )
+
+
+def test_a_task_on_several_blocks_names_them() -> None:
+    problem = {"block_sizes": [5, 7], "signal": [[1.0, 2.0], [0.0, 3.0]], "noise": 0.1, "context_length": 50}
+    view = View()
+    frame = solved(State.of({**BUILT_IN, "problem": problem}), "")
+    view.show(frame, 1.0)
+    names = data(view, view.omega.ends)["text"]
+    assert any(name.endswith(" b1") for name in names)
+    curve = np.asarray(data(view, view.omega.curves)["y0"])
+    parts = [frame.omega[:, 0, block] for block in (0, 1, 1)]  # of task 0, then of task 1
+    np.testing.assert_array_equal(curve, np.concatenate([np.append(part, np.nan) for part in parts]))
