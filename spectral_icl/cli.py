@@ -21,11 +21,13 @@ from spectral_icl.console import (
     emit,
     fail,
     guarded,
+    leave,
     leave_out_users_matplotlib,
     log_on_stderr,
     say_wrote,
 )
 from spectral_icl.io.checks import ProblemError, choice, renamed
+from spectral_icl.io.interrupts import Terminated
 from spectral_icl.io.progress import Progress, tracked
 from spectral_icl.io.provenance import now
 from spectral_icl.version import __version__
@@ -207,6 +209,43 @@ def flow(
             say_wrote(plot, as_json)
     if not solution.success:
         fail(solution.message, 1)
+
+
+@cli.command(example="spectral-icl explore --set model.heads=3")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--port", type=int, default=0, help="Of this machine; one that is free by default.")
+@click.option(
+    "--browser/--no-browser", default=True, help="Open the page in a browser, or only print where it is."
+)
+@_overrides
+def explore(file: Path | None, port: int, browser: bool, overrides: tuple[str, ...]) -> None:
+    """Open a page with a slider for every entry of FILE (TOML), or of the built-in two-task example.
+
+    The flow is solved and drawn again as a slider moves. The page is for this machine alone, and needs no
+    network. Ctrl-C ends it.
+
+    Exit status: 2 bad input, 130 interrupted.
+    """
+    from spectral_icl.io.files import needs
+    from spectral_icl.io.toml import tables
+    from spectral_icl.multitask.experiment import BUILT_IN
+
+    for package, extra in (("bokeh", "explore"), ("tomlkit", "explore"), ("matplotlib", "explore")):
+        needs(package, "explore", None, extra)
+    from spectral_icl.explore.server import Explorer
+    from spectral_icl.explore.state import State
+
+    state = State.of(tables(file, overrides, BUILT_IN))
+    with renamed({"port": "--port"}), log_on_stderr():
+        explorer = Explorer(state, _title(file), port)
+        try:
+            click.echo(f"exploring at {explorer.url} (Ctrl-C ends it)")
+            if browser:
+                explorer.show()
+            explorer.run()
+        except (KeyboardInterrupt, Terminated):
+            complain("interrupted")
+            leave(130)
 
 
 @cli.command(

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from spectral_icl.figures import scales
+from spectral_icl.figures.palette import DASHES, SHADES, TASKS
 from spectral_icl.figures.style import WIDTH, styled
 from spectral_icl.figures.style import save as save  # this module is `spectral_icl.plots`
 from spectral_icl.io.checks import Floats
@@ -24,10 +25,6 @@ _MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
 _MOST_LABELLED = 8  # heads and tasks with an entry in the legend
 _MOST_NUMBERED = 4  # tasks whose entries of the heat map have room for a number
 _LOG_FROM = 5.0  # a run this many times longer than its warm-up is shown in log time
-_DASHES = ("-", (0, (4, 1.5)), (0, (2, 1.5)), (0, (4, 1, 1, 1)))  # equal tasks lie on top of each other
-# Tasks have a cycle of their own (Tol's muted colours): a task's colour is not that of a head.
-_TASKS = ("#cc6677", "#332288", "#117733", "#ddcc77", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499")
-_SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
 _BENCHMARKS: dict[str, Any] = {
     "single_head": (0, (1, 1)),
     "head_per_task": "--",
@@ -75,7 +72,7 @@ def loss(solution: Solution, axes: Axes) -> None:
         for task in range(solution.problem.tasks):
             named = task < _MOST_LABELLED
             label = f"task {task}" if named else None
-            look: dict[str, Any] = {"color": _TASKS[task % len(_TASKS)], "ls": _DASHES[task % len(_DASHES)]}
+            look: dict[str, Any] = {"color": TASKS[task % len(TASKS)], "ls": DASHES[task % len(DASHES)]}
             (line,) = axes.plot(times, dense[:, task], lw=0.9, label=label, **look)
             lines += [line] if named else []
     for key, bound in benchmarks(solution.problem, solution.options.kernel).items():
@@ -92,19 +89,10 @@ def loss(solution: Solution, axes: Axes) -> None:
 
 def shade_phases(solution: Solution, axes: Axes) -> list[Patch]:
     """Shade the phases behind the curves and return the patches for a legend."""
-    phases = solution.phases
-    end = solution.trajectory.t[-1]
-    spans = {
-        "warm-up": phases.warm_up,
-        "emergence": phases.emergence,
-        "convergence": phases.convergence,
-        "escape": (phases.convergence[1], end),
-    }
     patches = []
-    for name, (start, stop) in spans.items():
-        if np.isfinite(start) and stop > start:
-            axes.axvspan(start, stop, color=_SHADES[name], lw=0, zorder=-1)
-            patches.append(Patch(color=_SHADES[name], label=name))
+    for name, (start, stop) in solution.phases.spans(solution.trajectory.t[-1]).items():
+        axes.axvspan(start, stop, color=SHADES[name], lw=0, zorder=-1)
+        patches.append(Patch(color=SHADES[name], label=name))
     return patches
 
 
@@ -113,7 +101,7 @@ def omega(solution: Solution, task: int, axes: Axes) -> None:
     times = _times(solution)
     values = solution(times).omega
     for k, block in enumerate(np.flatnonzero(np.asarray(solution.problem.signal)[task])):
-        _per_head(axes, times, values[:, :, block], _DASHES[k % len(_DASHES)])
+        _per_head(axes, times, values[:, :, block], DASHES[k % len(DASHES)])
     _time_axis(solution, axes)
 
 

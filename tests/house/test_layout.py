@@ -32,6 +32,7 @@ OF_SEVERAL = [
 WITHOUT = {
     ".": "__main__ cli console version",
     "doctor": "facts report",
+    "explore": "curves heads losses maps",
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
     "kernels": (

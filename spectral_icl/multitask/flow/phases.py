@@ -90,6 +90,16 @@ class Phases:
     tasks: tuple[Emergence, ...]
     escapes: tuple[Escape, ...]
 
+    def spans(self, end: float) -> dict[str, tuple[float, float]]:
+        """Start and end, by name, of the phases that a flow until ``end`` went through."""
+        named = {
+            "warm-up": self.warm_up,
+            "emergence": self.emergence,
+            "convergence": self.convergence,
+            "escape": (self.convergence[1], end),
+        }
+        return {name: span for name, span in named.items() if np.isfinite(span[0]) and span[1] > span[0]}
+
 
 def shares(problem: Problem, omega: Floats, mu: Floats) -> Floats:
     """Share of each head in the map learned for each task, (..., H, I).

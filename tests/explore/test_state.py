@@ -1,0 +1,138 @@
+"""The choices of the explorer: all that a file can say comes back from them."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from spectral_icl.explore.dials import dials
+from spectral_icl.explore.export import toml
+from spectral_icl.explore.state import MOST_HEADS, MOST_TASKS, State
+from spectral_icl.io.checks import ProblemError
+from spectral_icl.multitask.experiment import BUILT_IN, Experiment
+from spectral_icl.multitask.flow.solution import IntegrationError
+
+OVERLAP = {
+    "block_sizes": [5, 7],
+    "signal": [[1.0, 2.0], [0.0, 3.0]],
+    "noise": [0.1, 0.2],
+    "context_length": 50,
+}
+EXPLICIT = {"kind": "explicit", "omega": [[0.1, 0.2]], "mu": [[0.3, -0.1]]}
+
+
+def with_tables(**tables: Any) -> dict[str, Any]:
+    """The built-in file with other tables."""
+    return {**BUILT_IN, **tables}
+
+
+def same(found: Experiment, wanted: Experiment) -> None:
+    assert found.problem == wanted.problem
+    assert found.parametrization == wanted.parametrization
+    assert found.flow == wanted.flow
+    assert found.model.kernel == wanted.model.kernel
+    np.testing.assert_array_equal(found.start.omega, wanted.start.omega)
+    np.testing.assert_array_equal(found.start.mu, wanted.start.mu)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        BUILT_IN,
+        with_tables(problem=OVERLAP),
+        with_tables(problem={"task_sizes": 4, "tasks": 3, "signal": 2, "snr": 10, "context_length": 30}),
+        with_tables(problem={**BUILT_IN["problem"], "noise": [1 / 3, 1e-7], "covariance": [1.0, 2 / 7]}),
+        with_tables(initial=EXPLICIT, model={}),
+        with_tables(model={"parametrization": "factored", "imbalance_omega": 0.1, "imbalance_mu": 0.0}),
+        with_tables(model={"parametrization": "balanced", "key_scale": 0.3, "kernel": "large-L"}),
+        with_tables(model={"heads": 3, "parametrization": "merged"}, initial={"kind": "random", "seed": 7}),
+        with_tables(flow={"t_end": float("inf"), "stationary": 1e-6, "max_steps": 500}),
+        {"problem": BUILT_IN["problem"]},
+    ],
+)
+def test_a_file_comes_back(table: dict[str, Any]) -> None:
+    again = tomllib.loads(toml(State.of(table).table()))
+    same(Experiment.from_dict(again), Experiment.from_dict(table))
+
+
+@st.composite
+def turned(draw: st.DrawFn) -> State:
+    """The built-in state after any number of moves of any controls."""
+    state = State.of(BUILT_IN)
+    for dial in draw(st.lists(st.sampled_from(dials(state)), max_size=12)):
+        state = state.turned(dial.path, draw(st.sampled_from(dial.values)))
+    return state
+
+
+@given(turned())
+@settings(max_examples=60)
+def test_a_state_its_file_and_its_flow_agree(state: State) -> None:
+    """What is solved is what is copied: the same numbers, to the last bit."""
+    table = state.table()
+    again = tomllib.loads(toml(table))
+    assert again == table
+    one, other = (made(tables) for tables in (table, again))
+    if isinstance(one, str) or isinstance(other, str):  # refused, with the same words
+        assert one == other
+        return
+    same(other, one)
+    assume(one.model.kernel == "asymptotic" and one.flow.t_end <= 1e4)
+    assert outcome(one) == outcome(other)
+
+
+def made(tables: dict[str, Any]) -> Experiment | str:
+    """The experiment, or why there is none."""
+    try:
+        return Experiment.from_dict(tables)
+    except ProblemError as error:
+        return str(error)
+
+
+def outcome(experiment: Experiment) -> float | str:
+    """The final loss, or why the end was not reached."""
+    try:
+        return experiment.solve().final_loss
+    except IntegrationError as error:
+        return str(error)
+
+
+def test_what_is_not_in_force_is_remembered_and_left_out() -> None:
+    state = State.of(BUILT_IN).turned("problem.task_sizes.1", 30).turned("model.imbalance_mu", 0.5)
+    alone = state.turned("problem.tasks", 1)
+    assert alone.table()["problem"]["task_sizes"] == [10]
+    assert alone.turned("problem.tasks", 2).table() == state.table()
+    assert "imbalance_mu" not in state.table()["model"]
+    assert state.turned("model.parametrization", "factored").table()["model"]["imbalance_mu"] == 0.5
+    assert "kind" not in state.tables["initial"]["random"]
+
+
+def test_a_state_is_not_changed_by_another() -> None:
+    state = State.of(BUILT_IN)
+    before = toml(state.table())
+    state.turned("problem.signal.0", 3.0)
+    assert toml(state.table()) == before
+    assert BUILT_IN["problem"]["signal"] == [10.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (with_tables(model={"heads": MOST_HEADS + 1}), "model.heads: expected at most 8 heads, "),
+        (
+            with_tables(problem={**BUILT_IN["problem"], "task_sizes": [1] * (MOST_TASKS + 1), "signal": 1.0}),
+            "problem: expected at most 6 tasks, ",
+        ),
+        (with_tables(model={"heads": 0}), "model.heads: "),
+        ({"problem": {}}, "problem.block_sizes: "),
+        (with_tables(axis=[]), "axis: "),
+    ],
+)
+def test_what_no_page_can_show_is_refused(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        State.of(table)
+    assert str(refused.value).startswith(said)
