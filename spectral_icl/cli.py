@@ -232,12 +232,12 @@ def explore(file: Path | None, port: int, browser: bool, overrides: tuple[str, .
 
     for package, extra in (("bokeh", "explore"), ("tomlkit", "explore"), ("matplotlib", "explore")):
         needs(package, "explore", None, extra)
+    from spectral_icl.explore.choices import Choices
     from spectral_icl.explore.server import Explorer
-    from spectral_icl.explore.state import State
 
-    state = State.of(tables(file, overrides, BUILT_IN))
+    choices = Choices.of(tables(file, overrides, BUILT_IN))
     with renamed({"port": "--port"}), log_on_stderr():
-        explorer = Explorer(state, _title(file), port)
+        explorer = Explorer(choices, _title(file), port)
         try:
             click.echo(f"exploring at {explorer.url} (Ctrl-C ends it)")
             if browser:

@@ -8,8 +8,8 @@ from typing import Any
 
 from bokeh.models import CategoricalSlider, Div, Row, Select, UIElement
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.dials import Dial, dials
-from spectral_icl.explore.state import State
 
 WIDTH = 140  # pixels of a control, at least
 _NARROW = 70  # of one that shares its line
@@ -21,7 +21,7 @@ class Controls:
 
     Parameters
     ----------
-    state : State
+    choices : Choices
         What they show first.
     turned : callable
         Called with the path and the value of a dial that a visitor has turned.
@@ -32,10 +32,10 @@ class Controls:
         What is on the page, from the top down.
     """
 
-    def __init__(self, state: State, turned: Callable[[str, object], None]) -> None:
+    def __init__(self, choices: Choices, turned: Callable[[str, object], None]) -> None:
         self._turned = turned
-        self._dials = dials(state)
-        self._widgets = {dial.path: self._widget(dial, state) for dial in self._dials}
+        self._dials = dials(choices)
+        self._widgets = {dial.path: self._widget(dial, choices) for dial in self._dials}
         self.parts: list[UIElement] = []
         for group, heading in _HEADINGS.items():
             own = [self._widgets[dial.path] for dial in self._dials if dial.group == group]
@@ -47,20 +47,20 @@ class Controls:
             else:
                 self.parts += own
 
-    def show(self, state: State) -> None:
+    def show(self, choices: Choices) -> None:
         """Show the controls that are in force, and no others."""
         for dial in self._dials:
-            widget, shown = self._widgets[dial.path], dial.shown(state)
+            widget, shown = self._widgets[dial.path], dial.shown(choices)
             if widget.visible != shown:
                 widget.visible = shown
 
-    def _widget(self, dial: Dial, state: State) -> Any:
-        """The control of a dial, at its position in the state."""
+    def _widget(self, dial: Dial, choices: Choices) -> Any:
+        """The control of a dial, at its position in the choices."""
         common: dict[str, Any] = {
             "title": dial.label,
-            "value": dial.texts[dial.values.index(state.at(dial.path))],
+            "value": dial.texts[dial.values.index(choices.at(dial.path))],
             "name": dial.path,
-            "visible": dial.shown(state),
+            "visible": dial.shown(choices),
             "min_width": _NARROW if dial.group == "tasks" else WIDTH,
             "sizing_mode": "stretch_width",
             "margin": (1, 4, 1, 4),

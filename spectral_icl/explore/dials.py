@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
-from spectral_icl.explore.state import MOST_HEADS, MOST_TASKS, State
+from spectral_icl.explore.choices import MOST_HEADS, MOST_TASKS, Choices
 from spectral_icl.io.toml import field_types
 from spectral_icl.multitask.context import LAWS
 from spectral_icl.multitask.experiment import STARTS
@@ -25,7 +25,7 @@ class Dial:
     Attributes
     ----------
     path : str
-        Where the choice is in a `State`.
+        Where the choice is in a `Choices`.
     label : str
     group : str
         The heading that it stands under.
@@ -52,14 +52,14 @@ class Dial:
         """The value of the position of that name."""
         return self.values[self.texts.index(text)]
 
-    def shown(self, state: State) -> bool:
+    def shown(self, choices: Choices) -> bool:
         """Whether the choice is in force."""
         section, key, *rest = self.path.split(".")
         if section == "initial" and rest:
-            return key == str(state.at("initial.kind"))
+            return key == str(choices.at("initial.kind"))
         if section == "problem" and rest:
-            return int(rest[0]) < state.tasks
-        return not key.startswith("imbalance") or state.takes(key)
+            return int(rest[0]) < choices.tasks
+        return not key.startswith("imbalance") or choices.takes(key)
 
 
 def said(value: object) -> str:
@@ -71,15 +71,15 @@ def said(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def dials(state: State) -> tuple[Dial, ...]:
-    """All controls there may be, whether in force or not, with the values that the state has among theirs."""
-    return tuple(_with(dial, state.at(dial.path)) for dial in _all(state) if _fits(state.at(dial.path)))
+def dials(choices: Choices) -> tuple[Dial, ...]:
+    """All controls there may be, in force or not, with what is chosen among their values."""
+    return tuple(_with(dial, choices.at(dial.path)) for dial in _all(choices) if _fits(choices.at(dial.path)))
 
 
-def _all(state: State) -> Iterator[Dial]:
-    problem = state.tables["problem"]
+def _all(choices: Choices) -> Iterator[Dial]:
+    problem = choices.tables["problem"]
     yield Dial("model.heads", "heads H", "model", tuple(range(1, MOST_HEADS + 1)))
-    if state.disjoint:
+    if choices.disjoint:
         yield Dial("problem.tasks", "tasks I", "model", tuple(range(1, MOST_TASKS + 1)))
     yield Dial("model.parametrization", "parametrization", "model", tuple(PARAMETRIZATIONS))
     for circuit in ("omega", "mu"):
@@ -90,15 +90,15 @@ def _all(state: State) -> Iterator[Dial]:
     for key, label in (("noise", "noise variance"), ("snr", "signal to noise")):
         scale = (*((0.0,) if key == "noise" else ()), *decades(-4, 4))
         if isinstance(problem.get(key), list):
-            for i in range(MOST_TASKS if state.disjoint else state.tasks):
+            for i in range(MOST_TASKS if choices.disjoint else choices.tasks):
                 yield Dial(f"problem.{key}.{i}", f"{label} of task {i}", "problem", scale)
         elif key in problem:
             yield Dial(f"problem.{key}", label, "problem", scale)
-    if state.disjoint:
+    if choices.disjoint:
         for i in range(MOST_TASKS):
             yield Dial(f"problem.task_sizes.{i}", f"size of task {i}", "tasks", _wholes(0, 4))
             yield Dial(f"problem.signal.{i}", f"signal of task {i}", "tasks", decades(-3, 4))
-    kinds = [kind for kind in STARTS if state.at(f"initial.{kind}") is not None]
+    kinds = [kind for kind in STARTS if choices.at(f"initial.{kind}") is not None]
     yield Dial("initial.kind", "start", "start", tuple(kinds))
     for kind in kinds:
         for key, hint in field_types(STARTS[kind]).items():

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.export import script, toml
-from spectral_icl.explore.state import State
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.experiment import Experiment
 from spectral_icl.multitask.flow.solution import Solution
@@ -95,8 +95,8 @@ class Frame:
         return found
 
 
-def solved(state: State, title: str) -> Frame:
-    """The flow of a state, solved; its benchmarks are left to `Frame.complete`.
+def solved(choices: Choices, title: str) -> Frame:
+    """The flow that was chosen, solved; its benchmarks are left to `Frame.complete`.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def solved(state: State, title: str) -> Frame:
     IntegrationError
         Its end was not reached.
     """
-    table = state.table()
+    table = choices.table()
     experiment = Experiment.from_dict(table)
     solution = experiment.solve()
     times = _times(solution)

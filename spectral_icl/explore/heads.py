@@ -8,9 +8,9 @@ import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 
 from spectral_icl.explore.changes import Changes
+from spectral_icl.explore.choices import MOST_HEADS
 from spectral_icl.explore.curves import SMALL, Curves, Look, dash, round_levels
 from spectral_icl.explore.frame import Frame
-from spectral_icl.explore.state import MOST_HEADS
 from spectral_icl.figures.palette import HEADS
 from spectral_icl.io.checks import Floats
 

@@ -8,9 +8,9 @@ import numpy as np
 from bokeh.models import ColumnDataSource, Range1d
 
 from spectral_icl.explore.changes import Changes
+from spectral_icl.explore.choices import MOST_TASKS
 from spectral_icl.explore.curves import GREY, SMALL, Curves, Look, dash, round_levels
 from spectral_icl.explore.frame import Frame
-from spectral_icl.explore.state import MOST_TASKS
 from spectral_icl.figures.palette import SHADES, TASKS
 from spectral_icl.io.checks import Floats
 

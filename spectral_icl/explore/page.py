@@ -1,6 +1,6 @@
-"""The page of one visitor: controls that turn a state, a worker that solves it, pictures that show it.
+"""The page of one visitor: controls that change choices, a worker that solves them, pictures that show it.
 
-Nothing waits in a line. Of the states that come while a flow is solved only the last is solved, and of the
+Nothing waits in a line. Of the choices that come while a flow is solved only the last is solved, and of the
 frames that come while the browser draws only the last is drawn.
 """
 
@@ -29,10 +29,10 @@ from bokeh.models import (
 )
 
 from spectral_icl.explore.changes import APPLY
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.controls import WIDTH, Controls
 from spectral_icl.explore.frame import Frame, solved
 from spectral_icl.explore.latest import Latest
-from spectral_icl.explore.state import State
 from spectral_icl.explore.view import View
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.multitask.context import LAWS
@@ -77,15 +77,15 @@ class Page:
     ----------
     document : Document
         What the browser shows, empty.
-    state : State
+    choices : Choices
         What it shows first.
     title : str
         Where the first problem is from.
     """
 
-    def __init__(self, document: Document, state: State, title: str) -> None:
-        self.document, self.state, self.title = document, state, title
-        self.controls = Controls(state, self._turned)
+    def __init__(self, document: Document, choices: Choices, title: str) -> None:
+        self.document, self.choices, self.title = document, choices, title
+        self.controls = Controls(choices, self._turned)
         self.view = View()
         self.status_source = ColumnDataSource({"text": ["solving the first flow ..."], "kind": ["busy"]})
         self.cursor = Slider(
@@ -111,7 +111,7 @@ class Page:
         self._said = ""  # of the work under way
         # seconds that benchmarks took, by law: several, since those of a problem that was seen take none
         self._finding: dict[str, deque[float]] = {law: deque(maxlen=_REMEMBERED) for law in LAWS}
-        self.latest: Latest[tuple[int, State]] = Latest(self._answer)
+        self.latest: Latest[tuple[int, Choices]] = Latest(self._answer)
         self._wire()
         self._lay_out()
         self._ask()
@@ -165,8 +165,8 @@ class Page:
     # what the visitor does
 
     def _turned(self, path: str, value: object) -> None:
-        self.state = self.state.turned(path, value)
-        self.controls.show(self.state)
+        self.choices = self.choices.turned(path, value)
+        self.controls.show(self.choices)
         self._ask()
 
     def _tapped(self, event: Any) -> None:
@@ -184,18 +184,18 @@ class Page:
         if self._answered == self._asked:
             self._since = perf_counter()
         self._asked += 1
-        self.latest.ask((self._asked, self.state))
+        self.latest.ask((self._asked, self.choices))
 
-    def _answer(self, question: tuple[int, State]) -> None:
+    def _answer(self, question: tuple[int, Choices]) -> None:
         """Solve, in the thread of the worker, and leave the rest to the thread of the page."""
-        number, state = question
+        number, choices = question
         began = perf_counter()
         try:
             self._hears("")
             with _told(self._hears):
-                found = solved(state, f"explored from {self.title}")
+                found = solved(choices, f"explored from {self.title}")
                 seconds = perf_counter() - began
-                if max(self._finding[state.at("model.kernel")], default=math.inf) < _SOON:
+                if max(self._finding[choices.at("model.kernel")], default=math.inf) < _SOON:
                     found = self._with_bounds(found)
                 self._later(partial(self._arrived, 0, found, seconds))  # there is more to come
                 if self.latest.is_stale:
@@ -208,7 +208,7 @@ class Page:
         except MemoryError:
             self._later(partial(self._failed, number, "out of memory"))
         except Exception as error:  # a mistake of ours: the page goes on, and the terminal has the whole
-            _log.exception("the explorer could not solve %s", state.table())
+            _log.exception("the explorer could not solve %s", choices.table())
             self._later(partial(self._failed, number, f"{type(error).__name__}: {error}"))
 
     def _with_bounds(self, found: Frame) -> Frame:

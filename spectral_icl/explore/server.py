@@ -21,8 +21,8 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.page import Page
-from spectral_icl.explore.state import State
 from spectral_icl.io.checks import ProblemError, integer
 from spectral_icl.io.interrupts import answered
 
@@ -38,7 +38,7 @@ class Explorer:
 
     Parameters
     ----------
-    state : State
+    choices : Choices
         What a visitor sees first.
     title : str
         Where that is from.
@@ -51,7 +51,7 @@ class Explorer:
         The port is none, or taken.
     """
 
-    def __init__(self, state: State, title: str, port: int = 0) -> None:
+    def __init__(self, choices: Choices, title: str, port: int = 0) -> None:
         port = integer("port", port, minimum=0, maximum=65535)
         settings.resources = "server"  # whatever the environment says: no script from elsewhere
         logging.getLogger("bokeh").setLevel(logging.ERROR)
@@ -65,7 +65,7 @@ class Explorer:
         self.port = int(listening.getsockname()[1])
         self.url = f"http://{HOST}:{self.port}/{token}/"
         pages = BokehTornado(
-            Application(FunctionHandler(partial(_open, state=state, title=title))),
+            Application(FunctionHandler(partial(_open, choices=choices, title=title))),
             prefix=token,
             extra_websocket_origins=[f"{HOST}:{self.port}"],
             ico_path="none",
@@ -119,6 +119,6 @@ class _Refusal(RequestHandler):
         )
 
 
-def _open(document: Document, state: State, title: str) -> None:
+def _open(document: Document, choices: Choices, title: str) -> None:
     """Fill the page of a new visitor."""
-    Page(document, state, title)
+    Page(document, choices, title)

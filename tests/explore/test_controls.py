@@ -6,11 +6,11 @@ from typing import Any
 
 from bokeh.models import Column
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.controls import Controls
-from spectral_icl.explore.state import State
 from spectral_icl.multitask.experiment import BUILT_IN
 
-STATE = State.of(BUILT_IN)
+CHOICES = Choices.of(BUILT_IN)
 
 
 def widgets(controls: Controls) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def widgets(controls: Controls) -> dict[str, Any]:
 
 def test_what_is_turned_is_told_as_a_file_has_it() -> None:
     told: list[tuple[str, object]] = []
-    found = widgets(Controls(STATE, lambda path, value: told.append((path, value))))
+    found = widgets(Controls(CHOICES, lambda path, value: told.append((path, value))))
     found["problem.noise"].value = "0.15"
     found["model.heads"].value = "3"
     found["initial.paper.qk"].value = "auto"
@@ -34,10 +34,10 @@ def test_what_is_turned_is_told_as_a_file_has_it() -> None:
 
 
 def test_only_what_is_in_force_is_seen() -> None:
-    controls = Controls(STATE, lambda path, value: None)
+    controls = Controls(CHOICES, lambda path, value: None)
     found = widgets(controls)
     assert not found["model.imbalance_mu"].visible
-    controls.show(STATE.turned("model.parametrization", "factored"))
+    controls.show(CHOICES.turned("model.parametrization", "factored"))
     assert found["model.imbalance_mu"].visible
-    controls.show(STATE)
+    controls.show(CHOICES)
     assert not found["model.imbalance_mu"].visible

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.dials import Dial, decades, dials
-from spectral_icl.explore.state import State
 from spectral_icl.multitask.experiment import BUILT_IN
 
-STATE = State.of(BUILT_IN)
+CHOICES = Choices.of(BUILT_IN)
 
 
-def dial(path: str, state: State = STATE) -> Dial:
-    (found,) = (dial for dial in dials(state) if dial.path == path)
+def dial(path: str, choices: Choices = CHOICES) -> Dial:
+    (found,) = (dial for dial in dials(choices) if dial.path == path)
     return found
 
 
-@pytest.mark.parametrize("found", dials(STATE), ids=lambda found: found.path)
+@pytest.mark.parametrize("found", dials(CHOICES), ids=lambda found: found.path)
 def test_positions_have_names_of_their_own_and_the_state_is_at_one(found: Dial) -> None:
     assert len(set(found.texts)) == len(found.values) > 1
     assert [found.value(text) for text in found.texts] == list(found.values)
-    assert STATE.at(found.path) in found.values
+    assert CHOICES.at(found.path) in found.values
     numbers = [value for value in found.values if value is not None]
     if found.is_scale:
         assert numbers == sorted(numbers)  # type: ignore[type-var]
@@ -36,7 +36,7 @@ def test_positions_have_names_of_their_own_and_the_state_is_at_one(found: Dial) 
     ],
 )
 def test_the_value_of_a_file_has_its_place(path: str, value: float) -> None:
-    found = dial(path, STATE.turned(path, value))
+    found = dial(path, CHOICES.turned(path, value))
     assert value in found.values
     numbers = [number for number in found.values if number is not None]
     assert numbers == sorted(numbers)  # type: ignore[type-var]
@@ -47,18 +47,20 @@ def test_round_numbers_are_exact() -> None:
 
 
 def test_only_what_is_in_force_is_shown() -> None:
-    def shown(state: State) -> set[str]:
-        return {dial.path for dial in dials(STATE) if dial.shown(state)}
+    def shown(choices: Choices) -> set[str]:
+        return {dial.path for dial in dials(CHOICES) if dial.shown(choices)}
 
-    free = STATE.turned("model.parametrization", "factored")
-    assert shown(free) - shown(STATE) == {"model.imbalance_omega", "model.imbalance_mu"}
-    assert shown(STATE.turned("problem.tasks", 3)) - shown(STATE) == {
+    free = CHOICES.turned("model.parametrization", "factored")
+    assert shown(free) - shown(CHOICES) == {"model.imbalance_omega", "model.imbalance_mu"}
+    assert shown(CHOICES.turned("problem.tasks", 3)) - shown(CHOICES) == {
         "problem.task_sizes.2",
         "problem.signal.2",
     }
-    random = STATE.turned("initial.kind", "random")
-    assert shown(random) - shown(STATE) == {f"initial.random.{key}" for key in ("scale", "seed", "positive")}
-    assert shown(STATE) - shown(random) == {f"initial.paper.{key}" for key in ("qk", "ov_low", "ov_high")}
+    random = CHOICES.turned("initial.kind", "random")
+    assert shown(random) - shown(CHOICES) == {
+        f"initial.random.{key}" for key in ("scale", "seed", "positive")
+    }
+    assert shown(CHOICES) - shown(random) == {f"initial.paper.{key}" for key in ("qk", "ov_low", "ov_high")}
 
 
 def test_a_file_with_blocks_of_its_own_keeps_them() -> None:
@@ -68,7 +70,7 @@ def test_a_file_with_blocks_of_its_own_keeps_them() -> None:
         "noise": [0.1, 0.2],
         "context_length": 50,
     }
-    paths = [dial.path for dial in dials(State.of({**BUILT_IN, "problem": problem}))]
+    paths = [dial.path for dial in dials(Choices.of({**BUILT_IN, "problem": problem}))]
     assert [path for path in paths if path.startswith("problem")] == [
         "problem.context_length",
         "problem.noise.0",
@@ -83,6 +85,6 @@ def test_tables_in_a_file_are_no_controls() -> None:
         "imbalance_mu": 0.0,
         "heads": 2,
     }
-    state = State.of({**BUILT_IN, "model": model})
-    assert "model.imbalance_omega" not in [dial.path for dial in dials(state)]
-    assert state.table()["model"]["imbalance_omega"] == [[0.1, 0.1]] * 2
+    choices = Choices.of({**BUILT_IN, "model": model})
+    assert "model.imbalance_omega" not in [dial.path for dial in dials(choices)]
+    assert choices.table()["model"]["imbalance_omega"] == [[0.1, 0.1]] * 2

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.export import script, toml
-from spectral_icl.explore.state import State
 from spectral_icl.multitask.experiment import BUILT_IN, Experiment
 
 TABLES: list[dict[str, Any]] = [
@@ -30,7 +30,7 @@ TABLES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_script_solves_the_flow_of_its_file(table: dict[str, Any]) -> None:
-    table = State.of({**BUILT_IN, **table}).table()
+    table = Choices.of({**BUILT_IN, **table}).table()
     wanted = Experiment.from_dict(table).solve()
     names: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -41,6 +41,6 @@ def test_a_script_solves_the_flow_of_its_file(table: dict[str, Any]) -> None:
 
 
 def test_a_file_is_written_as_a_person_would() -> None:
-    text = toml(State.of(BUILT_IN).table())
+    text = toml(Choices.of(BUILT_IN).table())
     assert text.startswith("[problem]\ntask_sizes = [10, 10]\nsignal = [10.0, 10.0]\nnoise = 0.09\n")
     assert tomllib.loads(text)["initial"] == BUILT_IN["initial"]

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.frame import Frame, solved, spread
-from spectral_icl.explore.state import State
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.multitask.experiment import BUILT_IN
 from spectral_icl.multitask.flow.solution import IntegrationError
 
-STATE = State.of(BUILT_IN)
+CHOICES = Choices.of(BUILT_IN)
 
 
 @pytest.fixture(scope="module")
 def frame() -> Frame:
-    return solved(STATE, "here").complete()
+    return solved(CHOICES, "here").complete()
 
 
 def test_curves_are_those_of_the_flow(frame: Frame) -> None:
@@ -53,7 +53,7 @@ def test_fractions_of_the_axis_are_times(frame: Frame) -> None:
 def test_a_flow_at_rest_has_an_axis_too() -> None:
     """Nothing moves from zero, so the flow ends with its first step, at any time that is asked about."""
     table = {**BUILT_IN, "model": {}, "initial": {"omega": [[0.0, 0.0]], "mu": [[0.0, 0.0]]}}
-    resting = State.of(table).turned("flow.stationary", 1e-6)
+    resting = Choices.of(table).turned("flow.stationary", 1e-6)
     frame = solved(resting, "")
     assert frame.times[0] < frame.times[-1]
     assert (frame.mu == 0.0).all()
@@ -61,9 +61,9 @@ def test_a_flow_at_rest_has_an_axis_too() -> None:
 
 def test_what_cannot_be_solved_is_said() -> None:
     with pytest.raises(ProblemError, match="heads"):
-        solved(STATE.turned("initial.kind", "dominant").turned("model.heads", 1), "")
+        solved(CHOICES.turned("initial.kind", "dominant").turned("model.heads", 1), "")
     with pytest.raises(IntegrationError):
-        solved(STATE.turned("flow.max_steps", 3), "")
+        solved(CHOICES.turned("flow.max_steps", 3), "")
 
 
 @given(st.lists(st.floats(0.0, 10.0), max_size=5))

@@ -18,7 +18,7 @@ from explorer import copied, drawn, frame, handle, started
 from shell import run
 
 from spectral_icl.explore import page as page_module
-from spectral_icl.explore.state import State
+from spectral_icl.explore.choices import Choices
 from spectral_icl.multitask.experiment import BUILT_IN
 
 Visit = Callable[..., Any]
@@ -164,7 +164,7 @@ def test_a_mistake_of_ours_is_a_line_too(
         raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr(page_module, "solved", broken)
-    page = page_module.Page(Document(), State.of(BUILT_IN), "here")
+    page = page_module.Page(Document(), Choices.of(BUILT_IN), "here")
     for _ in range(200):
         page.catch_up()
         if page.status_source.data["kind"] == ["error"]:

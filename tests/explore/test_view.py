@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.frame import solved
-from spectral_icl.explore.state import State
 from spectral_icl.explore.view import View
 from spectral_icl.multitask.experiment import BUILT_IN
 
@@ -21,10 +21,10 @@ def data(view: View, source: Any) -> dict[str, Any]:
 
 def test_pictures_follow_from_flow_to_flow() -> None:
     view = View()
-    state = State.of(BUILT_IN)
+    choices = Choices.of(BUILT_IN)
     for heads, tasks in ((4, 3), (1, 1), (8, 6)):
-        state = state.turned("model.heads", heads).turned("problem.tasks", tasks)
-        frame = solved(state, "").complete()
+        choices = choices.turned("model.heads", heads).turned("problem.tasks", tasks)
+        frame = solved(choices, "").complete()
         view.show(frame, 1.0)
         drawn = [np.asarray(data(view, view.mu.curves)[f"y{k}"]) for k in range(8)]
         assert [bool(np.isfinite(row).any()) for row in drawn] == [k < heads for k in range(8)]
@@ -46,7 +46,7 @@ def test_pictures_follow_from_flow_to_flow() -> None:
 
 def test_who_won_is_named_at_the_end_of_its_curve() -> None:
     view = View()
-    frame = solved(State.of(BUILT_IN), "")
+    frame = solved(Choices.of(BUILT_IN), "")
     view.show(frame, 1.0)
     assert frame.solution.allocation == (0, 1)
     assert data(view, view.mu.ends)["text"] == ["h0", "h1"]
@@ -55,7 +55,7 @@ def test_who_won_is_named_at_the_end_of_its_curve() -> None:
 
 def test_the_cursor_shows_another_time() -> None:
     view = View()
-    frame = solved(State.of(BUILT_IN), "")
+    frame = solved(Choices.of(BUILT_IN), "")
     view.show(frame, 0.0)
     early = data(view, view.maps.cells)["text"]
     view.point(frame, 1.0)
@@ -67,7 +67,7 @@ def test_the_cursor_shows_another_time() -> None:
 def test_axes_have_a_few_round_numbers_whatever_their_range() -> None:
     view = View()
     for end in (0.1, 25.0, 1e9):
-        frame = solved(State.of(BUILT_IN).turned("flow.t_end", end), "")
+        frame = solved(Choices.of(BUILT_IN).turned("flow.t_end", end), "")
         view.show(frame, 1.0)
         for axis, most in ((view.loss.plot.yaxis[0], 8), (view.mu.plot.xaxis[0], 8)):
             assert 2 <= len(view.changes.of(axis.ticker, "ticks")) <= most
@@ -79,7 +79,7 @@ def test_axes_have_a_few_round_numbers_whatever_their_range() -> None:
 def test_a_task_on_several_blocks_names_them() -> None:
     problem = {"block_sizes": [5, 7], "signal": [[1.0, 2.0], [0.0, 3.0]], "noise": 0.1, "context_length": 50}
     view = View()
-    frame = solved(State.of({**BUILT_IN, "problem": problem}), "")
+    frame = solved(Choices.of({**BUILT_IN, "problem": problem}), "")
     view.show(frame, 1.0)
     names = data(view, view.omega.ends)["text"]
     assert any(name.endswith(" b1") for name in names)

@@ -23,6 +23,8 @@ from stores import plan as small_plan
 import spectral_icl as si
 from spectral_icl import sparse
 from spectral_icl.doctor.report import examine
+from spectral_icl.explore.choices import Choices
+from spectral_icl.explore.frame import solved
 from spectral_icl.figures.stored import draw
 from spectral_icl.io.checks import integer
 from spectral_icl.io.examples import ExamplesReport, described
@@ -32,7 +34,7 @@ from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.exact.check import errors
 from spectral_icl.multitask.exact.evaluate import evaluate
 from spectral_icl.multitask.exact.overlaps import FINE, overlap
-from spectral_icl.multitask.experiment import Experiment
+from spectral_icl.multitask.experiment import BUILT_IN, Experiment
 from spectral_icl.multitask.flow.escape import Escape
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import FlowReport
@@ -56,9 +58,9 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Evidence ExactOptima FirstOrderOptima Found Guard Label
-LimitArguments Method Optima Panel Rates Reference Requirement Rule Section Spectral Start Table Trial
-Variable Verification View Work
+AsymptoticOptima Batch Best Cells Claim Class Contour Dial Evidence ExactOptima FirstOrderOptima Found Guard
+Label LimitArguments Look Method Optima Panel Rates Reference Requirement Rule Section Spectral Start
+Table Trial Variable Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -234,6 +236,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "points": (Valid(STUDY), Invalid(si.ProblemError("noise", -1.0, "a number")), Failures(1, 0)),
         "finding": Finding.zero(0.0, 1.0, "nothing"),
         "of this machine": examine(),
+        "explored": (Choices.of(BUILT_IN), solved(Choices.of(BUILT_IN), "explored").complete()),
         "examples": ExamplesReport(described(["escape"]), (Path("escape.toml"),)),
         "compiled": report([Done(Piece("flow", "asymptotic"), (), 1.0)], 1.0),
         "sweep": swept(tmp_path_factory.mktemp("sweep")),

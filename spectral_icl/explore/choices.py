@@ -24,7 +24,7 @@ _IMBALANCE = 1e-6  # of either circuit, where the file names none
 
 
 @dataclass(frozen=True)
-class State:
+class Choices:
     """All choices, as nested tables.
 
     Attributes
@@ -37,7 +37,7 @@ class State:
     tables: Mapping[str, Any]
 
     @classmethod
-    def of(cls, table: Tables) -> State:
+    def of(cls, table: Tables) -> Choices:
         """The choices that the tables of a file make.
 
         Raises
@@ -79,9 +79,9 @@ class State:
                 return None
         return found
 
-    def turned(self, path: str, value: object) -> State:
+    def turned(self, path: str, value: object) -> Choices:
         """These choices with another one at a dotted path."""
-        return State(_replaced(self.tables, path.split("."), value))
+        return Choices(_replaced(self.tables, path.split("."), value))
 
     @property
     def tasks(self) -> int:

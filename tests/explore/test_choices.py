@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from spectral_icl.explore.choices import MOST_HEADS, MOST_TASKS, Choices
 from spectral_icl.explore.dials import dials
 from spectral_icl.explore.export import toml
-from spectral_icl.explore.state import MOST_HEADS, MOST_TASKS, State
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.multitask.experiment import BUILT_IN, Experiment
 from spectral_icl.multitask.flow.solution import IntegrationError
@@ -56,24 +56,24 @@ def same(found: Experiment, wanted: Experiment) -> None:
     ],
 )
 def test_a_file_comes_back(table: dict[str, Any]) -> None:
-    again = tomllib.loads(toml(State.of(table).table()))
+    again = tomllib.loads(toml(Choices.of(table).table()))
     same(Experiment.from_dict(again), Experiment.from_dict(table))
 
 
 @st.composite
-def turned(draw: st.DrawFn) -> State:
-    """The built-in state after any number of moves of any controls."""
-    state = State.of(BUILT_IN)
-    for dial in draw(st.lists(st.sampled_from(dials(state)), max_size=12)):
-        state = state.turned(dial.path, draw(st.sampled_from(dial.values)))
-    return state
+def turned(draw: st.DrawFn) -> Choices:
+    """The built-in choices after any number of moves of any controls."""
+    choices = Choices.of(BUILT_IN)
+    for dial in draw(st.lists(st.sampled_from(dials(choices)), max_size=12)):
+        choices = choices.turned(dial.path, draw(st.sampled_from(dial.values)))
+    return choices
 
 
 @given(turned())
 @settings(max_examples=60)
-def test_a_state_its_file_and_its_flow_agree(state: State) -> None:
+def test_choices_their_file_and_their_flow_agree(choices: Choices) -> None:
     """What is solved is what is copied: the same numbers, to the last bit."""
-    table = state.table()
+    table = choices.table()
     again = tomllib.loads(toml(table))
     assert again == table
     one, other = (made(tables) for tables in (table, again))
@@ -102,20 +102,20 @@ def outcome(experiment: Experiment) -> float | str:
 
 
 def test_what_is_not_in_force_is_remembered_and_left_out() -> None:
-    state = State.of(BUILT_IN).turned("problem.task_sizes.1", 30).turned("model.imbalance_mu", 0.5)
-    alone = state.turned("problem.tasks", 1)
+    choices = Choices.of(BUILT_IN).turned("problem.task_sizes.1", 30).turned("model.imbalance_mu", 0.5)
+    alone = choices.turned("problem.tasks", 1)
     assert alone.table()["problem"]["task_sizes"] == [10]
-    assert alone.turned("problem.tasks", 2).table() == state.table()
-    assert "imbalance_mu" not in state.table()["model"]
-    assert state.turned("model.parametrization", "factored").table()["model"]["imbalance_mu"] == 0.5
-    assert "kind" not in state.tables["initial"]["random"]
+    assert alone.turned("problem.tasks", 2).table() == choices.table()
+    assert "imbalance_mu" not in choices.table()["model"]
+    assert choices.turned("model.parametrization", "factored").table()["model"]["imbalance_mu"] == 0.5
+    assert "kind" not in choices.tables["initial"]["random"]
 
 
 def test_a_state_is_not_changed_by_another() -> None:
-    state = State.of(BUILT_IN)
-    before = toml(state.table())
-    state.turned("problem.signal.0", 3.0)
-    assert toml(state.table()) == before
+    choices = Choices.of(BUILT_IN)
+    before = toml(choices.table())
+    choices.turned("problem.signal.0", 3.0)
+    assert toml(choices.table()) == before
     assert BUILT_IN["problem"]["signal"] == [10.0, 10.0]
 
 
@@ -134,5 +134,5 @@ def test_a_state_is_not_changed_by_another() -> None:
 )
 def test_what_no_page_can_show_is_refused(table: dict[str, Any], said: str) -> None:
     with pytest.raises(ProblemError) as refused:
-        State.of(table)
+        Choices.of(table)
     assert str(refused.value).startswith(said)
