@@ -1,0 +1,256 @@
+"""Files of the repository as pages of the site, with an anchor at every definition and step of a derivation.
+
+A page links to a file by its path, as it must where it is read in the repository: `../theory/multitask/loss.py`.
+After a `#` stands the name of a function or class, as in `#Problem.multitask`, or the first words of a step in a
+derivation, joined by hyphens. `Links` finds what is meant; the site has a page for each file that is named.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SCHEME = "repository"
+STEPS = {"define", "identity", "sign", "minimum"}  # methods of a derivation that make a formula
+PICTURES = (".png", ".pdf", ".svg")
+LANGUAGES = {".py": "python", ".toml": "toml", ".cfg": "ini", ".sh": "bash", ".json": "json", ".bib": "bibtex"}
+# files that are read as pages of text: a page of this folder shows each
+TEXTS = {
+    "README.md": "repository/readme",
+    "CONTRIBUTING.md": "repository/contributing",
+    "CHANGELOG.md": "repository/changelog",
+    "benchmarks/README.md": "repository/benchmarks",
+    "validation/README.md": "repository/validation",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class BrokenLinkError(ValueError):
+    """A link to what does not exist."""
+
+
+def slug(text: str) -> str:
+    """Words joined by hyphens: what a link names a step by."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def anchors(path: Path) -> dict[str, int]:
+    """Lines of a Python file by name: its functions, classes and methods, and the steps of a derivation."""
+    tree = ast.parse(path.read_text("utf-8"))
+    return dict([*_definitions(tree), *_steps(tree)])
+
+
+def _definitions(tree: ast.AST, above: str = "") -> Iterator[tuple[str, int]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield f"{above}{node.name}", node.lineno
+            yield from _definitions(node, f"{above}{node.name}.")
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((f"{above}{t.id}", node.lineno) for t in targets if isinstance(t, ast.Name))
+
+
+def _steps(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in STEPS:
+            text = node.args[0] if node.args else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield slug(text.value), node.lineno
+
+
+def found(path: Path, name: str) -> str:
+    """The anchor that a link names: that of a definition, or of the one step that begins so.
+
+    Raises
+    ------
+    BrokenLinkError
+        If there is none, or more than one.
+    """
+    known = anchors(path) if path.suffix == ".py" else {}
+    if name in known:
+        return name
+    begun = [anchor for anchor in known if anchor.startswith(f"{name}-")]
+    if len(begun) != 1:
+        where = path.relative_to(ROOT)
+        raise BrokenLinkError(f"{where}#{name}: {len(begun)} definitions or steps of that name")
+    return begun[0]
+
+
+def target(link: str, page: Path) -> tuple[Path, str]:
+    """File or folder and anchor that a relative link on a page leads to.
+
+    Raises
+    ------
+    BrokenLinkError
+        If it does not exist.
+    """
+    name, _, anchor = link.partition("#")
+    path = (page.parent / name).resolve()
+    if not path.exists() or not path.is_relative_to(ROOT):
+        raise BrokenLinkError(f"{link}: no such file")
+    return path, found(path, anchor) if anchor and path.suffix != ".md" else anchor
+
+
+def links(text: str) -> Iterator[str]:
+    """The relative links of a page in Markdown, its code and pictures left out."""
+    prose = re.sub(r"^(```+|~~~+).*?^\1", "", text, flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)", prose):
+        if not re.match(r"[a-z]+:|#", link) and not link.partition("#")[0].endswith(PICTURES):
+            yield link
+
+
+@dataclass
+class Links:
+    """What links lead to: names of pages of the site, and the files that need one."""
+
+    named: set[Path] = field(default_factory=set)
+
+    def rewritten(self, text: str, page: Path) -> str:
+        """A page, its links out of `docs` as addresses of the scheme that `resolve` knows."""
+        for link in set(links(text)):
+            try:
+                path, anchor = target(link, page)
+            except BrokenLinkError as broken:
+                logger.warning(str(broken), location=str(page), type="repository")
+                continue
+            where = path.relative_to(ROOT).as_posix()
+            suffix = f"#{anchor}" if anchor else ""
+            if where in TEXTS:
+                text = text.replace(f"]({link})", f"](/{TEXTS[where]}.md{suffix})")
+            elif path.is_relative_to(DOCS) and path.suffix == ".md":
+                text = text.replace(f"]({link})", f"](/{path.relative_to(DOCS).as_posix()}{suffix})")
+            else:
+                text = text.replace(f"]({link})", f"]({SCHEME}:{where}{suffix})")
+        return text
+
+    def page(self, path: Path) -> str:
+        """The name of the page of a file or folder, which will be made."""
+        self.named.add(path)
+        return f"_files/{path.relative_to(ROOT).as_posix()}"
+
+
+def _read(app: Sphinx, docname: str, source: list[str]) -> None:
+    page = Path(app.env.doc2path(docname))
+    if page.suffix != ".md":
+        return
+    for where, name in TEXTS.items():
+        if name == docname:
+            page = ROOT / where
+            source[0] = page.read_text("utf-8")
+            app.env.note_dependency(str(page))
+    source[0] = _links(app).rewritten(_pictured(source[0], page), page)
+
+
+def _pictured(text: str, page: Path) -> str:
+    """A page shown elsewhere than where it lies: its pictures by their path from the folder of the site."""
+    if page.is_relative_to(DOCS):
+        return text
+    there = page.parent.relative_to(ROOT)
+    return re.sub(r"(!\[[^\]]*\]\()(?!https?:)([^)]+\))", rf"\1/../{there.as_posix()}/\2", text)
+
+
+def _links(app: Sphinx) -> Links:
+    return app.repository_links  # type: ignore[attr-defined,no-any-return]
+
+
+def _resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Make relative addresses of what `Links.rewritten` marked, and link documented names to their source."""
+    for node in doctree.findall(nodes.reference):
+        uri = node.get("refuri", "")
+        if uri.startswith(f"{SCHEME}:"):
+            where, _, anchor = uri.removeprefix(f"{SCHEME}:").partition("#")
+            node["refuri"] = _address(app, docname, ROOT / where, anchor)
+            node["internal"] = True
+    for signature in doctree.findall(addnodes.desc_signature):
+        place = _place(signature.get("module"), signature.get("fullname"))
+        if place:
+            uri = _address(app, docname, *place)
+            shown = nodes.inline("", "[source]", classes=["viewcode-link"])
+            signature += nodes.reference("", "", shown, refuri=uri, internal=True)
+
+
+def _address(app: Sphinx, docname: str, path: Path, anchor: str) -> str:
+    address = app.builder.get_relative_uri(docname, _links(app).page(path))
+    return f"{address}#{anchor}" if anchor else address
+
+
+def _place(module: str | None, name: str | None) -> tuple[Path, str] | None:
+    """The file in which a documented name is defined, and its anchor there."""
+    if not module or not name:
+        return None
+    value: Any = importlib.import_module(module)
+    for part in name.split("."):
+        value = inspect.getattr_static(value, part, None) if inspect.isclass(value) else getattr(value, part, None)
+    value = getattr(value, "fget", None) or getattr(value, "func", None) or getattr(value, "py_func", value)
+    value = getattr(value, "__func__", value)
+    home, qualified = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    if not isinstance(home, str) or not home.startswith("spectral_icl"):
+        return None
+    path = Path(inspect.getsourcefile(importlib.import_module(home)) or "")
+    return (path, qualified) if qualified in anchors(path) else None
+
+
+def _pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """A page for every file that was named, and a list for every folder."""
+    known = _links(app)
+    made: set[Path] = set()
+    while rest := sorted(known.named - made):
+        for path in rest:
+            made.add(path)
+            name = known.page(path)
+            body = _listing(app, name, path) if path.is_dir() else _content(app, path)
+            where = path.relative_to(ROOT).as_posix()
+            yield name, {"title": where, "body": f"<h1>{where}</h1>\n{body}"}, "page.html"
+
+
+def _listing(app: Sphinx, name: str, folder: Path) -> str:
+    """Links to the files of a folder."""
+    shown = [p for p in sorted(folder.iterdir()) if p.suffix in {*LANGUAGES, ".txt"} and p.name != "__init__.py"]
+    entries = (
+        f'<li><a href="{app.builder.get_relative_uri(name, _links(app).page(p))}">{p.name}</a></li>'
+        for p in shown
+    )
+    return f"<ul>{''.join(entries)}</ul>"
+
+
+def _content(app: Sphinx, path: Path) -> str:
+    """The text of a file with its anchors; what is no text is named only."""
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        return "<p>A binary file.</p>"
+    language = LANGUAGES.get(path.suffix, "text")
+    shown = app.builder.highlighter.highlight_block(text, language)  # type: ignore[attr-defined]
+    before, opened, inner = shown.partition("<pre>")
+    lines = inner.split("\n")
+    if not opened or path.suffix != ".py":
+        return str(shown)
+    start = len(text) - len(text.lstrip("\n"))
+    for anchor, line in anchors(path).items():
+        k = line - 1 - start
+        lines[k] = f'<span id="{html.escape(anchor)}"></span>{lines[k]}'
+    return before + opened + "\n".join(lines)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register what is above with Sphinx."""
+    app.repository_links = Links()  # type: ignore[attr-defined]
+    app.connect("source-read", _read, priority=100)
+    app.connect("doctree-resolved", _resolve)
+    app.connect("html-collect-pages", _pages)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}
