@@ -17,7 +17,7 @@ from spectral_icl import __version__  # noqa: E402
 
 project = "spectral-icl"
 author = "the authors of spectral-icl"
-copyright = "the authors of spectral-icl, MIT licence"  # noqa: A001
+copyright = "the authors of spectral-icl, MIT licence"
 release = version = __version__
 
 extensions = [

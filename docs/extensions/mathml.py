@@ -1,6 +1,7 @@
 """Formulas as MathML, which browsers show by themselves: the site needs no script and no network for them.
 
-The converter is that of docutils. What it does not know is an error of the build, not a formula that looks odd.
+The converter is that of docutils. What it does not know is an error of the build, not a formula that looks
+odd.
 """
 
 from __future__ import annotations

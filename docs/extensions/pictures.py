@@ -8,11 +8,12 @@ from typing import Any
 from sphinx_gallery.scrapers import figure_rst
 
 # first what the papers show, softmax attention and then sparse regression; last what only the theory can
-ORDER = (
-    "circuits trajectories phases heads context_length length_generalisation "
-    "p2o_steps p2o_context p2o_plane p2o_heads "
-    "escape head_budget three_laws emergence allocation overlap validity saturated solvers"
-).split()
+ORDER = [
+    *("circuits", "trajectories", "phases", "heads", "context_length", "length_generalisation"),
+    *("p2o_steps", "p2o_context", "p2o_plane", "p2o_heads"),
+    *("escape", "head_budget", "three_laws", "emergence", "allocation", "overlap"),
+    *("validity", "saturated", "solvers"),
+]
 RESOLUTION = 160  # dots per inch
 
 
@@ -33,4 +34,5 @@ class Order:
         """Sphinx-gallery gives the folder."""
 
     def __call__(self, name: str) -> int:
+        """The place of a script."""
         return ORDER.index(Path(name).stem)

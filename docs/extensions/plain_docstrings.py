@@ -1,7 +1,7 @@
 """Docstrings are written to be read as they are; this marks up what Sphinx would misread.
 
-Formulas stand indented between empty lines: they become literal blocks. Bars are those of absolute values, not of
-substitutions.
+Formulas stand indented between empty lines: they become literal blocks. Bars are those of absolute values,
+not of substitutions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Files of the repository as pages of the site, with an anchor at every definition and step of a derivation.
 
-A page links to a file by its path, as it must where it is read in the repository: `../theory/multitask/loss.py`.
-After a `#` stands the name of a function or class, as in `#Problem.multitask`, or the first words of a step in a
-derivation, joined by hyphens. `Links` finds what is meant; the site has a page for each file that is named.
+A page links to a file by its path, as it must where it is read in the repository:
+`../theory/multitask/loss.py`. After a `#` stands the name of a function or class, as in
+`#Problem.multitask`, or the first words of a step in a derivation, joined by hyphens. `Links` finds what is
+meant; the site has a page for each file that is named.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ DOCS = ROOT / "docs"
 SCHEME = "repository"
 STEPS = {"define", "identity", "sign", "minimum"}  # methods of a derivation that make a formula
 PICTURES = (".png", ".pdf", ".svg")
-LANGUAGES = {".py": "python", ".toml": "toml", ".cfg": "ini", ".sh": "bash", ".json": "json", ".bib": "bibtex"}
+LANGUAGES = {
+    ".py": "python",
+    ".toml": "toml",
+    ".cfg": "ini",
+    ".sh": "bash",
+    ".json": "json",
+    ".bib": "bibtex",
+}
 # files that are read as pages of text: a page of this folder shows each
 TEXTS = {
     "README.md": "repository/readme",
@@ -195,7 +203,11 @@ def _place(module: str | None, name: str | None) -> tuple[Path, str] | None:
         return None
     value: Any = importlib.import_module(module)
     for part in name.split("."):
-        value = inspect.getattr_static(value, part, None) if inspect.isclass(value) else getattr(value, part, None)
+        value = (
+            inspect.getattr_static(value, part, None)
+            if inspect.isclass(value)
+            else getattr(value, part, None)
+        )
     value = getattr(value, "fget", None) or getattr(value, "func", None) or getattr(value, "py_func", value)
     value = getattr(value, "__func__", value)
     home, qualified = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
@@ -220,7 +232,9 @@ def _pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 def _listing(app: Sphinx, name: str, folder: Path) -> str:
     """Links to the files of a folder."""
-    shown = [p for p in sorted(folder.iterdir()) if p.suffix in {*LANGUAGES, ".txt"} and p.name != "__init__.py"]
+    shown = [
+        p for p in sorted(folder.iterdir()) if p.suffix in {*LANGUAGES, ".txt"} and p.name != "__init__.py"
+    ]
     entries = (
         f'<li><a href="{app.builder.get_relative_uri(name, _links(app).page(p))}">{p.name}</a></li>'
         for p in shown
