@@ -28,6 +28,7 @@ DOCS = ROOT / "docs"
 SCHEME = "repository"
 STEPS = {"define", "identity", "sign", "minimum"}  # methods of a derivation that make a formula
 PICTURES = (".png", ".pdf", ".svg")
+FIGURE = re.compile(r"^\[Figure: ([^\]]*)\]\((?:\.\./)+examples/gallery/(\w+)\.py\)$", re.MULTILINE)
 LANGUAGES = {
     ".py": "python",
     ".toml": "toml",
@@ -118,7 +119,7 @@ def links(text: str) -> Iterator[str]:
     """The relative links of a page in Markdown, its code and pictures left out."""
     prose = re.sub(r"^(```+|~~~+).*?^\1", "", text, flags=re.DOTALL | re.MULTILINE)
     for link in re.findall(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)", prose):
-        if not re.match(r"[a-z]+:|#", link) and not link.partition("#")[0].endswith(PICTURES):
+        if not re.match(r"[a-z]+:|#|/", link) and not link.partition("#")[0].endswith(PICTURES):
             yield link
 
 
@@ -138,7 +139,9 @@ class Links:
                 continue
             where = path.relative_to(ROOT).as_posix()
             suffix = f"#{anchor}" if anchor else ""
-            if where in TEXTS:
+            if path.parent == ROOT / "examples" / "gallery" and path.suffix == ".py":
+                text = text.replace(f"]({link})", f"](/gallery/{path.stem}.rst)")
+            elif where in TEXTS:
                 text = text.replace(f"]({link})", f"](/{TEXTS[where]}.md{suffix})")
             elif path.is_relative_to(DOCS) and path.suffix == ".md":
                 text = text.replace(f"]({link})", f"](/{path.relative_to(DOCS).as_posix()}{suffix})")
@@ -161,7 +164,8 @@ def _read(app: Sphinx, docname: str, source: list[str]) -> None:
             page = ROOT / where
             source[0] = page.read_text("utf-8")
             app.env.note_dependency(str(page))
-    source[0] = _links(app).rewritten(_pictured(source[0], page), page)
+    shown = FIGURE.sub(r"[![\1](/gallery/images/sphx_glr_\2_001.png)](/gallery/\2.rst)", source[0])
+    source[0] = _links(app).rewritten(_pictured(shown, page), page)
 
 
 def _pictured(text: str, page: Path) -> str:
