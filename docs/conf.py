@@ -32,7 +32,8 @@ extensions = [
     "mathml",  # formulas that need no script and no network
     "repository",  # links to code and derivations
 ]
-exclude_patterns = ["_build", "extensions", "gallery/**/*.ipynb", "gallery/**/*.py", "**.md5"]
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
+exclude_patterns = ["_build", "extensions", "gallery/*.ipynb", "gallery/*.py", "**/sg_execution_times.rst"]
 html_theme = "furo"
 html_title = f"spectral-icl {__version__}"
 html_static_path = ["_static"]
@@ -78,6 +79,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_signature": False,
     "show_memory": False,
-    "min_reported_time": 1e9,  # times differ from build to build
+    "write_computation_times": False,  # they differ from build to build
     "matplotlib_animations": False,
 }

@@ -18,7 +18,7 @@ from spectral_icl.sparse.landscape import family
 
 plt.style.use("spectral_icl.paper")
 small = os.environ.get("GALLERY") == "small"
-p = si.sparse.SparseProblem(d=16 if small else 64, s=2 if small else 4, n=32 if small else 128, noise=0.25)
+p = si.sparse.SparseProblem(d=16 if small else 32, s=2, n=32 if small else 64, noise=0.25)
 
 figure, panels = plt.subplots(1, 2, figsize=(6.75, 2.9))
 for axes, name, values in zip(
@@ -26,7 +26,7 @@ for axes, name, values in zip(
 ):
     along(family(p, name), axes)
     for value in values:
-        found = si.sparse.simulate(replace(p, **{name: value}), list(LOOK), prompts=100 if small else 500)
+        found = si.sparse.simulate(replace(p, **{name: value}), list(LOOK), prompts=100 if small else 400)
         for method, look in LOOK.items():
             axes.errorbar(value, *found.at_best(method), fmt=".", color=look["color"], ms=4)
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)

@@ -2,8 +2,8 @@
 A start that attends to one pair
 ================================
 
-A head that starts with a logit variance of twice log L has all but one pair of the context forgotten. No
-series in 1/L describes it; the exact law does. It recovers, whatever the sign of its mu, and ends as the
+A head that starts with a logit variance of 5, above log L, has all but one pair of the context forgotten.
+No series in 1/L describes it; the exact law does. It recovers, whatever the sign of its mu, and ends as the
 best single head. The line is log(L) / 2, from which on the laws in 1/L are called invalid.
 """
 
@@ -20,7 +20,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(6.75, 2.7))
 for mu, dashes in ((0.6, "-"), (-0.6, "--")):
     t = np.geomspace(0.01, 400.0, 200)
     sol = si.gradient_flow(
-        p, [[1.2]], [[mu]], parametrization=si.Merged(), t_end=400.0, t_eval=t, kernel="exact"
+        p, [[1.0]], [[mu]], parametrization=si.Merged(), t_end=400.0, t_eval=t, kernel="exact"
     )
     left.plot(t, 5 * sol.omega[:, 0, 0] ** 2, ls=dashes, label=rf"$\mu = {mu}$ at the start")
     right.plot(t, sol.loss, ls=dashes)
