@@ -152,6 +152,11 @@ class Links:
     def page(self, path: Path) -> str:
         """The name of the page of a file or folder, which will be made."""
         self.named.add(path)
+        return self.page_name(path)
+
+    @staticmethod
+    def page_name(path: Path) -> str:
+        """The name that the page of a file or folder has."""
         return f"_files/{path.relative_to(ROOT).as_posix()}"
 
 
@@ -224,25 +229,22 @@ def _place(module: str | None, name: str | None) -> tuple[Path, str] | None:
 def _pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """A page for every file that was named, and a list for every folder."""
     known = _links(app)
-    made: set[Path] = set()
-    while rest := sorted(known.named - made):
-        for path in rest:
-            made.add(path)
-            name = known.page(path)
-            body = _listing(app, name, path) if path.is_dir() else _content(app, path)
-            where = path.relative_to(ROOT).as_posix()
-            yield name, {"title": where, "body": f"<h1>{where}</h1>\n{body}"}, "page.html"
+    for path in sorted(known.named):
+        name = known.page_name(path)
+        body = _listing(app, name, path) if path.is_dir() else _content(app, path)
+        where = path.relative_to(ROOT).as_posix()
+        yield name, {"title": where, "body": f"<h1>{where}</h1>\n{body}"}, "page.html"
 
 
 def _listing(app: Sphinx, name: str, folder: Path) -> str:
-    """Links to the files of a folder."""
-    shown = [
-        p for p in sorted(folder.iterdir()) if p.suffix in {*LANGUAGES, ".txt"} and p.name != "__init__.py"
-    ]
-    entries = (
-        f'<li><a href="{app.builder.get_relative_uri(name, _links(app).page(p))}">{p.name}</a></li>'
-        for p in shown
-    )
+    """The files of a folder, with links to those that have a page."""
+    entries = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(("_", ".")) or path.suffix in {*PICTURES, ".pyc"}:
+            continue
+        address = app.builder.get_relative_uri(name, _links(app).page_name(path))
+        shown = f'<a href="{address}">{path.name}</a>' if path in _links(app).named else path.name
+        entries.append(f"<li>{shown}{'/' if path.is_dir() else ''}</li>")
     return f"<ul>{''.join(entries)}</ul>"
 
 

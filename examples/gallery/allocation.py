@@ -16,7 +16,7 @@ import numpy as np
 import spectral_icl as si
 
 plt.style.use("spectral_icl.paper")
-side, runs = (3, 2) if os.environ.get("GALLERY") == "small" else (13, 12)
+side, runs = (3, 2) if os.environ.get("GALLERY") == "small" else (11, 10)
 p = si.Problem.multitask(task_sizes=[8] * 6, signal=10.0, noise=10.0, context_length=10000)
 margins, scales = np.geomspace(0.01, 3.0, side), np.linspace(0.2, 0.34, side)
 starts = [si.initial.dominant(p, 6, s, m, seed=k) for s in scales for m in margins for k in range(runs)]
