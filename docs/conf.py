@@ -79,6 +79,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_signature": False,
     "show_memory": False,
-    "write_computation_times": False,  # they differ from build to build
+    # times differ from build to build
+    "write_computation_times": False,
+    "min_reported_time": 1e9,
     "matplotlib_animations": False,
 }

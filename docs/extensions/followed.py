@@ -45,9 +45,13 @@ def broken(site: Path) -> Iterator[str]:
             where = path.relative_to(site)
             if not target.is_file() or not target.is_relative_to(site):
                 yield f"{where}: {link}: no such page"
-            elif parts.fragment and target.suffix == ".html":
-                if unquote(parts.fragment) not in read(target).anchors:
-                    yield f"{where}: {link}: no such anchor"
+            elif parts.fragment and target.suffix == ".html" and not _reached(target, parts.fragment):
+                yield f"{where}: {link}: no such anchor"
+
+
+def _reached(page: Path, fragment: str) -> bool:
+    """Whether a page has an anchor of that name."""
+    return unquote(fragment) in read(page).anchors
 
 
 def main(site: Path) -> int:
@@ -56,7 +60,10 @@ def main(site: Path) -> int:
         print(f"SITE: expected a folder with index.html, got {site}", file=sys.stderr)
         return 2
     found = list(broken(site))
-    print("\n".join(found) or f"{sum(1 for _ in site.rglob('*.html'))} pages, every link inside them leads somewhere")
+    print(
+        "\n".join(found)
+        or f"{sum(1 for _ in site.rglob('*.html'))} pages, every link inside them leads somewhere"
+    )
     return int(bool(found))
 
 

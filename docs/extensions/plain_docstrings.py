@@ -7,9 +7,10 @@ not of substitutions.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 _LITERAL = re.compile(r"(``.*?``|`[^`]*`)")
 

@@ -18,7 +18,7 @@ from spectral_icl.sparse.landscape import family
 
 plt.style.use("spectral_icl.paper")
 small = os.environ.get("GALLERY") == "small"
-p = si.sparse.SparseProblem(d=16 if small else 32, s=2, n=32 if small else 64, noise=0.25)
+p = si.sparse.SparseProblem(d=8 if small else 32, s=2, n=16 if small else 64, noise=0.25)
 
 figure, panels = plt.subplots(1, 2, figsize=(6.75, 2.9))
 for axes, name, values in zip(

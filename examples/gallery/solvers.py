@@ -3,8 +3,7 @@ A plateau that is not there
 ===========================
 
 The same balanced flow by SciPy's LSODA in omega and mu, and in dual coordinates. Where mu of a losing head
-has decayed below the error that LSODA controls, it crosses zero; from there on another flow is solved,
-which leaves the limit for a better loss. Tolerances rtol 1e-8 and atol 1e-12 do not prevent it.
+has decayed below the error that LSODA controls it crosses zero, and leaves the limit for a better loss.
 """
 
 import os
