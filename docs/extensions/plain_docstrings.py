@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _LITERAL = re.compile(r"(``.*?``|`[^`]*`)")
+_GLUED = re.compile(
+    r"(``[^`]+``)(?=[\w^(\[])"
+)  # as of "``scale``^2": literals end before what they do not know
 
 
 def marked_up(lines: list[str]) -> list[str]:
@@ -33,7 +36,8 @@ def marked_up(lines: list[str]) -> list[str]:
 
 def _escaped(line: str) -> str:
     parts = _LITERAL.split(line)
-    return "".join(part if k % 2 else part.replace("|", r"\|") for k, part in enumerate(parts))
+    escaped = "".join(part if k % 2 else part.replace("|", r"\|") for k, part in enumerate(parts))
+    return _GLUED.sub(r"\1\\ ", escaped)
 
 
 def _process(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:

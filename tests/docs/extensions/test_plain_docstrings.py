@@ -6,7 +6,7 @@ from site_extensions import loaded
 
 
 def test_formulas_are_literal_and_bars_are_escaped() -> None:
-    text = """The size |x| of `|y|`.
+    text = """The size |x| of `|y|`, or ``x``^2.
 
     |x|^2 = sum_j x_j^2
 
@@ -18,7 +18,7 @@ x : float
     Its size is |x|.
 >>> abs(1 | 2)
 3""".splitlines()
-    wanted = """The size \\|x\\| of `|y|`.
+    wanted = """The size \\|x\\| of `|y|`, or ``x``\\ ^2.
 
 ::
 
