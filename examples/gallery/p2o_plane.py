@@ -16,7 +16,7 @@ from spectral_icl.figures.sparse import plane
 from spectral_icl.sparse.landscape import phase
 
 plt.style.use("spectral_icl.paper")
-d = 4 if os.environ.get("GALLERY") == "small" else 32
+d = 4 if os.environ.get("GALLERY") == "small" else 16
 found = phase(si.sparse.SparseProblem(d=d, s=d // 8 or 1, n=2 * d, noise=0.25))
 
 figure, axes = plt.subplots(figsize=(4.5, 3.2))
