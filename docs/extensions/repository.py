@@ -18,7 +18,9 @@ from docutils import nodes
 from links import PICTURES, ROOT, BrokenLinkError, anchors, links, target
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+from sphinx.util.nodes import make_refnode
 
 DOCS = ROOT / "docs"
 GALLERY = ROOT / "examples" / "gallery"
@@ -124,6 +126,15 @@ def _resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             signature += nodes.reference("", "", shown, refuri=uri, internal=True)
 
 
+def _named(app: Sphinx, env: BuildEnvironment, node: Any, shown: nodes.Node) -> nodes.reference | None:
+    """A link to a name of the package itself, which docstrings call without the package."""
+    name = node.get("reftarget", "").removeprefix("~").removeprefix("si.")
+    place = env.domains["py"].objects.get(f"spectral_icl.{name}")  # type: ignore[attr-defined]
+    if place is None:
+        return None
+    return make_refnode(app.builder, node["refdoc"], place.docname, place.node_id, shown)
+
+
 def _address(app: Sphinx, docname: str, path: Path, anchor: str) -> str:
     address = app.builder.get_relative_uri(docname, _links(app).page(path))
     return f"{address}#{anchor}" if anchor else address
@@ -197,5 +208,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.repository_links = Links()  # type: ignore[attr-defined]
     app.connect("source-read", _read, priority=100)
     app.connect("doctree-resolved", _resolve)
+    app.connect("missing-reference", _named)
     app.connect("html-collect-pages", _pages)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}
