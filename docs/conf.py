@@ -48,6 +48,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables, in what cells return
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings have the types
