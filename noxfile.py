@@ -64,6 +64,14 @@ def figures(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The site, from docs/ to docs/_build/html: warnings are errors, and every link inside it is followed."""
+    install(session, "docs")
+    session.run("python", "-m", "sphinx", "-W", "-b", "html", "docs", "docs/_build/html", env=ONE_THREAD)
+    session.run("python", "docs/extensions/followed.py", "docs/_build/html")
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """One benchmark: `nox -s benchmarks -- NAME [--quick]`."""
     if not session.posargs:

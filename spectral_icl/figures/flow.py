@@ -97,11 +97,12 @@ def shade_phases(solution: Solution, axes: Axes) -> list[Patch]:
 
 
 def omega(solution: Solution, task: int, axes: Axes) -> None:
-    """KQ values of every head on the blocks that carry the task's signal, a kind of dashes for each."""
+    """KQ values of every head on the blocks of the task's signal; several blocks differ in dashes."""
     times = _times(solution)
     values = solution(times).omega
-    for k, block in enumerate(np.flatnonzero(np.asarray(solution.problem.signal)[task])):
-        _per_head(axes, times, values[:, :, block], DASHES[k % len(DASHES)])
+    blocks = np.flatnonzero(np.asarray(solution.problem.signal)[task])
+    for k, block in enumerate(blocks):
+        _per_head(axes, times, values[:, :, block], DASHES[k % len(DASHES)] if blocks.size > 1 else None)
     _time_axis(solution, axes)
 
 
@@ -131,7 +132,8 @@ def allocation_map(solution: Solution, axes: Axes) -> None:
     axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03)
 
 
-def _per_head(axes: Axes, times: Floats, values: Floats, dashes: Any = "-") -> None:
+def _per_head(axes: Axes, times: Floats, values: Floats, dashes: Any = None) -> None:
+    """A line for each head, of the given dashes or of its own, which tell heads apart in grey."""
     heads = values.shape[1]
     map_ = matplotlib.colormaps["viridis"]
     cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
@@ -140,7 +142,8 @@ def _per_head(axes: Axes, times: Floats, values: Floats, dashes: Any = "-") -> N
         color = cycle[head] if heads <= len(cycle) else map_(head / (heads - 1))
         label = f"head {head}" if heads <= _MOST_LABELLED or head in (0, heads - 1) else None
         label = None if label in known else label
-        axes.plot(times, values[:, head], color=color, ls=dashes, marker=_marker(times), label=label)
+        look = DASHES[head % len(DASHES)] if dashes is None else dashes
+        axes.plot(times, values[:, head], color=color, ls=look, marker=_marker(times), label=label)
 
 
 def _marker(times: Floats) -> str:

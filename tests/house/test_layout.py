@@ -16,6 +16,7 @@ BY_THEME = ["cli", "fuzz", "house"]
 
 # tests of what several modules do together
 OF_SEVERAL = [
+    "examples/test_gallery.py",
     "multitask/flow/test_exact_flow.py",
     "multitask/flow/test_invariants.py",
     "multitask/flow/test_reference.py",
