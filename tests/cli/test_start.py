@@ -104,8 +104,9 @@ def test_a_name_that_cannot_be_shown_is_replaced(tmp_path: Path, encoding: str) 
     done = start("optimal", str(problem), PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].endswith(("π.toml", r"\u03c0.toml"))
-    done = start("optimal", str(problem), "--json", PYTHONIOENCODING=encoding)
-    assert isinstance(json.loads(done.stdout), dict)
+    status, out, err = run("optimal", str(problem), "--json", encoding=encoding)
+    assert (status, err) == (0, "")
+    assert isinstance(json.loads(out), dict)
 
 
 def test_a_time_that_is_none_is_one_line() -> None:

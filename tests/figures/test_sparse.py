@@ -28,6 +28,12 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landscape, "_FEW", 16)
 
 
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few points of all that is drawn; the tests of families and of the phase have every point."""
+    for name in ("_POINTS", "_COLUMNS", "_ROWS"):
+        monkeypatch.setattr(landscape, name, 4)
+
+
 @pytest.fixture(scope="module")
 def found() -> Comparison:
     return compare(Study(PROBLEM, prompts=60, draws=16))
@@ -82,8 +88,8 @@ def test_the_phase_has_both_sides() -> None:
 
 def test_panels_survive_what_has_no_theory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A square design: no risk of ridge is known for little noise, and that of least squares is infinite."""
-    monkeypatch.setattr(landscape, "_POINTS", 5)
     square = replace(PROBLEM, n=16, noise=1e-3)
+    coarse(monkeypatch)
     plots.comparison_figure(compare(Study(square, prompts=20, draws=16)))
 
 
@@ -121,7 +127,7 @@ def test_families_stay_within_what_problems_may_be(monkeypatch: pytest.MonkeyPat
 
 
 def test_all_panels(found: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landscape, "_POINTS", 5)
+    coarse(monkeypatch)
     told: list[int] = []
     figure = plots.comparison_figure(found, told.append)
     assert len(figure.axes) == 7  # six panels and a colour bar
