@@ -16,7 +16,7 @@ from spectral_icl.multitask.problem import Problem
 LEVELS = dict(zip(REACHES, (2, 2, 2, 3, 3, 4, 4, 5, 5, 6), strict=True))
 # Weight of the nodes that are left out, since their logits would need a table that reaches far: less than
 # what the table is off by.
-_TAILS = dict(zip(REACHES, (1e-8,) * 5 + (1e-6,) * 4 + (1e-5,), strict=True))
+_TAILS = dict(zip(REACHES, (1e-8,) * 4 + (1e-7,) + (1e-6,) * 4 + (1e-5,), strict=True))
 _MANY, _FEWER = 4, 2  # blocks from which on the rule is Smolyak's, whose nodes multiply with the level
 _TYPICAL = 1.05  # mean logit variance of a head that has emerged: 1 under the asymptotic law
 

@@ -60,7 +60,7 @@ def test_a_flow_is_that_of_the_quadrature_all_the_way(start: tuple[Any, Any], t_
 
     moments = np.linspace(0.0, t_end, 7)
     x = np.concatenate([omega.ravel(), mu.ravel()])
-    told = solve_ivp(field, (0.0, t_end), x, method="LSODA", t_eval=moments, rtol=1e-6, atol=1e-9)
+    told = solve_ivp(field, (0.0, t_end), x, method="LSODA", t_eval=moments, rtol=1e-7, atol=1e-9)
     flow = si.gradient_flow(
         SHORT, omega, mu, t_end=t_end, kernel="exact", parametrization=si.Merged(), rtol=1e-7
     )
