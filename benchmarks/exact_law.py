@@ -22,7 +22,7 @@ import spectral_icl as si
 from benchmarks import record
 from spectral_icl.io.text import table
 from spectral_icl.kernels import law
-from spectral_icl.multitask.context import frozen, pack
+from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.exact import stored
 from spectral_icl.multitask.exact.packing import packed
 from spectral_icl.multitask.exact.table import build
@@ -47,7 +47,7 @@ def field(heads: int, blocks: int) -> dict[str, Any]:
     p = problem(blocks)
     at = si.initial.random(p, heads, seed=0, positive=True)
     took = []
-    for model in (frozen(packed(p, 2.0)), pack(p)):
+    for model in (packed(p, 2.0), pack(p)):
         work = law.scratch(model, (heads, blocks, blocks))
         slope = si.State(np.empty_like(at.omega), np.empty_like(at.mu))
 

@@ -27,9 +27,9 @@ from scipy.optimize import brentq
 
 import spectral_icl as si
 from benchmarks import record
+from spectral_icl.kernels.loss import losses_by
 from spectral_icl.multitask.accuracy import terms
 from spectral_icl.multitask.context import fitting
-from spectral_icl.multitask.exact.check import task_losses_by
 from spectral_icl.multitask.exact.overlaps import MEDIUM, concentration
 from spectral_icl.multitask.exact.packing import largest, query_rule, reach_of
 from spectral_icl.multitask.state import State
@@ -129,7 +129,7 @@ def truth(case: Case) -> float | None:
     if max(reach, largest(problem, state.omega, query_rule(problem, reach))) > MOST_LOGIT:
         return None
     one = State(state.omega[None], state.mu[None])
-    return float(task_losses_by(fitting(problem, state.omega), one).sum() - sum(problem.noise))
+    return float(losses_by(fitting(problem, state.omega), *one).sum() - sum(problem.noise))
 
 
 def judged(case: Case, excess: float) -> Iterator[Judged]:

@@ -50,8 +50,8 @@ _overrides = click.option(
 _plot = click.option("--plot", type=click.Path(path_type=Path), help="Write the figure (.pdf, .png, .svg).")
 
 
-class _Command(click.Command):
-    """A command whose help ends in an example.
+class _Shown:
+    """Help that ends in an example.
 
     Attributes
     ----------
@@ -59,33 +59,30 @@ class _Command(click.Command):
         Lines for a shell.
     """
 
+    example = ""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what else there is, then the example."""
+        super().format_epilog(ctx, formatter)  # type: ignore[misc]
+        if self.example:
+            with formatter.section("Example"):
+                for line in self.example.splitlines():
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class _Command(_Shown, click.Command):
+    """A command with an example."""
+
     def __init__(self, *arguments: Any, example: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.example = example
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what else there is, then the example."""
-        super().format_epilog(ctx, formatter)
-        _write_example(self.example, formatter)
 
-
-class _Commands(click.Group):
+class _Commands(_Shown, click.Group):
     """The commands, with the shortest way to a figure at the end of their help."""
 
     command_class = _Command
     example = "spectral-icl flow --plot flow.pdf"
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example."""
-        super().format_epilog(ctx, formatter)
-        _write_example(self.example, formatter)
-
-
-def _write_example(example: str, formatter: click.HelpFormatter) -> None:
-    if example:
-        with formatter.section("Example"):
-            for line in example.splitlines():
-                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
 class _Listing(_Command):
@@ -230,8 +227,8 @@ def explore(file: Path | None, port: int, browser: bool, overrides: tuple[str, .
     from spectral_icl.io.toml import tables
     from spectral_icl.multitask.experiment import BUILT_IN
 
-    for package, extra in (("bokeh", "explore"), ("tomlkit", "explore"), ("matplotlib", "explore")):
-        needs(package, "explore", None, extra)
+    for package in ("bokeh", "tomlkit", "matplotlib"):
+        needs(package, "explore", None, "explore")
     from spectral_icl.explore.choices import Choices
     from spectral_icl.explore.server import Explorer
 

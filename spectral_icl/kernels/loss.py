@@ -13,6 +13,14 @@ from spectral_icl.kernels.log import nodes_of
 from spectral_icl.kernels.model import STATIONARY, Floats, Ints, Log, Model, Systems
 
 
+def losses_by(model: Model, omega: Floats, mu: Floats) -> Floats:
+    """Losses (T, I) of every task by a model, for states omega (T, H, B) and mu (T, H, I)."""
+    found: Floats = np.empty((len(omega), mu.shape[2]))
+    # contiguous copies: the compiled functions for views are others, and round differently
+    task_losses(model, np.array(omega, order="C"), np.array(mu, order="C"), found)
+    return found
+
+
 @entry(fastmath=ALGEBRA)
 def task_losses(model: Model, omega: Floats, mu: Floats, out: Floats) -> None:
     """Fill ``out`` (T, I) with the loss of every task for T states."""

@@ -7,7 +7,7 @@ never raise and never print. A state is one flat vector of ``H*B`` KQ entries (h
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ Bools: TypeAlias = NDArray[np.bool_]
 Shape: TypeAlias = tuple[int, int, int]  # H, B, I
 Model: TypeAlias = tuple[object, ...]  # the packed problem: a NamedTuple whose type is the law of the context
 
+M = TypeVar("M", bound=Model)
+
 EXPONENTIAL, HYPERBOLIC, LINEAR = 0, 1, 2  # Chart.kind: theta = s e^x, a sinh x, x
 
 EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: two that alternate, one to compare with
@@ -25,6 +27,14 @@ EXPLICIT, IMPLICIT, ALWAYS_IMPLICIT = range(3)  # Progress.mode: two that altern
 # Outcomes of `integrate`. BUFFER_FULL is not final: the caller supplies fresh buffers and continues.
 REACHED_END, STATIONARY, BUFFER_FULL, STEP_LIMIT, STEP_UNDERFLOW, OVERFLOW, NON_FINITE, LEFT_RANGE = range(8)
 NOT_AT_REST = 8  # of a flow without an end: it went on for as long as a flow may
+
+
+def frozen(model: M) -> M:
+    """The model, its arrays made read-only: for numba a type of its own, so that all models must be."""
+    for values in model:
+        if isinstance(values, np.ndarray):
+            values.setflags(write=False)
+    return model
 
 
 class Chart(NamedTuple):

@@ -18,7 +18,7 @@ from spectral_icl.io.checks import Floats, ProblemError, choice
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
-from spectral_icl.kernels.model import Model
+from spectral_icl.kernels.model import Model, frozen
 from spectral_icl.multitask.exact.packing import packed, reach_of, usual_reach
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.problem import Problem
@@ -240,14 +240,6 @@ def _side_by_side(values: Sequence[Any]) -> Any:
     for row, array in zip(made, arrays, strict=True):
         row[: len(array)] = array
     return made
-
-
-def frozen(model: Model) -> Model:
-    """The model, its arrays made read-only: for numba a type of its own, so that all models must be."""
-    for values in model:
-        if isinstance(values, np.ndarray):
-            values.setflags(write=False)
-    return model
 
 
 def unknown(model: Model, what: str) -> NoReturn:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats, ProblemError, array
 from spectral_icl.kernels import law
-from spectral_icl.kernels.loss import task_losses
+from spectral_icl.kernels.loss import losses_by
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel, pack
 from spectral_icl.multitask.exact.evaluate import evaluate
@@ -64,12 +64,8 @@ def losses_at(problem: Problem, at: State, kernel: str = DEFAULT) -> Floats:
     Under the exact law from a table, as in flows, in place of quadrature.
     """
     lead, heads = at.omega.shape[:-2], at.omega.shape[-2]
-    # contiguous copies: the compiled functions for views are others, and round differently
-    omega = np.array(at.omega, order="C").reshape(-1, heads, problem.blocks)
-    mu = np.array(at.mu, order="C").reshape(-1, heads, problem.tasks)
-    out = np.empty((len(omega), problem.tasks))
-    task_losses(pack(problem, kernel, omega), omega, mu, out)
-    return out.reshape(*lead, problem.tasks)
+    omega, mu = at.omega.reshape(-1, heads, problem.blocks), at.mu.reshape(-1, heads, problem.tasks)
+    return losses_by(pack(problem, kernel, omega), omega, mu).reshape(*lead, problem.tasks)
 
 
 def loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> float | Floats:

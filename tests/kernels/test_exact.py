@@ -14,7 +14,7 @@ import spectral_icl as si
 from spectral_icl.kernels import law
 from spectral_icl.kernels.loss import task_losses, task_losses_all
 from spectral_icl.multitask import context
-from spectral_icl.multitask.context import frozen, stack, wider
+from spectral_icl.multitask.context import stack, wider
 from spectral_icl.multitask.exact.evaluate import _State
 from spectral_icl.multitask.exact.overlaps import FINE, MEDIUM
 from spectral_icl.multitask.exact.packing import largest, packed, query_rule, reach_of
@@ -45,7 +45,7 @@ def case(shape: tuple[int, int, int], reach: float, share: float = 0.95) -> tupl
 
 def compiled(p: si.Problem, at: State, reach: float) -> Found:
     """By the table of this reach."""
-    model = frozen(packed(p, reach))
+    model = packed(p, reach)
     losses, size = np.empty((1, p.tasks)), at.omega.size + at.mu.size
     task_losses(model, at.omega[None].copy(), at.mu[None].copy(), losses)
     work = law.scratch(model, (*at.omega.shape, p.tasks))
@@ -176,7 +176,7 @@ def test_a_flow_that_outgrows_its_table_has_a_wider_one(monkeypatch: pytest.Monk
 def test_no_flow_goes_past_the_last_table() -> None:
     """From a start with logits that the last table does not know: there the loss is not made up."""
     p = si.Problem(block_sizes=(5,), signal=((1.0,),), noise=0.1, context_length=LENGTH)
-    last = frozen(packed(p, REACHES[-1]))
+    last = packed(p, REACHES[-1])
     assert wider(last, p) is None
     with pytest.raises(si.IntegrationError, match="range of the") as failed:
         si.gradient_flow(p, [[3.0]], [[0.3]], t_end=1.0, kernel="exact")

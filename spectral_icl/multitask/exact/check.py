@@ -8,7 +8,7 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.exact import Exact
-from spectral_icl.kernels.loss import task_losses
+from spectral_icl.kernels.loss import losses_by
 from spectral_icl.multitask.exact.packing import finer_rule, packed
 from spectral_icl.multitask.exact.queries import Rule
 from spectral_icl.multitask.exact.stored import table_of
@@ -41,26 +41,19 @@ class Errors(NamedTuple):
 
 def errors(problem: Problem, model: Exact, states: State) -> Errors:
     """The errors of a packed problem at states omega (T, H, B) and mu (T, H, I)."""
-    losses = task_losses_by(model, states).sum(axis=1)
+    losses = losses_by(model, *states).sum(axis=1)
     finer, lost = _finer(problem, model, states)
     if finer is None:
         by_rule = np.full(len(losses), np.inf)
     else:
-        by_rule = abs(task_losses_by(finer, states).sum(axis=1) - losses) + lost * abs(losses)
+        by_rule = abs(losses_by(finer, *states).sum(axis=1) - losses) + lost * abs(losses)
     return Errors(by_rule, _by_table(problem, model, states))
-
-
-def task_losses_by(model: Exact, states: State) -> Floats:
-    """Task losses (T, I) by a packed problem, at states omega (T, H, B) and mu (T, H, I)."""
-    out = np.empty(states.mu.shape[:1] + states.mu.shape[2:])
-    task_losses(model, np.array(states.omega, order="C"), np.array(states.mu, order="C"), out)
-    return out
 
 
 def relative_errors(problem: Problem, model: Exact, states: State) -> Floats:
     """The errors over the excess, (T,); infinite where there is no telling."""
     found = errors(problem, model, states).total
-    excess = task_losses_by(model, states).sum(axis=1) - float(np.sum(problem.noise))
+    excess = losses_by(model, *states).sum(axis=1) - float(np.sum(problem.noise))
     with np.errstate(all="ignore"):
         relative = np.where(found > 0.0, found / excess, 0.0)
     return np.where(np.isfinite(relative) & (relative >= 0.0), relative, np.inf)
@@ -80,11 +73,7 @@ def _finer(problem: Problem, model: Exact, states: State) -> tuple[Exact | None,
         return None, np.inf
     longest = (nodes.rho[~inside] / np.asarray(problem.block_sizes)).max(axis=1, initial=0.0)
     kept = Rule(nodes.rho[inside], nodes.weight[inside] / nodes.weight[inside].sum())
-    found = packed(problem, reach, kept)
-    for values in found:
-        if isinstance(values, np.ndarray):
-            values.setflags(write=False)  # the type that other models have too
-    return found, float(weight @ longest)
+    return packed(problem, reach, kept), float(weight @ longest)
 
 
 def _by_table(problem: Problem, model: Exact, states: State) -> Floats:

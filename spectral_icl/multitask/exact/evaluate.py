@@ -255,9 +255,8 @@ class _State:
         mixed[:, 2] += spare_1
         cross = jacobian.T @ mixed @ shared
         bend = jacobian.T @ tilted @ jacobian + cross + cross.T
-        on = tilt[:, None] * rho + entering[:, None] * (
-            rho * total_share
-        )  # (3, B), of the second derivatives
+        # (3, B), of the second derivatives of al, be and ga
+        on = tilt[:, None] * rho + entering[:, None] * (rho * total_share)
         bend[:blocks, :blocks] += np.diag(2.0 * on[0])
         bend[blocks:, blocks:] += np.diag(2.0 * on[1])
         bend[:blocks, blocks:] += np.diag(on[2])

@@ -7,6 +7,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.lanes import WIDTH
+from spectral_icl.kernels.model import frozen
 from spectral_icl.multitask.exact.queries import NEGLIGIBLE, Rule, rule
 from spectral_icl.multitask.exact.stored import table_of
 from spectral_icl.multitask.exact.table import REACHES
@@ -66,7 +67,7 @@ def packed(problem: Problem, reach: float, nodes: Rule | None = None) -> Exact:
     rho[:used], weight[:used] = nodes.rho, nodes.weight
     signal = np.array(problem.signal)
     some = signal > 0.0
-    return Exact(
+    model = Exact(
         kappa=np.array(problem.covariance),
         sizes=np.array(problem.block_sizes, dtype=np.float64),
         share=signal / np.array(problem.block_sizes),
@@ -83,3 +84,4 @@ def packed(problem: Problem, reach: float, nodes: Rule | None = None) -> Exact:
         pair=np.array(made.pair),
         cross=np.array(made.cross),
     )
+    return frozen(model)

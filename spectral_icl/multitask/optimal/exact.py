@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.multitask.context import EXACT, fitting, frozen
+from spectral_icl.kernels.loss import losses_by
+from spectral_icl.kernels.model import frozen
+from spectral_icl.multitask.context import EXACT, fitting
 from spectral_icl.multitask.exact.alone import FARTHEST, Alone
-from spectral_icl.multitask.exact.check import errors, task_losses_by
+from spectral_icl.multitask.exact.check import errors
 from spectral_icl.multitask.exact.evaluate import enough, evaluate
 from spectral_icl.multitask.exact.packing import largest, packed, query_rule, reach_of, usual_reach
 from spectral_icl.multitask.exact.queries import Rule, rule
@@ -156,7 +158,7 @@ def _tabulated(problem: Problem, weights: State) -> tuple[Floats, float]:
     """Task losses by a table, and the error of table and rule for the query."""
     model = fitting(problem, weights.omega)
     one = State(weights.omega[None], weights.mu[None])
-    return task_losses_by(model, one)[0], float(errors(problem, model, one).total[0])
+    return losses_by(model, *one)[0], float(errors(problem, model, one).total[0])
 
 
 @lru_cache(maxsize=256)  # equal tasks, and benchmarks of which one is part of another

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.kernels.model import frozen
 from spectral_icl.multitask.accuracy import terms
-from spectral_icl.multitask.context import frozen, pack
+from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
 from spectral_icl.multitask.optimal.profile import Profile

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import spectral_icl as si
+from spectral_icl.kernels.loss import losses_by
 from spectral_icl.multitask.context import fitting, pack
-from spectral_icl.multitask.exact.check import errors, relative_errors, task_losses_by
+from spectral_icl.multitask.exact.check import errors, relative_errors
 from spectral_icl.multitask.exact.evaluate import evaluate, quadrature
 from spectral_icl.multitask.exact.overlaps import MEDIUM
 from spectral_icl.multitask.exact.packing import reach_of
@@ -44,10 +45,10 @@ def test_nodes_that_are_left_out_together_weigh_little_and_count() -> None:
     assert model.reach >= 32.0  # by heads that have emerged in a block of one feature
     told = errors(p, model, one)
     true = quadrature(p, at, 0, 2, MEDIUM)[0].sum()
-    off = abs(task_losses_by(model, one).sum() - true) / true
+    off = abs(losses_by(model, *one).sum() - true) / true
     assert 1e-6 < off < 2e-5
     assert off < told.total[0] / true < 5.0 * off
-    assert abs(task_losses_by(fitting(p, one.omega), one).sum() - true) < 0.05 * off * true
+    assert abs(losses_by(fitting(p, one.omega), *one).sum() - true) < 0.05 * off * true
 
 
 def test_neither_part_is_idle() -> None:
