@@ -4,8 +4,8 @@ A head for every task?
 
 From starts in which one head leads each task by a margin: the share of runs that end with a head for each,
 over margin and scale of the start. For small starts it is one whatever the margin, as the theorem of Chen,
-Sheen, Wang and Yang (2024) has it; how small is small is what the picture adds. Hatched: the start
-saturates attention.
+Sheen, Wang and Yang (2024) has it; how small is small is what the picture adds. Asymptotic law; hatched is
+where it does not hold, as the start saturates attention.
 """
 
 import os

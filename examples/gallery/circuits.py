@@ -3,8 +3,9 @@ Heat maps of the circuits
 =========================
 
 The two circuits of every head as attention has them: W = c K^T Q on the covariates (KQ) and U = O V on the
-tasks (OV), at the start, halfway through the emergences, and in the limit. Both stay diagonal, and each
-head ends with one block and one task. After the heat maps of Chen, Sheen, Wang and Yang (2024).
+tasks (OV), at the start, halfway through the emergences, and in the limit, under the asymptotic law. Both
+stay diagonal, and each head ends with one block and one task. After the heat maps of Chen, Sheen, Wang and
+Yang (2024).
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,10 @@
 When a task emerges
 ===================
 
-Measured against predicted times of emergence for random positive starts, problems of two tasks drawn at
-random. Left: predicted from the start alone, by the race of all heads. Right: the relative error against
-the size of the start; what the warm-up leaves out takes a time that does not grow as the start shrinks.
+Times of emergence under the asymptotic law, measured on flows against predicted, for random positive
+starts and problems of two tasks drawn at random. Left: predicted from the start alone, by the race of all
+heads. Right: the relative error against the size of the start; what the warm-up leaves out takes a time
+that does not grow as the start shrinks.
 """
 
 import os

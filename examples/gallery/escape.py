@@ -3,8 +3,9 @@ The escape from the plateau
 ===========================
 
 With an imbalance of the factors, however small, a losing head changes sign, and the limit of the balanced
-flow is a saddle that is left. Left: the loss, and mu of both heads on task 0. Right: when it is left,
-against the imbalance, measured and predicted from the state at emergence; balanced weights never leave.
+flow (asymptotic law) is a saddle that is left. Left: the loss, and mu of both heads on task 0. Right:
+when it is left, against the imbalance, measured and predicted from the state at emergence; balanced
+weights never leave.
 """
 
 import os

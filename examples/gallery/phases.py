@@ -2,9 +2,9 @@
 The loss and its phases
 =======================
 
-Warm-up, emergence and convergence, as they are measured; the times that the theory predicts from the start
-alone are ticks at the top. Three tasks of unequal size and noise emerge one after the other. After the loss
-curves of Chen, Sheen, Wang and Yang (2024).
+Warm-up, emergence and convergence of a flow of the asymptotic law, as they are measured; the times that
+the theory predicts from the start alone are ticks at the top. Three tasks of unequal size and noise
+emerge one after the other. After the loss curves of Chen, Sheen, Wang and Yang (2024).
 """
 
 import matplotlib.pyplot as plt

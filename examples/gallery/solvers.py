@@ -2,8 +2,8 @@
 A plateau that is not there
 ===========================
 
-The same balanced flow by SciPy's LSODA in omega and mu, and in dual coordinates. Where mu of a losing head
-has decayed below the error that LSODA controls it crosses zero, and leaves the limit for a better loss.
+A balanced flow of the asymptotic law by SciPy's LSODA in omega and mu, and in dual coordinates. Where mu of
+a losing head is below the error that LSODA controls it crosses zero, and leaves the limit for a better loss.
 """
 
 import os

@@ -2,9 +2,9 @@
 Trajectories of omega and mu
 ============================
 
-The KQ and the OV value of every head on every task against time. The head that leads on a task takes it and
-goes to 1 / sqrt(d) and to the best mu there; the others' mu decays. After the trajectories in Chen, Sheen,
-Wang and Yang (2024).
+The KQ and the OV value of every head on every task against time, asymptotic law. The head that leads on a
+task takes it and goes to 1 / sqrt(d) and to the best mu there; the others' mu decays. After the
+trajectories in Chen, Sheen, Wang and Yang (2024).
 """
 
 import matplotlib.pyplot as plt
