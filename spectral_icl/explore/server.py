@@ -18,7 +18,7 @@ from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import RequestHandler
 
 from spectral_icl.explore.choices import Choices
@@ -28,6 +28,7 @@ from spectral_icl.io.interrupts import answered
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 24
+_HEARTBEAT = 250  # milliseconds
 
 
 class Explorer:
@@ -94,6 +95,8 @@ class Explorer:
             Always, once nothing is answered any more.
         """
         loop = self._server.io_loop
+        # a signal that comes just before the loop waits would be heard when something else wakes it
+        PeriodicCallback(lambda: None, _HEARTBEAT).start()
         # raised by the handler it would come out of the middle of whatever runs, which may log or swallow it
         with answered((signal.SIGINT,), lambda *_: loop.add_callback_from_signal(loop.stop)):
             loop.start()

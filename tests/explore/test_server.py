@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from explorer import started
+from explorer import PATH, started
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -95,3 +97,36 @@ def test_what_a_browser_is_started_with_works_once(opened: tuple[str, str]) -> N
     first = ask(url, urlsplit(once).path)
     assert (first.status, first.getheader("Location")) == (302, url)
     assert ask(url, urlsplit(once).path).status == 403
+
+
+WAITING = """
+import os, signal, threading, time
+from spectral_icl.explore.choices import Choices
+from spectral_icl.explore.server import Explorer
+from spectral_icl.multitask.experiment import BUILT_IN
+
+def interrupt():
+    time.sleep(1.0)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+explorer = Explorer(Choices.of(BUILT_IN), "here")
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    explorer.run()
+except KeyboardInterrupt:
+    print("ended", flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_signal_that_does_not_wake_the_server_ends_it_too() -> None:
+    """It may come just before the server waits; here another thread has it, which wakes it as little."""
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING],
+        env={**os.environ, "PYTHONPATH": PATH},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=12,
+        check=True,
+    )
+    assert done.stdout == "ended\n"
