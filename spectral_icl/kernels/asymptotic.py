@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from spectral_icl.kernels import elementary, law
 from spectral_icl.kernels.compile import ALGEBRA, inner
+from spectral_icl.kernels.dense import dense_room
 from spectral_icl.kernels.lanes import (
     blend,
     everywhere,
@@ -202,6 +203,11 @@ def _hessian(model, omega, mu, work, out):
                 for j in range(tasks):
                     row[at + j] = 0.0
                 row[at + i] = 2.0 * bias + double * model.variance[i] * tilt_h[k]
+
+
+@serves(law.linear_room, Asymptotic, makes=True)
+def _linear_room(model, shape):
+    return dense_room(shape)
 
 
 @serves(law.left_range, Asymptotic)

@@ -20,6 +20,7 @@ import numpy as np
 from spectral_icl.kernels import law
 from spectral_icl.kernels.averages import Averages, collected, fill_gradient, fill_hessian, fill_losses
 from spectral_icl.kernels.compile import ALGEBRA
+from spectral_icl.kernels.dense import dense_room
 from spectral_icl.kernels.lanes import (
     WIDTH,
     as_lanes,
@@ -150,6 +151,11 @@ def _hessian(model, omega, mu, work, out):
         as_lanes(work.curvature),
     )
     fill_hessian(model, omega, mu, at_lanes, out)
+
+
+@serves(law.linear_room, Exact, makes=True)
+def _linear_room(model, shape):
+    return dense_room(shape)
 
 
 @serves(law.left_range, Exact)

@@ -20,6 +20,7 @@ import numpy as np
 from spectral_icl.kernels import law
 from spectral_icl.kernels.compile import ALGEBRA, inner
 from spectral_icl.kernels.elementary import exponential, log_one_plus
+from spectral_icl.kernels.dense import dense_room
 from spectral_icl.kernels.lanes import (
     blend,
     everywhere,
@@ -356,6 +357,11 @@ def _hessian(model, omega, mu, work, out):
                 for j in range(tasks):
                     row[at + j] = 0.0
                 row[at + i] = bias + double * spreads[h, k, i]
+
+
+@serves(law.linear_room, FirstOrder, makes=True)
+def _linear_room(model, shape):
+    return dense_room(shape)
 
 
 @serves(law.left_range, FirstOrder)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.kernels import law
+from spectral_icl.kernels import law, linear
 from spectral_icl.kernels.charts import is_mixed, show_primal
 from spectral_icl.kernels.compile import entry, inner, maker
 from spectral_icl.kernels.control import (
@@ -36,14 +36,13 @@ from spectral_icl.kernels.model import (
     STEP_LIMIT,
     Chart,
     Floats,
-    Ints,
     Limits,
     Methods,
     Nodes,
     Progress,
     System,
 )
-from spectral_icl.kernels.rosenbrock import factorise, implicit_step, prepare
+from spectral_icl.kernels.rosenbrock import implicit_step
 from spectral_icl.kernels.runge_kutta import combine, explicit_step
 from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 
@@ -51,8 +50,8 @@ from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floatin
 class Work(NamedTuple):
     """Scratch of one integration.
 
-    ``theta``, ``slope``, ``hess``, ``root`` and ``reach`` belong to the last accepted state x, ``trial`` and
-    ``new_*`` to the step being tried.
+    ``theta`` and ``slope`` belong to the last accepted state x, ``trial`` and ``new_*`` to the step being
+    tried.
     """
 
     x: Floats  # (N,)
@@ -64,14 +63,8 @@ class Work(NamedTuple):
     grad: Parts  # gradient of the loss where the field was last asked
     increments: Floats  # (stages, N) of the stages, in x
     weights: Floats  # (N,) reciprocal tolerances of x
-    root: Floats  # (N,) Q = s sqrt(P M), which makes the Jacobian similar to the symmetric -Q S Q
-    down: Floats  # (N,) of coupled entries, into the coordinates where it is symmetric
-    reach: Floats  # (N,) sums of the columns of the Jacobian
-    rhs: Floats  # (N,) right-hand sides, and sums
-    order: Ints  # (N,) coupled entries first, then idle ones
-    hess: Floats  # (N, N) Hessian S, upper triangle
-    factor: Floats  # (N, N) Cholesky factor of 1 + step Q S Q on the coupled entries
-    idle_rows: Floats  # (N, N) rows of the idle entries against the coupled ones
+    rhs: Floats  # (N,) sums
+    linear: tuple[Floats, ...]  # of `spectral_icl.kernels.linear`
     scratch: tuple[Floats, ...]  # of `spectral_icl.kernels.law`, where the field was asked last
     new_scratch: tuple[Floats, ...]  # the same arrays
 
@@ -91,13 +84,7 @@ def workspace(system, size, stages):
         np.zeros((stages, size)),
         np.zeros(size),
         np.empty(size),
-        np.empty(size),
-        np.empty(size),
-        np.empty(size),
-        np.empty(size, dtype=np.int64),
-        np.zeros((size, size)),
-        np.empty((size, size)),
-        np.empty((size, size)),
+        law.linear_room(system.model, system.shape),
         scratch,
         scratch,
     )
@@ -138,7 +125,7 @@ def integrate(
     rejected = False  # the last attempt was
     cause = REACHED_END  # why the last attempt was not finite, if it was not
     far = INSIDE
-    bound, coupled = 0.0, np.int64(0)
+    bound = 0.0
     last = explicit.error.size - 1
     status = -1
     floating = floating_mode()
@@ -157,7 +144,7 @@ def integrate(
                 break
             weigh(chart, x, limits.rtol, work.weights, mixed)
             if mode != EXPLICIT:
-                bound = prepare(model, chart, work, mixed)
+                bound = linear.prepare(work.linear, model, chart, work, mixed)
                 count[3] += 1
             if step <= 0.0:
                 step = first_step(explicit.order, work.slope, work.weights, t_end - t)
@@ -187,13 +174,16 @@ def integrate(
             order = explicit.order
         else:
             count[4] += 1
-            coupled, definite = factorise(chart, implicit.gamma * step, work)
+            definite = linear.factorise(work.linear, model, chart, implicit.gamma * step, work)
+            if definite:
+                error, finite, far, definite = implicit_step(
+                    model, chart, implicit, x, step, work, mixed
+                )
             if not definite:
                 count[1] += 1
                 step *= 0.5
                 rejected = True
                 continue
-            error, finite, far = implicit_step(model, chart, implicit, x, step, coupled, work, mixed)
             count[2] += implicit.a.shape[0] - (1 if error > 1.0 else 0)  # or fewer, of a step that failed
             otherwise = bound * step < RELIEVED
             order = implicit.order
@@ -249,6 +239,7 @@ def integrate(
         progress.mode[1] = streak
         rejected = False
         cause = REACHED_END
+    count[5] += linear.products(work.linear)
     set_floating_mode(floating)
     return status, accepted
 

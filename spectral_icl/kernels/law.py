@@ -85,6 +85,12 @@ def task_loss(model, omega, mu, work, out):
 
 
 @singledispatch
+def learned(model, omega, mu, head, task):
+    """What a head contributes to the map learned for a task, sum_b A_ib kappa_b omega_hb mu_hi; numbers."""
+    _missing(model)
+
+
+@singledispatch
 def gradient(model, omega, mu, grad_omega, grad_mu, work):
     """Fill the gradient of the loss, and ``work`` with what `hessian` shares with it."""
     _missing(model)
@@ -93,6 +99,48 @@ def gradient(model, omega, mu, grad_omega, grad_mu, work):
 @singledispatch
 def hessian(model, omega, mu, work, out):
     """Fill the upper triangle of the Hessian (N, N) from what `gradient` left in ``work``."""
+    _missing(model)
+
+
+@singledispatch
+def linear_room(model, shape):
+    """Room for the linear algebra of implicit steps: its type says which one the flows of the law use."""
+    _missing(model)
+
+
+# What the laws of large problems have in place of the Hessian
+
+
+@singledispatch
+def product(model, omega, mu, work, by_omega, by_mu, out_omega, out_mu):
+    """Fill the Hessian's product with a direction, from what `gradient` left in ``work``."""
+    _missing(model)
+
+
+@singledispatch
+def curvatures(model, omega, mu, work, out_omega, out_mu):
+    """Fill the diagonal of the Hessian, made larger where an entry is coupled to its block's more strongly.
+
+    From what `gradient` left in ``work``; leaves there what `within_block` and its like go on from.
+    """
+    _missing(model)
+
+
+@singledispatch
+def within_block(model, omega, mu, work, block, heads, count, out):
+    """Fill the upper triangle of the Hessian of the first ``count`` of some heads' omega of one block."""
+    _missing(model)
+
+
+@singledispatch
+def within_task(model, omega, mu, work, task, heads, count, out):
+    """Fill the upper triangle of the Hessian of the first ``count`` of some heads' mu of one task."""
+    _missing(model)
+
+
+@singledispatch
+def across(model, omega, mu, work, signal, heads, count, others, other_count, out):
+    """Fill the Hessian of some heads' omega (rows) and others' mu (columns), block and task of one signal."""
     _missing(model)
 
 

@@ -102,12 +102,12 @@ class Progress(NamedTuple):
 
     real: Floats  # (3,) t, step, previous error
     mode: Ints  # (2,) kind of step, and for how many steps the other kind has looked better
-    counts: Ints  # (5,) accepted, rejected, field, Hessian, factorisation
+    counts: Ints  # (6,) accepted, rejected, field, Hessian, factorisation, product with the Hessian
 
     @classmethod
     def begun(cls, mode: int = EXPLICIT) -> Progress:
         """Progress of a flow at time 0."""
-        return cls(np.array([0.0, 0.0, 1.0]), np.array([mode, 0]), np.zeros(5, dtype=np.int64))
+        return cls(np.array([0.0, 0.0, 1.0]), np.array([mode, 0]), np.zeros(6, dtype=np.int64))
 
 
 class Nodes(NamedTuple):

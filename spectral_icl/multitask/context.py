@@ -19,6 +19,7 @@ from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model, frozen
+from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
 from spectral_icl.multitask.exact.packing import packed, reach_of, usual_reach
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.problem import Problem
@@ -29,6 +30,7 @@ DEFAULT = "asymptotic"
 EXACT = "exact"  # the law of softmax attention itself
 OLD_NAMES = {"large-L": "asymptotic"}  # understood wherever a law is named
 LAWS: dict[str, Packer] = {}
+OF_LARGE: dict[str, Packer] = {}  # of the laws that solve large problems without a Hessian
 _COARSER = 0.25  # of the reach of a table, of which one that is enough for what is left is worth a change
 
 
@@ -37,6 +39,16 @@ def law(name: str) -> Callable[[Packer], Packer]:
 
     def register(pack: Packer) -> Packer:
         LAWS[name] = pack
+        return pack
+
+    return register
+
+
+def structured(name: str) -> Callable[[Packer], Packer]:
+    """Decorator of the function that packs large problems for the law of that name."""
+
+    def register(pack: Packer) -> Packer:
+        OF_LARGE[name] = pack
         return pack
 
     return register
@@ -53,6 +65,37 @@ def _asymptotic(problem: Problem) -> Asymptotic:
         variance=np.array(problem.variance),
         noise=np.array(problem.noise),
         inverse_length=1.0 / problem.context_length,
+    )
+
+
+def _over_signals(problem: Problem) -> dict[str, Any]:
+    """The arrays over the nonzero signals of a problem; see `spectral_icl.kernels.structured.signals`."""
+    dense = np.asarray(problem.signal)
+    task, block = (np.ascontiguousarray(at) for at in np.nonzero(dense))
+    power = dense[task, block]
+    every = np.arange(len(power))
+    return {
+        "power": power,
+        "task": task,
+        "block": block,
+        "first": np.searchsorted(task, np.arange(problem.tasks + 1)),
+        "order": np.argsort(block, kind="stable"),
+        "start": np.searchsorted(np.sort(block), np.arange(problem.blocks + 1)),
+        "aligned": int(np.array_equal(task, every) and np.array_equal(block, every)),
+    }
+
+
+@structured("asymptotic")
+def _asymptotic_signals(problem: Problem) -> AsymptoticSignals:
+    """The asymptotic law of a large problem."""
+    kappa = np.array(problem.covariance)
+    return AsymptoticSignals(
+        kappa=kappa,
+        weight=np.array(problem.block_sizes, dtype=np.float64) * kappa**2,
+        variance=np.array(problem.variance),
+        noise=np.array(problem.noise),
+        inverse_length=1.0 / problem.context_length,
+        **_over_signals(problem),
     )
 
 

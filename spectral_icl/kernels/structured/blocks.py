@@ -1,0 +1,236 @@
+"""The preconditioner: an incomplete Cholesky factor of the entries of each block and of each task.
+
+Eliminated are first the omega of every block, H at a time, then the mu of every task; kept are the couplings
+of a task with its own blocks. Of disjoint tasks this is the exact inverse of the 2H x 2H diagonal blocks. Of
+overlapping ones it leaves out what the blocks of a task do to each other by the noise, and tasks that share a
+block: once every task has its head, tasks in different heads hardly do. Only entries that a step moves by more
+than `_COUPLED` of themselves take part.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spectral_icl.kernels import law
+from spectral_icl.kernels.cholesky import cholesky
+from spectral_icl.kernels.compile import ALGEBRA, inner, maker
+from spectral_icl.kernels.model import Floats, Ints
+from spectral_icl.kernels.structured.side_by_side import (
+    SideBySide,
+    few,
+    put_side_by_side,
+    side_by_side_room,
+    solve_side_by_side,
+)
+
+_COUPLED = 1e-2
+_MOST_HEADS = 128  # of one block or task: there are that many rows and columns of room
+
+
+class Blocks(NamedTuple):
+    """Factors, and the heads that take part in each."""
+
+    heads_of_block: Ints  # (B, K), the first
+    in_block: Ints  # (B,) of which
+    heads_of_task: Ints  # (I, K)
+    in_task: Ints  # (I,)
+    of_blocks: Floats  # (B, K, K) upper factors, reciprocals on the diagonal
+    of_tasks: Floats  # (I, K, K)
+    links: Floats  # (M, K, K) the factor's rows of a block in the columns of a task
+    linked: Ints  # (I,) whether a task is coupled to its blocks
+    values: tuple[Floats, Floats]  # (B, K) and (I, K), what is being solved for, in the order of the lists
+    side_by_side: SideBySide  # the same factors, of few heads
+
+
+@maker
+def block_room(shape, signals):
+    """Room for factors of so many nonzero signals."""
+    heads, blocks, tasks = shape
+    most = min(heads, _MOST_HEADS)
+    return Blocks(
+        np.empty((blocks, most), dtype=np.int64),
+        np.zeros(blocks, dtype=np.int64),
+        np.empty((tasks, most), dtype=np.int64),
+        np.zeros(tasks, dtype=np.int64),
+        np.empty((blocks, most, most)),
+        np.empty((tasks, most, most)),
+        np.empty((signals, most, most)),
+        np.zeros(tasks, dtype=np.int64),
+        (np.empty((blocks, most)), np.empty((tasks, most))),
+        side_by_side_room(shape, signals),
+    )
+
+
+@inner()
+def _list(strengths, heads, listed):
+    """Fill the heads whose strength is large, as many as there is room for, and return their number."""
+    bar = _COUPLED
+    count = heads + 1
+    while count > listed.size:
+        count = 0
+        for h in range(heads):
+            if strengths[h] > bar:
+                if count < listed.size:
+                    listed[count] = h
+                count += 1
+        bar *= 4.0
+    return count
+
+
+@inner(fastmath=ALGEBRA)
+def _made_symmetric(matrix, step, scale, heads, count, others, other_count, own):
+    """Make a part of the Hessian that of 1 + step Q S Q; its upper triangle if ``own``."""
+    rows, columns = scale
+    for p in range(count):
+        factor = step * rows[heads[p]]
+        for q in range(p if own else 0, other_count):
+            matrix[p, q] *= factor * columns[others[q]]
+        if own:
+            matrix[p, p] += 1.0
+
+
+@inner(fastmath=ALGEBRA)
+def factor_blocks(model, theta, base, step, strength, scale, room):
+    """Factor the blocks of I + step Q S Q, and return whether they are positive definite.
+
+    ``base`` are the law's work arrays at the state theta, after `law.curvatures`; ``strength`` (`Parts`) is by
+    how much a step moves an entry; ``scale`` (`Parts`) the diagonal of Q.
+    """
+    omega, mu = theta.omega, theta.mu
+    heads, blocks = omega.shape
+    tasks = mu.shape[1]
+    for b in range(blocks):
+        listed = room.heads_of_block[b]
+        count = _list(strength.omega[:, b], heads, listed)
+        room.in_block[b] = count
+        if count > 0:
+            matrix, scales = room.of_blocks[b], scale.omega[:, b]
+            law.within_block(model, omega, mu, base, b, listed, count, matrix)
+            _made_symmetric(matrix, step, (scales, scales), listed, count, listed, count, True)
+            if not cholesky(matrix, count):
+                return False
+    for i in range(tasks):
+        listed = room.heads_of_task[i]
+        count = _list(strength.mu[:, i], heads, listed)
+        room.in_task[i] = count
+        room.linked[i] = count
+        if count == 0:
+            continue
+        matrix, scales = room.of_tasks[i], scale.mu[:, i]
+        law.within_task(model, omega, mu, base, i, listed, count, matrix)
+        _made_symmetric(matrix, step, (scales, scales), listed, count, listed, count, True)
+        for n in range(model.first[i], model.first[i + 1]):
+            b = model.block[n]
+            above, rows = room.heads_of_block[b], room.in_block[b]
+            if rows > 0:
+                link = room.links[n]
+                law.across(model, omega, mu, base, n, above, rows, listed, count, link)
+                _made_symmetric(link, step, (scale.omega[:, b], scales), above, rows, listed, count, False)
+                _eliminate(room.of_blocks[b], rows, link, count, matrix)
+        if not cholesky(matrix, count):
+            # what was left out may be what made it positive; a task without its blocks is a part of the whole
+            room.linked[i] = 0
+            law.within_task(model, omega, mu, base, i, listed, count, matrix)
+            _made_symmetric(matrix, step, (scales, scales), listed, count, listed, count, True)
+            if not cholesky(matrix, count):
+                return False
+    if few(heads):
+        put_side_by_side(model, room)
+    return True
+
+
+@inner(fastmath=ALGEBRA)
+def _eliminate(factor, rows, link, columns, matrix):
+    """Make couplings those of the factor, U^-T of them, and take their products off the task's own block."""
+    for k in range(rows):
+        row, above = link[k], factor[k, k]
+        for q in range(k):
+            other, by = link[q], factor[q, k]
+            for c in range(columns):
+                row[c] -= by * other[c]
+        for c in range(columns):
+            row[c] *= above
+    for k in range(rows):
+        row = link[k]
+        for p in range(columns):
+            by, into = row[p], matrix[p]
+            for q in range(p, columns):
+                into[q] -= by * row[q]
+
+
+@inner(fastmath=ALGEBRA)
+def _forward(factor, count, values):
+    """Solve U^T y = values in place; ``values`` has the heads of a block or task along its first axis."""
+    for k in range(count):
+        row = factor[k]
+        value = values[k] * row[k]
+        values[k] = value
+        for q in range(k + 1, count):
+            values[q] -= value * row[q]
+
+
+@inner(fastmath=ALGEBRA)
+def _backward(factor, count, values):
+    """Solve U z = values in place."""
+    for k in range(count - 1, -1, -1):
+        row = factor[k]
+        value = values[k]
+        for q in range(k + 1, count):
+            value -= row[q] * values[q]
+        values[k] = value * row[k]
+
+
+@inner(fastmath=ALGEBRA)
+def solve_blocks(model, root, given, out, room):
+    """Fill ``out`` with the preconditioner's solution of ``given``, both `Parts` in dual coordinates.
+
+    ``root`` (`Parts`) is the diagonal map into the coordinates where the matrix is symmetric.
+    """
+    if few(given.omega.shape[0]):
+        solve_side_by_side(model, root, given, out, room.side_by_side)
+        return
+    for n in range(out.flat.size):
+        out.flat[n] = given.flat[n]
+    of_blocks, of_tasks = room.values
+    for b in range(room.in_block.size):
+        count, heads, values = room.in_block[b], room.heads_of_block[b], of_blocks[b]
+        if count > 0:
+            for p in range(count):
+                values[p] = given.omega[heads[p], b] * root.omega[heads[p], b]
+            _forward(room.of_blocks[b], count, values)
+    for i in range(room.in_task.size):
+        count, heads, values = room.in_task[i], room.heads_of_task[i], of_tasks[i]
+        if count == 0:
+            continue
+        for p in range(count):
+            values[p] = given.mu[heads[p], i] * root.mu[heads[p], i]
+        if room.linked[i] > 0:
+            for n in range(model.first[i], model.first[i + 1]):
+                above = of_blocks[model.block[n]]
+                for k in range(room.in_block[model.block[n]]):
+                    row, by = room.links[n, k], above[k]
+                    for q in range(count):
+                        values[q] -= by * row[q]
+        _forward(room.of_tasks[i], count, values)
+        _backward(room.of_tasks[i], count, values)
+        for p in range(count):
+            out.mu[heads[p], i] = values[p] / root.mu[heads[p], i]
+    for i in range(room.in_task.size):
+        count, values = room.linked[i], of_tasks[i]
+        if count > 0:
+            for n in range(model.first[i], model.first[i + 1]):
+                above = of_blocks[model.block[n]]
+                for k in range(room.in_block[model.block[n]]):
+                    row = room.links[n, k]
+                    pull = 0.0
+                    for q in range(count):
+                        pull += row[q] * values[q]
+                    above[k] -= pull
+    for b in range(room.in_block.size):
+        count, heads, values = room.in_block[b], room.heads_of_block[b], of_blocks[b]
+        if count > 0:
+            _backward(room.of_blocks[b], count, values)
+            for p in range(count):
+                out.omega[heads[p], b] = values[p] / root.omega[heads[p], b]

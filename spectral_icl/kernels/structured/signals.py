@@ -1,0 +1,74 @@
+"""Sums over the nonzero signals of a large problem: between rows over tasks and rows over blocks.
+
+A model of a large problem has arrays over its M nonzeros, ordered by task: ``task``, ``block`` and ``power``
+(M,), ``first`` (I + 1,) where those of a task begin, ``order`` (M,) and ``start`` (B + 1,) where those of a
+block begin in that order, and ``aligned``, whether nonzero n is block n of task n, so that loops are vectors.
+"""
+
+from __future__ import annotations
+
+from spectral_icl.kernels.compile import ALGEBRA, inner
+
+
+@inner(fastmath=ALGEBRA)
+def read_off(model, mu, omega, out):
+    """Fill out_n = sum_h mu_hi omega_hb for every nonzero n = (i, b)."""
+    for n in range(out.size):
+        out[n] = 0.0
+    add_read_off(model, mu, omega, out)
+
+
+@inner(fastmath=ALGEBRA)
+def add_read_off(model, mu, omega, out):
+    """Add sum_h mu_hi omega_hb to out_n for every nonzero n = (i, b)."""
+    task, block = model.task, model.block
+    for h in range(mu.shape[0]):
+        of_task, of_block = mu[h], omega[h]
+        if model.aligned:
+            for n in range(out.size):
+                out[n] += of_task[n] * of_block[n]
+        else:
+            for n in range(out.size):
+                out[n] += of_task[task[n]] * of_block[block[n]]
+
+
+@inner(fastmath=ALGEBRA)
+def onto_blocks(model, factor, values, mu, out):
+    """Add ``factor`` times sum_i values_n mu_hi, over the tasks of a block, to out_hb."""
+    task, block = model.task, model.block
+    for h in range(mu.shape[0]):
+        row, into = mu[h], out[h]
+        if model.aligned:
+            for n in range(values.size):
+                into[n] += factor * values[n] * row[n]
+        else:
+            for n in range(values.size):
+                into[block[n]] += factor * values[n] * row[task[n]]
+
+
+@inner(fastmath=ALGEBRA)
+def onto_tasks(model, factor, values, omega, out):
+    """Add ``factor`` times sum_b values_n omega_hb, over the blocks of a task, to out_hi."""
+    task, block = model.task, model.block
+    for h in range(omega.shape[0]):
+        row, into = omega[h], out[h]
+        if model.aligned:
+            for n in range(values.size):
+                into[n] += factor * values[n] * row[n]
+        else:
+            for n in range(values.size):
+                into[task[n]] += factor * values[n] * row[block[n]]
+
+
+@inner(fastmath=ALGEBRA)
+def at_signals(model, mu, omega, out):
+    """Fill out_hn = mu_hi omega_hb for every head and nonzero n = (i, b)."""
+    task, block = model.task, model.block
+    for h in range(mu.shape[0]):
+        of_task, of_block, into = mu[h], omega[h], out[h]
+        if model.aligned:
+            for n in range(into.size):
+                into[n] = of_task[n] * of_block[n]
+        else:
+            for n in range(into.size):
+                into[n] = of_task[task[n]] * of_block[block[n]]
