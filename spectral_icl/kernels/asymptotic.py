@@ -205,6 +205,14 @@ def _hessian(model, omega, mu, work, out):
                 row[at + i] = 2.0 * bias + double * model.variance[i] * tilt_h[k]
 
 
+@serves(law.learned, Asymptotic, fastmath=ALGEBRA)
+def _learned(model, omega, mu, head, task):
+    pull = 0.0
+    for b in range(omega.shape[1]):
+        pull += model.signal[task, b] * model.kappa[b] * omega[head, b]
+    return pull * mu[head, task]
+
+
 @serves(law.linear_room, Asymptotic, makes=True)
 def _linear_room(model, shape):
     return dense_room(shape)

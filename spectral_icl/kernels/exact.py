@@ -153,6 +153,14 @@ def _hessian(model, omega, mu, work, out):
     fill_hessian(model, omega, mu, at_lanes, out)
 
 
+@serves(law.learned, Exact, fastmath=ALGEBRA)
+def _learned(model, omega, mu, head, task):
+    pull = 0.0
+    for b in range(omega.shape[1]):
+        pull += model.share[task, b] * model.sizes[b] * model.kappa[b] * omega[head, b]
+    return pull * mu[head, task]
+
+
 @serves(law.linear_room, Exact, makes=True)
 def _linear_room(model, shape):
     return dense_room(shape)

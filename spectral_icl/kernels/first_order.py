@@ -359,6 +359,14 @@ def _hessian(model, omega, mu, work, out):
                 row[at + i] = bias + double * spreads[h, k, i]
 
 
+@serves(law.learned, FirstOrder, fastmath=ALGEBRA)
+def _learned(model, omega, mu, head, task):
+    pull = 0.0
+    for b in range(omega.shape[1]):
+        pull += model.signal[task, b] * model.kappa[b] * omega[head, b]
+    return pull * mu[head, task]
+
+
 @serves(law.linear_room, FirstOrder, makes=True)
 def _linear_room(model, shape):
     return dense_room(shape)

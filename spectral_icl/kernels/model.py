@@ -138,7 +138,29 @@ class Tasks(NamedTuple):
 
     attainable: Floats  # (I,) the most by which any attention could reduce the loss
     variance: Floats  # (I,) the loss of zero weights
-    pull: Floats  # (I, B) A_ib kappa_b, by which shares of the learned map are weighed
+
+
+class Survey(NamedTuple):
+    """What is kept of n steps of a flow that is too large for its states to be kept."""
+
+    times: Floats  # (n m + 1,) that split every step into m parts
+    losses: Floats  # (n m + 1, I) of every task there
+    variances: Floats  # (n + 1, H) of the logits, a_h = sum_b d_b kappa_b^2 omega_hb^2, at the nodes
+    head: Ints  # (n + 1, I) with the largest share of what is learned of each task, -1 for none
+    share: Floats  # (n + 1, I)
+
+    @classmethod
+    def room(cls, steps: int, points: int, shape: Shape) -> Survey:
+        """Room for that many steps, each in so many parts."""
+        heads, _, tasks = shape
+        samples = steps * points + 1
+        return cls(
+            np.empty(samples),
+            np.empty((samples, tasks)),
+            np.empty((steps + 1, heads)),
+            np.empty((steps + 1, tasks), dtype=np.int64),
+            np.empty((steps + 1, tasks)),
+        )
 
 
 class Emerged(NamedTuple):

@@ -19,7 +19,11 @@ from spectral_icl.kernels.model import (
     HYPERBOLIC,
     Emerged,
     Floats,
+    Ints,
     Log,
+    Nodes,
+    Survey,
+    System,
     Systems,
     Tasks,
     Thresholds,
@@ -197,11 +201,12 @@ def _departure(heads, tasks, moments, mu, start, at_start, first_mu, task, winne
 
 
 @inner()
-def _measure(shape, chart, nodes, samples, variance, attainable, pull, thresholds, x, theta, found, p, i):
-    """Fill in how task ``i`` of flow ``p`` was learned and left again between the nodes of the flow."""
-    heads, blocks, count = shape
-    moments, losses, mu = samples
-    first_mu = heads * blocks
+def _timed(samples, variance, attainable, thresholds, found, p, i):
+    """Fill in when task ``i`` of flow ``p`` was learned, and return the sample where it had been, or -1.
+
+    Everything else that there is to find is filled with nothing.
+    """
+    moments, losses = samples.times, samples.losses
     found.head[p, i] = found.rival[p, i] = -1
     found.share[p, i] = found.onset[p, i] = found.time[p, i] = found.settled[p, i] = np.nan
     found.plateau[p, i] = found.escape[p, i] = np.nan
@@ -212,33 +217,63 @@ def _measure(shape, chart, nodes, samples, variance, attainable, pull, threshold
     begun, peak, end = _steepest(moments, losses, i, first, attainable, thresholds)
     if begun >= 0:
         found.onset[p, i] = moments[begun]
+    if end >= 0:
+        found.time[p, i] = _summit(moments, losses, i, first, peak)
+        found.settled[p, i] = moments[end]
+        found.plateau[p, i] = losses[end, i]
+    return end
+
+
+@inner(fastmath=ALGEBRA)
+def _winner(model, theta, task):
+    """The head with the largest share of what is learned of a task, and that share; -1 if nothing is."""
+    total, head, largest = 0.0, -1, -np.inf
+    for h in range(theta.omega.shape[0]):
+        total += law.learned(model, theta.omega, theta.mu, h, task)
+    for h in range(theta.omega.shape[0]):
+        share = law.learned(model, theta.omega, theta.mu, h, task) / total
+        if share > largest:
+            head, largest = h, share
+    return head, largest
+
+
+@inner()
+def _allocated(found, p, i, head, share):
+    """Fill in the head that took a task; if it is none, what fell was the noise of heads that learn nothing."""
+    found.head[p, i] = head
+    if head >= 0:
+        found.share[p, i] = share
+    else:
+        found.onset[p, i] = found.time[p, i] = found.settled[p, i] = found.plateau[p, i] = np.nan
+
+
+@inner()
+def _measure(shape, model, chart, nodes, samples, variance, attainable, thresholds, x, theta, found, p, i):
+    """Fill in how task ``i`` of flow ``p`` was learned and left again between the nodes of the flow."""
+    heads, blocks, count = shape
+    moments, mu = samples.times, samples.mu
+    first_mu = heads * blocks
+    end = _timed(samples, variance, attainable, thresholds, found, p, i)
     if end < 0:
         return
-    found.time[p, i] = _summit(moments, losses, i, first, peak)
-    found.settled[p, i] = moments[end]
-    found.plateau[p, i] = losses[end, i]
-    extension(chart, nodes, moments[end], x, theta)
-    total, largest = 0.0, -np.inf
-    for again in range(2):
-        for h in range(heads):
-            held = 0.0
-            for b in range(blocks):
-                held += pull[i, b] * theta[h * blocks + b]
-            held *= theta[first_mu + h * count + i]
-            if not again:
-                total += held
-            elif held / total > largest:
-                largest = held / total
-                found.head[p, i] = h
-                found.share[p, i] = largest
-    if found.head[p, i] < 0:  # what fell is the noise of heads that learn nothing of this task
-        found.onset[p, i] = found.time[p, i] = found.settled[p, i] = found.plateau[p, i] = np.nan
+    extension(chart, nodes, moments[end], x, theta.flat)
+    head, share = _winner(model, theta, i)
+    _allocated(found, p, i, head, share)
     if mu.shape[1] > 0 and found.head[p, i] >= 0:
-        extension(chart, nodes, found.time[p, i], x, theta)
-        for n in range(theta.size):
-            found.at[p, i, n] = theta[n]
+        extension(chart, nodes, found.time[p, i], x, theta.flat)
+        for n in range(theta.flat.size):
+            found.at[p, i, n] = theta.flat[n]
         found.rival[p, i], found.escape[p, i] = _departure(
-            heads, count, moments, mu, found.time[p, i], theta, first_mu, i, found.head[p, i], thresholds.exit
+            heads,
+            count,
+            moments,
+            mu,
+            found.time[p, i],
+            theta.flat,
+            first_mu,
+            i,
+            found.head[p, i],
+            thresholds.exit,
         )
 
 
@@ -249,7 +284,7 @@ def measure_phases(
     """Fill ``found`` with how each task of the flows ``first`` to ``stop`` was learned and left again."""
     shape = systems.shape
     count, size = shape[2], log.x.shape[1]
-    x, theta = np.empty(size), np.empty(size)
+    x, theta = np.empty(size), parts_of(np.empty(size), shape)
     in_lanes = parts_of(lane_array((size,)), shape)
     per_lane = np.zeros((count + 2, WIDTH))
     seen = as_lanes(per_lane)
@@ -258,19 +293,20 @@ def measure_phases(
     for p in range(first, stop):
         if log.last[p - log.first] < 0:
             continue
-        model = law.everywhere_model(law.pick_model(systems.models, p))
+        single = law.pick_model(systems.models, p)
+        model = law.everywhere_model(single)
         chart, nodes = pick_chart(systems.charts, p), nodes_of(log, p)
         samples = _samples(nodes, shape, is_mixed(chart))
         _refine(model, chart, nodes, in_lanes, law.scratch(model, shape), per_lane, seen, samples)
         for i in range(count):
             _measure(
                 shape,
+                single,
                 chart,
                 nodes,
                 samples,
                 tasks.variance[p, i],
                 tasks.attainable[p, i],
-                tasks.pull[p],
                 thresholds,
                 x,
                 theta,
@@ -279,3 +315,51 @@ def measure_phases(
                 i,
             )
     set_floating_mode(floating)
+
+
+@entry(slow=True)
+def survey(system: System, nodes: Nodes, scale: Floats, seen: Survey) -> None:
+    """Fill in what is kept of some steps of a flow whose states are not: see `Survey`.
+
+    ``scale`` (B,) is d_b kappa_b^2.
+    """
+    model, chart, shape = system.model, system.chart, system.shape
+    heads, blocks, tasks = shape
+    steps = nodes.dense.shape[0]
+    points = (seen.times.size - 1) // steps if steps > 0 else 1
+    x, theta = np.empty(nodes.x.shape[1]), parts_of(np.empty(nodes.x.shape[1]), shape)
+    work = law.scratch(model, shape)
+    floating = floating_mode()
+    set_floating_mode(flushing(floating))
+    for k in range(steps + 1):
+        for m in range(points if k < steps else 1):
+            time = nodes.t[k]
+            if m > 0:
+                time += (nodes.t[k + 1] - nodes.t[k]) * (m / points)
+            extension(chart, nodes, time, x, theta.flat)
+            seen.times[k * points + m] = time
+            law.task_loss(model, theta.omega, theta.mu, work, seen.losses[k * points + m])
+            if m == 0:
+                for h in range(heads):
+                    total = 0.0
+                    for b in range(blocks):
+                        total += scale[b] * theta.omega[h, b] * theta.omega[h, b]
+                    seen.variances[k, h] = total
+                for i in range(tasks):
+                    seen.head[k, i], seen.share[k, i] = _winner(model, theta, i)
+    set_floating_mode(floating)
+
+
+@entry()
+def measure_survey(times: Floats, losses: Floats, nodes: Floats, head: Ints, share: Floats, tasks: Tasks,
+                   thresholds: Thresholds, found: Emerged) -> None:
+    """Fill ``found`` with how each task of one flow was learned, from what `survey` kept of all its steps.
+
+    Heads are those at the end of the step in which a task was settled. Escapes are not looked for.
+    """
+    samples = Samples(times, losses, losses[:, :0])
+    for i in range(losses.shape[1]):
+        end = _timed(samples, tasks.variance[0, i], tasks.attainable[0, i], thresholds, found, 0, i)
+        if end >= 0:
+            k = min(np.searchsorted(nodes, times[end]), nodes.size - 1)
+            _allocated(found, 0, i, head[k, i], share[k, i])

@@ -23,6 +23,7 @@ from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
 from spectral_icl.multitask.exact.packing import packed, reach_of, usual_reach
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import MOST_DENSE
 
 Packer = Callable[[Problem], Model]
 
@@ -31,6 +32,8 @@ EXACT = "exact"  # the law of softmax attention itself
 OLD_NAMES = {"large-L": "asymptotic"}  # understood wherever a law is named
 LAWS: dict[str, Packer] = {}
 OF_LARGE: dict[str, Packer] = {}  # of the laws that solve large problems without a Hessian
+CROSSOVER = 100  # H (B + I), up to which a flow is faster with a factor of its Jacobian
+_MOST_SIGNALS = 2**16  # I B, up to which a problem is packed with all of its powers
 _COARSER = 0.25  # of the reach of a table, of which one that is enough for what is left is worth a change
 
 
@@ -138,20 +141,34 @@ def check_kernel(kernel: str) -> str:
     return choice("kernel", known, tuple(LAWS))
 
 
-def pack(problem: Problem, kernel: str = DEFAULT, omega: Floats | None = None) -> Model:
+def pack(
+    problem: Problem, kernel: str = DEFAULT, omega: Floats | None = None, *, heads: int | None = None
+) -> Model:
     """The problem as a model of the law named ``kernel``: the arrays that the compiled functions take.
 
     They are read-only and kept with the problem: every flow, loss and optimum of it asks for them. A law that
     has a table is packed with one that knows the logits of heads ``omega`` (..., H, B), if they are given.
+    Large problems, and those of flows with so many ``heads``, are packed with their nonzero signals alone.
 
     Raises
     ------
     ProblemError
         There is no such law.
     """
-    packer = LAWS[check_kernel(kernel)]
+    name = check_kernel(kernel)
+    packer = OF_LARGE[name] if _is_large(problem, name, heads) else LAWS[name]
     model = _kept(problem, packer, lambda: packer(problem))
     return model if omega is None else reaching(model, problem, omega)
+
+
+def _is_large(problem: Problem, name: str, heads: int | None) -> bool:
+    """Whether a problem is packed with its nonzero signals alone."""
+    entries, size = problem.tasks * problem.blocks, (heads or 1) * (problem.tasks + problem.blocks)
+    if name in OF_LARGE:
+        return entries > _MOST_SIGNALS or (heads is not None and size > CROSSOVER)
+    if size > MOST_DENSE:
+        raise ProblemError("kernel", name, f"one of {sorted(OF_LARGE)}, as H (B + I) > {MOST_DENSE}")
+    return False
 
 
 def _kept(problem: Problem, key: object, make: Callable[[], Model]) -> Model:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, dimensions, integer
 from spectral_icl.multitask.problem import Problem
 
-MOST_ENTRIES = 2**22  # H (B + I): the Hessian of a larger state would take over 128 MiB
+MOST_ENTRIES = 2**22  # H (B + I) of any state
+MOST_DENSE = 4096  # of what needs the Hessian, which would take over 128 MiB of a larger state
 # bounds what follows from the user's numbers, such as an omega ~ 1 / kappa
 FINITE = float(np.finfo(np.float64).max)
 

@@ -82,6 +82,7 @@ class Stats:
     field_evaluations: int
     hessian_evaluations: int
     factorisations: int
+    hessian_products: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.compile import announced
-from spectral_icl.kernels.model import Chart, Emerged, Log, Systems, Tasks, Thresholds
-from spectral_icl.kernels.phases import measure_phases
-from spectral_icl.multitask.context import DEFAULT, pack_all
+from spectral_icl.kernels.model import EXPONENTIAL, Chart, Emerged, Log, Systems, Tasks, Thresholds
+from spectral_icl.kernels.phases import measure_phases, measure_survey
+from spectral_icl.multitask.context import DEFAULT, stack
 from spectral_icl.multitask.flow.escape import EXIT, Escape, find_escapes
 from spectral_icl.multitask.flow.forecast import lone_forecasts
+from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.problem import Problem
@@ -81,7 +82,8 @@ class Phases:
     tasks : tuple of Emergence
         One per task. A task on several blocks may fall more than once; its emergence is the steepest fall.
     escapes : tuple of Escape
-        One per task with a possible or observed escape; empty where every sign is conserved.
+        One per task with a possible or observed escape; empty where every sign is conserved, and of an
+        `Outline`, which does not have the states that they are found by.
     """
 
     warm_up: tuple[float, float]
@@ -106,18 +108,17 @@ def shares(problem: Problem, omega: Floats, mu: Floats) -> Floats:
 
     The share of head h in task i is sum_b A_ib kappa_b omega_hb mu_hi over its sum over heads.
     """
-    pull = np.einsum("ib,...hb->...hi", np.asarray(problem.signal) * np.asarray(problem.covariance), omega)
-    held: Floats = pull * mu
+    held: Floats = problem.signal.onto_tasks(np.asarray(problem.covariance) * omega) * mu
     total: Floats = held.sum(axis=-2, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.divide(held, total)
 
 
-def measure(trajectory: Trajectory, key_scale: float) -> Phases:
+def measure(trajectory: Trajectory | Outline, key_scale: float) -> Phases:
     """The phases of a trajectory."""
     problem = trajectory.problem
     start = trajectory(trajectory.t[0])
-    found = _found(trajectory)
+    found = found_of(trajectory)
     tasks = []
     forecasts = lone_forecasts(problem, start, trajectory.chart, key_scale, trajectory.kernel)
     for i, predicted in enumerate(forecasts):
@@ -141,7 +142,9 @@ def measure(trajectory: Trajectory, key_scale: float) -> Phases:
     settled = max((e.settled for e in reached), default=np.nan)
     if len(reached) < len(tasks):
         settled = np.nan
-    escapes = find_escapes(problem, trajectory.chart, found, trajectory.kernel)
+    escapes: tuple[Escape, ...] = ()
+    if not isinstance(trajectory, Outline):
+        escapes = find_escapes(problem, trajectory.chart, found, trajectory.kernel)
     left = min((e.time for e in escapes if np.isfinite(e.time)), default=end)
     return Phases(
         warm_up=(float(trajectory.t[0]), onset if np.isfinite(onset) else end),
@@ -160,20 +163,30 @@ def attainable(problem: Problem, kernel: str = DEFAULT) -> Floats:
 
 def asked(problem: Problem, kernel: str = DEFAULT) -> Tasks:
     """What the phases of a flow ask of the tasks of its problem."""
-    pull = np.asarray(problem.signal) * np.asarray(problem.covariance)
-    return Tasks(attainable(problem, kernel), np.array(problem.variance), pull)
+    return Tasks(attainable(problem, kernel), np.array(problem.variance))
 
 
-def _found(trajectory: Trajectory) -> Emerged:
-    """What was measured, by the function that measures many flows: of one of them."""
+def found_of(trajectory: Trajectory | Outline) -> Emerged:
+    """What there is to measure of a flow, in arrays: of one flow, by the functions that measure many."""
     problem = trajectory.problem
+    tasks = Tasks(*(values[None] for values in asked(problem, trajectory.kernel)))
+    with announced("the measurement of phases", "five"):
+        if isinstance(trajectory, Outline):
+            found = Emerged.nothing(1, problem.tasks, size=0)
+            losses, head, share = trajectory.losses, trajectory.head, trajectory.share
+            measure_survey(trajectory.times, losses, trajectory.t, head, share, tasks, THRESHOLDS, found)
+        else:
+            found = _between_nodes(trajectory, tasks)
+    return Emerged(*(values[0] for values in found))
+
+
+def _between_nodes(trajectory: Trajectory, tasks: Tasks) -> Emerged:
     size = trajectory.x.shape[1]
     kind, scale, speed, sign = trajectory.chart
     charts = Chart(kind[None].copy(), scale[None].copy(), speed[None].copy(), sign[None].copy())
-    models = pack_all([problem], trajectory.kernel, 1)
+    models = stack([trajectory.model], 1)
     system = Systems(models, charts, np.arange(size)[None], np.zeros(1, dtype=np.bool_), trajectory.shape)
-    tasks = Tasks(*(values[None] for values in asked(problem, trajectory.kernel)))
-    found = Emerged.nothing(1, problem.tasks, size=size)
-    with announced("the measurement of phases", "five"):
-        measure_phases(system, Log.of_one(trajectory.nodes), 0, 1, tasks, THRESHOLDS, found)
-    return Emerged(*(values[0] for values in found))
+    signs_change = bool((kind != EXPONENTIAL).any())  # the states at the emergences are asked for then
+    found = Emerged.nothing(1, trajectory.problem.tasks, size=size if signs_change else 0)
+    measure_phases(system, Log.of_one(trajectory.nodes), 0, 1, tasks, THRESHOLDS, found)
+    return found

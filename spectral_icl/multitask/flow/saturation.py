@@ -14,9 +14,11 @@ from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.phases import POINTS
+from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
 from spectral_icl.multitask.accuracy import excess_errors, terms_at
 from spectral_icl.multitask.context import EXACT, check_kernel, unknown
 from spectral_icl.multitask.exact.table import REACHES
+from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.state import State
@@ -196,18 +198,24 @@ class _Told(NamedTuple):
     final_error: float
 
 
-def measure(trajectory: Trajectory) -> Saturation:
+def measure(trajectory: Trajectory | Outline) -> Saturation:
     """The saturation of a trajectory, watched on a refinement of its steps."""
     problem, law = trajectory.problem, check_kernel(trajectory.kernel)
     log_length = float(np.log(problem.context_length))
-    times = trajectory.refined(4)
-    states = trajectory(times)
-    scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
-    variance = (states.omega**2 @ scale).max(axis=-1)
+    if isinstance(trajectory, Outline):
+        times, variance = trajectory.t, trajectory.variances.max(axis=-1)
+    else:
+        times = trajectory.refined(4)
+        states = trajectory(times)
+        scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
+        variance = (states.omega**2 @ scale).max(axis=-1)
     top = int(variance.argmax())
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
-    told = (_told_of_exact if law == EXACT else _told)(trajectory, times, states, top)
+    if isinstance(trajectory, Outline):
+        told = _told_of_few(trajectory, float(times[top]))
+    else:
+        told = (_told_of_exact if law == EXACT else _told)(trajectory, times, states, top)
     rise, rise_at = _rise(trajectory) if beyond.size else (0.0, None)
     if beyond.size and law != EXACT:
         level = "invalid"
@@ -230,12 +238,24 @@ def measure(trajectory: Trajectory) -> Saturation:
 
 def _told(trajectory: Trajectory, times: Floats, states: State, top: int) -> _Told:
     """The errors of a law in 1/L, at some of the times."""
-    problem, law = trajectory.problem, check_kernel(trajectory.kernel)
     # a power of two, so that the nodes are among them as long as there are not too many
     most = min(_MOST_TIMES, max(_FEWEST_TIMES, _MOST_PAIRS // trajectory.heads**2))
     stride = 1 << max(0, int(np.ceil(np.log2(times.size / most))))
     chosen = np.unique(np.append(np.arange(0, times.size, stride), [top, times.size - 1]))
-    found = terms_at(problem, State(states.omega[chosen], states.mu[chosen]))
+    return _at_worst(trajectory, times[chosen], State(states.omega[chosen], states.mu[chosen]))
+
+
+def _told_of_few(trajectory: Outline, worst: float) -> _Told:
+    """The errors of a law in 1/L at the end of a large flow, and near its largest logits."""
+    near = int(np.abs(trajectory.kept - worst).argmin())
+    times = np.unique(trajectory.kept[[near, trajectory.kept.size // 2, -1]])
+    return _at_worst(trajectory, times, trajectory(times))
+
+
+def _at_worst(trajectory: Trajectory | Outline, times: Floats, states: State) -> _Told:
+    """The errors of a law in 1/L at some states, where they are largest and at the last one."""
+    problem, law = trajectory.problem, check_kernel(trajectory.kernel)
+    found = terms_at(problem, states)
     errors = found.excess_error(law)
     with np.errstate(all="ignore"):  # of states beyond all laws
         ratios = np.nan_to_num(found.first_order / found.noise(law), nan=1.0, posinf=np.inf)
@@ -249,8 +269,8 @@ def _told(trajectory: Trajectory, times: Floats, states: State, top: int) -> _To
         excess_ratio=_over(bias + first, bias + noise),
         noise_ratio=_over(first, noise),
         beyond=float(found.beyond[at]),
-        error_at=float(times[chosen[at]]),
-        lost_at=float(times[chosen[unknown_at[0]]]) if unknown_at.size else None,
+        error_at=float(times[at]),
+        lost_at=float(times[unknown_at[0]]) if unknown_at.size else None,
         final_error=float(errors[-1]),
     )
 
@@ -274,10 +294,13 @@ def _told_of_exact(trajectory: Trajectory, times: Floats, states: State, top: in
     )
 
 
-def _rise(trajectory: Trajectory) -> tuple[float, float | None]:
+def _rise(trajectory: Trajectory | Outline) -> tuple[float, float | None]:
     """The largest rise of the loss along a flow, relative to its lowest before, and when."""
-    times = trajectory.refined(POINTS)
-    losses = losses_at(trajectory.problem, trajectory(times), trajectory.kernel).sum(axis=1)
+    if isinstance(trajectory, Outline):
+        times, losses = trajectory.times, trajectory.losses.sum(axis=1)
+    else:
+        times = trajectory.refined(POINTS)
+        losses = losses_at(trajectory.problem, trajectory(times), trajectory.kernel).sum(axis=1)
     with np.errstate(all="ignore"):  # of states beyond all laws
         lowest = np.fmin.accumulate(losses)
         rises = np.nan_to_num((losses - lowest) / np.abs(lowest))
@@ -302,6 +325,11 @@ def saturation_of(models: Model, tilt: Floats) -> Floats:
 
 @saturation_of.register
 def _(models: Asymptotic, tilt: Floats) -> Floats:
+    return _in_logs(models.inverse_length, np.log(tilt))
+
+
+@saturation_of.register
+def _(models: AsymptoticSignals, tilt: Floats) -> Floats:
     return _in_logs(models.inverse_length, np.log(tilt))
 
 

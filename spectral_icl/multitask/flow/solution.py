@@ -22,6 +22,7 @@ from spectral_icl.multitask.flow import phases, record, saturation
 from spectral_icl.multitask.flow.emergence import Forecast
 from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options
+from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
@@ -41,9 +42,9 @@ class Solution:
     problem : Problem
     parametrization : Balanced, Factored or Merged
     t : ndarray, (T,)
-        ``t_eval`` if it was given, else the times of the accepted steps.
-    trajectory : Trajectory
-        The dense curve behind `__call__`.
+        ``t_eval`` if it was given, else the times of the accepted steps, or of those that are kept.
+    trajectory : Trajectory or Outline
+        The curve behind `__call__`: of a large flow an `Outline`, that has states at some times alone.
     outcome : Outcome
     stats : Stats
     options : Options
@@ -57,7 +58,7 @@ class Solution:
     problem: Problem
     parametrization: Parametrization
     t: Floats
-    trajectory: Trajectory
+    trajectory: Trajectory | Outline
     outcome: Outcome
     stats: Stats
     options: Options

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -21,7 +24,7 @@ from spectral_icl.kernels.model import (
     System,
 )
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
-from spectral_icl.multitask.context import DEFAULT, check_kernel, narrowing, pack, wider
+from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel, narrowing, pack, wider
 from spectral_icl.multitask.flow.options import (
     LONGEST,
     Options,
@@ -31,6 +34,7 @@ from spectral_icl.multitask.flow.options import (
     check_times,
     outcomes,
 )
+from spectral_icl.multitask.flow.outline import Outline, Outliner
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.parametrization import (
@@ -42,10 +46,13 @@ from spectral_icl.multitask.parametrization import (
     twins,
 )
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import check_state, unflattened
+from spectral_icl.multitask.state import MOST_DENSE, check_state, unflattened
 
 # Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
 _CAPACITY, _LARGEST_BUFFER = 512, 200_000
+_FEWEST_STEPS = 4  # of flows whose steps are not kept, whatever their size
+
+_log = logging.getLogger("spectral_icl")
 
 _METHODS = Methods(DORMAND_PRINCE, RODAS5P)
 
@@ -62,6 +69,7 @@ def gradient_flow(
     kernel: str = DEFAULT,
     stationary: float | None = None,
     max_steps: int = 100_000,
+    dense_output: bool | None = None,
 ) -> Solution:
     """Gradient flow of multi-head softmax attention in the spectral domain.
 
@@ -69,7 +77,9 @@ def gradient_flow(
     Yang 2024), is solved in the dual coordinates of its mirror-flow form. While accuracy limits the step,
     as it does until the first emergence, the method is the explicit one of Dormand and Prince (1980); where
     stability would limit it, an L-stable Rosenbrock method with the exact Jacobian (Rodas5P, Steinebach
-    2023). Both have order 5.
+    2023). Both have order 5. Its stages are solved by a Cholesky factor of the Jacobian or, with some hundred
+    omega and mu or more, by conjugate gradients on products with the Hessian: the same steps, at a cost of
+    H^2 (B + I) for each product in place of N^3, N = H (B + I).
 
     Parameters
     ----------
@@ -102,6 +112,10 @@ def gradient_flow(
         depends on them, and a flow that rests near a saddle may yet leave it, more slowly than this.
     max_steps : int
         Limit on accepted and refused steps together.
+    dense_output : bool, optional
+        Whether every step is kept, so that the solution is known at any time; by default, if N <= 4096. Each
+        step then takes 40 N bytes, which is said in the log of large flows. Otherwise `Solution.trajectory`
+        is an `Outline`: losses at every step, states at ``t_eval`` or at up to 128 of the steps.
 
     Returns
     -------
@@ -129,30 +143,37 @@ def gradient_flow(
     check_parametrization("parametrization", parametrization)
     start = check_state(problem, omega0, mu0)
     kernel = check_kernel(kernel)
-    model = pack(problem, kernel, start.omega)
+    heads = start.omega.shape[0]
+    shape = (heads, problem.blocks, problem.tasks)
+    size = heads * (problem.blocks + problem.tasks)
+    model = pack(problem, kernel, start.omega, heads=heads)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)
 
     chart = parametrization.chart(problem, start)
     for values in chart:
         values.setflags(write=False)
-    heads = start.omega.shape[0]
-    shape = (heads, problem.blocks, problem.tasks)
     x = to_dual(chart, start)
     twin = twins(chart, x, shape)
     limits = Limits(min(t_end, LONGEST), rtol, stationary or 0.0, max_steps)
-    status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
-    while status == LEFT_RANGE and (further := wider(model, problem)) is not None:
-        model = further  # from the start again, as no table is asked for what is near its end
-        status, nodes, count = _integrate(System(model, chart, twin, shape), limits, x)
-    if status in (REACHED_END, STATIONARY):
-        status, nodes, count = _finished(
-            problem, System(model, chart, twin, shape), limits, nodes, status, count
-        )
+    system = System(model, chart, twin, shape)
+    whole = _keeps_every_step(dense_output, kernel, size)
+    kept: _Steps | Outliner
+    if whole:
+        status, kept, count = _in_range(problem, system, limits, x)
+    else:
+        scale = np.array(problem.block_sizes, dtype=np.float64) * np.array(problem.covariance) ** 2
+        kept = Outliner(system, scale, times)
+        status, count = _integrate(system, limits, x, kept.add)
     outcome = Outcome(int(outcomes(status, t_end)) if t_end > LONGEST else status)
-    trajectory = Trajectory(problem, chart, heads, *nodes, rests=outcome is Outcome.STATIONARY, kernel=kernel)
+    rests = outcome is Outcome.STATIONARY
+    trajectory: Trajectory | Outline
+    if isinstance(kept, Outliner):
+        trajectory = kept.outline(problem, rests, kernel)
+    else:
+        trajectory = Trajectory(problem, chart, heads, *kept.joined, rests=rests, kernel=kernel)
     if times is None:
-        times = trajectory.t
+        times = trajectory.kept if isinstance(trajectory, Outline) else trajectory.t
     elif not outcome.success:
         times = times[times <= trajectory.t[-1]]
     solution = Solution(
@@ -172,42 +193,97 @@ def gradient_flow(
     return solution
 
 
+class _Steps:
+    """All steps of a flow, as they come in pieces."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Nodes] = []
+
+    def add(self, nodes: Nodes) -> None:
+        """Take the next steps, of which the first node is the last one of the steps before."""
+        first = 1 if self._pieces else 0
+        self._pieces.append(Nodes(nodes.t[first:], nodes.x[first:], nodes.dense))
+
+    @property
+    def joined(self) -> Nodes:
+        """The steps as one piece."""
+        if len(self._pieces) > 1:
+            self._pieces = [Nodes(*map(np.concatenate, zip(*self._pieces, strict=True)))]
+        return self._pieces[0]
+
+    def since(self, first: int, rest: Nodes) -> None:
+        """Put other steps in place of those from a node on."""
+        joined = (np.concatenate([old[:first], new]) for old, new in zip(self.joined, rest, strict=True))
+        self._pieces = [Nodes(*joined)]
+
+
+def _keeps_every_step(dense_output: bool | None, kernel: str, size: int) -> bool:
+    """Whether a flow of N = ``size`` numbers is kept whole, and word of it where that takes much memory."""
+    if dense_output is None:
+        return size <= MOST_DENSE
+    if not isinstance(dense_output, bool):
+        raise ProblemError("dense_output", dense_output, "True, False or None")
+    if kernel == EXACT and not dense_output:
+        raise ProblemError("dense_output", dense_output, "True under the exact law, which looks at its steps")
+    if dense_output and size > MOST_DENSE:
+        each = 8 * size * (1 + RODAS5P.dense.shape[0])
+        _log.info("every step is kept: %.3g MB each, %.3g GB a thousand", each / 1e6, each / 1e6)
+    return dense_output
+
+
+def _in_range(
+    problem: Problem, system: System, limits: Limits, x: Floats
+) -> tuple[int, _Steps, list[int]]:
+    """A flow kept whole, under the first model that serves all of its states, and the best for its end."""
+    steps = _Steps()
+    status, count = _integrate(system, limits, x, steps.add)
+    while status == LEFT_RANGE and (further := wider(system.model, problem)) is not None:
+        system = system._replace(model=further)  # from the start again: no table is good near its end
+        steps = _Steps()
+        status, count = _integrate(system, limits, x, steps.add)
+    if status in (REACHED_END, STATIONARY):
+        status, count = _finished(problem, system, limits, steps, status, count)
+    return status, steps, count
+
+
 def _finished(
-    problem: Problem, system: System, limits: Limits, nodes: Nodes, status: int, count: list[int]
-) -> tuple[int, Nodes, list[int]]:
+    problem: Problem, system: System, limits: Limits, steps: _Steps, status: int, count: list[int]
+) -> tuple[int, list[int]]:
     """A flow whose end is that of the most exact model that serves what has become of its states.
 
     Tables that reach far are coarse: a flow that has left saturation is followed again from there on.
     """
 
     def heads() -> Floats:
+        nodes = steps.joined
         theta = np.empty_like(nodes.x)
         evaluate(system.chart, nodes, nodes.t, theta)
         return unflattened(theta, system.shape).omega
 
     begin = narrowing(system.model, problem, heads)
     if begin is None:
-        return status, nodes, count
+        return status, count
     first, model = begin
-    ends, rest, more = _integrate(system._replace(model=model), limits, nodes.x[first], float(nodes.t[first]))
-    joined = (np.concatenate([old[:first], new]) for old, new in zip(nodes, rest, strict=True))
-    return ends, Nodes(*joined), [one + other for one, other in zip(count, more, strict=True)]
+    rest, nodes = _Steps(), steps.joined
+    begun = float(nodes.t[first])
+    ends, more = _integrate(system._replace(model=model), limits, nodes.x[first], rest.add, begun)
+    steps.since(first, rest.joined)
+    return ends, [one + other for one, other in zip(count, more, strict=True)]
 
 
-def _integrate(system: System, limits: Limits, x: Floats, begin: float = 0.0) -> tuple[int, Nodes, list[int]]:
-    """The last status, all nodes with their dense coefficients, and the counts, from ``x`` at a time on."""
+def _integrate(
+    system: System, limits: Limits, x: Floats, take: Callable[[Nodes], None], begin: float = 0.0
+) -> tuple[int, list[int]]:
+    """The last status and the counts of a flow from ``x`` at a time on, whose steps are given to ``take``."""
     progress = Progress.begun()
     progress.real[0] = begin
-    pieces: list[Nodes] = []
-    capacity = max(1, min(_CAPACITY, _LARGEST_BUFFER // x.size))
+    capacity = max(_FEWEST_STEPS, min(_CAPACITY, _LARGEST_BUFFER // x.size))
     status = BUFFER_FULL
     with announced("the integrator of flows", "ten"):
         while status == BUFFER_FULL:
             room = Nodes.room(capacity, RODAS5P.dense.shape[0], x.size)
             room.x[0] = x
             status, steps = integrate(system, _METHODS, limits, progress, room)
-            new = slice(1 if pieces else 0, steps + 1)  # a later piece starts where the one before ends
-            pieces.append(Nodes(room.t[new], room.x[new], room.dense[:steps]))
+            take(Nodes(room.t[: steps + 1], room.x[: steps + 1], room.dense[:steps]))
             x = room.x[steps]
-    nodes = Nodes(*map(np.concatenate, zip(*pieces, strict=True)))
-    return status, nodes, progress.counts.tolist()
+    return status, progress.counts.tolist()

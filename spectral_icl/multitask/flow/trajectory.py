@@ -80,7 +80,7 @@ class Trajectory:
     @property
     def model(self) -> Model:
         """The problem, packed for the law of the flow."""
-        return pack(self.problem, self.kernel, self(self.t).omega)
+        return pack(self.problem, self.kernel, self(self.t).omega, heads=self.heads)
 
     @property
     def shape(self) -> tuple[int, int, int]:
