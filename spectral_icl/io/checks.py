@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LARGEST = 1e12  # magnitudes beyond this are typing errors, and their products would overflow
-_PLAIN = (float, int, np.float64)
+PLAIN = frozenset({float, int, np.float64})  # types of numbers that are right as they are
+_MANY = 40  # entries from which an array of them is looked at faster than each by itself
 _SHOWN = 80  # characters of an offending value that an error line repeats
 
 
@@ -136,7 +137,7 @@ def _converted(
 
 def _numeric(value: object) -> NDArray[Any]:
     if isinstance(value, (list, tuple)):
-        raw = np.asarray([x if type(x) in _PLAIN else _numeric(x) for x in value])
+        raw = np.asarray([x if type(x) in PLAIN else _numeric(x) for x in value])
     else:
         raw = _bare(value)
     if raw.dtype == object and not all(isinstance(x, Real) and not isinstance(x, bool) for x in raw.flat):
@@ -165,7 +166,7 @@ def _bare(value: Any) -> NDArray[Any]:
 
 def single(value: object) -> object:
     """The number that an array of no dimensions holds; anything else as it is."""
-    if type(value) in _PLAIN or isinstance(value, Real) or not hasattr(value, "__array__"):
+    if type(value) in PLAIN or isinstance(value, Real) or not hasattr(value, "__array__"):
         return value
     try:
         raw = _numeric(value)
@@ -237,7 +238,31 @@ def numbers(
     entries = sequence(argument, value, many)
     if size is not None and len(entries) != size:
         raise ProblemError(argument, value, f"{size} numbers")
+    if len(entries) > _MANY and set(map(type, entries)) <= PLAIN:
+        values = _within(entries, minimum, LARGEST)
+        if values is not None:
+            return tuple(values.tolist())
     return tuple(number(f"{argument}[{k}]", x, minimum=minimum) for k, x in enumerate(entries))
+
+
+def integers(argument: str, value: object, *, minimum: int, maximum: int) -> tuple[int, ...]:
+    """A sequence of whole numbers in [minimum, maximum]; a float is refused unless it is whole."""
+    entries = sequence(argument, value, "whole numbers")
+    many = len(entries) > _MANY and set(map(type, entries)) == {int}
+    if many and _within(entries, minimum, maximum) is not None:
+        return tuple(entries)  # type: ignore[arg-type]
+    return tuple(
+        integer(f"{argument}[{k}]", x, minimum=minimum, maximum=maximum) for k, x in enumerate(entries)
+    )
+
+
+def _within(entries: Sequence[object], minimum: float, maximum: float) -> Floats | None:
+    """Plain numbers as an array if all are in [minimum, maximum], where float64 holds whole ones exactly."""
+    try:
+        values = np.array(entries, dtype=np.float64)
+    except OverflowError:  # an int of hundreds of digits
+        return None
+    return values if ((values >= minimum) & (values <= maximum)).all() else None
 
 
 def sequence(argument: str, value: object, many: str, least: int = 1) -> Sequence[object]:

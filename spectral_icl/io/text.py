@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -49,3 +49,16 @@ def plain(value: Any) -> object:
     if isinstance(value, (int, np.integer)):
         return int(value)
     return float(value) if math.isfinite(value) else None
+
+
+_ENDS = 3  # entries that are shown before what is left out
+
+
+def abbreviated(values: Sequence[Any], shown: Callable[[Any], str] = repr) -> str:
+    """A tuple as Python has it, cut short if it is long: ``(10,) * 1000`` or ``(1, 2, 3, ..., 9)``."""
+    many = len(values)
+    if many > 1 and isinstance(values, tuple) and values.count(values[0]) == many:
+        return f"({shown(values[0])},) * {many}"
+    if many <= 2 * _ENDS:
+        return f"({', '.join(map(shown, values))}{',' if many == 1 else ''})"
+    return f"({', '.join(map(shown, values[:_ENDS]))}, ..., {shown(values[-1])})"

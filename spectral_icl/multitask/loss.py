@@ -14,7 +14,7 @@ from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel, pack
 from spectral_icl.multitask.exact.evaluate import evaluate
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import FINITE, State, check_state, depth
+from spectral_icl.multitask.state import FINITE, State, check_dense, check_state, depth
 
 
 def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
@@ -113,8 +113,9 @@ def gradient_at(problem: Problem, at: State, kernel: str = DEFAULT) -> State:
 
 
 def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
-    """Hessian of `loss`, (N, N) with N = H (B + I): first omega, then mu, both head-major."""
+    """Hessian of `loss`, (N, N) with N = H (B + I) <= 4096: first omega, then mu, both head-major."""
     at = check_state(problem, omega, mu, FINITE)
+    check_dense("omega", problem, len(at.omega))
     if check_kernel(kernel) == EXACT:
         found = evaluate(problem, at, 2).hessian
         assert found is not None
@@ -124,6 +125,7 @@ def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEF
 
 def hessian_at(problem: Problem, at: State, kernel: str = DEFAULT) -> Floats:
     """`hessian` at a state that nobody gave; under the exact law from a table, as in flows."""
+    check_dense("omega", problem, len(at.omega))
     model = pack(problem, kernel, at.omega)
     size = at.omega.size + at.mu.size
     upper = np.zeros((size, size))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,16 +16,19 @@ from spectral_icl.io.checks import (
     Floats,
     ProblemError,
     integer,
+    integers,
     is_number,
     number,
     numbers,
     sequence,
 )
+from spectral_icl.io.text import abbreviated
+from spectral_icl.multitask.signal import MOST_DENSE, SMALLEST, Signal, Signals, powers
 
 _SHORTHANDS = {"tasks", "snr"}  # keys of a table, not arguments of the class
-_MOST_TASKS = 2048  # disjoint ones have as many blocks, and no state has more than `state.MOST_ENTRIES`
+_MOST_TASKS = 100_000
+_MOST_TRIED = 2**22  # entries I B up to which a digest of the dense rows is made, to tell an old one
 LARGEST_BLOCK = 10**9  # coordinates
-SMALLEST = 1e-30  # positive magnitudes below this are typing errors, and their products would underflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,10 @@ class Problem:
     ----------
     block_sizes : sequence of int, (B,)
         Number of coordinates d_b of each block.
-    signal : sequence of sequences of float, (I, B)
-        Signal power A_ib = E[(g_i . x)_b^2] = d_b kappa_b Var(g_ij) of task i in block b, 0 or >= 1e-30.
+    signal : sequence of rows, array or sparse matrix, (I, B)
+        Signal power A_ib = E[(g_i . x)_b^2] = d_b kappa_b Var(g_ij) of task i in block b, 0 or >= 1e-30. A
+        row has the powers in all blocks, or it has pairs (block, power), or it maps blocks to powers. The
+        field is a `Signal`, which reads as a tuple of dense rows and keeps what is not zero.
     noise : sequence of float, (I,), or float
         Variance sigma_i^2 of the label noise, 0 or >= 1e-30. One number stands for all tasks.
     context_length : float
@@ -67,26 +72,31 @@ class Problem:
     """
 
     block_sizes: tuple[int, ...]
-    signal: tuple[tuple[float, ...], ...]
+    signal: Signal
     noise: tuple[float, ...]
     context_length: float
     covariance: tuple[float, ...] = 1.0  # type: ignore[assignment]
 
+    if TYPE_CHECKING:  # more is welcome as an argument than the fields hold
+
+        def __init__(
+            self,
+            *,
+            block_sizes: Sequence[int],
+            signal: Signals,
+            noise: float | Sequence[float],
+            context_length: float,
+            covariance: float | Sequence[float] = 1.0,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        sizes = tuple(
-            integer(f"block_sizes[{b}]", n, minimum=1, maximum=LARGEST_BLOCK)
-            for b, n in enumerate(sequence("block_sizes", self.block_sizes, "whole numbers"))
-        )
-        rows = sequence("signal", self.signal, "one row of block powers per task")
-        signal = tuple(_powers(f"signal[{i}]", self._row(i, row), len(sizes)) for i, row in enumerate(rows))
-        for i, powers in enumerate(signal):
-            if sum(powers) == 0.0:
-                raise ProblemError(f"signal[{i}]", powers, "a positive power in some block")
+        sizes = integers("block_sizes", self.block_sizes, minimum=1, maximum=LARGEST_BLOCK)
+        signal = Signal.of(self.signal, len(sizes))
         covariance = numbers("covariance", self.covariance, size=len(sizes), minimum=0.0)
-        for b, kappa in enumerate(covariance):
-            if kappa < SMALLEST:
-                raise ProblemError(f"covariance[{b}]", kappa, f"a number > 0 (>= {SMALLEST:g})")
-        noise = _powers("noise", self.noise, len(signal))
+        if min(covariance) < SMALLEST:
+            b, kappa = next((b, kappa) for b, kappa in enumerate(covariance) if kappa < SMALLEST)
+            raise ProblemError(f"covariance[{b}]", kappa, f"a number > 0 (>= {SMALLEST:g})")
+        noise = powers("noise", self.noise, len(signal))
         length = number("context_length", self.context_length, minimum=1.0)
         # Lists and scalars are welcome as arguments; the fields are tuples, so that a Problem is hashable.
         object.__setattr__(self, "block_sizes", sizes)
@@ -99,9 +109,16 @@ class Problem:
         """The fields, without what is known of them: it is found out again where a copy is used."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    @staticmethod
-    def _row(i: int, row: object) -> Sequence[object]:
-        return sequence(f"signal[{i}]", row, "a row of block powers")
+    def __repr__(self) -> str:
+        """The call that makes it, whose long arguments are cut short where they would fill pages."""
+        state = self.__getstate__()
+        if self.signal.entries > MOST_DENSE:
+            tuples = ("block_sizes", "noise", "covariance")
+            shown = {name: abbreviated(value) for name, value in state.items() if name in tuples}
+        else:
+            shown = {}
+        listed = (f"{name}={shown.get(name) or repr(value)}" for name, value in state.items())
+        return f"{type(self).__name__}({', '.join(listed)})"
 
     @classmethod
     def multitask(
@@ -117,19 +134,19 @@ class Problem:
 
         The setting of Chen, Sheen, Wang and Yang (2024); ``signal[i]`` is lambda_i d_i / d there.
         """
-        sizes = sequence("task_sizes", task_sizes, "whole numbers")
-        if len(sizes) > _MOST_TASKS:
-            raise ProblemError("task_sizes", f"{len(sizes)} tasks", f"at most {_MOST_TASKS} tasks")
-        for i, size in enumerate(sizes):
-            integer(f"task_sizes[{i}]", size, minimum=1, maximum=LARGEST_BLOCK)
-        powers = _powers("signal", signal, len(sizes))
-        none = (0.0,) * len(sizes)
+        count = len(sequence("task_sizes", task_sizes, "whole numbers"))
+        if count > _MOST_TASKS:
+            raise ProblemError("task_sizes", f"{count} tasks", f"at most {_MOST_TASKS} tasks")
+        sizes = integers("task_sizes", task_sizes, minimum=1, maximum=LARGEST_BLOCK)
+        power = powers("signal", signal, count)
+        if 0.0 in power:
+            raise ProblemError(f"signal[{power.index(0.0)}]", 0.0, "a positive power in some block")
         return cls(
-            block_sizes=tuple(sizes),  # type: ignore[arg-type]
-            signal=tuple((*none[:i], power, *none[i + 1 :]) for i, power in enumerate(powers)),
-            noise=noise,  # type: ignore[arg-type]
+            block_sizes=sizes,
+            signal=Signal.disjoint(power),
+            noise=noise,
             context_length=context_length,
-            covariance=covariance,  # type: ignore[arg-type]
+            covariance=covariance,
         )
 
     @classmethod
@@ -157,13 +174,31 @@ class Problem:
         return cls.multitask(**entries) if disjoint else cls(**entries)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain Python objects; `from_dict` is its inverse."""
-        return self.__getstate__()
+        """The fields as plain Python objects; `from_dict` is its inverse.
+
+        The signal is in dense rows up to 10,000 entries I B, and beyond that in rows of (block, power).
+        """
+        dense = self.signal.entries <= MOST_DENSE
+        return self.__getstate__() | {"signal": tuple(self.signal) if dense else self.signal.rows}
 
     def digest(self) -> str:
         """SHA-256 of the problem's fields, in hexadecimal: equal problems, equal digests."""
         text = json.dumps({"format": 1, **self.to_dict()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def has_digest(self, text: str) -> bool:
+        """Whether a digest is that of the problem, or the one that it had when all rows were dense."""
+        if text == self.digest():
+            return True
+        if not MOST_DENSE < self.signal.entries <= _MOST_TRIED:
+            return False
+        head = json.dumps({"format": 1, **self.to_dict(), "signal": []}, sort_keys=True)
+        before, after = head.split('"signal": []')
+        found = hashlib.sha256(f'{before}"signal": ['.encode())
+        for i, row in enumerate(self.signal):
+            found.update(f"{', ' if i else ''}{json.dumps(row)}".encode())
+        found.update(f"]{after}".encode())
+        return text == found.hexdigest()
 
     @property
     def blocks(self) -> int:
@@ -186,20 +221,26 @@ class Problem:
         return {}
 
     @cached_property
+    def power(self) -> Floats:
+        """Signal power sum_b A_ib of each task, (I,)."""
+        power = self.signal.by_task(self.signal.power)
+        power.setflags(write=False)
+        return power
+
+    @cached_property
     def variance(self) -> Floats:
         """Label variance s_i = sum_b A_ib + sigma_i^2 of each task, (I,)."""
-        power: Floats = np.asarray(self.signal).sum(axis=1)
-        total: Floats = np.add(power, self.noise)
+        total: Floats = np.add(self.power, self.noise)
         total.setflags(write=False)
         return total
 
     @cached_property
     def home(self) -> tuple[int, ...] | None:
         """The block that each task owns if the tasks are disjoint (one block each, unshared), else None."""
-        power = np.asarray(self.signal) > 0.0
-        if (power.sum(axis=1) != 1).any() or (power.sum(axis=0) > 1).any():
+        block = self.signal.block
+        if block.size != self.tasks or np.bincount(block).max() > 1:
             return None
-        return tuple(int(b) for b in power.argmax(axis=1))
+        return tuple(block.tolist())
 
 
 def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,22 +259,12 @@ def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
         if "signal" not in entries:
             raise ProblemError("signal", None, "a value")
         count = len(sequence("task_sizes", entries["task_sizes"], "whole numbers"))
-        powers = _powers("signal", entries["signal"], count)
+        power_of = powers("signal", entries["signal"], count)
         ratios = numbers("snr", ratio, size=count)
-        for i, (power, value) in enumerate(zip(powers, ratios, strict=True)):
+        for i, (power, value) in enumerate(zip(power_of, ratios, strict=True)):
             name = "snr" if is_number(ratio) else f"snr[{i}]"
             number(name, value, minimum=0.0, above=True)
             if power and not SMALLEST <= power / value <= LARGEST:
                 raise ProblemError(name, value, f"a noise signal / snr >= {SMALLEST:g} and <= {LARGEST:g}")
-        entries["noise"] = [power / value for power, value in zip(powers, ratios, strict=True)]
+        entries["noise"] = [power / value for power, value in zip(power_of, ratios, strict=True)]
     return entries
-
-
-def _powers(argument: str, value: object, size: int) -> tuple[float, ...]:
-    """``size`` powers, each 0 or at least `SMALLEST`; one number stands for all."""
-    powers = numbers(argument, value, size=size, minimum=0.0)
-    for k, power in enumerate(powers):
-        if 0.0 < power < SMALLEST:
-            name = argument if is_number(value) else f"{argument}[{k}]"
-            raise ProblemError(name, power, f"0 or a number >= {SMALLEST:g}")
-    return powers

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, dimensions, integer
 from spectral_icl.multitask.problem import Problem
 
-MOST_ENTRIES = 2**22  # H (B + I) of any state
-MOST_DENSE = 4096  # of what needs the Hessian, which would take over 128 MiB of a larger state
+MOST_ENTRIES = 2**22  # H (B + I) of any state: 32 MiB
+MOST_DENSE = 4096  # of what makes a Hessian, which would take over 128 MiB for a larger state
 # bounds what follows from the user's numbers, such as an omega ~ 1 / kappa
 FINITE = float(np.finfo(np.float64).max)
 
@@ -44,6 +44,18 @@ def check_heads(problem: Problem, heads: int) -> int:
     """``heads`` if a state with that many fits in memory; `ProblemError` otherwise."""
     most = MOST_ENTRIES // (problem.blocks + problem.tasks)
     return integer("heads", heads, minimum=1, maximum=max(1, most))
+
+
+def check_dense(argument: str, problem: Problem, heads: int) -> None:
+    """Refuse states of so many heads where a Hessian, or what takes as much, is made of them.
+
+    Raises
+    ------
+    ProblemError
+        Naming the argument that has the heads.
+    """
+    if heads * (problem.blocks + problem.tasks) > MOST_DENSE:
+        raise ProblemError(argument, f"{heads} heads", f"H (B + I) <= {MOST_DENSE}")
 
 
 def depth(values: ArrayLike) -> int:

@@ -19,7 +19,8 @@ from spectral_icl.multitask.context import EXACT, check_kernel
 from spectral_icl.multitask.exact.evaluate import enough, quadrature
 from spectral_icl.multitask.exact.overlaps import MEDIUM
 from spectral_icl.multitask.loss import losses_at
-from spectral_icl.multitask.problem import LARGEST_BLOCK, SMALLEST, Problem
+from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
+from spectral_icl.multitask.signal import SMALLEST
 from spectral_icl.multitask.state import State
 
 LAWS = ("asymptotic", "first-order")  # in 1/L

@@ -18,7 +18,7 @@ from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.exact.overlaps import FINE, MEDIUM, Grid, Overlap, concentration, overlap
 from spectral_icl.multitask.exact.queries import Rule, rule
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
+from spectral_icl.multitask.state import State, check_dense
 
 _ROUNDING = 1e-10  # of the label variance: of nodes that are left out, and of the fine grid
 _MOST = 100.0  # mean logit variance: far beyond saturation, and up to there the sums were tested
@@ -69,8 +69,9 @@ def evaluate(problem: Problem, at: State, order: int = 0, level: int | None = No
     Raises
     ------
     ProblemError
-        The logits are so large that the sums would not be exact.
+        The logits are so large that the sums would not be exact, or H (B + I) > 4096.
     """
+    check_dense("omega", problem, len(at.omega))
     variance = ((np.asarray(problem.covariance) * at.omega) ** 2 @ np.asarray(problem.block_sizes)).max()
     if not variance <= _MOST:
         raise ProblemError("omega", f"a logit variance of {variance:.4g}", f"at most {_MOST:g}, to integrate")

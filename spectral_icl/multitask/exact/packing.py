@@ -12,6 +12,7 @@ from spectral_icl.multitask.exact.queries import NEGLIGIBLE, Rule, rule
 from spectral_icl.multitask.exact.stored import table_of
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import check_dense
 
 # Level of the rule for the query by the reach of the table: large logits vary more with the query.
 LEVELS = dict(zip(REACHES, (2, 2, 2, 3, 3, 4, 4, 5, 5, 6), strict=True))
@@ -23,7 +24,14 @@ _TYPICAL = 1.05  # mean logit variance of a head that has emerged: 1 under the a
 
 
 def query_rule(problem: Problem, reach: float) -> Rule:
-    """The rule that goes with a table."""
+    """The rule that goes with a table.
+
+    Raises
+    ------
+    ProblemError
+        Even one head has more than 4096 entries, for which there are too many nodes.
+    """
+    check_dense("heads", problem, 1)
     return rule(problem.block_sizes, _level(problem, reach), _TAILS[reach])
 
 
@@ -53,6 +61,7 @@ def reach_of(problem: Problem, omega: Floats) -> float:
 
 def usual_reach(problem: Problem) -> float:
     """The reach that most flows need from small starts: of heads that have each emerged in a block."""
+    check_dense("heads", problem, 1)
     kappa, sizes = np.asarray(problem.covariance), np.asarray(problem.block_sizes)
     return reach_of(problem, np.diag(np.sqrt(_TYPICAL / sizes) / kappa))
 

@@ -39,7 +39,7 @@ from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
 from spectral_icl.multitask.parametrization import Balanced, Parametrization, parametrizations, to_dual, twins
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import MOST_ENTRIES, State, depth
+from spectral_icl.multitask.state import State, check_dense, depth
 
 # Flows per lane and compiled call: enough that lanes stand empty for little of it, few enough to share among
 # threads and to notice an interrupt.
@@ -361,8 +361,7 @@ def _starts(problems: Sequence[Problem], omega0: ArrayLike, mu0: ArrayLike) -> S
         raise ProblemError(
             "mu0", f"{mu.shape[1]} heads", f"as many heads as omega0, which has {heads}, and >= 1"
         )
-    if heads * (blocks + tasks) > MOST_ENTRIES:
-        raise ProblemError("omega0", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES}")
+    check_dense("omega0", problems[0], heads)
     members = max(len(omega), len(mu), key=lambda n: (n != 1, n))
     for name, values in (("omega0", omega), ("mu0", mu)):
         if len(values) not in (1, members):

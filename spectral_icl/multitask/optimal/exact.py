@@ -228,7 +228,7 @@ def _within(problem: Problem, used: NDArray[np.bool_]) -> Problem:
         problem,
         block_sizes=tuple(problem.block_sizes[b] for b in at),
         covariance=tuple(problem.covariance[b] for b in at),
-        signal=tuple(tuple(row[b] for b in at) for row in problem.signal),
+        signal=problem.signal.within(at),
     )
 
 

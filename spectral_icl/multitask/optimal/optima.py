@@ -185,7 +185,7 @@ def optima_of(kernel: str) -> Optima:
 
 def only(problem: Problem, task: int) -> Problem:
     """The problem of one of the tasks alone."""
-    return replace(problem, signal=(problem.signal[task],), noise=(problem.noise[task],))
+    return replace(problem, signal=problem.signal.alone(task), noise=(problem.noise[task],))
 
 
 def best_of(heads: int) -> str:
