@@ -151,13 +151,17 @@ class _Series:
     """
 
     def __init__(self, problem: Problem, omega: Floats, mu: Floats) -> None:
-        self.signal = np.asarray(problem.signal)
+        self.signal = problem.signal
         self.sizes = np.asarray(problem.block_sizes, dtype=np.float64)
         self.variance = problem.variance
         self.length = problem.context_length
         self.v = np.asarray(problem.covariance) * omega
         self.mu = mu
-        self.residual = 1.0 - np.einsum("thi,thb->tib", mu, self.v)
+        task, block = self.signal.task, self.signal.block
+        read = np.zeros((len(mu), task.size))  # off by every task, in the blocks of its signal
+        for h in range(mu.shape[1]):
+            read += mu[:, h, task] * self.v[:, h, block]
+        self.residual = 1.0 - read
 
     def power(self, w: Floats) -> Floats:
         """The mean of e^(w rho), (...), for w (..., B); infinite where it does not exist."""
@@ -167,13 +171,13 @@ class _Series:
 
     def moment(self, w: Floats, o: Floats) -> Floats:
         """The mean of sum_b A_ib o_b rho_b / d_b e^(w rho), (..., I)."""
-        mean: Floats = self.power(w)[..., None] * ((o / (1.0 - 2.0 * w)) @ self.signal.T)
+        mean: Floats = self.power(w)[..., None] * self.signal.onto_tasks(o / (1.0 - 2.0 * w))
         return mean
 
     def terms(self) -> Terms:
         """All parts, by pairs of heads."""
         heads = self.v.shape[1]
-        bias = (self.signal * self.residual**2).sum(axis=(1, 2))
+        bias = self.residual**2 @ self.signal.power
         asymptotic, first, size = (np.zeros(len(bias)) for _ in range(3))
         missing = _Missing(*np.zeros((3, len(bias))))
         for h in range(heads):
@@ -210,7 +214,7 @@ class _Series:
         own = self.v[:, h, None] ** 2 * tilted
         others = self.v[:, : h + 1] ** 2 * tilted
         one, other, both = (spread(values, self.sizes) for values in (own, others, gamma * tilted))
-        signal = np.maximum(spread(gamma * tilted, self.signal.sum(axis=0)), 0.0)
+        signal = np.maximum(spread(gamma * tilted, self.signal.by_block(self.signal.power)), 0.0)
         lacking = condensed(one, other, both, self.length)
         of_signal = 1.0 - (1.0 - lacking) ** 4
         label = self.variance.sum()
@@ -247,8 +251,8 @@ class _Series:
     def _cross(self, h: int, alpha: Floats) -> Floats:
         """The part of C, summed over tasks, that is the head's: twice this is of order 1/L in the loss."""
         drift = self.power(alpha)[:, None] * self.v[:, h] / (1.0 - 2.0 * alpha)
-        pull = np.einsum("ib,tib,tb->ti", self.signal, self.residual, drift)
-        part: Floats = (self.mu[:, h] * pull).sum(axis=1)
+        strength = self.mu[:, h, self.signal.task] * drift[:, self.signal.block]
+        part: Floats = (self.residual * strength) @ self.signal.power
         return part
 
     def _bent(self, alpha: Floats, o: Floats) -> Floats:
@@ -299,8 +303,10 @@ class _Series:
         In the limit of small heads the series ends with -s d T^2 / L^2, however large the OV values that
         cancel. So what follows is about as much as S differs from that.
         """
-        read = np.einsum("thi,thb->tib", self.mu, self.v)
-        last = -np.einsum("i,b,tib->t", self.variance, self.sizes, read**2) / self.length**2
+        read = ((self.mu * self.variance) @ self.mu.swapaxes(1, 2)) * (
+            (self.v * self.sizes) @ self.v.swapaxes(1, 2)
+        )
+        last = -read.sum(axis=(1, 2)) / self.length**2
         largest = (self.v**2 @ self.sizes).max(axis=1)
         rest = 2.0 * np.abs(second - last) / np.abs(first) + largest / self.length
         return np.where(largest <= _SMALL, rest, np.inf)

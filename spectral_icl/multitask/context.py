@@ -73,15 +73,14 @@ def _asymptotic(problem: Problem) -> Asymptotic:
 
 def _over_signals(problem: Problem) -> dict[str, Any]:
     """The arrays over the nonzero signals of a problem; see `spectral_icl.kernels.structured.signals`."""
-    dense = np.asarray(problem.signal)
-    task, block = (np.ascontiguousarray(at) for at in np.nonzero(dense))
-    power = dense[task, block]
-    every = np.arange(len(power))
+    signal = problem.signal
+    task, block = np.array(signal.task), np.array(signal.block)
+    every = np.arange(task.size)
     return {
-        "power": power,
+        "power": np.array(signal.power),
         "task": task,
         "block": block,
-        "first": np.searchsorted(task, np.arange(problem.tasks + 1)),
+        "first": np.array(signal.first),
         "order": np.argsort(block, kind="stable"),
         "start": np.searchsorted(np.sort(block), np.arange(problem.blocks + 1)),
         "aligned": int(np.array_equal(task, every) and np.array_equal(block, every)),

@@ -182,6 +182,13 @@ class Signal(Sequence[tuple[float, ...]]):
         )
         return sums
 
+    def onto_tasks(self, values: Floats) -> Floats:
+        """Sums sum_b A_ib x_b (..., I) of values x (..., B)."""
+        if self.entries <= MOST_DENSE:
+            return np.asarray(values @ self.dense().T)
+        rows = values.reshape(-1, self.blocks)
+        return np.asarray((self.sparse() @ rows.T).T).reshape(*values.shape[:-1], len(self))
+
     def sparse(self) -> csr_array[np.float64]:
         """The powers as a `scipy.sparse.csr_array` of shape (I, B)."""
         from scipy.sparse import csr_array  # slow to import
