@@ -20,6 +20,7 @@ from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model, frozen
 from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
+from spectral_icl.kernels.structured.first_order import FirstOrderSignals
 from spectral_icl.multitask.exact.packing import packed, reach_of, usual_reach
 from spectral_icl.multitask.exact.table import REACHES
 from spectral_icl.multitask.problem import Problem
@@ -32,7 +33,9 @@ EXACT = "exact"  # the law of softmax attention itself
 OLD_NAMES = {"large-L": "asymptotic"}  # understood wherever a law is named
 LAWS: dict[str, Packer] = {}
 OF_LARGE: dict[str, Packer] = {}  # of the laws that solve large problems without a Hessian
-CROSSOVER = 100  # H (B + I), up to which a flow is faster with a factor of its Jacobian
+# A flow is solved by products with the Hessian where N^3 is above this, N = H (B + I), which a factor of it
+# takes: a constant, and the couplings of overlapping tasks, M nonzeros of H^2 numbers each. By measurement.
+_LEAST, _PER_COUPLING = 2e6, 8e3
 _MOST_SIGNALS = 2**16  # I B, up to which a problem is packed with all of its powers
 _COARSER = 0.25  # of the reach of a table, of which one that is enough for what is left is worth a change
 
@@ -122,6 +125,19 @@ def _first_order(problem: Problem) -> FirstOrder:
     )
 
 
+@structured("first-order")
+def _first_order_signals(problem: Problem) -> FirstOrderSignals:
+    """The first-order law of a large problem."""
+    return FirstOrderSignals(
+        kappa=np.array(problem.covariance),
+        sizes=np.array(problem.block_sizes, dtype=np.float64),
+        variance=np.array(problem.variance),
+        noise=np.array(problem.noise),
+        inverse_length=1.0 / problem.context_length,
+        **_over_signals(problem),
+    )
+
+
 @law(EXACT)
 def _exact(problem: Problem) -> Exact:
     """The law of softmax attention itself, with the table that flows from small starts need."""
@@ -164,7 +180,9 @@ def _is_large(problem: Problem, name: str, heads: int | None) -> bool:
     """Whether a problem is packed with its nonzero signals alone."""
     entries, size = problem.tasks * problem.blocks, (heads or 1) * (problem.tasks + problem.blocks)
     if name in OF_LARGE:
-        return entries > _MOST_SIGNALS or (heads is not None and size > CROSSOVER)
+        couplings = 0 if problem.home is not None else problem.signal.power.size * (heads or 1) ** 2
+        by_products = heads is not None and size**3 > _LEAST + _PER_COUPLING * couplings
+        return entries > _MOST_SIGNALS or by_products or size > MOST_DENSE
     if size > MOST_DENSE:
         raise ProblemError("kernel", name, f"one of {sorted(OF_LARGE)}, as H (B + I) > {MOST_DENSE}")
     return False

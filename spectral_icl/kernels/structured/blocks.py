@@ -19,7 +19,7 @@ from spectral_icl.kernels.compile import ALGEBRA, inner, maker
 from spectral_icl.kernels.model import Floats, Ints
 from spectral_icl.kernels.structured.side_by_side import (
     SideBySide,
-    few,
+    lie_side_by_side,
     put_side_by_side,
     side_by_side_room,
     solve_side_by_side,
@@ -45,8 +45,8 @@ class Blocks(NamedTuple):
 
 
 @maker
-def block_room(shape, signals):
-    """Room for factors of so many nonzero signals."""
+def block_room(model, shape):
+    """Room for the factors of a model."""
     heads, blocks, tasks = shape
     most = min(heads, _MOST_HEADS)
     return Blocks(
@@ -56,10 +56,10 @@ def block_room(shape, signals):
         np.zeros(tasks, dtype=np.int64),
         np.empty((blocks, most, most)),
         np.empty((tasks, most, most)),
-        np.empty((signals, most, most)),
+        np.empty((model.power.size, most, most)),
         np.zeros(tasks, dtype=np.int64),
         (np.empty((blocks, most)), np.empty((tasks, most))),
-        side_by_side_room(shape, signals),
+        side_by_side_room(model, shape),
     )
 
 
@@ -136,8 +136,8 @@ def factor_blocks(model, theta, base, step, strength, scale, room):
             _made_symmetric(matrix, step, (scales, scales), listed, count, listed, count, True)
             if not cholesky(matrix, count):
                 return False
-    if few(heads):
-        put_side_by_side(model, room)
+    if lie_side_by_side(model, heads):
+        put_side_by_side(room)
     return True
 
 
@@ -188,8 +188,8 @@ def solve_blocks(model, root, given, out, room):
 
     ``root`` (`Parts`) is the diagonal map into the coordinates where the matrix is symmetric.
     """
-    if few(given.omega.shape[0]):
-        solve_side_by_side(model, root, given, out, room.side_by_side)
+    if lie_side_by_side(model, given.omega.shape[0]):
+        solve_side_by_side(root, given, out, room.side_by_side)
         return
     for n in range(out.flat.size):
         out.flat[n] = given.flat[n]

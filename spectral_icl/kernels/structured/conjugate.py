@@ -59,7 +59,7 @@ def conjugate_room(model, shape):
     size = heads * (blocks + tasks)
     return Conjugate(
         law.scratch(model, shape),
-        block_room(shape, model.power.size),
+        block_room(model, shape),
         parts_of(np.empty(size), shape),
         parts_of(np.empty(size), shape),
         parts_of(np.empty(size), shape),

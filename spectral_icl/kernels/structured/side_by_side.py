@@ -1,4 +1,4 @@
-"""The factors of `spectral_icl.kernels.structured.blocks` of few heads, solved for all blocks at once.
+"""The factors of `spectral_icl.kernels.structured.blocks` of few heads and disjoint tasks, all at once.
 
 A factor of four rows is four dependent divisions: block after block, most of the time is waiting. Here blocks
 lie side by side, so that loops over them are vectors; heads that take no part are rows of the identity.
@@ -17,9 +17,9 @@ _FEW = 8  # heads, up to which all of a block are solved for
 
 
 @inner()
-def few(heads):
+def lie_side_by_side(model, heads):
     """Whether factors of so many heads are put side by side."""
-    return heads <= _FEW
+    return model.aligned and heads <= _FEW
 
 
 class SideBySide(NamedTuple):
@@ -35,14 +35,14 @@ class SideBySide(NamedTuple):
 
 
 @maker
-def side_by_side_room(shape, signals):
-    """Room for factors of so many nonzero signals."""
+def side_by_side_room(model, shape):
+    """Room for the factors of a model."""
     heads, blocks, tasks = shape
-    some = heads if few(heads) else 0
+    some = heads if lie_side_by_side(model, heads) else 0
     return SideBySide(
         np.empty((some, some, blocks)),
         np.empty((some, some, tasks)),
-        np.empty((some, some, signals)),
+        np.empty((some, some, model.power.size)),
         np.empty((some, blocks)),
         np.empty((some, tasks)),
         np.empty((some, blocks)),
@@ -67,18 +67,17 @@ def _put(factors, heads, counts, into, part):
 
 
 @inner()
-def put_side_by_side(model, room):
+def put_side_by_side(room):
     """Put the factors of a room, which are of single blocks, side by side in it."""
     to = room.side_by_side
     _put(room.of_blocks, room.heads_of_block, room.in_block, to.of_blocks, to.in_blocks)
     _put(room.of_tasks, room.heads_of_task, room.in_task, to.of_tasks, to.in_tasks)
     links = to.links
     links[:, :, :] = 0.0
-    for n in range(links.shape[2]):
-        b, i = model.block[n], model.task[n]
-        for p in range(room.in_block[b] if room.linked[i] > 0 else 0):
-            for q in range(room.linked[i]):
-                links[room.heads_of_block[b, p], room.heads_of_task[i, q], n] = room.links[n, p, q]
+    for n in range(links.shape[2]):  # of block n and task n
+        for p in range(room.in_block[n] if room.linked[n] > 0 else 0):
+            for q in range(room.linked[n]):
+                links[room.heads_of_block[n, p], room.heads_of_task[n, q], n] = room.links[n, p, q]
 
 
 @inner(fastmath=ALGEBRA)
@@ -122,10 +121,9 @@ def _found(given, root, values, part, out):
 
 
 @inner(fastmath=ALGEBRA)
-def solve_side_by_side(model, root, given, out, room):
+def solve_side_by_side(root, given, out, room):
     """`spectral_icl.kernels.structured.blocks.solve_blocks`, of few heads."""
     heads = room.blocks.shape[0]
-    task, block = model.task, model.block
     _given(given.omega, root.omega, room.blocks)
     _given(given.mu, root.mu, room.tasks)
     _forward(room.of_blocks, room.blocks)
@@ -133,24 +131,16 @@ def solve_side_by_side(model, root, given, out, room):
         above = room.blocks[k]
         for q in range(heads):
             link, values = room.links[k, q], room.tasks[q]
-            if model.aligned:
-                for n in range(link.size):
-                    values[n] -= link[n] * above[n]
-            else:
-                for n in range(link.size):
-                    values[task[n]] -= link[n] * above[block[n]]
+            for n in range(link.size):
+                values[n] -= link[n] * above[n]
     _forward(room.of_tasks, room.tasks)
     _backward(room.of_tasks, room.tasks)
     for k in range(heads):
         above = room.blocks[k]
         for q in range(heads):
             link, values = room.links[k, q], room.tasks[q]
-            if model.aligned:
-                for n in range(link.size):
-                    above[n] -= link[n] * values[n]
-            else:
-                for n in range(link.size):
-                    above[block[n]] -= link[n] * values[task[n]]
+            for n in range(link.size):
+                above[n] -= link[n] * values[n]
     _backward(room.of_blocks, room.blocks)
     _found(given.omega, root.omega, room.blocks, room.in_blocks, out.omega)
     _found(given.mu, root.mu, room.tasks, room.in_tasks, out.mu)

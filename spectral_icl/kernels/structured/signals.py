@@ -35,29 +35,35 @@ def add_read_off(model, mu, omega, out):
 @inner(fastmath=ALGEBRA)
 def onto_blocks(model, factor, values, mu, out):
     """Add ``factor`` times sum_i values_n mu_hi, over the tasks of a block, to out_hb."""
-    task, block = model.task, model.block
+    task, order, start = model.task, model.order, model.start
     for h in range(mu.shape[0]):
         row, into = mu[h], out[h]
         if model.aligned:
             for n in range(values.size):
                 into[n] += factor * values[n] * row[n]
         else:
-            for n in range(values.size):
-                into[block[n]] += factor * values[n] * row[task[n]]
+            for b in range(into.size):
+                total = 0.0
+                for m in range(start[b], start[b + 1]):
+                    total += values[order[m]] * row[task[order[m]]]
+                into[b] += factor * total
 
 
 @inner(fastmath=ALGEBRA)
 def onto_tasks(model, factor, values, omega, out):
     """Add ``factor`` times sum_b values_n omega_hb, over the blocks of a task, to out_hi."""
-    task, block = model.task, model.block
+    block, first = model.block, model.first
     for h in range(omega.shape[0]):
         row, into = omega[h], out[h]
         if model.aligned:
             for n in range(values.size):
                 into[n] += factor * values[n] * row[n]
         else:
-            for n in range(values.size):
-                into[task[n]] += factor * values[n] * row[block[n]]
+            for i in range(into.size):
+                total = 0.0
+                for n in range(first[i], first[i + 1]):
+                    total += values[n] * row[block[n]]
+                into[i] += factor * total
 
 
 @inner(fastmath=ALGEBRA)

@@ -15,6 +15,7 @@ from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.phases import POINTS
 from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
+from spectral_icl.kernels.structured.first_order import FirstOrderSignals
 from spectral_icl.multitask.accuracy import excess_errors, terms_at
 from spectral_icl.multitask.context import EXACT, check_kernel, unknown
 from spectral_icl.multitask.exact.table import REACHES
@@ -336,6 +337,11 @@ def _(models: AsymptoticSignals, tilt: Floats) -> Floats:
 @saturation_of.register
 def _(models: Exact, tilt: Floats) -> Floats:
     return tilt * (LIMIT / REACHES[-1])
+
+
+@saturation_of.register
+def _(models: FirstOrderSignals, tilt: Floats) -> Floats:
+    return _in_logs(models.inverse_length, tilt)
 
 
 @saturation_of.register
