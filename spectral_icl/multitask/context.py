@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,7 @@ DEFAULT = "asymptotic"
 EXACT = "exact"  # the law of softmax attention itself
 OLD_NAMES = {"large-L": "asymptotic"}  # understood wherever a law is named
 LAWS: dict[str, Packer] = {}
-OF_LARGE: dict[str, Packer] = {}  # of the laws that solve large problems without a Hessian
-# A flow is solved by products with the Hessian where N^3 is above this, N = H (B + I), which a factor of it
-# takes: a constant, and the couplings of overlapping tasks, M nonzeros of H^2 numbers each. By measurement.
-_LEAST, _PER_COUPLING = 2e6, 8e3
+OF_LARGE: dict[str, Large] = {}
 _MOST_SIGNALS = 2**16  # I B, up to which a problem is packed with all of its powers
 _COARSER = 0.25  # of the reach of a table, of which one that is enough for what is left is worth a change
 
@@ -50,11 +47,28 @@ def law(name: str) -> Callable[[Packer], Packer]:
     return register
 
 
-def structured(name: str) -> Callable[[Packer], Packer]:
-    """Decorator of the function that packs large problems for the law of that name."""
+class Large(NamedTuple):
+    """How a law solves large problems without a Hessian, and from where on that is faster.
+
+    Attributes
+    ----------
+    pack : callable
+        Packs a problem with its nonzero signals alone.
+    least, per_coupling : float
+        Products with the Hessian are faster than its factor where N^3 is above ``least``, N = H (B + I), and
+        of overlapping tasks ``per_coupling`` H^2 M more, M the number of nonzero signals. By measurement.
+    """
+
+    pack: Packer
+    least: float
+    per_coupling: float
+
+
+def structured(name: str, least: float, per_coupling: float) -> Callable[[Packer], Packer]:
+    """Decorator of the function that packs large problems for the law of that name; see `Large`."""
 
     def register(pack: Packer) -> Packer:
-        OF_LARGE[name] = pack
+        OF_LARGE[name] = Large(pack, least, per_coupling)
         return pack
 
     return register
@@ -90,7 +104,7 @@ def _over_signals(problem: Problem) -> dict[str, Any]:
     }
 
 
-@structured("asymptotic")
+@structured("asymptotic", 2e6, 8e3)
 def _asymptotic_signals(problem: Problem) -> AsymptoticSignals:
     """The asymptotic law of a large problem."""
     kappa = np.array(problem.covariance)
@@ -125,7 +139,7 @@ def _first_order(problem: Problem) -> FirstOrder:
     )
 
 
-@structured("first-order")
+@structured("first-order", 4e6, 2e4)
 def _first_order_signals(problem: Problem) -> FirstOrderSignals:
     """The first-order law of a large problem."""
     return FirstOrderSignals(
@@ -171,7 +185,7 @@ def pack(
         There is no such law.
     """
     name = check_kernel(kernel)
-    packer = OF_LARGE[name] if _is_large(problem, name, heads) else LAWS[name]
+    packer = OF_LARGE[name].pack if _is_large(problem, name, heads) else LAWS[name]
     model = _kept(problem, packer, lambda: packer(problem))
     return model if omega is None else reaching(model, problem, omega)
 
@@ -180,8 +194,9 @@ def _is_large(problem: Problem, name: str, heads: int | None) -> bool:
     """Whether a problem is packed with its nonzero signals alone."""
     entries, size = problem.tasks * problem.blocks, (heads or 1) * (problem.tasks + problem.blocks)
     if name in OF_LARGE:
+        known = OF_LARGE[name]
         couplings = 0 if problem.home is not None else problem.signal.power.size * (heads or 1) ** 2
-        by_products = heads is not None and size**3 > _LEAST + _PER_COUPLING * couplings
+        by_products = heads is not None and size**3 > known.least + known.per_coupling * couplings
         return entries > _MOST_SIGNALS or by_products or size > MOST_DENSE
     if size > MOST_DENSE:
         raise ProblemError("kernel", name, f"one of {sorted(OF_LARGE)}, as H (B + I) > {MOST_DENSE}")

@@ -10,7 +10,7 @@ from numba import njit
 from weights import slow
 
 import spectral_icl as si
-from spectral_icl.kernels import law
+from spectral_icl.kernels import law, linear
 from spectral_icl.kernels.charts import lane_chart, load_chart, pick_chart
 from spectral_icl.kernels.control import weigh
 from spectral_icl.kernels.field import slope_at
@@ -18,7 +18,7 @@ from spectral_icl.kernels.integrator import workspace
 from spectral_icl.kernels.lane_steps import attempt, lane_workspace
 from spectral_icl.kernels.lanes import WIDTH, as_lanes, everywhere, pick, put, where
 from spectral_icl.kernels.model import Chart, Floats, Rosenbrock, RungeKutta, System, Systems
-from spectral_icl.kernels.rosenbrock import factorise, implicit_step, prepare
+from spectral_icl.kernels.rosenbrock import implicit_step
 from spectral_icl.kernels.runge_kutta import explicit_step
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import pack_all
@@ -82,9 +82,9 @@ def _alone(systems, explicit, implicit, stiff, x, steps, rtol, mixed, made):  # 
         weigh(chart, x[p], rtol, work.weights, mixed)
         definite = True
         if stiff:
-            strain = step * prepare(model, chart, work, mixed)
-            coupled, definite = factorise(chart, implicit.gamma * step, work)
-            error, finite, far = implicit_step(model, chart, implicit, x[p], step, coupled, work, mixed)
+            strain = step * linear.prepare(work.linear, model, chart, work, mixed)
+            definite = linear.factorise(work.linear, model, chart, implicit.gamma * step, work)
+            error, finite, far, _ = implicit_step(model, chart, implicit, x[p], step, work, mixed)
         else:
             error, finite, far, strain = explicit_step(model, chart, explicit, x[p], step, 1, work, mixed)
         made.told[p, 0], made.told[p, 1], made.told[p, 2] = error, 1.0 * definite, 1.0 * finite

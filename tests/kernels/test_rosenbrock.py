@@ -10,12 +10,12 @@ from compiled_field import field
 from numba import njit
 
 import spectral_icl as si
-from spectral_icl.kernels import law
+from spectral_icl.kernels import law, linear
 from spectral_icl.kernels.control import weigh
 from spectral_icl.kernels.field import slope_at
 from spectral_icl.kernels.integrator import workspace
 from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, LINEAR, Floats, System
-from spectral_icl.kernels.rosenbrock import factorise, implicit_step, prepare, solve_stage
+from spectral_icl.kernels.rosenbrock import implicit_step
 from spectral_icl.kernels.tableaus import RODAS5P
 from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.parametrization import Parametrization, to_dual
@@ -32,10 +32,10 @@ def _solved(system, x, step, rhs):  # type: ignore[no-untyped-def]
     """Solve a stage in place at a state; a bound of the Jacobian, the coupled entries, and definiteness."""
     work = workspace(system, x.size, STAGES)
     slope_at(system.model, system.chart, x, work.theta, work.grad, work.scratch, work.slope, True)
-    bound = prepare(system.model, system.chart, work, True)
-    coupled, definite = factorise(system.chart, step, work)
-    solve_stage(coupled, work, rhs)
-    return bound, coupled, definite
+    bound = linear.prepare(work.linear, system.model, system.chart, work, True)
+    definite = linear.factorise(work.linear, system.model, system.chart, step, work)
+    linear.solve(work.linear, system.model, work, rhs)
+    return bound, work.linear.coupled[0], definite
 
 
 @njit(error_model="numpy")
@@ -44,9 +44,9 @@ def _step(system, tableau, x, step, rtol, increments, end):  # type: ignore[no-u
     work = workspace(system, x.size, STAGES)
     slope_at(system.model, system.chart, x, work.theta, work.grad, work.scratch, work.slope, True)
     weigh(system.chart, x, rtol, work.weights, True)
-    prepare(system.model, system.chart, work, True)
-    coupled, _ = factorise(system.chart, tableau.gamma * step, work)
-    error, finite, _ = implicit_step(system.model, system.chart, tableau, x, step, coupled, work, True)
+    linear.prepare(work.linear, system.model, system.chart, work, True)
+    linear.factorise(work.linear, system.model, system.chart, tableau.gamma * step, work)
+    error, finite, _, _ = implicit_step(system.model, system.chart, tableau, x, step, work, True)
     increments[:], end[:] = work.increments, work.trial
     return error, finite
 

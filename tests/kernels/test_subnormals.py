@@ -14,13 +14,13 @@ from numba import njit
 from weights import slow
 
 import spectral_icl as si
-from spectral_icl.kernels import law
+from spectral_icl.kernels import law, linear
 from spectral_icl.kernels.charts import is_mixed
 from spectral_icl.kernels.control import weigh
 from spectral_icl.kernels.field import Parts, slope_at
 from spectral_icl.kernels.integrator import Work
 from spectral_icl.kernels.model import Ends, Floats, Log, Methods, System, Systems
-from spectral_icl.kernels.rosenbrock import factorise, implicit_step, prepare
+from spectral_icl.kernels.rosenbrock import implicit_step
 from spectral_icl.kernels.runge_kutta import explicit_step
 from spectral_icl.kernels.subnormals import floating_mode, flushing, set_floating_mode
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
@@ -245,9 +245,9 @@ def _work(system, methods, x, step, rtol, flush, explicit, implicit):  # type: i
         slope_at(model, chart, x, work.theta, work.grad, work.scratch, work.slope, mixed)
         weigh(chart, x, rtol, work.weights, mixed)
     explicit_step(model, chart, methods.explicit, x, step, 1, explicit, mixed)
-    prepare(model, chart, implicit, mixed)
-    coupled, _ = factorise(chart, methods.implicit.gamma * step, implicit)
-    implicit_step(model, chart, methods.implicit, x, step, coupled, implicit, mixed)
+    linear.prepare(implicit.linear, model, chart, implicit, mixed)
+    linear.factorise(implicit.linear, model, chart, methods.implicit.gamma * step, implicit)
+    implicit_step(model, chart, methods.implicit, x, step, implicit, mixed)
     set_floating_mode(before)
 
 

@@ -15,6 +15,7 @@ from numba.core.caching import NullCache
 import spectral_icl as si
 from spectral_icl.kernels import law
 from spectral_icl.kernels.compile import entries
+from spectral_icl.kernels.dense import dense_room
 from spectral_icl.kernels.lanes import blend, in_every_lane, lanes_like, load_lane, room, where
 from spectral_icl.kernels.law import serves
 
@@ -122,6 +123,19 @@ def _hessian(model, omega, mu, work, out):
                 for b in range(blocks):
                     out[n, first + k * tasks + i] += 2.0 * model.signal[i, b] * omega[h, b] * omega[k, b]
             out[n, n] += 2.0 * model.nu[i] * work.size[h, 0]
+
+
+@serves(law.learned, Toy)
+def _learned(model, omega, mu, head, task):
+    pull = 0.0
+    for b in range(omega.shape[1]):
+        pull += model.signal[task, b] * omega[head, b]
+    return pull * mu[head, task]
+
+
+@serves(law.linear_room, Toy, makes=True)
+def _linear_room(model, shape):
+    return dense_room(shape)
 
 
 @serves(law.left_range, Toy)

@@ -29,6 +29,15 @@ _COUPLED = 1e-2
 _MOST_HEADS = 128  # of one block or task: there are that many rows and columns of room
 
 
+class Entries(NamedTuple):
+    """The entries that take part, of each block or task in the order of its heads."""
+
+    at: Ints  # (., K) in the flat state
+    down: Floats  # (., K) into the coordinates where the matrix is symmetric
+    up: Floats  # (., K) and back
+    values: Floats  # (., K) what is being solved for
+
+
 class Blocks(NamedTuple):
     """Factors, and the heads that take part in each."""
 
@@ -36,12 +45,23 @@ class Blocks(NamedTuple):
     in_block: Ints  # (B,) of which
     heads_of_task: Ints  # (I, K)
     in_task: Ints  # (I,)
+    block_entries: Entries
+    task_entries: Entries
     of_blocks: Floats  # (B, K, K) upper factors, reciprocals on the diagonal
     of_tasks: Floats  # (I, K, K)
     links: Floats  # (M, K, K) the factor's rows of a block in the columns of a task
     linked: Ints  # (I,) whether a task is coupled to its blocks
-    values: tuple[Floats, Floats]  # (B, K) and (I, K), what is being solved for, in the order of the lists
     side_by_side: SideBySide  # the same factors, of few heads
+
+
+@maker
+def _entries(count, most):
+    return Entries(
+        np.empty((count, most), dtype=np.int64),
+        np.empty((count, most)),
+        np.empty((count, most)),
+        np.empty((count, most)),
+    )
 
 
 @maker
@@ -54,11 +74,12 @@ def block_room(model, shape):
         np.zeros(blocks, dtype=np.int64),
         np.empty((tasks, most), dtype=np.int64),
         np.zeros(tasks, dtype=np.int64),
+        _entries(blocks, most),
+        _entries(tasks, most),
         np.empty((blocks, most, most)),
         np.empty((tasks, most, most)),
         np.empty((model.power.size, most, most)),
         np.zeros(tasks, dtype=np.int64),
-        (np.empty((blocks, most)), np.empty((tasks, most))),
         side_by_side_room(model, shape),
     )
 
@@ -80,6 +101,15 @@ def _list(strengths, heads, listed):
 
 
 @inner(fastmath=ALGEBRA)
+def _locate(entries, at, heads, count, first, stride, root):
+    """Fill in where some heads' entries of block or task ``at`` are, and the way into and out of them."""
+    for p in range(count):
+        entries.at[at, p] = first + heads[p] * stride + at
+        entries.down[at, p] = root[heads[p], at]
+        entries.up[at, p] = 1.0 / root[heads[p], at]
+
+
+@inner(fastmath=ALGEBRA)
 def _made_symmetric(matrix, step, scale, heads, count, others, other_count, own):
     """Make a part of the Hessian that of 1 + step Q S Q; its upper triangle if ``own``."""
     rows, columns = scale
@@ -92,11 +122,12 @@ def _made_symmetric(matrix, step, scale, heads, count, others, other_count, own)
 
 
 @inner(fastmath=ALGEBRA)
-def factor_blocks(model, theta, base, step, strength, scale, room):
+def factor_blocks(model, theta, base, step, strength, scale, root, room):
     """Factor the blocks of I + step Q S Q, and return whether they are positive definite.
 
     ``base`` are the law's work arrays at the state theta, after `law.curvatures`; ``strength`` (`Parts`) is by
-    how much a step moves an entry; ``scale`` (`Parts`) the diagonal of Q.
+    how much a step moves an entry; ``scale`` and ``root`` (`Parts`) are the diagonals of Q and of the map into
+    the coordinates where the matrix is symmetric.
     """
     omega, mu = theta.omega, theta.mu
     heads, blocks = omega.shape
@@ -106,6 +137,7 @@ def factor_blocks(model, theta, base, step, strength, scale, room):
         count = _list(strength.omega[:, b], heads, listed)
         room.in_block[b] = count
         if count > 0:
+            _locate(room.block_entries, b, listed, count, 0, blocks, root.omega)
             matrix, scales = room.of_blocks[b], scale.omega[:, b]
             law.within_block(model, omega, mu, base, b, listed, count, matrix)
             _made_symmetric(matrix, step, (scales, scales), listed, count, listed, count, True)
@@ -118,6 +150,7 @@ def factor_blocks(model, theta, base, step, strength, scale, room):
         room.linked[i] = count
         if count == 0:
             continue
+        _locate(room.task_entries, i, listed, count, heads * blocks, tasks, root.mu)
         matrix, scales = room.of_tasks[i], scale.mu[:, i]
         law.within_task(model, omega, mu, base, i, listed, count, matrix)
         _made_symmetric(matrix, step, (scales, scales), listed, count, listed, count, True)
@@ -184,53 +217,50 @@ def _backward(factor, count, values):
 
 @inner(fastmath=ALGEBRA)
 def solve_blocks(model, root, given, out, room):
-    """Fill ``out`` with the preconditioner's solution of ``given``, both `Parts` in dual coordinates.
-
-    ``root`` (`Parts`) is the diagonal map into the coordinates where the matrix is symmetric.
-    """
+    """Fill ``out`` with the preconditioner's solution of ``given``, both `Parts` in dual coordinates."""
     if lie_side_by_side(model, given.omega.shape[0]):
         solve_side_by_side(root, given, out, room.side_by_side)
         return
     for n in range(out.flat.size):
         out.flat[n] = given.flat[n]
-    of_blocks, of_tasks = room.values
+    above, below = room.block_entries, room.task_entries
     for b in range(room.in_block.size):
-        count, heads, values = room.in_block[b], room.heads_of_block[b], of_blocks[b]
-        if count > 0:
-            for p in range(count):
-                values[p] = given.omega[heads[p], b] * root.omega[heads[p], b]
-            _forward(room.of_blocks[b], count, values)
+        _begin(above, b, room.in_block[b], given.flat)
+        _forward(room.of_blocks[b], room.in_block[b], above.values[b])
     for i in range(room.in_task.size):
-        count, heads, values = room.in_task[i], room.heads_of_task[i], of_tasks[i]
-        if count == 0:
-            continue
-        for p in range(count):
-            values[p] = given.mu[heads[p], i] * root.mu[heads[p], i]
+        count, values = room.in_task[i], below.values[i]
+        _begin(below, i, count, given.flat)
         if room.linked[i] > 0:
             for n in range(model.first[i], model.first[i + 1]):
-                above = of_blocks[model.block[n]]
-                for k in range(room.in_block[model.block[n]]):
-                    row, by = room.links[n, k], above[k]
+                b = model.block[n]
+                for k in range(room.in_block[b]):
+                    row, by = room.links[n, k], above.values[b, k]
                     for q in range(count):
                         values[q] -= by * row[q]
         _forward(room.of_tasks[i], count, values)
         _backward(room.of_tasks[i], count, values)
-        for p in range(count):
-            out.mu[heads[p], i] = values[p] / root.mu[heads[p], i]
-    for i in range(room.in_task.size):
-        count, values = room.linked[i], of_tasks[i]
-        if count > 0:
+        _end(below, i, count, out.flat)
+        if room.linked[i] > 0:
             for n in range(model.first[i], model.first[i + 1]):
-                above = of_blocks[model.block[n]]
-                for k in range(room.in_block[model.block[n]]):
+                b = model.block[n]
+                for k in range(room.in_block[b]):
                     row = room.links[n, k]
                     pull = 0.0
                     for q in range(count):
                         pull += row[q] * values[q]
-                    above[k] -= pull
+                    above.values[b, k] -= pull
     for b in range(room.in_block.size):
-        count, heads, values = room.in_block[b], room.heads_of_block[b], of_blocks[b]
-        if count > 0:
-            _backward(room.of_blocks[b], count, values)
-            for p in range(count):
-                out.omega[heads[p], b] = values[p] / root.omega[heads[p], b]
+        _backward(room.of_blocks[b], room.in_block[b], above.values[b])
+        _end(above, b, room.in_block[b], out.flat)
+
+
+@inner(fastmath=ALGEBRA)
+def _begin(entries, at, count, given):
+    for p in range(count):
+        entries.values[at, p] = given[entries.at[at, p]] * entries.down[at, p]
+
+
+@inner(fastmath=ALGEBRA)
+def _end(entries, at, count, out):
+    for p in range(count):
+        out[entries.at[at, p]] = entries.values[at, p] * entries.up[at, p]

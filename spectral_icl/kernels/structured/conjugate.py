@@ -147,7 +147,7 @@ def _factorise(room, model, chart, step, work):
         own = abs(room.drive[n] * room.across[n])
         room.bar[n] = work.weights[n] * min(1.0, _COUPLES * own)
         room.strength.flat[n] = own * abs(room.curvature.flat[n]) if room.metric[n] > 0.0 else 0.0
-    return factor_blocks(model, work.theta, room.base, step, room.strength, room.scale, room.blocks)
+    return factor_blocks(model, work.theta, room.base, step, room.strength, room.scale, room.root, room.blocks)
 
 
 @serves(linear.solve, Conjugate, fastmath=ALGEBRA)

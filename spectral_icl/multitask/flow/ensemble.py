@@ -33,7 +33,8 @@ from spectral_icl.kernels.model import (
 from spectral_icl.kernels.phases import measure_phases
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.kernels.threads import available_cores
-from spectral_icl.multitask.context import DEFAULT, pack_all, wider_all, with_rows
+from spectral_icl.multitask.context import DEFAULT, OF_LARGE, check_kernel, pack_all, wider_all, with_rows
+from spectral_icl.multitask.flow.one_by_one import Ended, Flows, one_by_one
 from spectral_icl.multitask.flow.options import LONGEST, LimitArguments, Outcome, check_times, outcomes
 from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
@@ -48,6 +49,8 @@ _LEAST, _MOST = 4, 64
 # Numbers in the log of a thread, after which no flows are begun until those under way have ended (which may
 # take several times as many); and steps that a flow is expected to take.
 _ROOM, _STEPS = 1 << 22, 160
+
+_MOST_IN_LANES = 512  # H (B + I), above which a law without a Hessian solves one flow sooner than lanes a part
 
 _METHODS = ((EXPLICIT, DORMAND_PRINCE), (IMPLICIT, RODAS5P))
 
@@ -167,7 +170,8 @@ def gradient_flow_ensemble(
 
     The flow of `gradient_flow`, in the same dual coordinates and by the same two methods: members advance
     side by side in the lanes of vector registers, each with its own steps. So the result of a member depends
-    neither on the others nor on the number of threads, to the last bit.
+    neither on the others nor on the number of threads, to the last bit. Members of more than 512 omega and mu
+    are solved one by one, as `gradient_flow` solves them; escapes are found up to 4096.
 
     Parameters
     ----------
@@ -234,6 +238,9 @@ def gradient_flow_ensemble(
     threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
 
     shape = (starts.omega.shape[1], problems[0].blocks, problems[0].tasks)
+    if _too_large_for_lanes(shape, kernel):
+        flows = Flows(problems, flavours, starts, ends_at, times, check_kernel(kernel), phases)
+        return _of_members(one_by_one(flows, threads), bool(times.size), phases)
     charts, x = _charts(problems, flavours, starts, count)
     twin = twins(charts, x, shape)
     tied = (twin != np.arange(x.shape[1])).any(axis=1)
@@ -259,6 +266,35 @@ def gradient_flow_ensemble(
             systems = systems._replace(models=with_rows(systems.models, left, models))
     ends.outcome[:] = outcomes(ends.outcome, ends_at.t_end)
     return _result(systems, ends, kept)
+
+
+def _too_large_for_lanes(shape: tuple[int, int, int], kernel: str) -> bool:
+    """Whether flows of a shape are faster one by one, by products with the Hessian."""
+    heads, blocks, tasks = shape
+    return heads * (blocks + tasks) > _MOST_IN_LANES and check_kernel(kernel) in OF_LARGE
+
+
+def _of_members(ended: Ended, curves: bool, phases: bool) -> Ensemble:
+    """The ensemble of flows that were solved one by one."""
+    own = ended._asdict()
+    found = own.pop("found")
+    own["loss_curve"] = ended.loss_curve if curves else None
+    return _with_phases(Ensemble(**own), found) if phases else Ensemble(**own)
+
+
+def _with_phases(made: Ensemble, found: Emerged) -> Ensemble:
+    """The ensemble with what was measured of its phases."""
+    return replace(
+        made,
+        emergence=found.time,
+        onset=found.onset,
+        settled=found.settled,
+        allocation=found.head,
+        share=found.share,
+        escape=found.escape,
+        rival=found.rival,
+        measured=found,
+    )
 
 
 def _rows(values: Any, members: NDArray[np.int64]) -> Any:
@@ -428,15 +464,4 @@ def _result(systems: Systems, ends: Ends, kept: _Kept) -> Ensemble:
     )
     if kept.tasks is None:
         return made
-    found = kept.found
-    return replace(
-        made,
-        emergence=found.time,
-        onset=found.onset,
-        settled=found.settled,
-        allocation=found.head,
-        share=found.share,
-        escape=found.escape,
-        rival=found.rival,
-        measured=found,
-    )
+    return _with_phases(made, kept.found)
