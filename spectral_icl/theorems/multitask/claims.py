@@ -412,8 +412,9 @@ def _superposition(e: Evidence) -> Trials:
         what = f"loss of {tasks} heads less that of {tasks + 1}, {prompts} prompts, above {SIGMAS:g} errors"
         return Finding.positive(gap, error, few.loss - more.loss, what)
 
-    signal = np.asarray(e.problem.signal)
-    shared = (signal >= SHARED * signal.sum(axis=1, keepdims=True)).sum(axis=0).max() > 1
+    signal = e.problem.signal
+    much = signal.power >= SHARED * e.problem.power[signal.task]
+    shared = np.bincount(signal.block[much], minlength=1).max() > 1
     needs = [
         _sampled(e),
         Hypothesis(f"tasks share a block, with {SHARED:.0%} of their power or more", bool(shared)),
