@@ -105,6 +105,8 @@ def single_head(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     Exact law: searched by a table, and polished by quadrature where that takes seconds; ``error`` says how
     exact the loss is.
 
+    What is searched has I (B + 1) <= 2^21 under the asymptotic law, and 2^14 under the others.
+
     Parameters
     ----------
     problem : Problem
@@ -121,7 +123,7 @@ def head_budget(problem: Problem, heads: int, kernel: str = DEFAULT) -> Benchmar
     leaves X_i = d_i / p_i with 0 <= p_i <= 1 and sum_i p_i = H - 1, the diagonals of projectors of that rank
     (Schur and Horn), and the best p is a water-filling: 1 + g_i p_i proportional to sqrt(a_i g_i),
     g_i = L / (phi_i d_i), where 0 < p_i < 1. From H = min(I, B) + 1 heads on it is `lower_bound`. Overlapping
-    tasks with fewer heads are searched numerically. That is the asymptotic law; under the first-order law the
+    tasks with fewer heads are searched numerically, up to H B = 1000. That is the asymptotic law; under the first-order law the
     excess is a_i / L and (1 - 1/L) of that at length L - 1. Under the exact law it is that of `small_heads`:
     a statement about small heads, and no bound, since heads that are not small may have less.
 
@@ -280,7 +282,7 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     problem : Problem
     heads : int
         H >= 1, and H B <= 400 unless H = 1 or the infimum is known: a search over more takes minutes. Of
-        several heads H (B + I) <= 4096 too, and I B <= 65536 of one head that is searched.
+        several heads H (B + I) <= 4096 too.
     kernel : str
         Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     seed : int

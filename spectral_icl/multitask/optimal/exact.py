@@ -30,6 +30,7 @@ from spectral_icl.multitask.optimal.polish import polished, work
 from spectral_icl.multitask.optimal.profile import Profile
 from spectral_icl.multitask.optimal.search import (
     BAD,
+    MOST_ONE_HEAD,
     SAME,
     SPREAD,
     STARTS,
@@ -169,7 +170,7 @@ def _single_head(problem: Problem) -> tuple[State, Floats, float]:
         omega = np.zeros((1, problem.blocks))
         omega[:, used] = within.omega
         return State(omega, within.mu), losses, error
-    check_searched(problem)
+    check_searched(problem, 1, MOST_ONE_HEAD)
     check_dense("heads", problem, 1)
     signal = problem.signal.dense()
     rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])

@@ -20,6 +20,7 @@ from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, op
 from spectral_icl.multitask.optimal.profile import Profile
 from spectral_icl.multitask.optimal.search import (
     BAD,
+    MOST_ONE_HEAD,
     SAME,
     SPREAD,
     STARTS,
@@ -127,7 +128,8 @@ class _Attention:
     """
 
     def __init__(self, problem: Problem, heads: int) -> None:
-        check_searched(problem)
+        if heads == 1:
+            check_searched(problem, heads, MOST_ONE_HEAD)
         check_dense("heads", problem, heads)
         self.root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
         self.kappa = np.asarray(problem.covariance)

@@ -120,8 +120,8 @@ class Optima:
         each = [only(problem, task) for task in range(problem.tasks)]
         unlike = dict.fromkeys(each)
         if len(unlike) > _MOST_UNLIKE:
-            expected = f"at most {_MOST_UNLIKE}, whose heads are searched one by one"
-            raise ProblemError("problem", f"{len(unlike)} tasks that differ", expected)
+            expected = f"at most {_MOST_UNLIKE} tasks that differ, since a head is searched for each of them"
+            raise ProblemError("problem", f"{len(unlike)} of them", expected)
         found = {alone: self.single_head(alone) for alone in unlike}
         losses = np.array([found[alone].loss for alone in each])
         error = sum(found[alone].error for alone in each)

@@ -25,7 +25,8 @@ _SINGULAR = 1e-13  # eigenvalues of the equilibrated system below this are noise
 _OVERFLOW = 300.0  # of w_h . w_k
 BAD = 1e10
 MOST_SEARCHED = 400  # variables H B; a search of more takes minutes
-_WIDEST = 2**16  # entries I B up to which anything is searched, of which every step looks at all
+MOST_ONE_HEAD = 2**14  # I (B + 1) of the best single head under other laws than the asymptotic one
+_WIDEST = 2**21  # I H (B + H), of which every step of a search takes some multiples
 _DENSE = 100  # variables up to which a dense approximation of the Hessian pays
 
 Objective = Callable[[Floats], tuple[float, Floats]]
@@ -43,7 +44,6 @@ class Quadratic:
     """The loss as a function of mu, for features read off by the heads: the part both searches share."""
 
     def __init__(self, problem: Problem, length: float | None = None) -> None:
-        check_searched(problem)
         self.power = problem.signal.dense()
         self.root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
         self.noise = problem.variance / (problem.context_length if length is None else length)  # s_i / L
@@ -86,6 +86,7 @@ class Attention(Quadratic):
     """The least loss over mu of heads at w (H, B)."""
 
     def __init__(self, problem: Problem, heads: int) -> None:
+        check_searched(problem, heads)
         super().__init__(problem)
         self.frame = frame(heads)
 
@@ -119,6 +120,7 @@ class Coalescing(Quadratic):
     def __init__(
         self, problem: Problem, heads: int, small: bool = False, length: float | None = None
     ) -> None:
+        check_searched(problem, heads)
         super().__init__(problem, length)
         self.heads = heads
         self.small = small  # b = 0: the heads are small
@@ -167,17 +169,18 @@ class Coalescing(Quadratic):
         return base + SPREAD * frame(self.heads)[:, 1:] @ basis
 
 
-def check_searched(problem: Problem) -> None:
-    """Refuse a problem that is too large to search for the best of any heads.
+def check_searched(problem: Problem, heads: int, most: int = _WIDEST) -> None:
+    """Refuse a problem that is too large for the best of so many heads to be searched.
 
     Raises
     ------
     ProblemError
-        I B > 65536.
+        I H (B + H) is larger than ``most``.
     """
-    if problem.signal.entries > _WIDEST:
+    if problem.tasks * heads * (problem.blocks + heads) > most:
         found = f"{problem.tasks} tasks x {problem.blocks} blocks"
-        raise ProblemError("problem", found, f"I B <= {_WIDEST}, for the best heads to be searched")
+        expected = f"I H (B + H) <= {most}, for the best of {heads} head{'s' * (heads > 1)} to be searched"
+        raise ProblemError("problem", found, expected)
 
 
 def search(objective: Objective, unit: float, starts: list[Floats]) -> list[Found]:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.multitask.optimal.search import SPREAD, Coalescing, frame, random_starts, search
 from spectral_icl.multitask.problem import Problem
 
+_MOST_SEARCHED = 1000  # variables H B of a search over small heads: of more it may take many minutes
 _MOST_DECOMPOSED = 2**20  # entries I B of a singular value decomposition, which then takes a second
 
 
@@ -34,6 +35,9 @@ def small_heads(problem: Problem, heads: int | None, length: float) -> Floats:
     if heads is None or heads > rank(problem):
         return signal.by_task(signal.power / (1.0 + own))
     if problem.home is None:
+        if heads * problem.blocks > _MOST_SEARCHED:
+            expected = f"H B <= {_MOST_SEARCHED} where tasks overlap, for the best of them to be searched"
+            raise ProblemError("heads", heads, expected)
         limit = Coalescing(problem, heads, small=True, length=length)
         best = search(limit.objective, limit.unit, limit_starts(problem, heads, 0))[0]
         return limit.task_losses(best.point)
