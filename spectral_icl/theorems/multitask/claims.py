@@ -486,9 +486,13 @@ def _compared(problem: Problem, states: list[State], e: Evidence, needs: list[Hy
 
 def _sampled(e: Evidence, longer: float = 1.0) -> Hypothesis:
     """Prompts, of so many times the problem's length, that are short enough to be drawn."""
-    size = round(longer * e.problem.context_length) * e.problem.dimension
+    length, dimension = round(longer * e.problem.context_length), e.problem.dimension
+    if e.problem.tasks * max(length, dimension) > softmax.LARGEST_OF_TASKS:
+        return Hypothesis(
+            f"tasks have at most {softmax.LARGEST_OF_TASKS:g} numbers of a prompt to sample", False
+        )
     text = f"a prompt has at most {softmax.LARGEST_PROMPT:g} covariates to sample"
-    return Hypothesis(text, size <= softmax.LARGEST_PROMPT)
+    return Hypothesis(text, length * dimension <= softmax.LARGEST_PROMPT)
 
 
 def _off_diagonal(sample: softmax.Sample) -> Floats:
