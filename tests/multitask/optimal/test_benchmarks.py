@@ -494,6 +494,7 @@ TOO_LARGE = {
         lambda: si.optimal.length_generalisation(many(2000), 9.0),
         "2000 heads are too many",
     ),
+    "heads of very many": (lambda: si.initial.paper(many(3000), 700), "heads: .* <= 699, got 700"),
     "Hessian": (
         lambda: si.hessian(many(65), np.zeros((32, 65)), np.zeros((32, 65))),
         r"omega: expected H \(B \+ I\) <= 4096, got '32 heads'",
