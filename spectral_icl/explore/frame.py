@@ -91,7 +91,7 @@ class Frame:
 
     def blocks_of(self, task: int) -> list[int]:
         """The blocks that carry the signal of a task."""
-        found: list[int] = np.flatnonzero(np.asarray(self.solution.problem.signal)[task]).tolist()
+        found: list[int] = self.solution.problem.signal.blocks_of(task).tolist()
         return found
 
 

@@ -100,7 +100,7 @@ def omega(solution: Solution, task: int, axes: Axes) -> None:
     """KQ values of every head on the blocks of the task's signal; several blocks differ in dashes."""
     times = _times(solution)
     values = solution(times).omega
-    blocks = np.flatnonzero(np.asarray(solution.problem.signal)[task])
+    blocks = solution.problem.signal.blocks_of(task)
     for k, block in enumerate(blocks):
         _per_head(axes, times, values[:, :, block], DASHES[k % len(DASHES)] if blocks.size > 1 else None)
     _time_axis(solution, axes)

@@ -158,5 +158,5 @@ def _relative_length(problem: Problem) -> float:
     """The context length over the mean phi_i d_i of the tasks, L / (phi d)."""
     noise = np.asarray(problem.noise)
     sizes = np.asarray(problem.block_sizes, dtype=np.float64)
-    owned = (np.asarray(problem.signal) > 0.0) @ sizes
+    owned = problem.signal.by_task(sizes[problem.signal.block])
     return problem.context_length / float((problem.variance / (problem.variance - noise) * owned).mean())

@@ -96,10 +96,9 @@ def dominant(
         leaders = rng.permutation(heads)[: problem.tasks]
         omega *= rng.uniform(0.5, 1.0, omega.shape)
         mu *= rng.uniform(0.5, 1.0, mu.shape)
-    power = np.asarray(problem.signal)
-    for task, leader in enumerate(leaders):
-        omega[leader, power[task] > 0.0] = scale
-        mu[leader, task] = scale * (1.0 + margin)
+    signal = problem.signal
+    omega[leaders[signal.task], signal.block] = scale
+    mu[leaders, np.arange(problem.tasks)] = scale * (1.0 + margin)
     return State(omega, mu)
 
 

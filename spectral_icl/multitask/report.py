@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.text import NEVER, plain, table
 from spectral_icl.multitask.flow.phases import Emergence
@@ -171,7 +169,7 @@ def _losses(solution: Solution) -> list[str]:
 
 def _share_learned(problem: Problem, final: float) -> float:
     """The part of the signal that a loss has less than zero weights; NaN if it is lost in the query noise."""
-    power = float(np.sum(problem.signal))
+    power = float(problem.power.sum())
     return 1.0 - excess(problem, final) / power if power > LOST * final else math.nan
 
 

@@ -195,20 +195,20 @@ class Signal(Sequence[tuple[float, ...]]):
 
         return csr_array((self.power.copy(), self.block.copy(), self.first.copy()), shape=self.shape)
 
-    def dense(self, most: int = _MOST_EXPANDED) -> Floats:
-        """The powers as an array (I, B) of at most so many entries.
+    def dense(self, values: Floats | None = None) -> Floats:
+        """The powers, or other values (n,) of the nonzeros, as an array (I, B) that zeros fill.
 
         Raises
         ------
         ProblemError
-            There would be more.
+            It would have more than 2^24 entries.
         """
-        if self.entries > most:
-            tasks, blocks = self.shape
-            raise ProblemError("signal", f"{tasks} tasks x {blocks} blocks", f"at most {most} entries I B")
-        values = np.zeros(self.shape)
-        values[self.task, self.block] = self.power
-        return values
+        if self.entries > _MOST_EXPANDED:
+            found = f"{len(self)} tasks x {self.blocks} blocks"
+            raise ProblemError("signal", found, f"at most {_MOST_EXPANDED} entries I B")
+        filled = np.zeros(self.shape)
+        filled[self.task, self.block] = self.power if values is None else values
+        return filled
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:

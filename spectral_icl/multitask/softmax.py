@@ -18,6 +18,7 @@ from spectral_icl.multitask.state import State
 _CHUNK = 2_000_000  # covariates drawn at a time
 _ARRAYS = 8  # times the size of these, that what is made of them may have
 LARGEST_PROMPT = 4e5  # L d up to which enough prompts can be drawn
+LARGEST_OF_TASKS = 4e6  # I d and I L, the numbers that all tasks have of one prompt
 _WORK = 40_000_000  # covariates drawn in all, unless fewer prompts are asked for
 _FEWEST = 100  # prompts, below which an error bar means little
 
@@ -67,6 +68,7 @@ def losses(problem: Problem, states: list[State], prompts: int, seed: int) -> Lo
     prompts : int
     seed : int
     """
+    _length(problem)  # before arrays are made of all tasks' coefficients
     prior, noise = _prior(problem), np.asarray(problem.noise)
     drawn: list[Floats] = []
     most = max(len(state.omega) for state in states)
@@ -158,13 +160,16 @@ def _length(problem: Problem) -> int:
     length = round(problem.context_length)
     if length * problem.dimension > LARGEST_PROMPT:
         raise ProblemError("context_length", length, f"L d <= {LARGEST_PROMPT:g}, to sample prompts")
+    if problem.tasks * max(length, problem.dimension) > LARGEST_OF_TASKS:
+        expected = f"I d and I L <= {LARGEST_OF_TASKS:g}, to sample prompts"
+        raise ProblemError("problem", f"{problem.tasks} tasks", expected)
     return length
 
 
 def _prior(problem: Problem) -> Floats:
     """Variance of every coefficient, (I, d)."""
     scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance)
-    prior: Floats = np.repeat(np.asarray(problem.signal) / scale, problem.block_sizes, axis=1)
+    prior: Floats = np.repeat(problem.signal.dense() / scale, problem.block_sizes, axis=1)
     return prior
 
 

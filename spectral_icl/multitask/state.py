@@ -11,6 +11,7 @@ from spectral_icl.io.checks import LARGEST, Floats, ProblemError, array, dimensi
 from spectral_icl.multitask.problem import Problem
 
 MOST_ENTRIES = 2**22  # H (B + I) of any state: 32 MiB
+MOST_HEADS = 4096  # every pair of which enters the loss
 MOST_DENSE = 4096  # of what makes a Hessian, which would take over 128 MiB for a larger state
 # bounds what follows from the user's numbers, such as an omega ~ 1 / kappa
 FINITE = float(np.finfo(np.float64).max)
@@ -35,15 +36,18 @@ def check_state(problem: Problem, omega: ArrayLike, mu: ArrayLike, largest: floa
         raise ProblemError(
             "mu", f"{mu.shape[0]} heads", f"as many heads as omega, which has {heads}, and >= 1"
         )
-    if heads * (problem.blocks + problem.tasks) > MOST_ENTRIES:
-        raise ProblemError("omega", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES}")
+    if heads > _most_heads(problem):
+        raise ProblemError("omega", f"{heads} heads", f"H <= {_most_heads(problem)}")
     return State(omega, mu)
 
 
 def check_heads(problem: Problem, heads: int) -> int:
     """``heads`` if a state with that many fits in memory; `ProblemError` otherwise."""
-    most = MOST_ENTRIES // (problem.blocks + problem.tasks)
-    return integer("heads", heads, minimum=1, maximum=max(1, most))
+    return integer("heads", heads, minimum=1, maximum=_most_heads(problem))
+
+
+def _most_heads(problem: Problem) -> int:
+    return max(1, min(MOST_HEADS, MOST_ENTRIES // (problem.blocks + problem.tasks)))
 
 
 def check_dense(argument: str, problem: Problem, heads: int) -> None:

@@ -537,6 +537,8 @@ CALLS: list[tuple[Callable[[], object], str, str]] = [
     (lambda: si.gradient(P, [[10**400, 0.0]], [[0.1, 0.1]]), "omega", "1000000"),
     (lambda: si.gradient(P, [[10**5000, 0.0]], [[0.1, 0.1]]), "omega", "finite"),
     (lambda: si.hessian(P, np.zeros((2000, 2)), np.zeros((2000, 2))), "omega", "2000 heads"),
+    (lambda: si.gradient(P, np.zeros((4097, 2)), np.zeros((4097, 2))), "omega", "4097 heads"),
+    (lambda: si.initial.paper(P, 4097), "heads", "<= 4096"),
     (lambda: si.initial.paper(P, 0), "heads", ">= 1"),
     (lambda: si.initial.paper(P, "2"), "heads", "'2'"),  # type: ignore[arg-type]
     (lambda: si.initial.paper(P, 10**9), "heads", "1000000000"),

@@ -41,6 +41,7 @@ SIGNATURES = {
     "Problem.from_dict": "table",
     "Problem.to_dict": "self",
     "Problem.digest": "self",
+    "Problem.has_digest": "self text",
     "loss": "problem omega mu kernel=",
     "task_loss": "problem omega mu kernel=",
     "gradient": "problem omega mu kernel=",

@@ -8,7 +8,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from spectral_icl.io.checks import ProblemError, array, floats, integer, number, renamed, within
+from spectral_icl.io.checks import (
+    ProblemError,
+    array,
+    floats,
+    integer,
+    integers,
+    number,
+    numbers,
+    renamed,
+    within,
+)
 
 
 def test_an_argument_has_the_name_that_its_user_knows() -> None:
@@ -68,3 +78,30 @@ def test_a_number_is_what_it_was(value: Any) -> None:
 def test_what_is_shown_of_a_long_array_is_what_it_is() -> None:
     with pytest.raises(ProblemError, match=r"got ndarray of shape \(50, 3\)$"):
         number("x", np.linspace(0.0, 1.0, 150).reshape(50, 3))
+
+
+@pytest.mark.parametrize("size", [3, 300])
+@pytest.mark.parametrize("odd", [np.nan, -1.0, 2e12, 10**400, True, "1", 1 + 0j, None])
+def test_a_number_that_is_wrong_is_named_among_few_and_many(size: int, odd: Any) -> None:
+    """Many are looked at all at once, where that is enough."""
+    for entries in ([1.0] * size, [1] * size, [np.float32(1.0)] * size, np.ones(size)):
+        found = numbers("noise", entries, minimum=0.0)
+        assert found == (1.0,) * size
+        assert set(map(type, found)) == {float}
+        with pytest.raises(ProblemError, match=r"^noise\[1\]: expected a number >= 0 and <= 1e\+12, got"):
+            numbers("noise", [entries[0], odd, *entries[2:]], minimum=0.0)
+
+
+@pytest.mark.parametrize("size", [3, 300])
+@pytest.mark.parametrize("odd", [1.5, 0, 10**9 + 1, 10**400, True, "1", None])
+def test_a_whole_number_that_is_wrong_is_named_among_few_and_many(size: int, odd: Any) -> None:
+    for entries in ([7] * size, [7.0] * size, [np.int32(7)] * size, np.full(size, 7)):
+        found = integers("sizes", entries, minimum=1, maximum=10**9)
+        assert found == (7,) * size
+        assert set(map(type, found)) == {int}
+        with pytest.raises(
+            ProblemError, match=r"^sizes\[1\]: expected a whole number >= 1 and <= 1000000000"
+        ):
+            integers("sizes", [entries[0], odd, *entries[2:]], minimum=1, maximum=10**9)
+    with pytest.raises(ProblemError, match=r"^sizes: expected whole numbers, got 3"):
+        integers("sizes", 3, minimum=1, maximum=9)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import spectral_icl as si
+from spectral_icl.explore.choices import Choices
+from spectral_icl.io.toml import tables
+from spectral_icl.multitask.experiment import Experiment
 from spectral_icl.multitask.signal import MOST_DENSE, SMALLEST, Signal
 
 Powers = st.sampled_from([0.0, 1.0, 0.25, SMALLEST, 1e12, 3.5])
@@ -20,7 +25,7 @@ REST: dict[str, Any] = {"noise": 0.1, "context_length": 50}
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> np.ndarray:
+def powers(draw: st.DrawFn) -> np.ndarray:
     """Dense powers (I, B), some of them zero, of every task some not."""
     tasks, blocks = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     rows = st.lists(Powers, min_size=blocks, max_size=blocks).filter(any)
@@ -60,7 +65,7 @@ def problem(signal: Any, blocks: int, **changed: Any) -> si.Problem:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@given(table=tables())
+@given(table=powers())
 def test_every_form_of_a_signal_is_the_same_signal(form: str, table: np.ndarray) -> None:
     p = problem(FORMS[form](table), table.shape[1])
     plain = tuple(map(tuple, table.tolist()))
@@ -72,7 +77,7 @@ def test_every_form_of_a_signal_is_the_same_signal(form: str, table: np.ndarray)
     assert (p, hash(p), p.digest(), repr(p)) == (same, hash(same), same.digest(), repr(same))
 
 
-@given(table=tables())
+@given(table=powers())
 def test_a_signal_reads_as_the_tuple_of_its_rows(table: np.ndarray) -> None:
     signal, plain = Signal.of(table, table.shape[1]), tuple(map(tuple, table.tolist()))
     assert (len(signal), signal.shape, signal.entries) == (len(table), table.shape, table.size)
@@ -96,7 +101,7 @@ def test_a_signal_reads_as_the_tuple_of_its_rows(table: np.ndarray) -> None:
     np.testing.assert_array_equal(signal.within(used), table[:, used])
 
 
-@given(table=tables())
+@given(table=powers())
 def test_copies_are_equal_and_read_only(table: np.ndarray) -> None:
     signal = Signal.of(table, table.shape[1])
     for again in (pickle.loads(pickle.dumps(signal)), copy.deepcopy(signal), copy.copy(signal)):
@@ -109,7 +114,7 @@ def test_copies_are_equal_and_read_only(table: np.ndarray) -> None:
         np.asarray(signal, copy=False)
 
 
-@given(table=tables(), changed=st.sampled_from([2.0, 0.5]))
+@given(table=powers(), changed=st.sampled_from([2.0, 0.5]))
 def test_other_powers_and_other_shapes_are_other_signals(table: np.ndarray, changed: float) -> None:
     signal, blocks = Signal.of(table, table.shape[1]), table.shape[1]
     other = np.where(table == table.max(), changed, table)
@@ -271,3 +276,41 @@ def test_what_a_signal_is_made_of_is_not_changed() -> None:
     before = table.data.copy()
     assert problem(table, 2).signal == ((0.0, 2.0), (2.0, 0.0))
     np.testing.assert_array_equal(table.data, before)
+
+
+def test_ten_thousand_tasks_take_little_memory() -> None:
+    """One row of zeros for each task would take 800 MB."""
+    tracemalloc.start()
+    p = si.Problem.multitask(task_sizes=(10,) * 10_000, signal=range(1, 10_001), noise=0.1, context_length=99)
+    found = (p.home, p.variance, p.power, p.digest(), repr(p), hash(p), p.to_dict(), pickle.dumps(p))
+    again = si.Problem.from_dict(p.to_dict())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+    assert again == p
+    assert found[0] == tuple(range(10_000))
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_leaders_take_the_blocks_of_their_tasks(heads: int) -> None:
+    p = problem([[(0, 1.0), (2, 1.0)], [(1, 2.0)], [(0, 1.0), (1, 1.0)]][:heads], 3)
+    omega, mu = si.initial.dominant(p, 3, 0.1, 0.5, seed=1)
+    for task in range(heads):
+        leader = int(mu[:, task].argmax())
+        assert (omega[leader] == 0.1).tolist() == [power > 0.0 for power in p.signal[task]]
+        assert mu[leader, task] == pytest.approx(0.15)
+
+
+def test_a_file_may_have_pairs(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.toml"
+    file.write_text(
+        "[problem]\nblock_sizes = [4, 4, 4, 4]\nsignal = [[[0, 10.0]], [[3, 2.0], [1, 5]]]\n"
+        "noise = 0.1\ncontext_length = 50\n"
+    )
+    read = Experiment.read(file, ("problem.noise=0.2",)).problem
+    assert read.signal == ((10.0, 0.0, 0.0, 0.0), (0.0, 5.0, 0.0, 2.0))
+    with pytest.raises(
+        si.ProblemError, match=r"problem.signal\[1\]\[0\]: expected a pair .*, got \[4, 2.0\]"
+    ):
+        Experiment.read(file, ("problem.signal=[[[0, 1.0]], [[4, 2.0]]]",))
+    assert Choices.of(tables(file, (), {})).table()["problem"]["signal"] == [[[0, 10.0]], [[3, 2.0], [1, 5]]]

@@ -58,11 +58,12 @@ def derive() -> Derivation:
     """The profile over the OV values; the best KQ values of one head for one task, and for several."""
     step = Derivation(
         "The best single head",
-        "Chen, Sheen, Wang and Yang (2024) for one task and for equal tasks; unequal tasks are derived "
-        "here. Asymptotic law, unit covariance, every task on a block of its own.",
+        "Chen, Sheen, Wang and Yang (2024) for one task and for equal tasks; unequal tasks, and a task on "
+        "several blocks, are derived here. Asymptotic law, unit covariance, every task on blocks of its own.",
     )
     _profile(step)
     _one_task(step)
+    _several_blocks(step)
     _several_tasks(step)
     _equal_tasks(step)
     _several_heads(step)
@@ -145,6 +146,66 @@ def _one_task(step: Derivation) -> None:
         read_off(dimension(omega_star, d), phi) / omega_star,
         mu_star,
         shown=sp.Symbol("mu^*"),
+    )
+
+
+def several_blocks() -> dict[str, sp.Matrix]:
+    """Matrices for `loss.task_losses`: one head and one task, on two blocks, kappa = 1."""
+    at = symbols(1, 2, 1)
+    at["kappas"] = sp.ones(2, 1)
+    return at
+
+
+def _several_blocks(step: Derivation) -> None:
+    """The best head for one task on several blocks, here two: its exponent is 1 whatever they are."""
+    at = several_blocks()
+    read = [sp.Symbol(f"T_{b}", real=True) for b in range(2)]
+    m, total, z = (sp.Symbol(name, positive=True) for name in ("mu", "S", "z"))
+    spread = sum(size * fraction**2 for size, fraction in zip(at["sizes"], read, strict=True))
+    power, s = sp.Add(*at["powers"]), sp.Symbol("s", positive=True)
+    losses = task_losses(at)[0] - at["noises"][0]
+    ends = {at["omega"][0, b]: read[b] / m for b in range(2)} | {at["mu"][0, 0]: m}
+    bias = sum(at["powers"][0, b] * (1 - read[b]) ** 2 for b in range(2))
+    step.identity(
+        "One task on two blocks. By the fractions {T} that the head reads off of each, its loss without "
+        "query noise is a bias and a noise, of which only the latter knows {mu} besides.",
+        losses.subs(ends),
+        bias + (power + at["noises"][0]) / L * m**2 * sp.exp(spread / m**2),
+        shown=sp.Symbol("loss") - sp.Symbol("sigma") ** 2,
+        T=sp.Eq(read[0], mu * sp.Symbol("omega_0"), evaluate=False),
+        mu=m,
+    )
+    step.minimum(
+        "With {S} and {z} the logarithm of the noise is convex in {z_alone}.",
+        total * z - sp.log(z),
+        z,
+        1 / total,
+        S=sp.Eq(total, spread, evaluate=False),
+        z=sp.Eq(z, 1 / m**2, evaluate=False),
+        z_alone=z,
+    )
+    step.identity(
+        "So the exponent of the overlap is one, the OV value is {mu}, and the overlap costs a factor e.",
+        (sp.exp(total * z) / z).subs(z, 1 / total),
+        sp.E * total,
+        shown=m**2 * sp.exp(total / m**2),
+        mu=sp.Eq(m, sp.sqrt(total), evaluate=False),
+    )
+    T = sp.Symbol("T", real=True)
+    step.minimum(
+        "What is left of the loss is a sum over the blocks; each is least at the fraction that a head of its "
+        "own would read off, of {d} coordinates and with {phi}.",
+        a * (1 - T) ** 2 + s / L * sp.E * d * T**2,
+        T,
+        read_off(sp.E * d, s / a),
+        d=d,
+        phi=sp.Eq(phi, s / a, evaluate=False),
+    )
+    step.identity(
+        "Its value is the loss at e times the number of coordinates.",
+        a * (1 - read_off(sp.E * d, s / a)) ** 2 + s / L * sp.E * d * read_off(sp.E * d, s / a) ** 2,
+        task_loss(a, s / a, sp.E * d),
+        shown=sp.Symbol("loss"),
     )
 
 

@@ -8,11 +8,16 @@ For disjoint tasks and kappa = 1 the effective dimensions X_i are
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 
+from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.loss import task_loss
-from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, optima
+from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, best_of, fits, optima
 from spectral_icl.multitask.optimal.search import (
+    MOST_SEARCHED,
     SAME,
     SPREAD,
     STARTS,
@@ -20,16 +25,17 @@ from spectral_icl.multitask.optimal.search import (
     Coalescing,
     distinct,
     head_starts,
+    one_head,
     search,
     with_best_mu,
 )
 from spectral_icl.multitask.optimal.small import (
-    gain,
     limit_starts,
     near_bound,
     rank,
     small_heads,
     water_filling,
+    worth,
 )
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
@@ -41,42 +47,42 @@ class AsymptoticOptima(Optima):
 
     def lower_bound(self, problem: Problem) -> Benchmark:
         """The bound by Schur's product theorem; see `benchmarks.lower_bound`."""
-        losses = (np.asarray(problem.signal) / (1.0 + gain(problem))).sum(axis=1) + np.asarray(problem.noise)
+        signal = problem.signal
+        losses = signal.by_task(signal.power / (1.0 + worth(problem))) + np.asarray(problem.noise)
         return self.made("lower_bound", losses)
 
     def single_head(self, problem: Problem) -> Benchmark:
         """A water-filling of the exponent over disjoint tasks; searched where they overlap."""
-        signal = np.asarray(problem.signal)
-        w = np.zeros(problem.blocks)
         if problem.home is not None:
-            home = list(problem.home)
-            worth = gain(problem)[np.arange(problem.tasks), home] / np.e
+            own = worth(problem) / np.e
             power = problem.variance - np.asarray(problem.noise)
-            w[home] = np.sqrt(water_filling(power * worth, worth, 1.0))
-        else:
-            limit = Coalescing(problem, 1)
-            used = signal.any(axis=0)
-            # every task's own optimum, spread over its blocks, and all of them at once, on the unit sphere
-            rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
-            starts = [row / np.linalg.norm(row) + 0.01 * used for row in rows[-STARTS:]]
-            drawn = np.random.default_rng(0).normal(size=(STARTS, used.size))
-            starts += list(drawn * used)
-            w = search(limit.objective, limit.unit, starts)[0].point
+            share = water_filling(power * own, own, 1.0)
+            w = np.zeros(problem.blocks)
+            w[problem.signal.block] = np.sqrt(share)
+            losses = power / (1.0 + own * share) + np.asarray(problem.noise)
+            return self.made("single_head", losses, one_head(problem, w))
+        limit = Coalescing(problem, 1)
+        signal = limit.power
+        used = signal.any(axis=0)
+        # every task's own optimum, spread over its blocks, and all of them at once, on the unit sphere
+        rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
+        starts = [row / np.linalg.norm(row) + 0.01 * used for row in rows[-STARTS:]]
+        drawn = np.random.default_rng(0).normal(size=(STARTS, used.size))
+        starts += list(drawn * used)
+        w = search(limit.objective, limit.unit, starts)[0].point
         weights = with_best_mu(problem, w[None, :])
         return self.made("single_head", task_loss(problem, *weights), weights)
 
     def head_per_task(self, problem: Problem) -> Benchmark:
-        """Explicit over disjoint tasks, and asked for once per task of a flow; searched elsewhere."""
-        if problem.home is None:
-            return super().head_per_task(problem)
-        tasks, home = np.arange(problem.tasks), list(problem.home)
-        power = np.array([problem.signal[task][block] for task, block in enumerate(home)])
-        sizes = np.array(problem.block_sizes, dtype=np.float64)[home]
-        worth = problem.context_length * power / (np.e * problem.variance * sizes)
-        weights = State(np.zeros((problem.tasks, problem.blocks)), np.zeros((problem.tasks, problem.tasks)))
-        weights.omega[tasks, home] = 1.0 / (np.array(problem.covariance)[home] * np.sqrt(sizes))
-        weights.mu[tasks, tasks] = np.sqrt(sizes) * worth / (1.0 + worth)
-        return self.made("head_per_task", power / (1.0 + worth) + np.asarray(problem.noise), weights)
+        """Explicit, of several blocks a task too: the best exponent of a head is 1 whatever they are."""
+        signal, noise = problem.signal, np.asarray(problem.noise)
+        losses = signal.by_task(signal.power / (1.0 + _own_worth(problem))) + noise
+        weights = None
+        if fits(problem, problem.tasks):
+            own = own_heads(problem)
+            weights = State(signal.dense(own.omega), np.diag(own.mu))
+        made = self.made("head_per_task", losses, weights)
+        return replace(made, attained=True)
 
     def head_budget(self, problem: Problem, heads: int) -> Benchmark:
         """The infimum over H small heads; see `benchmarks.head_budget`."""
@@ -91,6 +97,9 @@ class AsymptoticOptima(Optima):
 
     def best(self, problem: Problem, heads: int, seed: int) -> Optimum:
         """The best of heads as they are, or of the limit in which they coalesce."""
+        if heads == 1 and problem.home is not None and problem.blocks > MOST_SEARCHED:
+            one = vars(self.single_head(problem)) | {"name": best_of(1)}
+            return Optimum(**one, infimum=one["loss"], minima=((one["loss"], 0),))
         if heads > rank(problem):
             bound = self.lower_bound(problem).loss
             enough = rank(problem) + 1
@@ -114,3 +123,40 @@ class AsymptoticOptima(Optima):
         remark = f"infimum not attained: the heads coalesce (shown {SPREAD:g} apart) and mu diverges"
         weights = with_best_mu(problem, w)
         return self.optimum(problem, weights, infimum, distinct(ends, noise), "" if attained else remark)
+
+
+class OwnHeads(NamedTuple):
+    """The head-per-task limit without its zeros.
+
+    Attributes
+    ----------
+    omega : ndarray, (n,)
+        Of each nonzero of the signal, in the head of its task.
+    mu : ndarray, (I,)
+        Of each task, in its head.
+    """
+
+    omega: Floats
+    mu: Floats
+
+
+def own_heads(problem: Problem) -> OwnHeads:
+    """The weights of the head-per-task limit, as many as the signal has nonzeros and tasks.
+
+    With t_b = 1 / (1 + e s d_b / (L A_b)) what the head of a task reads off, mu^2 = sum_b d_b t_b^2 and
+    omega_b = t_b / (kappa_b mu), so that its exponent sum_b d_b kappa_b^2 omega_b^2 is 1.
+    """
+    signal, worth = problem.signal, _own_worth(problem)
+    root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))[signal.block]
+    read = root * worth / (1.0 + worth)
+    mu = np.sqrt(signal.by_task(read**2))
+    kappa = np.asarray(problem.covariance)[signal.block]
+    return OwnHeads(read / mu[signal.task] / (kappa * root), mu)
+
+
+def _own_worth(problem: Problem) -> Floats:
+    """L A_ib / (e s_i d_b) of the nonzeros, (n,): what a context is worth to a head of the task's own."""
+    signal, sizes = problem.signal, np.asarray(problem.block_sizes, dtype=np.float64)
+    noisy = np.e * problem.variance[signal.task] * sizes[signal.block]
+    worth: Floats = problem.context_length * signal.power / noisy
+    return worth

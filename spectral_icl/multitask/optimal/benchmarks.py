@@ -36,7 +36,7 @@ from spectral_icl.multitask.optimal.small import centred
 from spectral_icl.multitask.optimal.small import gain as gain
 from spectral_icl.multitask.optimal.small import rank as rank
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import check_heads, check_state
+from spectral_icl.multitask.state import check_dense, check_heads, check_state
 
 LOST = 1e-9  # share of a loss below which its excess has lost too many digits
 
@@ -75,8 +75,11 @@ def head_per_task(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
 
     For disjoint tasks this is the limit of the balanced flow (Chen, Sheen, Wang and Yang 2024), under the
     asymptotic law omega = 1 / (kappa_i sqrt(d_i)) on the task's own block, mu = sqrt(d_i) / (1 + e d_i phi_i
-    / L), all else zero, X_i = e d_i. A task on several blocks, or another law, is optimised numerically over
-    its head's omega.
+    / L), all else zero, X_i = e d_i. A head on several blocks too has the best exponent 1, whatever they are,
+    and reads off 1 / (1 + e s_i d_b / (L A_ib)) of each. Under another law its omega is searched, of at most
+    1000 tasks that differ.
+
+    There are no weights where they would have more than 2^22 entries, from some 1400 tasks on.
 
     Parameters
     ----------
@@ -102,6 +105,8 @@ def single_head(problem: Problem, kernel: str = DEFAULT) -> Benchmark:
     Exact law: searched by a table, and polished by quadrature where that takes seconds; ``error`` says how
     exact the loss is.
 
+    What is searched has I (B + 1) <= 2^21 under the asymptotic law, and 2^14 under the others.
+
     Parameters
     ----------
     problem : Problem
@@ -118,9 +123,10 @@ def head_budget(problem: Problem, heads: int, kernel: str = DEFAULT) -> Benchmar
     leaves X_i = d_i / p_i with 0 <= p_i <= 1 and sum_i p_i = H - 1, the diagonals of projectors of that rank
     (Schur and Horn), and the best p is a water-filling: 1 + g_i p_i proportional to sqrt(a_i g_i),
     g_i = L / (phi_i d_i), where 0 < p_i < 1. From H = min(I, B) + 1 heads on it is `lower_bound`. Overlapping
-    tasks with fewer heads are searched numerically. That is the asymptotic law; under the first-order law the
-    excess is a_i / L and (1 - 1/L) of that at length L - 1. Under the exact law it is that of `small_heads`:
-    a statement about small heads, and no bound, since heads that are not small may have less.
+    tasks with fewer heads are searched numerically, up to H B = 1000. That is the asymptotic law; under the
+    first-order law the excess is a_i / L and (1 - 1/L) of that at length L - 1. Under the exact law it is
+    that of `small_heads`: a statement about small heads, and no bound, since heads that are not small may
+    have less.
 
     Parameters
     ----------
@@ -207,12 +213,12 @@ def bayes(problem: Problem) -> Benchmark:
     length = problem.context_length
     if not length.is_integer():
         raise ProblemError("context_length", length, "a whole number of pairs, for the Bayes risk")
-    signal = np.asarray(problem.signal)
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    signal, all_sizes = problem.signal, np.asarray(problem.block_sizes, dtype=np.float64)
     losses, error = np.empty(problem.tasks), 0.0
-    for task, (power, noise) in enumerate(zip(signal, problem.noise, strict=True)):
-        used = power > 0.0
-        prior, size = power[used] / sizes[used], int(sizes[used].sum())
+    for task, noise in enumerate(problem.noise):
+        own = slice(signal.first[task], signal.first[task + 1])
+        power, sizes = signal.power[own], all_sizes[signal.block[own]]
+        prior, size = power / sizes, int(sizes.sum())
         if np.ptp(prior) <= 1e-12 * prior.max() and min(size, length) <= ridge.LARGEST:
             risk = ridge.exact(float(power.sum()), noise, size, int(length))
         else:
@@ -250,8 +256,10 @@ def length_generalisation(
     if omega is None or mu is None:
         if (omega is None) != (mu is None):
             raise ProblemError("mu" if mu is None else "omega", None, "omega and mu, both or neither")
-        weights = head_per_task(problem, kernel).weights
-        assert weights is not None
+        found = head_per_task(problem, kernel).weights
+        if found is None:
+            raise ProblemError("omega", None, f"weights: those of {problem.tasks} heads are too many")
+        weights = found
     else:
         weights = check_state(problem, omega, mu)
     losses = task_loss(replace(problem, context_length=length), *weights, kernel)
@@ -274,7 +282,8 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     ----------
     problem : Problem
     heads : int
-        H >= 1, and H B <= 400 unless H = 1 or the infimum is known: a search over more takes minutes.
+        H >= 1, and H B <= 400 unless H = 1 or the infimum is known: a search over more takes minutes. Of
+        several heads H (B + I) <= 4096 too.
     kernel : str
         Law of the context, one of `spectral_icl.multitask.context.LAWS`.
     seed : int
@@ -288,9 +297,11 @@ def minimise(problem: Problem, heads: int, kernel: str = DEFAULT, seed: int = 0)
     Raises
     ------
     ProblemError
-        An argument is malformed.
+        An argument is malformed, or there is too much to search.
     """
     heads = check_heads(problem, heads)
+    if heads > 1:
+        check_dense("heads", problem, heads)
     seed = integer("seed", seed, minimum=0, maximum=2**63)
     known = optima_of(kernel)
     if heads > 1 and known.searched(problem, heads) > MOST_SEARCHED:

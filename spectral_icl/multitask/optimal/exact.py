@@ -30,18 +30,20 @@ from spectral_icl.multitask.optimal.polish import polished, work
 from spectral_icl.multitask.optimal.profile import Profile
 from spectral_icl.multitask.optimal.search import (
     BAD,
+    MOST_ONE_HEAD,
     SAME,
     SPREAD,
     STARTS,
     Found,
     Quadratic,
+    check_searched,
     distinct,
     head_starts,
     search,
 )
 from spectral_icl.multitask.optimal.small import centred, near_small_heads
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
+from spectral_icl.multitask.state import State, check_dense
 
 BELOW_BAYES = "bound on the Bayes risk"  # not to be taken for the bounds that other laws have
 _EDGE = 0.9  # of a table's reach, from where on a minimum may be that of the table
@@ -141,11 +143,9 @@ def below_bayes(problem: Problem) -> Floats:
     is at least the value at E Z^T Z = L (Jensen). It is zero without noise, and close to the risk where L is
     large against d.
     """
-    signal, sizes = np.asarray(problem.signal), np.asarray(problem.block_sizes, dtype=np.float64)
-    seen = sizes * np.asarray(problem.noise)[:, None]
-    known = seen + problem.context_length * signal
-    least: Floats = (signal * np.divide(seen, known, out=np.zeros_like(seen), where=known > 0.0)).sum(axis=1)
-    return least
+    signal, sizes = problem.signal, np.asarray(problem.block_sizes, dtype=np.float64)
+    seen = sizes[signal.block] * np.asarray(problem.noise)[signal.task]
+    return signal.by_task(signal.power * (seen / (seen + problem.context_length * signal.power)))
 
 
 def _small(problem: Problem, heads: int) -> Floats:
@@ -164,13 +164,15 @@ def _tabulated(problem: Problem, weights: State) -> tuple[Floats, float]:
 @lru_cache(maxsize=256)  # equal tasks, and benchmarks of which one is part of another
 def _single_head(problem: Problem) -> tuple[State, Floats, float]:
     """The best head (1, B) with its task losses and their error."""
-    signal = np.asarray(problem.signal)
-    used = np.atleast_1d((signal > 0.0).any(axis=0))
+    used = np.bincount(problem.signal.block, minlength=problem.blocks) > 0
     if not used.all():
         within, losses, error = _single_head(_within(problem, used))
         omega = np.zeros((1, problem.blocks))
         omega[:, used] = within.omega
         return State(omega, within.mu), losses, error
+    check_searched(problem, 1, MOST_ONE_HEAD)
+    check_dense("heads", problem, 1)
+    signal = problem.signal.dense()
     rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
     starts = [row / np.linalg.norm(row) for row in rows[-STARTS:]]
     starts += [size * starts[-1] for size in (0.3, 2.0)]

@@ -20,17 +20,19 @@ from spectral_icl.multitask.optimal.optima import Benchmark, Optima, Optimum, op
 from spectral_icl.multitask.optimal.profile import Profile
 from spectral_icl.multitask.optimal.search import (
     BAD,
+    MOST_ONE_HEAD,
     SAME,
     SPREAD,
     STARTS,
     Found,
+    check_searched,
     distinct,
     head_starts,
     search,
 )
 from spectral_icl.multitask.optimal.small import centred, near_small_heads
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
+from spectral_icl.multitask.state import State, check_dense
 
 _LAW = "first-order"
 TRUSTED = 0.5  # share of what a head reads off that the correction of order 1/L may take back
@@ -48,7 +50,7 @@ class FirstOrderOptima(Optima):
     def single_head(self, problem: Problem) -> Benchmark:
         """The best head by search over its omega; one task has one variable for every block of it."""
         attention = _Attention(problem, 1)
-        signal = np.asarray(problem.signal)
+        signal = problem.signal.dense()
         rows = np.vstack([np.sqrt(signal), np.sqrt(signal.sum(axis=0))])
         starts = [0.8 * row / np.linalg.norm(row) for row in rows[-STARTS:]]
         starts += [0.2 * start for start in starts[-1:]]
@@ -113,11 +115,10 @@ def gradient_step_losses(problem: Problem) -> Floats:
 
 def _gradient_step_excess(problem: Problem) -> Floats:
     """These losses without query noise, which may be lost in it."""
-    signal = np.asarray(problem.signal)
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
-    spread = signal + problem.variance[:, None] * sizes  # A (1 + phi d)
-    excess: Floats = (signal * spread / (spread + problem.context_length * signal)).sum(axis=1)
-    return excess
+    signal, sizes = problem.signal, np.asarray(problem.block_sizes, dtype=np.float64)
+    power = signal.power
+    spread = power + problem.variance[signal.task] * sizes[signal.block]  # A (1 + phi d)
+    return signal.by_task(power * spread / (spread + problem.context_length * power))
 
 
 class _Attention:
@@ -127,6 +128,9 @@ class _Attention:
     """
 
     def __init__(self, problem: Problem, heads: int) -> None:
+        if heads == 1:
+            check_searched(problem, heads, MOST_ONE_HEAD)
+        check_dense("heads", problem, heads)
         self.root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
         self.kappa = np.asarray(problem.covariance)
         self.scale = self.root * self.kappa  # of omega in w

@@ -12,7 +12,10 @@ from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.loss import task_loss
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
+from spectral_icl.multitask.signal import Signal
+from spectral_icl.multitask.state import MOST_ENTRIES, State
+
+_MOST_UNLIKE = 1000  # tasks for each of which a head is searched
 
 # What benchmarks are called, in the order in which they are listed.
 NAMES = {
@@ -40,7 +43,8 @@ class Benchmark:
         Whether some finite weights of one attention layer have this loss; False for an infimum and for
         what is not attention.
     weights : State or None
-        Weights that have it, or that come close to an infimum (`Optimum`).
+        Weights that have it, or that come close to an infimum (`Optimum`); None also where they would have
+        more than 2^22 entries H (B + I).
     error : float
         Bound on the error of ``loss``: 0 for a closed form, up to rounding.
     law : str
@@ -113,15 +117,22 @@ class Optima:
 
     def head_per_task(self, problem: Problem) -> Benchmark:
         """A head for every task, on its blocks alone and best for it alone."""
+        each = [only(problem, task) for task in range(problem.tasks)]
+        unlike = dict.fromkeys(each)
+        if len(unlike) > _MOST_UNLIKE:
+            expected = f"at most {_MOST_UNLIKE} tasks that differ, since a head is searched for each of them"
+            raise ProblemError("problem", f"{len(unlike)} of them", expected)
+        found = {alone: self.single_head(alone) for alone in unlike}
+        losses = np.array([found[alone].loss for alone in each])
+        error = sum(found[alone].error for alone in each)
+        if not fits(problem, problem.tasks):
+            return replace(self.made("head_per_task", losses, None, error), attained=True)
         weights = State(np.zeros((problem.tasks, problem.blocks)), np.zeros((problem.tasks, problem.tasks)))
-        losses, error = np.empty(problem.tasks), 0.0
-        for task in range(problem.tasks):
-            alone = self.single_head(only(problem, task))
-            assert alone.weights is not None
-            weights.omega[task] = alone.weights.omega[0]
-            weights.mu[task, task] = alone.weights.mu[0, 0]
-            losses[task] = alone.loss
-            error += alone.error
+        for task, alone in enumerate(each):
+            at = found[alone].weights
+            assert at is not None
+            weights.omega[task, problem.signal.blocks_of(task)] = at.omega[0]
+            weights.mu[task, task] = at.mu[0, 0]
         return self.made("head_per_task", losses, weights, error)
 
     def made(self, key: str, losses: Floats, weights: State | None = None, error: float = 0.0) -> Benchmark:
@@ -184,8 +195,20 @@ def optima_of(kernel: str) -> Optima:
 
 
 def only(problem: Problem, task: int) -> Problem:
-    """The problem of one of the tasks alone."""
-    return replace(problem, signal=problem.signal.alone(task), noise=(problem.noise[task],))
+    """The problem of one of the tasks alone, in its own blocks."""
+    at, signal = problem.signal.blocks_of(task), problem.signal
+    return replace(
+        problem,
+        block_sizes=tuple(problem.block_sizes[b] for b in at),
+        signal=Signal.of([signal.power[signal.first[task] : signal.first[task + 1]].tolist()], at.size),
+        noise=(problem.noise[task],),
+        covariance=tuple(problem.covariance[b] for b in at),
+    )
+
+
+def fits(problem: Problem, heads: int) -> bool:
+    """Whether a state of so many heads is no larger than states may be."""
+    return heads * (problem.blocks + problem.tasks) <= MOST_ENTRIES
 
 
 def best_of(heads: int) -> str:

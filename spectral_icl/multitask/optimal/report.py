@@ -23,9 +23,10 @@ from spectral_icl.multitask.optimal.benchmarks import (
 )
 from spectral_icl.multitask.optimal.optima import optima_of
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import MOST_ENTRIES, check_heads
+from spectral_icl.multitask.state import MOST_DENSE, check_heads
 
 _MOST_LISTED = 100  # lines of the best of H heads, each of which is searched, or built and looked at
+_MOST_SHOWN = 20  # tasks whose effective dimensions are listed in a line
 _BUDGET = 400  # variables H B that are searched in all, unless heads are asked for
 
 
@@ -134,7 +135,7 @@ def _searched(problem: Problem, heads: int | None, kernel: str) -> tuple[list[in
     optima, left, searched, skipped = optima_of(kernel), _BUDGET, [], []
     for count in range(1, problem.tasks + 2):
         variables = optima.searched(problem, count)
-        fits = count * (problem.blocks + problem.tasks) <= MOST_ENTRIES
+        fits = count * (problem.blocks + problem.tasks) <= MOST_DENSE
         if count == 1 or (variables <= left and fits):
             searched.append(count)
             left -= variables
@@ -180,7 +181,10 @@ def _entry(problem: Problem, benchmark: Benchmark) -> dict[str, object]:
 
 
 def _listed(dimensions: Floats) -> str:
-    return ", ".join(NEVER if np.isnan(x) else f"{x:.4g}" for x in dimensions)
+    texts = [NEVER if np.isnan(x) else f"{x:.4g}" for x in dimensions]
+    if len(texts) > _MOST_SHOWN:
+        texts = [*texts[:3], "...", texts[-1]]
+    return ", ".join(texts)
 
 
 def _remark(benchmark: Benchmark) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
@@ -25,6 +25,8 @@ _SINGULAR = 1e-13  # eigenvalues of the equilibrated system below this are noise
 _OVERFLOW = 300.0  # of w_h . w_k
 BAD = 1e10
 MOST_SEARCHED = 400  # variables H B; a search of more takes minutes
+MOST_ONE_HEAD = 2**14  # I (B + 1) of the best single head under other laws than the asymptotic one
+_WIDEST = 2**21  # I H (B + H), of which every step of a search takes some multiples
 _DENSE = 100  # variables up to which a dense approximation of the Hessian pays
 
 Objective = Callable[[Floats], tuple[float, Floats]]
@@ -42,7 +44,7 @@ class Quadratic:
     """The loss as a function of mu, for features read off by the heads: the part both searches share."""
 
     def __init__(self, problem: Problem, length: float | None = None) -> None:
-        self.power = np.asarray(problem.signal)
+        self.power = problem.signal.dense()
         self.root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
         self.noise = problem.variance / (problem.context_length if length is None else length)  # s_i / L
         noisy = self.noise[:, None] * self.root**2
@@ -84,6 +86,7 @@ class Attention(Quadratic):
     """The least loss over mu of heads at w (H, B)."""
 
     def __init__(self, problem: Problem, heads: int) -> None:
+        check_searched(problem, heads)
         super().__init__(problem)
         self.frame = frame(heads)
 
@@ -117,6 +120,7 @@ class Coalescing(Quadratic):
     def __init__(
         self, problem: Problem, heads: int, small: bool = False, length: float | None = None
     ) -> None:
+        check_searched(problem, heads)
         super().__init__(problem, length)
         self.heads = heads
         self.small = small  # b = 0: the heads are small
@@ -165,6 +169,20 @@ class Coalescing(Quadratic):
         return base + SPREAD * frame(self.heads)[:, 1:] @ basis
 
 
+def check_searched(problem: Problem, heads: int, most: int = _WIDEST) -> None:
+    """Refuse a problem that is too large for the best of so many heads to be searched.
+
+    Raises
+    ------
+    ProblemError
+        I H (B + H) is larger than ``most``.
+    """
+    if problem.tasks * heads * (problem.blocks + heads) > most:
+        found = f"{problem.tasks} tasks x {problem.blocks} blocks"
+        expected = f"I H (B + H) <= {most}, for the best of {heads} head{'s' * (heads > 1)} to be searched"
+        raise ProblemError("problem", found, expected)
+
+
 def search(objective: Objective, unit: float, starts: list[Floats]) -> list[Found]:
     """The ends of local searches from ``starts``, the best first."""
     from scipy.optimize import minimize  # slow to import, and only needed here
@@ -202,6 +220,16 @@ def with_best_mu(problem: Problem, w: Floats) -> State:
     return State(w / scale, mu)
 
 
+def one_head(problem: Problem, w: Floats) -> State:
+    """`with_best_mu` of one head w (B,), at the cost of the nonzeros of the signal alone."""
+    signal, root = problem.signal, np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))
+    seen = (w / root)[signal.block]
+    noise = problem.variance / problem.context_length
+    mu = signal.by_task(signal.power * seen)
+    mu /= signal.by_task(signal.power * seen**2) + noise * np.exp(w @ w)
+    return State((w / (root * np.asarray(problem.covariance)))[None], mu[None])
+
+
 def frame(heads: int) -> Floats:
     """An orthogonal, symmetric (H, H) matrix whose first row is all ones over sqrt(H): a reflection."""
     v = np.full(heads, heads**-0.5)
@@ -213,7 +241,7 @@ def frame(heads: int) -> Floats:
 def head_starts(problem: Problem, heads: int, seed: int) -> list[Floats]:
     """Heads w to search `Attention` from: a head per task, all tasks on one head, and random ones."""
     rng = np.random.default_rng(seed)
-    root = np.sqrt(np.asarray(problem.signal))
+    root = np.sqrt(problem.signal.dense())
     alone = root / np.linalg.norm(root, axis=1, keepdims=True)
     starts = [rng.normal(0.0, 0.1, (heads, problem.blocks)) for _ in range(2)]
     starts[0][: min(heads, problem.tasks)] += alone[:heads]

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
+from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.multitask.optimal.search import SPREAD, Coalescing, frame, random_starts, search
 from spectral_icl.multitask.problem import Problem
+
+_MOST_SEARCHED = 1000  # variables H B of a search over small heads: of more it may take many minutes
+_MOST_DECOMPOSED = 2**20  # entries I B of a singular value decomposition, which then takes a second
 
 
 def small_heads(problem: Problem, heads: int | None, length: float) -> Floats:
@@ -24,19 +27,20 @@ def small_heads(problem: Problem, heads: int | None, length: float) -> Floats:
     Of the loss sum_b A_ib (1 - T_ib)^2 + (s_i / length) sum_b d_b T_ib^2, which small heads have under every
     law, at a length and up to a factor that depend on the law.
     """
-    signal, noise = np.asarray(problem.signal), np.asarray(problem.noise)
+    signal, noise = problem.signal, np.asarray(problem.noise)
     if not length > 0.0:
         all_of_it: Floats = problem.variance - noise
         return all_of_it
-    worth = gain(problem, length)
+    own = worth(problem, length)
     if heads is None or heads > rank(problem):
-        least: Floats = (signal / (1.0 + worth)).sum(axis=1)
-        return least
+        return signal.by_task(signal.power / (1.0 + own))
     if problem.home is None:
+        if heads * problem.blocks > _MOST_SEARCHED:
+            expected = f"H B <= {_MOST_SEARCHED} where tasks overlap, for the best of them to be searched"
+            raise ProblemError("heads", heads, expected)
         limit = Coalescing(problem, heads, small=True, length=length)
         best = search(limit.objective, limit.unit, limit_starts(problem, heads, 0))[0]
         return limit.task_losses(best.point)
-    own = worth[np.arange(problem.tasks), list(problem.home)]
     power: Floats = problem.variance - noise
     filled: Floats = power / (1.0 + own * water_filling(power * own, own, heads - 1.0))
     return filled
@@ -69,25 +73,51 @@ def near_bound(problem: Problem, heads: int) -> Floats:
 
 def gain(problem: Problem, length: float | None = None) -> Floats:
     """L A_ib / (s_i d_b), (I, B): what a context, of that length, is worth against a block's size."""
-    sizes = np.asarray(problem.block_sizes, dtype=np.float64)
+    return problem.signal.dense(worth(problem, length))
+
+
+def worth(problem: Problem, length: float | None = None) -> Floats:
+    """`gain` of the nonzeros of the signal alone, (n,)."""
+    signal, sizes = problem.signal, np.asarray(problem.block_sizes, dtype=np.float64)
     length = problem.context_length if length is None else length
-    ratio: Floats = length * np.asarray(problem.signal) / (problem.variance[:, None] * sizes)
+    ratio: Floats = length * signal.power / (problem.variance[signal.task] * sizes[signal.block])
     return ratio
 
 
 def rank(problem: Problem) -> int:
-    """Dimensions that the tasks' best maps span: at most min(I, B)."""
+    """Dimensions that the tasks' best maps span: at most min(I, B).
+
+    Of overlapping tasks with very many entries I B, what their maps would span if no two were alike.
+    """
     kept = problem.kept
     if rank not in kept:
-        kept[rank] = int(np.linalg.matrix_rank(targets(problem)))
+        kept[rank] = _rank(problem)
     spanned: int = kept[rank]
     return spanned
 
 
+def _rank(problem: Problem) -> int:
+    if problem.home is not None:  # the singular values of the maps are their entries
+        values = _targets(problem)
+        least = values.max() * max(problem.signal.shape) * np.finfo(np.float64).eps
+        return int((values > least).sum())
+    if problem.signal.entries > _MOST_DECOMPOSED:
+        from scipy.sparse.csgraph import structural_rank  # slow to import
+
+        return int(structural_rank(problem.signal.sparse()))
+    return int(np.linalg.matrix_rank(targets(problem)))
+
+
 def targets(problem: Problem) -> Floats:
     """The maps sqrt(d_b) T_ib (I, B) with the lower bound's loss, T_ib = 1 / (1 + s_i d_b / (L A_ib))."""
-    worth = gain(problem)
-    reached: Floats = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64)) * worth / (1.0 + worth)
+    return problem.signal.dense(_targets(problem))
+
+
+def _targets(problem: Problem) -> Floats:
+    """The entries of `targets` in the nonzeros of the signal, (n,)."""
+    own = worth(problem)
+    root = np.sqrt(np.asarray(problem.block_sizes, dtype=np.float64))[problem.signal.block]
+    reached: Floats = root * own / (1.0 + own)
     return reached
 
 

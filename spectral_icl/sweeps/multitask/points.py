@@ -23,6 +23,7 @@ from spectral_icl.multitask.flow.saturation import LIMIT
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.multitask.parametrization import to_primal_state
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.state import check_dense
 from spectral_icl.sweeps.axes import axis_values
 from spectral_icl.sweeps.multitask.labels import LABELS, NUMBERED, TOGETHER
 from spectral_icl.sweeps.multitask.quantities import FlowSweep
@@ -141,7 +142,9 @@ class FlowPoints(Points[Experiment]):
 
     def point(self, table: Tables, like: Experiment | None = None) -> Experiment:
         """The experiment of a file, with the problem of ``like`` if there is one."""
-        return Experiment.from_dict(table, None if like is None else like.problem)
+        made = Experiment.from_dict(table, None if like is None else like.problem)
+        check_dense("model.heads", made.problem, len(made.start.omega))  # as ensembles do
+        return made
 
     def settled(self, table: Tables, point: Experiment) -> dict[str, Any]:
         """The tables of an experiment, defaults filled in except for those of the problem."""

@@ -412,8 +412,9 @@ def _superposition(e: Evidence) -> Trials:
         what = f"loss of {tasks} heads less that of {tasks + 1}, {prompts} prompts, above {SIGMAS:g} errors"
         return Finding.positive(gap, error, few.loss - more.loss, what)
 
-    signal = np.asarray(e.problem.signal)
-    shared = (signal >= SHARED * signal.sum(axis=1, keepdims=True)).sum(axis=0).max() > 1
+    signal = e.problem.signal
+    much = signal.power >= SHARED * e.problem.power[signal.task]
+    shared = np.bincount(signal.block[much], minlength=1).max() > 1
     needs = [
         _sampled(e),
         Hypothesis(f"tasks share a block, with {SHARED:.0%} of their power or more", bool(shared)),
@@ -485,9 +486,13 @@ def _compared(problem: Problem, states: list[State], e: Evidence, needs: list[Hy
 
 def _sampled(e: Evidence, longer: float = 1.0) -> Hypothesis:
     """Prompts, of so many times the problem's length, that are short enough to be drawn."""
-    size = round(longer * e.problem.context_length) * e.problem.dimension
+    length, dimension = round(longer * e.problem.context_length), e.problem.dimension
+    if e.problem.tasks * max(length, dimension) > softmax.LARGEST_OF_TASKS:
+        return Hypothesis(
+            f"tasks have at most {softmax.LARGEST_OF_TASKS:g} numbers of a prompt to sample", False
+        )
     text = f"a prompt has at most {softmax.LARGEST_PROMPT:g} covariates to sample"
-    return Hypothesis(text, size <= softmax.LARGEST_PROMPT)
+    return Hypothesis(text, length * dimension <= softmax.LARGEST_PROMPT)
 
 
 def _off_diagonal(sample: softmax.Sample) -> Floats:

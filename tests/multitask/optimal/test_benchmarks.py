@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +15,13 @@ from strategies import problems, starts
 from weights import slow
 
 import spectral_icl as si
+from spectral_icl.multitask import softmax
+from spectral_icl.multitask.context import pack
 from spectral_icl.multitask.optimal.optima import Optima, optima_of
+from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.optimal.search import Attention, Coalescing, frame, search
+from spectral_icl.multitask.optimal.small import targets
+from spectral_icl.multitask.state import MOST_ENTRIES
 
 
 def closed_form(p: si.Problem, dimensions: list[float]) -> float:
@@ -403,3 +410,138 @@ def test_the_explicit_limit_is_the_searched_one() -> None:
     assert searched.weights is not None
     for one, other in zip(explicit.weights, searched.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
+def many(tasks: int, **changed: object) -> si.Problem:
+    """Disjoint tasks of a power law."""
+    given = {"signal": 10.0 / (1.0 + np.arange(tasks)), "noise": 0.1, "context_length": 200}
+    return si.Problem.multitask(task_sizes=(10,) * tasks, **(given | changed))  # type: ignore[arg-type]
+
+
+def chain(tasks: int) -> si.Problem:
+    """Tasks each of which shares a block with the next."""
+    rows = [[(i, 2.0), ((i + 1) % tasks, 1.0 + i % 3)] for i in range(tasks)]
+    return si.Problem(block_sizes=(10,) * tasks, signal=rows, noise=0.1, context_length=200)
+
+
+CLOSED = {
+    "lower_bound": si.optimal.lower_bound,
+    "lower_bound, first-order": lambda p: si.optimal.lower_bound(p, "first-order"),
+    "lower_bound, exact": lambda p: si.optimal.lower_bound(p, "exact"),
+    "head_per_task": si.optimal.head_per_task,
+    "small_heads": si.optimal.small_heads,
+    "gradient_step": si.optimal.gradient_step,
+}
+DISJOINT = {
+    "single_head": si.optimal.single_head,
+    "head_budget": lambda p: si.optimal.head_budget(p, 3),
+    "plateau": si.optimal.plateau,
+    "minimise": lambda p: si.optimal.minimise(p, 1),
+}
+
+
+@pytest.mark.parametrize("name", [*CLOSED, *DISJOINT])
+def test_closed_forms_of_ten_thousand_tasks_take_little_memory(name: str) -> None:
+    benchmark = (CLOSED | DISJOINT)[name]
+    for p in (many(10_000), chain(10_000))[: 1 if name in DISJOINT else 2]:
+        tracemalloc.start()
+        found = benchmark(p)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 50e6
+        assert found.task_loss.shape == (10_000,)
+        assert found.attained == (name in ("single_head", "head_per_task", "minimise"))
+        assert np.isfinite(found.loss)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_tasks_far_apart_do_not_know_each_other(name: str) -> None:
+    """A chain's losses are those of one of its tasks, which every third is."""
+    three, long = (CLOSED[name](chain(n)).task_loss for n in (6, 999))
+    np.testing.assert_allclose(long.reshape(-1, 3), np.tile(three[:3], (333, 1)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("tasks", [3, 300])
+def test_one_head_of_disjoint_tasks_has_the_loss_of_its_weights(tasks: int) -> None:
+    p = many(tasks, noise=np.linspace(0.0, 1.0, tasks), covariance=np.linspace(0.5, 2.0, tasks))
+    found = si.optimal.single_head(p)
+    assert found.weights is not None
+    np.testing.assert_allclose(si.task_loss(p, *found.weights), found.task_loss, rtol=1e-12)
+
+
+def test_many_tasks_are_reported_in_a_few_lines() -> None:
+    report = benchmark_report(many(1000, signal=10.0), "many")
+    lines = report.to_text().splitlines()
+    assert max(map(len, lines)) < 150
+    assert "27.18, 27.18, 27.18, ..., 27.18" in report.to_text()
+    assert list(report.missing) == ["best_of_2_to_1001"]
+    assert report.found["best_of_1"].loss == report.found["single_head"].loss
+
+
+TOO_LARGE = {
+    "single head of a chain": (lambda: si.optimal.single_head(chain(1500)), r"I H \(B \+ H\) <= 2097152"),
+    "first-order head": (lambda: si.optimal.single_head(many(200), "first-order"), r"I H .* <= 16384"),
+    "exact head": (lambda: si.optimal.single_head(many(200), "exact"), r"I H .* <= 16384"),
+    "two heads": (lambda: si.optimal.minimise(many(1000), 2), "H B <= 400"),
+    "heads enough": (lambda: si.optimal.minimise(many(1000), 1001), r"H \(B \+ I\) <= 4096"),
+    "plateau of a chain": (lambda: si.optimal.plateau(chain(100)), "H B <= 1000 where tasks overlap"),
+    "a chain of millions": (
+        lambda: si.optimal.head_budget(chain(2000), 2),
+        "H B <= 1000 where tasks overlap",
+    ),
+    "heads for each": (lambda: si.optimal.head_per_task(many(1001), "first-order"), "at most 1000 tasks"),
+    "weights for each": (
+        lambda: si.optimal.length_generalisation(many(2000), 9.0),
+        "2000 heads are too many",
+    ),
+    "heads of very many": (lambda: si.initial.paper(many(3000), 700), "heads: .* <= 699, got 700"),
+    "Hessian": (
+        lambda: si.hessian(many(65), np.zeros((32, 65)), np.zeros((32, 65))),
+        r"omega: expected H \(B \+ I\) <= 4096, got '32 heads'",
+    ),
+    "exact loss": (
+        lambda: si.loss(many(65), np.zeros((32, 65)), np.zeros((32, 65)), "exact"),
+        r"omega: expected H \(B \+ I\) <= 4096, got '32 heads'",
+    ),
+    "exact law": (lambda: pack(many(2049), "exact"), r"H \(B \+ I\) <= 4096"),
+    "prompts": (lambda: softmax.affordable(many(1000, context_length=10), 100), "I d and I L <= 4e"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_what_is_too_large_is_refused_at_once(name: str) -> None:
+    call, message = TOO_LARGE[name]
+    begin = time.perf_counter()
+    with pytest.raises(si.ProblemError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert time.perf_counter() - begin < 5.0
+
+
+def test_weights_of_a_head_per_task_are_left_out_where_they_are_too_many() -> None:
+    weights = si.optimal.head_per_task(many(1448)).weights
+    assert weights is not None
+    assert weights.omega.size + weights.mu.size <= MOST_ENTRIES
+    assert si.optimal.head_per_task(many(1449)).weights is None
+
+
+def test_dimensions_that_tasks_span() -> None:
+    """By singular values as long as they can be found, else from where there is signal at all."""
+    alike = si.Problem(block_sizes=(2, 2), signal=((1, 2), (1, 2), (2, 1)), noise=1.0, context_length=9)
+    assert [si.optimal.rank(p) for p in (alike, many(5), chain(6))] == [2, 5, 6]
+    faint = many(5, signal=(1e12, 1e-20, 1e-20, 1e12, 1.0), noise=1e10)
+    dense = np.linalg.matrix_rank(targets(faint))
+    assert si.optimal.rank(faint) == dense < 5
+    assert si.optimal.rank(many(10_000, signal=1.0)) == 10_000
+    assert si.optimal.rank(chain(2000)) == 2000
+
+
+def test_equal_tasks_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+    known = optima_of("first-order")
+    found = type(known).single_head
+    monkeypatch.setattr(type(known), "single_head", lambda self, p: searched.append(p) or found(self, p))
+    p = many(4, signal=(1.0, 2.0, 1.0, 2.0))
+    limit = si.optimal.head_per_task(p, "first-order")
+    assert (len(searched), limit.weights is None) == (2, False)
+    assert limit.loss == pytest.approx(si.loss(p, *limit.weights, "first-order"), rel=1e-12)

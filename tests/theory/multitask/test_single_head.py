@@ -35,6 +35,23 @@ def test_closed_forms_of_one_task(a: float, size: int, noise: float, length: flo
     assert found == pytest.approx(float(gradient_step.dimension(sp.Float(size), sp.Float(ratio))))
 
 
+def test_a_head_on_several_blocks_is_the_derived_one() -> None:
+    """Its exponent and fractions, against those of the closed form and against a search."""
+    p = si.Problem(
+        block_sizes=(4, 9, 2), signal=((1.0, 3.0, 0.5),), noise=0.1, context_length=70, covariance=(2, 0.5, 1)
+    )
+    limit = si.optimal.head_per_task(p)
+    assert limit.weights is not None
+    v = limit.weights.omega[0] * np.array(p.covariance)
+    assert np.array(p.block_sizes) @ v**2 == pytest.approx(1.0)
+    for b, (size, power) in enumerate(zip(p.block_sizes, p.signal[0], strict=True)):
+        best = single_head.read_off(sp.E * size, sp.Float(p.variance[0] / power))
+        assert limit.weights.mu[0, 0] * v[b] == pytest.approx(value(best, L=70))
+    assert limit.loss == pytest.approx(si.loss(p, *limit.weights), rel=1e-13)
+    found = si.optimal.single_head(p)
+    assert limit.loss == pytest.approx(found.loss, rel=1e-12)
+
+
 def test_water_filling_is_the_derived_one() -> None:
     """Interior shares, of a single head (sum 1) and of three small heads (sum 2)."""
     p = si.Problem.multitask(
