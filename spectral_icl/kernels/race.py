@@ -236,7 +236,8 @@ def _advance(method, warming, i, until, at, work):
             if (alone or left < _SAME * t) and over + min(0.0, warming.after[i]) <= until:
                 at.outcome[i] = DECIDED if alone else TIED
                 break
-            if t >= until:
+            if t >= until or too_small(until - t, t):
+                t = until
                 if work.grown[head] * warming.full[i] < 1.0:
                     break
                 until = np.inf
