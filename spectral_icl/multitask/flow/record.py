@@ -1,12 +1,13 @@
 """What a saved flow consists of, and the checks that a dataset is one, unaltered.
 
 The compiled functions believe the shapes that they are given, so nothing of a file reaches them unchecked.
+A flow of which every step is kept has arrays of their own, and one that is kept in outline has others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
 from spectral_icl.kernels.tableaus import RODAS5P
+from spectral_icl.multitask.flow.outline import Outline
+from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.problem import Problem
 
 if TYPE_CHECKING:
@@ -22,24 +25,91 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-DIMENSIONS: dict[str, tuple[str, ...]] = {
+_REPORTED: dict[str, tuple[str, ...]] = {
     "omega": ("time", "head", "block"),
     "mu": ("time", "head", "task"),
     "task_loss": ("time", "task"),
     "loss": ("time",),
-    "node_time": ("node",),
-    "node_state": ("node", "state"),
-    "node_bend": ("step", "order", "state"),
+}
+_AXES: dict[str, tuple[str, ...]] = {
     **{f"chart_{key}": ("state",) for key in Chart._fields},
     **{name: (name,) for name in ("time", "head", "block", "task")},
 }
-_WHOLE = ("chart_kind", "head", "block", "task")
+# The order is that in which the checksums of all files that there are were made.
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    **_REPORTED,
+    "node_time": ("node",),
+    "node_state": ("node", "state"),
+    "node_bend": ("step", "order", "state"),
+    **_AXES,
+}
+OUTLINE: dict[str, tuple[str, ...]] = {
+    **_REPORTED,
+    "node_time": ("node",),
+    "kept_time": ("kept",),
+    "kept_state": ("kept", "state"),
+    "sample_time": ("sample",),
+    "sample_task_loss": ("sample", "task"),
+    "node_logit_variance": ("node", "head"),
+    "node_leading_head": ("node", "task"),
+    "node_leading_share": ("node", "task"),
+    **_AXES,
+}
+_WHOLE = ("chart_kind", "head", "block", "task", "node_leading_head")
+
+
+def dimensions(names: Collection[Hashable]) -> dict[str, tuple[str, ...]]:
+    """The arrays of a saved flow, by name, with their dimensions: the kind of flow is told by its names."""
+    return OUTLINE if "kept_time" in names else DIMENSIONS
+
+
+def arrays_of(curve: Trajectory | Outline) -> Arrays:
+    """The arrays that a curve is made of again by `curve_of`."""
+    chart = {f"chart_{key}": values for key, values in curve.chart._asdict().items()}
+    if isinstance(curve, Trajectory):
+        return {"node_time": curve.t, "node_state": curve.x, "node_bend": curve.dense, **chart}
+    return {
+        "node_time": curve.t,
+        "kept_time": curve.kept,
+        "kept_state": curve.states,
+        "sample_time": curve.times,
+        "sample_task_loss": curve.losses,
+        "node_logit_variance": curve.variances,
+        "node_leading_head": curve.head,
+        "node_leading_share": curve.share,
+        **chart,
+    }
+
+
+def curve_of(
+    arrays: Arrays, problem: Problem, heads: int, *, rests: bool, kernel: str
+) -> Trajectory | Outline:
+    """The curve of arrays that `check_numbers` found sound."""
+    chart = Chart(*(arrays[f"chart_{key}"] for key in Chart._fields))
+    if "kept_time" not in arrays:
+        nodes = (arrays[name] for name in ("node_time", "node_state", "node_bend"))
+        return Trajectory(problem, chart, heads, *nodes, rests=rests, kernel=kernel)
+    return Outline(
+        problem=problem,
+        chart=chart,
+        heads=heads,
+        t=arrays["node_time"],
+        kept=arrays["kept_time"],
+        states=arrays["kept_state"],
+        times=arrays["sample_time"],
+        losses=arrays["sample_task_loss"],
+        variances=arrays["node_logit_variance"],
+        head=arrays["node_leading_head"],
+        share=arrays["node_leading_share"],
+        rests=rests,
+        kernel=kernel,
+    )
 
 
 def checksum(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
     """SHA-256 of a flow in hexadecimal: of the header in JSON, and of every array with its name and shape."""
     digest = sha256(json.dumps(header, sort_keys=True).encode())
-    for name in DIMENSIONS:
+    for name in dimensions(arrays):
         values = np.ascontiguousarray(arrays[name]).astype("<i8" if name in _WHOLE else "<f8", copy=False)
         digest.update(f"{name}{values.shape}".encode())
         digest.update(values.tobytes())
@@ -54,19 +124,20 @@ def checked_arrays(data: xarray.Dataset, problem: Problem, heads: int) -> Arrays
     KeyError, ValueError
         One is missing, or is not that of a flow.
     """
-    steps = data.sizes["node"] - 1
+    nodes = data.sizes["node"]
     sizes = {
         "head": heads,
         "block": problem.blocks,
         "task": problem.tasks,
         "state": heads * (problem.blocks + problem.tasks),
         "order": RODAS5P.dense.shape[0],
-        "step": steps,
-        "node": max(1, steps + 1),
+        "step": nodes - 1,
+        "node": max(1, nodes),
+        **{name: max(1, data.sizes[name]) for name in ("kept", "sample") if name in data.sizes},
         "time": data.sizes["time"],
     }
     arrays = {}
-    for name, dims in DIMENSIONS.items():
+    for name, dims in dimensions(set(data.variables)).items():
         found = data.variables[name]
         kind = np.dtype(np.int64 if name in _WHOLE else np.float64)
         shape = tuple(sizes[d] for d in dims)
@@ -94,11 +165,38 @@ def check_numbers(arrays: Arrays, rests: bool) -> None:
         "chart_kind": np.isin(kind, (EXPONENTIAL, HYPERBOLIC, LINEAR)).all(),
         "chart_sign": (np.abs(arrays["chart_sign"]) == 1.0).all(),
         "chart_speed": (arrays["chart_speed"] >= 0.0).all(),
-        **{name: np.isfinite(arrays[name]).all() for name in ("chart_scale", "node_state", "node_bend")},
+        "chart_scale": np.isfinite(arrays["chart_scale"]).all(),
+        **(_outlined(arrays) if "kept_time" in arrays else _solved(arrays)),
     }
+    if "kept_time" in arrays:  # of other times an outline knows nothing
+        sound["time"] = sound["time"] and np.isin(np.minimum(time, node[-1]), arrays["kept_time"]).all()
     for name, good in sound.items():
         if not good:
             raise ValueError(f"{name} has entries that no flow has")
+
+
+def _solved(arrays: Arrays) -> dict[str, bool]:
+    """Whether the steps of a flow are numbers, by name of the array."""
+    return {name: bool(np.isfinite(arrays[name]).all()) for name in ("node_state", "node_bend")}
+
+
+def _outlined(arrays: Arrays) -> dict[str, bool]:
+    """Whether what is kept of a flow fits its steps, by name of the array."""
+    node, head = arrays["node_time"], arrays["node_leading_head"]
+    kept, sample = arrays["kept_time"], arrays["sample_time"]
+
+    def spans(times: NDArray[Any]) -> bool:
+        return _increases(times) and bool(times[0] == node[0] and times[-1] == node[-1])
+
+    return {
+        "kept_time": spans(kept),
+        "sample_time": spans(sample),
+        "kept_state": bool(np.isfinite(arrays["kept_state"]).all()),
+        # a loss may overflow within a step, and shares of what is not learned at all are none
+        "sample_task_loss": not np.isnan(arrays["sample_task_loss"]).any(),
+        "node_logit_variance": bool((arrays["node_logit_variance"] >= 0.0).all()),
+        "node_leading_head": bool(((head >= -1) & (head < arrays["head"].size)).all()),
+    }
 
 
 def _increases(times: NDArray[Any]) -> bool:

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io import files
 from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.kernels.model import Chart
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow import phases, record, saturation
 from spectral_icl.multitask.flow.emergence import Forecast
@@ -221,20 +220,17 @@ class Solution:
         Everything is dimensionless. The attribute ``provenance`` is one JSON string with the problem, the
         parametrization, the options, the outcome, the package versions, the platform, and the checksum of all
         that and of the numbers. The ``node_*`` variables hold the continuous extension, so that a loaded
-        solution is evaluated like this one.
+        solution is evaluated like this one. Of a flow that is kept in outline they hold what was noted at its
+        steps; ``kept_*`` are its states, ``sample_*`` its task losses within the steps.
         """
         import xarray  # optional, and slow to import
 
-        curve = self.trajectory
         arrays = {
             "omega": self.omega,
             "mu": self.mu,
             "task_loss": self.task_loss,
             "loss": self.loss,
-            "node_time": curve.t,
-            "node_state": curve.x,
-            "node_bend": curve.dense,
-            **{f"chart_{key}": values for key, values in curve.chart._asdict().items()},
+            **record.arrays_of(self.trajectory),
             "time": self.t,
             "head": np.arange(self.heads),
             "block": np.arange(self.problem.blocks),
@@ -242,7 +238,8 @@ class Solution:
         }
         header = self._header()
         header["checksum"] = record.checksum(header, arrays)
-        data = xarray.Dataset({name: (record.DIMENSIONS[name], values) for name, values in arrays.items()})
+        dims = record.dimensions(arrays)
+        data = xarray.Dataset({name: (dims[name], values) for name, values in arrays.items()})
         for name, label in _LABELS.items():
             data[name].attrs.update(long_name=label, units="1")
         data.attrs["provenance"] = json.dumps(header, allow_nan=False)
@@ -301,7 +298,8 @@ class Solution:
         arrays = record.checked_arrays(data, problem, heads)
         record.check_numbers(arrays, rests=outcome is Outcome.STATIONARY)
         written = header.pop("checksum", None)  # files of before there was one have none
-        if written not in (None, record.checksum(header, arrays)) or problem.digest() != header["digest"]:
+        whole = written in (None, record.checksum(header, arrays))
+        if not (whole and problem.has_digest(header["digest"])):
             raise ValueError("its numbers are others than those that were written")
         parametrization = dict(header["parametrization"])
         options = Options(**header["options"])
@@ -315,15 +313,8 @@ class Solution:
             problem=problem,
             parametrization=PARAMETRIZATIONS[parametrization.pop("name")](**parametrization),
             t=arrays["time"],
-            trajectory=Trajectory(
-                problem=problem,
-                chart=Chart(*(arrays[f"chart_{key}"] for key in Chart._fields)),
-                heads=heads,
-                t=arrays["node_time"],
-                x=arrays["node_state"],
-                dense=arrays["node_bend"],
-                rests=outcome is Outcome.STATIONARY,
-                kernel=options.kernel,
+            trajectory=record.curve_of(
+                arrays, problem, heads, rests=outcome is Outcome.STATIONARY, kernel=options.kernel
             ),
             outcome=outcome,
             stats=Stats(**header["stats"]),

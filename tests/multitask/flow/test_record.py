@@ -6,6 +6,8 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import xarray
 
 import spectral_icl as si
 from spectral_icl.multitask.flow import trajectory
-from spectral_icl.multitask.flow.record import DIMENSIONS
+from spectral_icl.multitask.flow.outline import Outline
+from spectral_icl.multitask.flow.record import DIMENSIONS, OUTLINE
 
 TWO = si.Problem.multitask(task_sizes=(2, 2), signal=1.0, noise=0.1, context_length=100)
 
@@ -24,6 +27,13 @@ TWO = si.Problem.multitask(task_sizes=(2, 2), signal=1.0, noise=0.1, context_len
 @pytest.fixture(scope="module")
 def solved() -> si.Solution:
     return si.gradient_flow(TWO, *si.initial.paper(TWO, 2), t_end=600.0, t_eval=[0.0, 300.0, 500.0])
+
+
+@pytest.fixture(scope="module")
+def outlined() -> si.Solution:
+    """A flow of which no step is kept whole."""
+    start = si.initial.paper(TWO, 2)
+    return si.gradient_flow(TWO, *start, t_end=600.0, dense_output=False, t_eval=[123.4, 500.0])
 
 
 def edited(data: xarray.Dataset, keep_checksum: bool = True, **changes: object) -> xarray.Dataset:
@@ -43,22 +53,31 @@ def put(data: xarray.Dataset, name: str, index: object, value: object) -> xarray
 
 def assert_equal(a: si.Solution, b: si.Solution) -> None:
     """The same flow, wherever it is looked at."""
-    for name in ("t", "omega", "mu", "task_loss"):
+    for name in ("t", "omega", "mu", "task_loss", "final_task_loss", "shares"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), strict=True)
     np.testing.assert_array_equal(a(123.4).mu, b(123.4).mu, strict=True)
     assert (a.problem, a.options, a.outcome, a.message) == (b.problem, b.options, b.outcome, b.message)
+    assert (a.allocation, a.phases.emergence) == (b.allocation, b.phases.emergence)
 
 
-def test_every_number_and_all_of_the_header_is_under_the_checksum(solved: si.Solution) -> None:
+KINDS = {"solved": DIMENSIONS, "outlined": OUTLINE}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_and_all_of_the_header_is_under_the_checksum(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    solved: si.Solution = request.getfixturevalue(kind)
     data = solved.to_xarray()
-    assert set(DIMENSIONS) == set(data.variables)
-    altered = [put(data, name, (0,) * len(dims), 7) for name, dims in DIMENSIONS.items()]
+    assert set(KINDS[kind]) == set(data.variables)
+    altered = [put(data, name, (0,) * len(dims), 7) for name, dims in KINDS[kind].items()]
     header = json.loads(data.attrs["provenance"])
     for key, value in header.items():
         if key != "format":
             altered.append(edited(data, **{key: value + 1 if isinstance(value, int) else [value]}))
     options = {**header["options"], "rtol": 1e-9}
-    shorter = data.isel(node=slice(-1), step=slice(-1), time=slice(-1))
+    along = {dim: slice(-1) for dim in ("node", "step", "kept", "sample", "time") if dim in data.sizes}
+    shorter = data.isel(along)
     for other in (
         *altered,
         edited(data, options=options),
@@ -74,6 +93,88 @@ def test_every_number_and_all_of_the_header_is_under_the_checksum(solved: si.Sol
 def test_a_flow_of_before_there_was_a_checksum_is_loaded(solved: si.Solution) -> None:
     old = edited(solved.to_xarray(), keep_checksum=False)
     assert_equal(si.Solution.from_xarray(old), solved)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_an_outline_is_loaded_as_it_was_saved(tmp_path: Path, outlined: si.Solution, suffix: str) -> None:
+    outlined.save(tmp_path / f"run{suffix}")
+    loaded = si.Solution.load(tmp_path / f"run{suffix}")
+    assert_equal(loaded, outlined)
+    assert isinstance(loaded.trajectory, Outline)
+    assert isinstance(outlined.trajectory, Outline)
+    for field in fields(Outline):
+        ours, theirs = (getattr(curve.trajectory, field.name) for curve in (outlined, loaded))
+        np.testing.assert_array_equal(theirs, ours, strict=isinstance(ours, np.ndarray))
+    with pytest.raises(si.ProblemError, match=r"^t: expected times of the 4 states that are kept"):
+        loaded(124.0)
+
+
+def test_an_outline_that_rests_answers_at_later_times(tmp_path: Path) -> None:
+    start, times = si.initial.paper(TWO, 2, 0.3, 0.3, 0.6), [10.0, 9e8]
+    options: dict[str, Any] = {"t_end": 1e9, "stationary": 1e-5, "dense_output": False, "t_eval": times}
+    flow = si.gradient_flow(TWO, *start, **options)
+    assert flow.outcome is si.Outcome.STATIONARY
+    flow.save(tmp_path / "run.nc")
+    loaded = si.Solution.load(tmp_path / "run.nc")
+    np.testing.assert_array_equal(loaded(1e12).mu, flow.final.mu)
+    np.testing.assert_array_equal(loaded.mu, flow.mu)
+
+
+def test_a_flow_of_many_tasks_has_a_small_header(tmp_path: Path) -> None:
+    """And one whose digest was made when all signals were written in dense rows is loaded."""
+    many = si.Problem.multitask(task_sizes=[2] * 120, signal=1.0, noise=0.1, context_length=100)
+    flow = si.gradient_flow(many, *si.initial.random(many, 1), t_end=1.0, rtol=1e-3, dense_output=False)
+    data = flow.to_xarray()
+    assert len(data.attrs["provenance"]) < 20_000
+    dense = {**many.to_dict(), "signal": tuple(many.signal)}
+    text = json.dumps({"format": 1, **dense}, sort_keys=True)
+    before = edited(data, keep_checksum=False, digest=sha256(text.encode()).hexdigest())
+    assert si.Solution.from_xarray(before).problem == many
+    other = edited(data, keep_checksum=False, digest=sha256(b"another").hexdigest())
+    with pytest.raises(si.ProblemError, match="others than those that were written"):
+        si.Solution.from_xarray(other)
+
+
+def noted(name: str, index: object, value: object) -> Callable[[xarray.Dataset], xarray.Dataset]:
+    """A change of one entry of an outline."""
+    return lambda data: put(data, name, index, value)
+
+
+HARMFUL_OUTLINE: dict[str, Callable[[xarray.Dataset], xarray.Dataset]] = {
+    "a state that is no number": noted("kept_state", (1, 0), np.nan),
+    "a loss that is no number": noted("sample_task_loss", (1, 0), np.nan),
+    "a head that there is not": noted("node_leading_head", (0, 0), 2),
+    "a head below none": noted("node_leading_head", (0, 0), -2),
+    "a variance below zero": noted("node_logit_variance", (0, 0), -1.0),
+    "states that begin later": noted("kept_time", 0, 1.0),
+    "states that end earlier": noted("kept_time", -1, 599.0),
+    "times of losses that fall": noted("sample_time", 1, 1e6),
+    "times of losses that end earlier": noted("sample_time", -1, 599.99),
+    "times of steps that are none": noted("node_time", -1, np.nan),
+    "a reported time without a state": lambda data: data.assign_coords(time=[123.5, 500.0]),
+    "a reported time that was not reached": lambda data: data.assign_coords(time=[123.4, 1e9]),
+    "heads that are no integers": lambda data: data.assign(
+        node_leading_head=data["node_leading_head"].astype(float)
+    ),
+    "no states": lambda data: data.isel(kept=slice(0, 0)),
+    "no losses": lambda data: data.isel(sample=slice(0, 0)),
+    "no steps": lambda data: data.isel(node=slice(0, 0)),
+    "losses of other times": lambda data: data.assign(
+        sample_task_loss=(("other", "task"), data["sample_task_loss"].values[1:])
+    ),
+    "no shares": lambda data: data.drop_vars("node_leading_share"),
+    "a state too short": lambda data: data.isel(state=slice(-1)),
+    "another kind": lambda data: data.drop_vars("kept_time"),
+}
+
+
+@pytest.mark.parametrize("what", HARMFUL_OUTLINE)
+def test_what_is_no_outline_is_refused_also_without_a_checksum(outlined: si.Solution, what: str) -> None:
+    data = HARMFUL_OUTLINE[what](edited(outlined.to_xarray(), keep_checksum=False))
+    with pytest.raises(si.ProblemError, match=r"^data: expected a ") as caught:
+        si.Solution.from_xarray(data)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 HARMFUL: dict[str, Callable[[xarray.Dataset], xarray.Dataset]] = {
