@@ -17,6 +17,7 @@ import spectral_icl as si
 from spectral_icl.kernels import law, linear
 from spectral_icl.kernels.charts import is_mixed
 from spectral_icl.kernels.control import weigh
+from spectral_icl.kernels.dense import dense_room
 from spectral_icl.kernels.field import Parts, slope_at
 from spectral_icl.kernels.integrator import Work
 from spectral_icl.kernels.model import Ends, Floats, Log, Methods, System, Systems
@@ -271,8 +272,9 @@ def zeros(system: System, size: int) -> Work:
         "new_scratch": scratch,
     }
     made["increments"] = np.zeros((STAGES, size))
-    made["order"] = np.zeros(size, dtype=np.int64)
-    made |= {name: np.zeros((size, size)) for name in ("hess", "factor", "idle_rows")}
+    made["linear"] = dense_room(system.shape)
+    for values in made["linear"]:
+        values[...] = 0
     return Work(**{name: made.get(name, np.zeros(size)) for name in Work._fields})
 
 

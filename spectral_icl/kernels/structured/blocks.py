@@ -240,6 +240,8 @@ def solve_blocks(model, root, given, out, room):
         _forward(room.of_tasks[i], count, values)
         _backward(room.of_tasks[i], count, values)
         _end(below, i, count, out.flat)
+    for i in range(room.in_task.size):  # not before all tasks have seen what their blocks began with
+        count, values = room.in_task[i], below.values[i]
         if room.linked[i] > 0:
             for n in range(model.first[i], model.first[i + 1]):
                 b = model.block[n]

@@ -40,7 +40,7 @@ from spectral_icl.multitask.flow.phases import THRESHOLDS, asked
 from spectral_icl.multitask.flow.saturation import LIMIT, saturation_of
 from spectral_icl.multitask.parametrization import Balanced, Parametrization, parametrizations, to_dual, twins
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State, check_dense, depth
+from spectral_icl.multitask.state import State, check_dense, check_heads, depth
 
 # Flows per lane and compiled call: enough that lanes stand empty for little of it, few enough to share among
 # threads and to notice an interrupt.
@@ -241,6 +241,7 @@ def gradient_flow_ensemble(
     if _too_large_for_lanes(shape, kernel):
         flows = Flows(problems, flavours, starts, ends_at, times, check_kernel(kernel), phases)
         return _of_members(one_by_one(flows, threads), bool(times.size), phases)
+    check_dense("omega0", problems[0], shape[0])
     charts, x = _charts(problems, flavours, starts, count)
     twin = twins(charts, x, shape)
     tied = (twin != np.arange(x.shape[1])).any(axis=1)
@@ -397,7 +398,7 @@ def _starts(problems: Sequence[Problem], omega0: ArrayLike, mu0: ArrayLike) -> S
         raise ProblemError(
             "mu0", f"{mu.shape[1]} heads", f"as many heads as omega0, which has {heads}, and >= 1"
         )
-    check_dense("omega0", problems[0], heads)
+    check_heads(problems[0], heads)
     members = max(len(omega), len(mu), key=lambda n: (n != 1, n))
     for name, values in (("omega0", omega), ("mu0", mu)):
         if len(values) not in (1, members):
