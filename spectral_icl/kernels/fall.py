@@ -1,7 +1,7 @@
 """The curve on which a lone head leaves zero, and where on it the loss falls steepest.
 
-With w = kappa sqrt(d) omega, m = mu / sqrt(d), g = d phi / L and the key scale k = kappa c the curve obeys, in
-units of 1 / (c1 sqrt(d)),
+With w = kappa sqrt(d) omega, m = mu / sqrt(d), g = d phi / L and k = kappa c it obeys, in units of time of
+1 / (c1 sqrt(d)),
 
     (log w)' = m (1 - m w (1 + g E)),   (log m)' = (w (1 - m w) - g E m) / k,   E = e^(w^2).
 """
@@ -78,7 +78,7 @@ def _delay(method, g, k, increments):
     """The steepest fall after the divergence that the start of the curve foresees; NaN if it is not found."""
     ray = k + g
     begin = _BEGIN * min(1.0, np.sqrt(ray))
-    # the curve is m = (w / ray) (1 + bend w^2 + ...), and w diverges ray / w after it, but for a term of order w
+    # near zero the curve is m = (w / ray) (1 + bend w^2), and the time that is left ray / w and a term of order w
     bend = -(1.0 + g) * g / (ray * (3.0 * k + g))
     u, v = np.log(begin), np.log(begin / ray * (1.0 + bend * begin * begin))
     t, diverges = 0.0, ray / begin + (ray * bend - 1.0 - g) * begin
@@ -94,7 +94,7 @@ def _delay(method, g, k, increments):
             step *= shrinkage(method.order, error) if error < np.inf else 0.5
             rejected = True
             continue
-        rate, next_change = _steepness(g, k, next_u, next_v)
+        _, next_change = _steepness(g, k, next_u, next_v)
         if change > 0.0 and next_change <= 0.0:  # a peak: the zero of the change, by bisection of the step
             low, high = 0.0, step
             for _ in range(40):

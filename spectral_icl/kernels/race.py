@@ -233,10 +233,11 @@ def _advance(method, warming, i, until, at, work):
             over = t + left * (1.0 + skew)
             at.diverges[i], at.head[i] = over, head
             alone = rivals < RESOLVED and left < _LEFT * t and abs(skew) < _SKEWED
-            if (alone or left < _SAME * t) and over <= until:
+            if (alone or left < _SAME * t) and over + min(0.0, warming.after[i]) <= until:
                 at.outcome[i] = DECIDED if alone else TIED
                 break
-            if t >= until:
+            if t >= until or too_small(until - t, t):
+                t = until
                 if work.grown[head] * warming.full[i] < 1.0:
                     break
                 until = np.inf
@@ -301,7 +302,5 @@ def advance(
             at.state[i, k] = work.y[k]
         if at.outcome[i] == DECIDED:
             until = min(until, max(at.diverges[i] + warming.after[i], start.time[i]))
-        elif at.outcome[i] == TIED:
-            until = min(until, at.diverges[i])
     set_floating_mode(floating)
     return until

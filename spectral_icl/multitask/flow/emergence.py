@@ -11,15 +11,13 @@ with c1 = 4 c kappa a / d, c2 = 4 kappa a and n = 4 s / L. A head alone diverges
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError
-from spectral_icl.multitask.context import DEFAULT
-from spectral_icl.multitask.optimal.benchmarks import head_per_task
+from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
@@ -63,10 +61,6 @@ class Rates(NamedTuple):
         with np.errstate(all="ignore"):  # of extreme problems, like the rates
             return self.c2 / (self.c1 + self.n)
 
-    def only(self, tasks: list[int]) -> Rates:
-        """Rates of some of the tasks."""
-        return Rates(*(values[tasks] for values in self))
-
 
 @np.errstate(all="ignore")
 def rates(problem: Problem, key_scale: float) -> Rates:
@@ -75,7 +69,7 @@ def rates(problem: Problem, key_scale: float) -> Rates:
     home = list(problem.home)
     kappa = np.asarray(problem.covariance)[home]
     size = np.asarray(problem.block_sizes, dtype=np.float64)[home]
-    power = np.asarray(problem.signal).sum(axis=1)
+    power = _powers(problem)
     n = 4.0 * problem.variance / problem.context_length
     return Rates(4.0 * key_scale * kappa * power / size, 4.0 * kappa * power, n, size, kappa)
 
@@ -92,10 +86,23 @@ def predicted_emergence(problem: Problem, start: State, key_scale: float, task: 
     time with all heads is between T and the same with n S for n, S = sum_k mu_k / mu_h at the start. `race`
     has it.
     """
-    if problem.home is None:
-        return Forecast(task, None, None, "tasks overlap or span several blocks")
-    block = problem.home[task]
-    c1, c2, n, _, _ = (values[task] for values in rates(problem, key_scale))
+    return predicted_emergences(problem, start, key_scale, (task,))[0]
+
+
+def predicted_emergences(
+    problem: Problem, start: State, key_scale: float, tasks: Iterable[int]
+) -> tuple[Forecast, ...]:
+    """`predicted_emergence` of several tasks."""
+    home = problem.home
+    if home is None:
+        return tuple(Forecast(task, None, None, "tasks overlap or span several blocks") for task in tasks)
+    made = rates(problem, key_scale)
+    limit = head_limit(problem, made)
+    return tuple(_alone(task, home[task], start, made, limit) for task in tasks)
+
+
+def _alone(task: int, block: int, start: State, made: Rates, limit: HeadLimit | None) -> Forecast:
+    c1, c2, n, _, _ = (float(values[task]) for values in made)
     omega, mu = start.omega[:, block], start.mu[:, task]
     growing = omega * mu > 0.0
     if not growing.any():
@@ -109,10 +116,9 @@ def predicted_emergence(problem: Problem, start: State, key_scale: float, task: 
         return Forecast(task, None, None, SLOW)
     if np.isclose(np.sort(times)[:2], times[winner], rtol=1e-9).sum() > 1:
         return Forecast(task, None, None, "no head dominates: two heads are tied")
-    limit = head_limit(problem)
     if limit is None:
         return Forecast(task, None, None, EXTREME)
-    if abs(omega[winner]) >= limit.omega[task, block] or abs(mu[winner]) >= limit.mu[task, task]:
+    if abs(omega[winner]) >= limit.omega[task] or abs(mu[winner]) >= limit.mu[task]:
         return Forecast(task, None, None, "the start is not small: it is past the limit")
     return Forecast(task, float(times[winner]), winner, "")
 
@@ -131,20 +137,35 @@ def size_of_start(problem: Problem, start: State, key_scale: float) -> float:
     return float(np.sqrt((made.kappa * np.maximum(leading, np.abs(start.mu * omega))).max()))
 
 
-def head_limit(problem: Problem, kernel: str = DEFAULT) -> State | None:
+class HeadLimit(NamedTuple):
+    """What the head of every task has on its task and block in the limit, (I,) each."""
+
+    omega: Floats
+    mu: Floats
+
+
+@np.errstate(all="ignore")
+def head_limit(problem: Problem, made: Rates) -> HeadLimit | None:
     """The head-per-task limit of disjoint tasks, if it is among the numbers that are computed with."""
-    with suppress(ProblemError):
-        return head_per_task(problem, kernel).weights
-    return None
+    root = np.sqrt(made.size)
+    worth = problem.context_length * _powers(problem) / (np.e * problem.variance * made.size)
+    limit = HeadLimit(1.0 / (made.kappa * root), root * worth / (1.0 + worth))
+    return limit if np.isfinite(limit).all() else None
+
+
+def _powers(problem: Problem) -> Floats:
+    """Signal power of every task, (I,)."""
+    power: Floats
+    power = problem.power if hasattr(problem, "power") else np.asarray(problem.signal).sum(axis=1)
+    return power
 
 
 def one_sign(problem: Problem, start: State) -> bool:
     """Whether all omega and mu of a task have one sign, so that every head pulls the same way."""
-    for task, block in enumerate(problem.home or ()):
-        weights = np.concatenate([start.omega[:, block], start.mu[:, task]])
-        if (weights > 0.0).any() and (weights < 0.0).any():
-            return False
-    return True
+    if problem.home is None:
+        return True
+    weights = np.concatenate([start.omega[:, list(problem.home)], start.mu])
+    return not ((weights > 0.0).any(axis=0) & (weights < 0.0).any(axis=0)).any()
 
 
 def no_forecasts(problem: Problem, remark: str) -> tuple[Forecast, ...]:

@@ -7,7 +7,7 @@ from functools import singledispatch
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Chart, Model
 from spectral_icl.multitask.context import DEFAULT, pack
-from spectral_icl.multitask.flow.emergence import Forecast, no_forecasts, predicted_emergence
+from spectral_icl.multitask.flow.emergence import Forecast, no_forecasts, predicted_emergences
 from spectral_icl.multitask.flow.race import race
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, mu_entry
@@ -71,7 +71,7 @@ def _(
 ) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
         return no_forecasts(problem, _MERGED)
-    alone = (predicted_emergence(problem, start, key_scale, task) for task in range(problem.tasks))
+    alone = predicted_emergences(problem, start, key_scale, range(problem.tasks))
     return tuple(_if_balanced(task, problem, start, chart) for task in alone)
 
 

@@ -2,24 +2,24 @@
 
 The heads of a task hold each other back through the noise term, and a head that has taken one task falls back
 on the others. For all heads and tasks the system of `spectral_icl.multitask.flow.emergence` has no closed
-form, but it is small, and solved here.
+form. But from one fall to the next every task goes its own way, and is followed in steps of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import lru_cache
-
 import numpy as np
-from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
+from spectral_icl.kernels import race as kernel
+from spectral_icl.kernels.fall import delays
+from spectral_icl.kernels.model import Ints
+from spectral_icl.kernels.race import Standing, Warming, advance
+from spectral_icl.kernels.tableaus import RODAS5P
 from spectral_icl.multitask.flow.emergence import (
     EXTREME,
     SLOW,
     Forecast,
     Rates,
-    divergence,
     head_limit,
     no_forecasts,
     one_sign,
@@ -29,13 +29,15 @@ from spectral_icl.multitask.flow.emergence import (
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
-SMALL = 0.1  # size of a start up to which the race is predicted (see `size_of_start`), to about 6 %
-_RESOLVED = 1e-2  # rivals' share of mu, and time left over that gone by, at which the closed form takes over
-_TIED = 1e-6  # time left over that gone by, at which rivals that still hold a share are tied
-_RTOL = 1e-6  # of the race; its neglected terms are larger
-_MOST = 20_000  # evaluations of a race's field; a usual one takes hundreds
+SMALL = 0.1  # size of a start up to which the race is predicted (see `size_of_start`)
 _NOISE, _SCALES = 1e3, (1e-3, 1e3)  # largest d phi / L, and range of kappa c, of a fall
-_UNRESOLVED = "the race could not be followed"
+_LEAST = 1e-300  # zeros are taken for this, and stay it
+_REMARKS = {
+    kernel.TIED: "no head dominates: two heads are tied",
+    kernel.NEVER: "the heads that could take the task lose more on those they have",
+    kernel.SLOW: SLOW,
+    kernel.LOST: "the race could not be followed",
+}
 
 
 @np.errstate(all="ignore")  # of extreme problems, of which there is no forecast
@@ -43,9 +45,10 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     """The emergence of every task from a small start of balanced weights, of one sign on each task.
 
     Adds three effects to `predicted_emergence`: the heads of a task share its noise term; a head that has
-    taken task j has E_hh = e from then on, so that its omega on other blocks decays by the rate 4 c kappa^2
-    (e s_j mu_j^2 / L) omega; and the steepest fall is at a distance from the divergence that `fall_delay`
-    finds. Exact as the start goes to 0; within 5 % up to a `size_of_start` of 0.05.
+    taken tasks has E_hh = e from then on, and its omega on other blocks decays by the rate 4 c kappa^2 V
+    omega, with V as in `water_level`; and the steepest fall is at a distance from the divergence that
+    `fall_delay` finds. Exact as the start goes to 0. Up to a `size_of_start` of 0.05 the first task of a head
+    is within 5 %, and a later one, for which that distance is taken to be the same, within 10 %.
     """
     if problem.home is None:
         return no_forecasts(problem, "tasks overlap or span several blocks")
@@ -58,136 +61,110 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
     if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
         return no_forecasts(problem, EXTREME)
-    limit = head_limit(problem)
-    if limit is None:
+    if head_limit(problem, made) is None:
         return no_forecasts(problem, EXTREME)
-    forecasts = []
-    for diverges in _divergences(problem, start, made, key_scale, limit):
-        task = diverges.task
-        if diverges.time is not None:
-            unit = made.c1[task] * made.size[task] ** 0.5
-            time = float(diverges.time + fall_delay(float(noise[task]), float(scale[task])) / unit)
-            slow = Forecast(task, None, None, SLOW)
-            diverges = replace(diverges, time=time) if np.isfinite(time) else slow
-        forecasts.append(diverges)
-    return tuple(forecasts)
-
-
-class _TooSlowError(Exception):
-    """A race that takes too many steps, or none at all."""
+    after = delays(RODAS5P, noise, scale) / (made.c1 * made.size**0.5)
+    omega, mu = start.omega[:, list(problem.home)], start.mu
+    return _Race(made, key_scale, after, np.abs(omega), np.abs(mu)).forecasts()
 
 
 class _Race:
-    """The warm-up of the tasks that are still open, in one vector of unknowns.
+    """The tasks that are still open, at the time of the last fall, and what was decided before.
 
-    The unknowns are log |omega| and log |mu| of every head and open task, and the time. The independent
-    variable is a time in which nothing grows faster than e^tau, so that a divergence is no obstacle.
+    Parameters
+    ----------
+    made : Rates
+    key_scale : float
+    after : ndarray, (I,)
+        Time from the divergence of a task's warm-up to its fall.
+    omega, mu : ndarray, (H, I)
+        On the block of every task, and in it, at the start; not negative.
     """
 
-    def __init__(self, made: Rates, signs: State, extra: Floats, damping: Floats) -> None:
-        self.rates, self.signs, self.extra, self.damping = made, signs, extra, damping
-        self.shape = signs.mu.shape
-        self.calls = 0
+    def __init__(self, made: Rates, key_scale: float, after: Floats, omega: Floats, mu: Floats) -> None:
+        heads, tasks = omega.shape
+        self.after, self.key_scale = after, key_scale
+        self.power = made.c2 / (4.0 * made.kappa)
+        self.gain = 4.0 * self.power / (np.e * made.n * made.size)
+        full = made.kappa * np.sqrt(made.size)
+        self.warming = Warming(
+            made.c1, made.c2, made.n, made.kappa**2, full, after, np.zeros(heads), np.zeros(heads)
+        )
+        logs = np.log(np.maximum(np.concatenate([omega, mu]), _LEAST)).T
+        self.start, self.at = _standing(logs), _standing(logs)
+        self.held: list[list[int]] = [[] for _ in range(heads)]
+        grows = np.atleast_1d((omega * mu > 0.0).any(axis=0))
+        self.left = np.flatnonzero(grows)
+        self.head, self.fall = np.full(tasks, -1), np.full(tasks, np.inf)
+        self.remark = ["" if growing else "no head has omega mu > 0 on the task" for growing in grows]
 
-    def sizes(self, y: Floats) -> tuple[Floats, Floats]:
-        """|omega| and |mu|, (H, open tasks)."""
-        grown = np.exp(y[:-1]).reshape(2, *self.shape)
-        return grown[0], grown[1]
+    def forecasts(self) -> tuple[Forecast, ...]:
+        """Run the race, from fall to fall."""
+        ahead: list[int] = []  # decided, and not yet fallen
+        while self.left.size or ahead:
+            until = float(self.fall[ahead].min(initial=np.inf))
+            if self.left.size:
+                until, decided = self._to_next_fall(until)
+                ahead += decided
+            for task in ahead:
+                if self.fall[task] <= until:
+                    self._take(task, int(self.head[task]))
+            ahead = [task for task in ahead if self.fall[task] > until]
+        return tuple(
+            Forecast(task, float(self.fall[task]), int(self.head[task]), "")
+            if np.isfinite(self.fall[task])
+            else Forecast(task, None, None, remark)
+            for task, remark in enumerate(self.remark)
+        )
 
-    def field(self, _: float, y: Floats) -> Floats:
-        """The right-hand side."""
-        self.calls += 1
-        if self.calls > _MOST:
-            raise _TooSlowError
-        size, strength = self.sizes(y)
-        omega, mu = self.signs.omega * size, self.signs.mu * strength
-        noise = self.rates.n * (mu.sum(axis=0) + self.extra * mu)
-        by_omega = self.rates.c1 * self.signs.omega * mu - self.damping * size
-        by_mu = self.signs.mu * (self.rates.c2 * omega - noise)
-        fastest = (self.rates.c1 * strength + self.rates.c2 * size + np.abs(noise)).max()
-        if not 0.0 < fastest < np.inf:
-            raise _TooSlowError
-        rate: Floats = np.concatenate([by_omega.ravel(), by_mu.ravel(), [1.0]]) / fastest
-        return rate
-
-    def standing(self, y: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
-        """The leading head of every task, its rivals' share of mu, and the time left over that gone by."""
-        omega, mu = self.sizes(y)
-        head = omega.argmax(axis=0)
-        tasks = np.arange(head.size)
-        left: Floats = 1.0 / (self.rates.c1 * self.rates.slope * omega[head, tasks])
-        rivals = mu.sum(axis=0) / mu[head, tasks] - 1.0
-        return head, rivals, left / max(float(y[-1]), 1e-300)
-
-    def unresolved(self, _: float, y: Floats) -> float:
-        """0 once a task has but one head left, or is tied."""
-        rivals, left = self.standing(y)[1:]
-        return float(np.log(np.where(left < _TIED, left, np.maximum(left, rivals)) / _RESOLVED).min())
-
-    unresolved.terminal = True  # type: ignore[attr-defined]
-
-
-def _divergences(
-    problem: Problem, start: State, made: Rates, key_scale: float, limit: State
-) -> list[Forecast]:
-    """When the warm-up of every task diverges, and its winner.
-
-    Once the rivals hold less than 1 % of mu, and less than 1 % of the time is left, the task is settled by
-    the closed form of the lone head, and the race goes on without it.
-    """
-    from scipy.integrate import solve_ivp  # slow to import, and only needed here
-
-    home = list(problem.home or ())
-    signs = State(np.sign(start.omega[:, home]), np.sign(start.mu))
-    state = np.abs(np.stack([start.omega[:, home], start.mu]))
-    state = np.log(np.maximum(state, 1e-300))  # zeros stay zeros, by their sign
-    cost = 4.0 * key_scale * np.e * problem.variance / problem.context_length * np.diag(limit.mu) ** 2
-    extra, damping = np.zeros((len(start.mu), 1)), np.zeros(start.mu.shape)
-    found = list(no_forecasts(problem, "no head has omega mu > 0 on the task"))
-    taken: set[int] = set()
-    now, left = 0.0, [task for task in range(problem.tasks) if (signs.omega * signs.mu > 0.0)[:, task].any()]
-    while left:
-        open_signs = State(signs.omega[:, left], signs.mu[:, left])
-        running = _Race(made.only(left), open_signs, extra, damping[:, left])
-        y = np.append(state[:, :, left], now)
-        remark = SLOW
-        try:
-            run = solve_ivp(
-                running.field, (0.0, 1e4), y, "LSODA", rtol=_RTOL, atol=_RTOL, events=running.unresolved
-            )
-        except _TooSlowError:
-            run = None
-        except ValueError:  # the root of the event is lost when it lies at the very start
-            run, remark = None, _UNRESOLVED
-        if run is None or run.status != 1:
-            for task in left:
-                found[task] = Forecast(task, None, None, remark)
-            break
-        y = run.y[:, -1]
-        now = float(y[-1])
-        state[:, :, left] = y[:-1].reshape(2, *running.shape)
-        head, rivals, remaining = running.standing(y)
-        near = 1.0 + 1e-3  # the event is found to a tolerance
-        alone = (rivals < near * _RESOLVED) & (remaining < near * _RESOLVED)
-        over = alone | (remaining < near * _TIED)
-        for k in np.flatnonzero(over):
-            task, winner = left[k], int(head[k])
-            if not alone[k]:
-                found[task] = Forecast(task, None, None, "no head dominates: two heads are tied")
+    def _to_next_fall(self, until: float) -> tuple[float, list[int]]:
+        """Follow the open tasks until then, or to a fall before; return its time, and who was decided."""
+        left, start, at = self.left, self.start, self.at
+        # the one that seems next goes first, so that few others are followed too far
+        first = int(start.diverges[left].argmin())
+        left[[0, first]] = left[[first, 0]]
+        until = advance(RODAS5P, self.warming, left, until, start, at)
+        settled = np.isin(at.outcome[left], (kernel.DECIDED, kernel.TIED))
+        seen = np.where(settled, at.diverges[left] + np.minimum(self.after[left], 0.0), at.time[left])
+        too_far = (seen > until) & (at.outcome[left] != kernel.NEVER)
+        advance(RODAS5P, self.warming, left[too_far], until, start, at)
+        decided = []
+        for task in map(int, left[at.outcome[left] != kernel.OPEN]):
+            if at.outcome[task] != kernel.DECIDED:
+                self.remark[task] = _REMARKS[int(at.outcome[task])]
                 continue
-            omega, mu = (values[[winner], k] for values in running.sizes(y))
-            time = now + float(divergence(omega, mu, *(v[k] for v in running.rates[:3]))[0])
-            found[task] = Forecast(task, time, winner, "")
-            if winner in taken:  # one head for two tasks goes to another limit
-                found[task] = Forecast(task, None, None, f"head {winner} has taken another task before")
-            taken.add(winner)
-            extra[winner] = np.e - 1.0
-            damping[winner] += cost[task] * made.kappa**2
-        left = [task for k, task in enumerate(left) if not over[k]]
-    return found
+            time = max(at.diverges[task] + self.after[task], start.time[task])
+            self.remark[task] = "" if np.isfinite(time) else SLOW
+            if np.isfinite(time):
+                self.head[task], self.fall[task] = at.head[task], time
+                decided.append(task)
+        self.left = left[at.outcome[left] == kernel.OPEN]
+        self.start, self.at = at, start
+        return until, decided
+
+    def _take(self, task: int, head: int) -> None:
+        """Let a head have a task."""
+        held = self.held[head]
+        held.append(task)
+        self.warming.extra[head] = np.e - 1.0
+        level = water_level(self.power[held], self.gain[held])
+        self.warming.level[head] = 4.0 * self.key_scale * level
 
 
-@lru_cache(maxsize=1024)
+def water_level(power: Floats, gain: Floats) -> float:
+    """V = (e / L) sum_i s_i mu_i^2 of a head that has tasks of power a_i, worth g_i = L a_i / (e s_i d_i) each.
+
+    Such a head comes to rest where its shares p_i = d_i (kappa_i omega_i)^2, whose sum is 1, have equal
+    returns: V = a_i g_i / (1 + g_i p_i)^2 where p_i > 0. A task with a_i g_i < V it gives up, or never takes.
+    """
+    order = np.argsort(-power * gain)
+    power, gain = power[order], gain[order]
+    # of the best tasks alone: the best two, and so on
+    levels = (np.cumsum(np.sqrt(power / gain)) / (1.0 + np.cumsum(1.0 / gain))) ** 2
+    served = np.flatnonzero(power * gain >= levels)
+    return float(levels[served[-1]])
+
+
 def fall_delay(noise: float, key_scale: float) -> float:
     """Time from the divergence of the warm-up to the steepest fall, in units of 1 / (c1 sqrt(d)).
 
@@ -195,30 +172,13 @@ def fall_delay(noise: float, key_scale: float) -> float:
     g = d phi / L it depends on g and ``key_scale`` kappa c alone: (log w)' = m (1 - m w (1 + g E)) and
     (log m)' = (w (1 - m w) - g E m) / (kappa c), E = e^(w^2), where the warm-up has w' = w^2 / (kappa c + g).
     """
-    from scipy.integrate import solve_ivp  # slow to import, and only needed here
+    return float(delays(RODAS5P, np.array([noise]), np.array([key_scale]))[0])
 
-    def speeds(w: Floats, m: Floats) -> tuple[Floats, Floats]:
-        tilt = noise * np.exp(w * w)
-        return m * (1.0 - m * w * (1.0 + tilt)), (w * (1.0 - m * w) - tilt * m) / key_scale
 
-    def field(_: float, y: Floats) -> Floats:
-        return np.array(speeds(*np.exp(y)))
-
-    def fall(t: Floats) -> Floats:
-        assert run.sol is not None
-        w, m = np.exp(run.sol(t))
-        by_w, by_m = speeds(w, m)
-        tilt = noise * np.exp(w * w)
-        learned = 2.0 * (1.0 - m * w) * m * w * (by_w + by_m)
-        rate: Floats = learned - 2.0 * tilt * m * m * (by_m + w * w * by_w)
-        return rate
-
-    ray = key_scale + noise
-    begin = 1e-3 * min(1.0, ray**0.5)
-    diverges, beyond = ray / begin, 5.0 * ray**0.5 + 5.0 * ray
-    start = np.log([begin, begin / ray])
-    run = solve_ivp(field, (0.0, diverges + beyond), start, "LSODA", rtol=1e-7, atol=1e-9, dense_output=True)
-    times = np.linspace(max(0.0, diverges - beyond - 5.0), float(run.t[-1]), 2000)
-    peak = int(np.clip(fall(times).argmax(), 1, times.size - 2))
-    times = np.linspace(times[peak - 1], times[peak + 1], 200)
-    return float(times[fall(times).argmax()] - diverges)
+def _standing(logs: Floats) -> Standing:
+    """Tasks at the start."""
+    tasks = len(logs)
+    zeros: Ints = np.zeros(tasks, dtype=np.int64)
+    return Standing(
+        logs.copy(), np.zeros(tasks), np.zeros(tasks), np.full(tasks, np.inf), zeros, zeros + kernel.OPEN
+    )
