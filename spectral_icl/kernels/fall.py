@@ -78,7 +78,7 @@ def _delay(method, g, k, increments):
     """The steepest fall after the divergence that the start of the curve foresees; NaN if it is not found."""
     ray = k + g
     begin = _BEGIN * min(1.0, np.sqrt(ray))
-    # near zero the curve is m = (w / ray) (1 + bend w^2), and the time that is left ray / w and a term of order w
+    # near zero the curve is m = (w / ray) (1 + bend w^2), and ray / w and a term of order w the time left
     bend = -(1.0 + g) * g / (ray * (3.0 * k + g))
     u, v = np.log(begin), np.log(begin / ray * (1.0 + bend * begin * begin))
     t, diverges = 0.0, ray / begin + (ray * bend - 1.0 - g) * begin

@@ -152,7 +152,7 @@ class _Race:
 
 
 def water_level(power: Floats, gain: Floats) -> float:
-    """V = (e / L) sum_i s_i mu_i^2 of a head that has tasks of power a_i, worth g_i = L a_i / (e s_i d_i) each.
+    """V = (e / L) sum_i s_i mu_i^2 of a head that has tasks of power a_i and gain g_i = L a_i / (e s_i d_i).
 
     Such a head comes to rest where its shares p_i = d_i (kappa_i omega_i)^2, whose sum is 1, have equal
     returns: V = a_i g_i / (1 + g_i p_i)^2 where p_i > 0. A task with a_i g_i < V it gives up, or never takes.

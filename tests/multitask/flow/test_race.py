@@ -8,7 +8,7 @@ from weights import slow
 
 import spectral_icl as si
 from spectral_icl.multitask.flow.emergence import predicted_emergence, rates, size_of_start
-from spectral_icl.multitask.flow.race import fall_delay, race
+from spectral_icl.multitask.flow.race import fall_delay, race, water_level
 
 
 def forecasts(p: si.Problem, start: si.State, c: float | None = None) -> tuple[si.Solution, list[float]]:
@@ -94,8 +94,8 @@ def test_the_divergence_is_bracketed_by_closed_forms() -> None:
 
 
 @pytest.mark.parametrize("scales", [6, slow(40)])
-def test_a_race_that_restarts_on_its_event_is_not_an_error(scales: int) -> None:
-    """One head for two tasks: the second race begins where the first was decided."""
+def test_a_task_that_is_worth_less_is_not_taken(scales: int) -> None:
+    """One head for two tasks, of which it would lose more on the first than it gains on the second."""
     p = si.Problem.multitask(
         task_sizes=(20, 20), signal=(5.993, 0.3433), noise=0.1, context_length=100.0, covariance=(2.0, 0.5)
     )
@@ -106,7 +106,87 @@ def test_a_race_that_restarts_on_its_event_is_not_an_error(scales: int) -> None:
         first, second = race(p, start, float(c))
         assert first.head == 0
         assert second.time is None
-        assert second.remark
+        assert "lose more" in second.remark
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_heads_that_take_several_tasks(heads: int, seed: int) -> None:
+    """Fewer heads than tasks: who takes each, and when, and that those of which none is said stay."""
+    rng = np.random.default_rng(10 * heads + seed)
+    tasks = int(rng.integers(4, 9))
+    p = si.Problem.multitask(
+        task_sizes=rng.integers(4, 40, tasks).tolist(),
+        signal=(10.0 / (1 + np.arange(tasks))).tolist(),
+        noise=0.1,
+        context_length=float(np.exp(rng.uniform(np.log(50), np.log(2000)))),
+    )
+    start = si.initial.random(p, heads, scale=2e-4, seed=seed, positive=True)
+    c = (p.dimension + tasks) ** -0.5
+    found = race(p, start, c)
+    last = max(forecast.time or 0.0 for forecast in found)
+    sol = si.gradient_flow(p, *start, parametrization=si.Balanced(c), t_end=3.0 * last, max_steps=10**5)
+    assert sum(forecast.head is not None for forecast in found) > heads
+    for forecast, task in zip(found, sol.phases.tasks, strict=True):
+        assert forecast.head == task.head
+        if forecast.time is not None:
+            assert forecast.time == pytest.approx(task.time, rel=0.02)
+
+
+def test_forecasts_of_several_tasks_become_exact_as_the_start_shrinks() -> None:
+    p = si.Problem.multitask(
+        task_sizes=(8, 12, 20, 10), signal=(4.0, 3.0, 2.0, 1.0), noise=0.1, context_length=400
+    )
+    worst = []
+    for scale in (1e-2, 1e-3, 1e-4):
+        start = si.initial.random(p, 2, scale=scale, seed=4, positive=True)
+        _, errors = forecasts(p, start)
+        worst.append(max(errors))
+    assert worst[2] < worst[1] < worst[0] < 0.1
+    assert worst[2] < 5e-3
+
+
+def test_the_water_level_is_that_of_the_best_single_head() -> None:
+    """V = (e / L) sum s mu^2 of its weights, also where it leaves the weakest task out."""
+    for weakest in (2.0, 0.05):
+        p = si.Problem.multitask(
+            task_sizes=(10, 14, 6), signal=(3.0, 1.5, weakest), noise=0.2, context_length=150
+        )
+        weights = si.optimal.single_head(p).weights
+        assert weights is not None
+        power, sizes = np.array([3.0, 1.5, weakest]), np.array([10.0, 14.0, 6.0])
+        gain = p.context_length * power / (np.e * p.variance * sizes)
+        expected = np.e / p.context_length * float(p.variance @ weights.mu[0] ** 2)
+        assert water_level(power, gain) == pytest.approx(expected, rel=1e-9)
+        assert (power * gain > expected).tolist() == (weights.omega[0] > 1e-9).tolist()
+
+
+def test_the_first_of_many_tasks_knows_of_no_other() -> None:
+    """300 tasks in four heads; the one that falls first does so as if it were alone."""
+    rng = np.random.default_rng(2)
+    tasks, c = 300, 0.02
+    powers = 10.0 / (1.0 + np.arange(tasks))
+    p = si.Problem.multitask(task_sizes=[10] * tasks, signal=powers.tolist(), noise=0.1, context_length=1e3)
+    start = si.State(*np.abs(rng.normal(0.0, 1e-4, (2, 4, tasks))))
+    found = race(p, start, c)
+    first = min(found, key=lambda forecast: forecast.time or np.inf)
+    i = first.task
+    alone = si.Problem.multitask(task_sizes=[10], signal=[powers[i]], noise=0.1, context_length=1e3)
+    (expected,) = race(alone, si.State(start.omega[:, [i]], start.mu[:, [i]]), c)
+    assert (first.head, first.time) == (expected.head, pytest.approx(expected.time, rel=1e-6))
+    assert sum(forecast.time is not None for forecast in found) > 50
+    assert all(forecast.time is not None or "lose more" in forecast.remark for forecast in found)
+
+
+def test_equal_tasks_fall_at_once() -> None:
+    """Each with a leader of its own, and both in one head."""
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
+    first, second = race(p, si.initial.dominant(p, 2, scale=1e-3), 0.2)
+    assert first.time == second.time
+    assert (first.head, second.head) == (0, 1)
+    first, second = race(p, si.State(np.full((1, 2), 1e-3), np.full((1, 2), 1e-3)), 0.2)
+    assert first.time == second.time
+    assert first.head == second.head == 0
 
 
 def test_signs_do_not_matter_where_they_agree() -> None:
@@ -133,8 +213,5 @@ def test_reasons_for_no_forecast(two_tasks: si.Problem) -> None:
             assert forecast.time is None
             assert forecast.head is None
             assert remark in forecast.remark
-    first, second = race(two_tasks, si.State(np.array([[2e-3, 1e-3]]), np.array([[2e-3, 1e-3]])), c)
-    assert first.head == 0
-    assert "head 0 has taken another task before" in second.remark
     overlap = si.Problem(block_sizes=(4,), signal=((1.0,), (1.0,)), noise=0.1, context_length=50)
     assert "overlap" in race(overlap, si.initial.random(overlap, 2, positive=True), c)[0].remark
