@@ -28,6 +28,7 @@ RESOLVED = 1e-2  # rivals' share of mu below which a head has won
 _LEFT = 1e-4  # time left over that gone by, at which the rest of a winner's way is in closed form
 _SAME = 1e-6  # time left over that gone by, at which rivals that still hold a share are tied
 _SKEWED = 0.1  # distance from the ray up to which that form holds
+_TAKEN = 0.25  # omega over that of the limit, at an event that comes too late to decide who takes the task
 _RTOL = 1e-6  # of the weights; the race's neglected terms are larger
 _MOST = 5000  # steps of a task to the next event; a usual one takes tens
 
@@ -207,10 +208,10 @@ def _leader(c1, c2, n, extra, work):
 
 @inner()
 def _advance(method, warming, i, until, at, work):
-    """Follow one task until then, or until it is decided before; return the time at which it stopped.
+    """Follow one task until then, or until it is decided before.
 
-    ``work`` has its state, ``at`` is where what is found goes. A task that would be decided before any event
-    but one that is too close to it is followed to its end too: its omega is past that of the limit.
+    ``work`` has its state, ``at`` is where what is found goes. A task whose fall has begun at that time, as
+    its omega shows, is followed to its end: falls have a width, and closer ones are one event.
     """
     c1, c2, n = warming.c1[i], warming.c2[i], warming.n[i]
     extra, damping, y = warming.extra, work.damping, work.y
@@ -238,7 +239,7 @@ def _advance(method, warming, i, until, at, work):
                 break
             if t >= until or too_small(until - t, t):
                 t = until
-                if work.grown[head] * warming.full[i] < 1.0:
+                if work.grown[head] * warming.full[i] < _TAKEN:
                     break
                 until = np.inf
             if step <= 0.0:

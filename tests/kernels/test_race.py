@@ -53,7 +53,7 @@ def test_the_state_at_the_next_event(n: float) -> None:
 @pytest.mark.parametrize("held", [False, True])
 def test_a_lone_head_on_its_ray_diverges_in_closed_form(held: bool) -> None:
     """mu = A omega and omega' = (c1 A - D) omega^2, with and without what it holds."""
-    extra, level = np.array([1.7 * held]), np.array([0.4 * held])
+    extra, level = np.array([1.7 * held]), np.array([0.1 * held])
     slope = (3.0 + level) / (0.5 + 2.0 * (1.0 + extra))
     made = warming(2.0, extra, level, after=3.0)
     at, until = followed(made, standing(np.array([1e-4]), 1e-4 * slope), np.inf)
@@ -72,8 +72,8 @@ def test_outcomes() -> None:
     assert followed(warming(1.0, nothing, nothing), none, 10.0)[0].outcome[0] == OPEN
 
 
-def test_a_task_that_is_past_the_limit_at_an_event_is_decided() -> None:
-    """Its divergence is later, but its omega is above that of a head that has it."""
+def test_a_task_whose_fall_has_begun_at_an_event_is_decided() -> None:
+    """Its divergence is later, but its omega is near that of a head that has it."""
     nothing = np.zeros(2)
     made = warming(1.0, nothing, nothing)
     start = standing(np.array([1e-3, 1e-3]), np.array([2e-3, 1e-3]))
