@@ -2,8 +2,8 @@
 
     python -m benchmarks.forecast [--quick] [--out DIR]
 
-Cost: I disjoint tasks of 10 features, power 10 / (i + 1), noise 0.1, L = 1000, and H heads whose small positive
-weights are drawn at random. "LSODA" is SciPy's, on all open tasks in one system of 2 H I unknowns that starts
+Cost: I disjoint tasks of 10 features, power 10 / (i + 1), noise 0.1, L = 1000, and H heads of small positive
+weights, drawn at random. "LSODA" is SciPy's, on all open tasks in one system of 2 H I unknowns that starts
 again after every emergence, if that ends within a minute.
 
 Errors: random problems of 2 to 8 tasks, one to four heads and starts of size up to 0.1 (see `size_of_start`),
