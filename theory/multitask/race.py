@@ -166,8 +166,8 @@ def _several(step: Derivation) -> None:
     k1, k2, kn = rates(a, d, kappa, s, L, c)
     V, g, p = sp.symbols("V g p", positive=True)
     step.identity(
-        "A head that has two tasks, with an exponent of one like the best single head, is held back on a third "
-        "by the noise of both.",
+        "A head that has two tasks, with an exponent of one like the best single head, is held back on a "
+        "third by the noise of both.",
         rate,
         stray_rate(w, m, k1, c, kappa, sp.E * (s_1 * m_1**2 + s_2 * m_2**2) / L),
         shown=sp.Limit(sp.Derivative(sp.log(w), t) / eps, eps, 0),

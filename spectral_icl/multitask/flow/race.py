@@ -48,7 +48,8 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     taken tasks has E_hh = e from then on, and its omega on other blocks decays by the rate 4 c kappa^2 V
     omega, with V as in `water_level`; and the steepest fall is at a distance from the divergence that
     `fall_delay` finds. Exact as the start goes to 0. Up to a `size_of_start` of 0.05 the first task of a head
-    is within 5 %, and a later one, for which that distance is taken to be the same, within 10 %.
+    is within 5 %. A later one, for which that distance is taken to be the same, is within 3 % in 19 of 20
+    cases and within 7 % in 99 of 100; it is far off where a close race before it ends otherwise.
     """
     if problem.home is None:
         return no_forecasts(problem, "tasks overlap or span several blocks")
