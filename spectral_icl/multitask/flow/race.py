@@ -62,9 +62,9 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
     if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
         return no_forecasts(problem, EXTREME)
-    if head_limit(problem, made) is None:
-        return no_forecasts(problem, EXTREME)
     after = delays(RODAS5P, noise, scale) / (made.c1 * made.size**0.5)
+    if head_limit(problem, made) is None or not np.isfinite(after).all():
+        return no_forecasts(problem, EXTREME)
     omega, mu = start.omega[:, list(problem.home)], start.mu
     return _Race(made, key_scale, after, np.abs(omega), np.abs(mu)).forecasts()
 
@@ -94,7 +94,7 @@ class _Race:
         logs = np.log(np.maximum(np.concatenate([omega, mu]), _LEAST)).T
         self.start, self.at = _standing(logs), _standing(logs)
         self.held: list[list[int]] = [[] for _ in range(heads)]
-        grows = np.atleast_1d((omega * mu > 0.0).any(axis=0))
+        grows = np.atleast_1d(((omega > 0.0) & (mu > 0.0)).any(axis=0))
         self.left = np.flatnonzero(grows)
         self.head, self.fall = np.full(tasks, -1), np.full(tasks, np.inf)
         self.remark = ["" if growing else "no head has omega mu > 0 on the task" for growing in grows]
