@@ -136,7 +136,7 @@ def emergences(draws: int, rng: np.random.Generator) -> tuple[list[Emerged], dic
             assert e.predicted_time is not None
             total = float(mu[:, i].sum() / mu[best, i])
             c1, c2, n = (float(values[i]) for values in rates[:3])
-            upper = float(emergence._divergence(omega[[best], i], mu[[best], i], c1, c2, n * total)[0])
+            upper = float(emergence.divergence(omega[[best], i], mu[[best], i], c1, c2, n * total)[0])
             predicted = (e.predicted_time, raced[i])
             found.append(
                 Emerged(

@@ -83,7 +83,7 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {}
     exec(compile(tour, README, "exec"), names)
     assert names["task"].time == pytest.approx(21.62, abs=0.01)  # type: ignore[attr-defined]
-    assert names["sol"].forecast[0].time == pytest.approx(21.617, abs=0.001)  # type: ignore[attr-defined]
+    assert names["sol"].forecast[0].time == pytest.approx(21.618, abs=0.001)  # type: ignore[attr-defined]
     assert names["esc"].phases.escapes[0].time == pytest.approx(46.6, abs=0.05)  # type: ignore[attr-defined]
     assert (tmp_path / "flow.nc").exists()
 

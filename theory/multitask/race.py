@@ -37,13 +37,14 @@ def curve(w: sp.Expr, m: sp.Expr, g: sp.Expr, kc: sp.Expr) -> tuple[sp.Expr, sp.
 
 
 def derive() -> Derivation:
-    """Heads of one task, a head that has taken another, the time they take, and the fall of the loss."""
+    """Heads of one task, a head that has taken others, the time they take, and the fall of the loss."""
     step = Derivation(
         "The race of the warm-up",
         "Derived here, from the asymptotic loss; balanced weights, all positive, and disjoint tasks. For the "
         "time of a lone head see emergence.",
     )
     _rivals(step)
+    _several(step)
     _bracket(step)
     _curve(step)
     return step
@@ -139,6 +140,75 @@ def _rivals(step: Derivation) -> None:
         k1 * m_k,
         shown=sp.Limit(sp.Derivative(sp.log(w_k), t) / eps, eps, 0),
         how=how,
+    )
+
+
+def _several(step: Derivation) -> None:
+    """A head that has several tasks: what holds it back elsewhere, and which tasks it gains from."""
+    at, eps = symbols(1, 3, 3), sp.Symbol("epsilon", positive=True)
+    w, m = sp.symbols("omega mu", positive=True)
+    w_1, w_2, m_1, m_2, s_1, s_2 = sp.symbols("omega_1 omega_2 mu_1 mu_2 s_1 s_2", positive=True)
+    whole = 1 - at["sizes"][1] * (at["kappas"][1] * w_1) ** 2  # of its exponent, what is left for the second
+    names = {
+        at["sizes"][0]: d,
+        at["kappas"][0]: kappa,
+        at["noises"][0]: s - a,
+        at["powers"][0, 0]: a,
+        **{at["powers"][i, b]: 0 for i in range(3) for b in range(3) if i != b},
+    }
+    variances = {at["noises"][i]: v - at["powers"][i, i] for i, v in ((1, s_1), (2, s_2))}
+    loss = sum(task_losses(at)).subs(names).subs(variances)
+    small = {at["omega"][0, 0]: eps * w, at["mu"][0, 0]: eps * m}
+    large = {at["omega"][0, 1]: w_1, at["omega"][0, 2]: w_2, at["mu"][0, 1]: m_1, at["mu"][0, 2]: m_2}
+    rate = (-2 * c / d * sp.diff(loss, at["omega"][0, 0])).subs(small | large, simultaneous=True)
+    rate = sp.diff(rate, eps).subs(eps, 0)
+    rate = rate.subs(w_2, sp.sqrt(whole / at["sizes"][2]) / at["kappas"][2])
+    k1, k2, kn = rates(a, d, kappa, s, L, c)
+    V, g, p = sp.symbols("V g p", positive=True)
+    step.identity(
+        "A head that has two tasks, with an exponent of one like the best single head, is held back on a "
+        "third by the noise of both.",
+        rate,
+        stray_rate(w, m, k1, c, kappa, sp.E * (s_1 * m_1**2 + s_2 * m_2**2) / L),
+        shown=sp.Limit(sp.Derivative(sp.log(w), t) / eps, eps, 0),
+    )
+    step.say(
+        "So with any number of tasks: call {V} the sum over them of {term}.",
+        V=V,
+        term=sp.E * sp.Symbol("s_i") * sp.Symbol("mu_i") ** 2 / L,
+    )
+    worth = {g: L * a / (sp.E * s * d)}
+    at_rest = {m: sp.sqrt(d) * g * sp.sqrt(p) / (1 + g * p), w: sp.sqrt(p / d) / kappa}
+    step.identity(
+        "The head rests where the slopes of the loss in its OV and in its KQ values vanish. The first makes "
+        "its OV value on a task {best}, with {share} the task's share of the exponent and {worth} what the "
+        "context is worth,",
+        (-a * kappa * w * (1 - kappa * m * w) + sp.E * s * m / L)
+        .subs(at_rest, simultaneous=True)
+        .subs(worth),
+        sp.Integer(0),
+        shown=sp.Derivative(sp.Symbol("loss"), m) / 2,
+        best=sp.Eq(m, at_rest[m], evaluate=False),
+        share=sp.Eq(p, d * (kappa * w) ** 2, evaluate=False),
+        worth=sp.Eq(g, worth[g], evaluate=False),
+    )
+    step.identity(
+        "and the second makes {V} the same for all its tasks: water fills them to one level.",
+        (a * kappa * m * (1 - kappa * m * w) / (d * kappa**2 * w)).subs(at_rest, simultaneous=True),
+        a * g / (1 + g * p) ** 2,
+        shown=V,
+        V=V,
+    )
+    damping = 4 * c * kappa**2 * V
+    step.identity(
+        "On the block of another task small weights approach a ray on which the KQ value grows by its square "
+        "times {speed}, which is positive if {gain} is above {V}: if the head gains from the task.",
+        k1 * (k2 + damping) / (k1 + sp.E * kn) - damping,
+        16 * c * kappa**2 * sp.E * s / L * (a * worth[g] - V) / (k1 + sp.E * kn),
+        shown=sp.Symbol("c_1") * sp.Symbol("A") - sp.Symbol("D"),
+        speed=sp.Symbol("c_1") * sp.Symbol("A") - sp.Symbol("D"),
+        gain=a * g,
+        V=V,
     )
 
 

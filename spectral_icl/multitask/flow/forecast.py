@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.model import HYPERBOLIC, LINEAR, Chart, Model
+from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
 from spectral_icl.multitask.context import DEFAULT, pack
 from spectral_icl.multitask.flow.emergence import Forecast, no_forecasts, predicted_emergences
 from spectral_icl.multitask.flow.race import race
@@ -42,9 +43,10 @@ def _forecast(
     return no_forecasts(problem, _NO_THEORY)
 
 
-@_forecast.register
+@_forecast.register(Asymptotic)
+@_forecast.register(AsymptoticSignals)
 def _(
-    model: Asymptotic, problem: Problem, start: State, chart: Chart, key_scale: float
+    model: Model, problem: Problem, start: State, chart: Chart, key_scale: float
 ) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
         return no_forecasts(problem, _MERGED)
@@ -65,9 +67,10 @@ def _lone_forecasts(
     return no_forecasts(problem, _NO_THEORY)
 
 
-@_lone_forecasts.register
+@_lone_forecasts.register(Asymptotic)
+@_lone_forecasts.register(AsymptoticSignals)
 def _(
-    model: Asymptotic, problem: Problem, start: State, chart: Chart, key_scale: float
+    model: Model, problem: Problem, start: State, chart: Chart, key_scale: float
 ) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
         return no_forecasts(problem, _MERGED)

@@ -48,7 +48,8 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     taken tasks has E_hh = e from then on, and its omega on other blocks decays by the rate 4 c kappa^2 V
     omega, with V as in `water_level`; and the steepest fall is at a distance from the divergence that
     `fall_delay` finds. Exact as the start goes to 0. Up to a `size_of_start` of 0.05 the first task of a head
-    is within 5 %, and a later one, for which that distance is taken to be the same, within 10 %.
+    is within 5 %. A later one, for which that distance is taken to be the same, is within 3 % in 19 of 20
+    cases and within 7 % in 99 of 100; it is far off where a close race before it ends otherwise.
     """
     if problem.home is None:
         return no_forecasts(problem, "tasks overlap or span several blocks")
@@ -61,9 +62,9 @@ def race(problem: Problem, start: State, key_scale: float) -> tuple[Forecast, ..
     noise, scale = made.kappa * made.n * made.size / made.c2, made.kappa * key_scale
     if not ((noise <= _NOISE) & (_SCALES[0] <= scale) & (scale <= _SCALES[1])).all():
         return no_forecasts(problem, EXTREME)
-    if head_limit(problem, made) is None:
-        return no_forecasts(problem, EXTREME)
     after = delays(RODAS5P, noise, scale) / (made.c1 * made.size**0.5)
+    if head_limit(problem, made) is None or not np.isfinite(after).all():
+        return no_forecasts(problem, EXTREME)
     omega, mu = start.omega[:, list(problem.home)], start.mu
     return _Race(made, key_scale, after, np.abs(omega), np.abs(mu)).forecasts()
 
@@ -93,7 +94,7 @@ class _Race:
         logs = np.log(np.maximum(np.concatenate([omega, mu]), _LEAST)).T
         self.start, self.at = _standing(logs), _standing(logs)
         self.held: list[list[int]] = [[] for _ in range(heads)]
-        grows = np.atleast_1d((omega * mu > 0.0).any(axis=0))
+        grows = np.atleast_1d(((omega > 0.0) & (mu > 0.0)).any(axis=0))
         self.left = np.flatnonzero(grows)
         self.head, self.fall = np.full(tasks, -1), np.full(tasks, np.inf)
         self.remark = ["" if growing else "no head has omega mu > 0 on the task" for growing in grows]

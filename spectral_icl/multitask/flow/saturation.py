@@ -14,8 +14,6 @@ from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.phases import POINTS
-from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
-from spectral_icl.kernels.structured.first_order import FirstOrderSignals
 from spectral_icl.multitask.accuracy import excess_errors, terms_at
 from spectral_icl.multitask.context import EXACT, check_kernel, unknown
 from spectral_icl.multitask.exact.table import REACHES
@@ -330,18 +328,8 @@ def _(models: Asymptotic, tilt: Floats) -> Floats:
 
 
 @saturation_of.register
-def _(models: AsymptoticSignals, tilt: Floats) -> Floats:
-    return _in_logs(models.inverse_length, np.log(tilt))
-
-
-@saturation_of.register
 def _(models: Exact, tilt: Floats) -> Floats:
     return tilt * (LIMIT / REACHES[-1])
-
-
-@saturation_of.register
-def _(models: FirstOrderSignals, tilt: Floats) -> Floats:
-    return _in_logs(models.inverse_length, tilt)
 
 
 @saturation_of.register
