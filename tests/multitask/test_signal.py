@@ -36,6 +36,13 @@ def pairs(table: np.ndarray) -> list[list[list[Any]]]:
     return [[[b, a] for b, a in enumerate(row) if a > 0.0] for row in table.tolist()]
 
 
+def halves(table: np.ndarray) -> sparse.csr_array:
+    """Rows with two halves of every power, the last block first."""
+    rows = [[(b, a / 2.0) for b, a in 2 * row[::-1]] for row in pairs(table)]
+    data, indices = ([pair[k] for row in rows for pair in row] for k in (1, 0))
+    return sparse.csr_array((data, indices, np.cumsum([0, *map(len, rows)])), table.shape)
+
+
 FORMS: dict[str, Callable[[np.ndarray], Any]] = {
     "array": lambda table: table,
     "Fortran": np.asfortranarray,
@@ -53,6 +60,7 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
     "some dense": lambda table: [row if i % 2 else table[i] for i, row in enumerate(pairs(table))],
     "csr": sparse.csr_array,
     "csc matrix": sparse.csc_matrix,
+    "csr, twice and backwards": lambda table: halves(table),
     "coo, twice": lambda table: sparse.coo_array(
         (np.tile(table[table > 0.0] / 2.0, 2), tuple(np.tile(at, 2) for at in np.nonzero(table))), table.shape
     ),
@@ -272,10 +280,22 @@ def test_arrays_that_are_no_compressed_rows_are_refused(
 
 
 def test_what_a_signal_is_made_of_is_not_changed() -> None:
-    table = sparse.coo_array(([1.0, 1.0, 2.0], ([0, 0, 1], [1, 1, 0])), (2, 2)).tocsr()
+    table = halves(np.array([[1.0, 2.0], [2.0, 0.0]]))
     before = table.data.copy()
-    assert problem(table, 2).signal == ((0.0, 2.0), (2.0, 0.0))
+    p = problem(table, 2)
+    assert p.signal == ((1.0, 2.0), (2.0, 0.0))
     np.testing.assert_array_equal(table.data, before)
+    table.data[:] = 7.0
+    assert p.signal == ((1.0, 2.0), (2.0, 0.0))
+
+
+@given(table=powers())
+def test_a_task_is_at_home_in_a_block_of_its_own(table: np.ndarray) -> None:
+    p, used = problem(table, table.shape[1]), table > 0.0
+    alone = (used.sum(axis=1) == 1).all() and (used.sum(axis=0) <= 1).all()
+    assert p.home == (tuple(used.argmax(axis=1)) if alone else None)
+    np.testing.assert_allclose(p.power, table.sum(axis=1), rtol=1e-15)
+    np.testing.assert_allclose(p.variance, table.sum(axis=1) + 0.1, rtol=1e-15)
 
 
 def test_ten_thousand_tasks_take_little_memory() -> None:

@@ -9,7 +9,6 @@ For disjoint tasks and kappa = 1 the effective dimensions X_i are
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -79,8 +78,8 @@ class AsymptoticOptima(Optima):
         losses = signal.by_task(signal.power / (1.0 + _own_worth(problem))) + noise
         weights = None
         if fits(problem, problem.tasks):
-            own = own_heads(problem)
-            weights = State(signal.dense(own.omega), np.diag(own.mu))
+            omega, mu = own_heads(problem)
+            weights = State(signal.dense(omega), np.diag(mu))
         made = self.made("head_per_task", losses, weights)
         return replace(made, attained=True)
 
@@ -125,23 +124,8 @@ class AsymptoticOptima(Optima):
         return self.optimum(problem, weights, infimum, distinct(ends, noise), "" if attained else remark)
 
 
-class OwnHeads(NamedTuple):
-    """The head-per-task limit without its zeros.
-
-    Attributes
-    ----------
-    omega : ndarray, (n,)
-        Of each nonzero of the signal, in the head of its task.
-    mu : ndarray, (I,)
-        Of each task, in its head.
-    """
-
-    omega: Floats
-    mu: Floats
-
-
-def own_heads(problem: Problem) -> OwnHeads:
-    """The weights of the head-per-task limit, as many as the signal has nonzeros and tasks.
+def own_heads(problem: Problem) -> tuple[Floats, Floats]:
+    """The head-per-task limit without its zeros: omega of every nonzero of the signal (n,), mu (I,).
 
     With t_b = 1 / (1 + e s d_b / (L A_b)) what the head of a task reads off, mu^2 = sum_b d_b t_b^2 and
     omega_b = t_b / (kappa_b mu), so that its exponent sum_b d_b kappa_b^2 omega_b^2 is 1.
@@ -151,7 +135,7 @@ def own_heads(problem: Problem) -> OwnHeads:
     read = root * worth / (1.0 + worth)
     mu = np.sqrt(signal.by_task(read**2))
     kappa = np.asarray(problem.covariance)[signal.block]
-    return OwnHeads(read / mu[signal.task] / (kappa * root), mu)
+    return read / mu[signal.task] / (kappa * root), mu
 
 
 def _own_worth(problem: Problem) -> Floats:
