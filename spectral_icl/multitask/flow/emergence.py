@@ -69,7 +69,7 @@ def rates(problem: Problem, key_scale: float) -> Rates:
     home = list(problem.home)
     kappa = np.asarray(problem.covariance)[home]
     size = np.asarray(problem.block_sizes, dtype=np.float64)[home]
-    power = _powers(problem)
+    power = problem.power
     n = 4.0 * problem.variance / problem.context_length
     return Rates(4.0 * key_scale * kappa * power / size, 4.0 * kappa * power, n, size, kappa)
 
@@ -148,16 +148,9 @@ class HeadLimit(NamedTuple):
 def head_limit(problem: Problem, made: Rates) -> HeadLimit | None:
     """The head-per-task limit of disjoint tasks, if it is among the numbers that are computed with."""
     root = np.sqrt(made.size)
-    worth = problem.context_length * _powers(problem) / (np.e * problem.variance * made.size)
+    worth = problem.context_length * problem.power / (np.e * problem.variance * made.size)
     limit = HeadLimit(1.0 / (made.kappa * root), root * worth / (1.0 + worth))
     return limit if np.isfinite(limit).all() else None
-
-
-def _powers(problem: Problem) -> Floats:
-    """Signal power of every task, (I,)."""
-    power: Floats
-    power = problem.power if hasattr(problem, "power") else np.asarray(problem.signal).sum(axis=1)
-    return power
 
 
 def one_sign(problem: Problem, start: State) -> bool:
