@@ -48,3 +48,9 @@ def test_a_solution_of_many_tasks_is_told_in_a_line(flow: si.Solution) -> None:
     assert flow.phases
     (line,) = [line for line in repr(flow).splitlines() if line.startswith("  allocation")]
     assert line == f"  {'allocation':15} {Census.of(flow.phases, flow.heads)}"
+
+
+def test_phases_of_many_tasks_show_the_first_and_the_last(flow: si.Solution) -> None:
+    text = repr(flow.phases)
+    assert text.count("Emergence(") == 5
+    assert "..., Emergence(task=12, " in text
