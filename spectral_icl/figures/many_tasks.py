@@ -189,8 +189,5 @@ def moments(solution: Solution) -> Floats:
     times += [float(np.median([task.time for task in emerged]))] if emerged else []
     times += [float(np.quantile(settled, QUANTILES[-1]))] if settled else []
     curve = solution.trajectory
-    if isinstance(curve, Outline):
-        with np.errstate(divide="ignore"):
-            apart = np.abs(np.log(curve.kept[:, None]) - np.log(times))
-        times = curve.kept[np.nan_to_num(apart, nan=0.0).argmin(axis=0)].tolist()
-    return np.unique(np.minimum(times, end))
+    shown = curve.nearest(times) if isinstance(curve, Outline) else np.minimum(times, end)
+    return np.unique(shown)
