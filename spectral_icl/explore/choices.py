@@ -17,6 +17,7 @@ from spectral_icl.multitask.parametrization import PARAMETRIZATIONS
 from spectral_icl.multitask.problem import Problem
 
 MOST_HEADS, MOST_TASKS = 8, 6  # what fits on a page
+MOST_BLOCKS = 500  # so that flows of so many heads and tasks are kept whole, as the pictures need them
 
 _PER_TASK = ("task_sizes", "signal", "noise", "snr", "covariance")  # entries with a value for every task
 _ROWS = ("task_sizes", "signal")  # those of them that always are written so
@@ -47,12 +48,12 @@ class Choices:
         """
         experiment = Experiment.from_dict(table)
         heads = experiment.start.omega.shape[0]
-        for name, count, most in (
-            ("model.heads", heads, MOST_HEADS),
-            ("problem", experiment.problem.tasks, MOST_TASKS),
+        for name, what, count, most in (
+            ("model.heads", "heads", heads, MOST_HEADS),
+            ("problem", "tasks", experiment.problem.tasks, MOST_TASKS),
+            ("problem", "blocks", experiment.problem.blocks, MOST_BLOCKS),
         ):
             if count > most:
-                what = name.rpartition(".")[2] if name == "model.heads" else "tasks"
                 raise ProblemError(name, f"{count} {what}", f"at most {most} {what}, which fit on a page")
         model = asdict(experiment.model) | {"heads": heads}
         for key in ("imbalance_omega", "imbalance_mu"):
@@ -65,7 +66,7 @@ class Choices:
                 "problem": _spread(plain(table["problem"]), experiment.problem),
                 "model": plain(model),
                 "initial": {"kind": own.kind, **starts, own.kind: plain(asdict(own))},
-                "flow": plain(asdict(experiment.flow)),
+                "flow": plain(asdict(experiment.flow) | {"dense_output": None}),
             }
         )
 

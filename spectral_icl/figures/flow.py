@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from spectral_icl.figures import scales
-from spectral_icl.figures.palette import DASHES, SHADES, TASKS
+from spectral_icl.figures.many_tasks import many_tasks_figure
+from spectral_icl.figures.palette import BENCHMARKS, DASHES, TASKS
 from spectral_icl.figures.style import WIDTH, styled
 from spectral_icl.figures.style import save as save  # this module is `spectral_icl.plots`
+from spectral_icl.figures.timeline import marker, task_losses, time_axis, times_of
+from spectral_icl.figures.timeline import shade_phases as shade_phases
 from spectral_icl.io.checks import Floats
+from spectral_icl.io.text import MANY
 from spectral_icl.multitask.flow.solution import Solution
-from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.report import benchmarks
 
 _MOST_TASKS = 6  # columns of the figure; further tasks are in the heat map only
 _MOST_LABELLED = 8  # heads and tasks with an entry in the legend
 _MOST_NUMBERED = 4  # tasks whose entries of the heat map have room for a number
-_LOG_FROM = 5.0  # a run this many times longer than its warm-up is shown in log time
-_BENCHMARKS: dict[str, Any] = {
-    "single_head": (0, (1, 1)),
-    "head_per_task": "--",
-    "lower_bound": "-.",
-}
 
 
 def flow_figure(solution: Solution) -> Figure:
@@ -37,8 +31,11 @@ def flow_figure(solution: Solution) -> Figure:
 
     Top: loss and task losses against time, the phases shaded, the benchmarks as lines, and the final
     head-by-task map. Below, for every task (the first six): omega of every head on the task's blocks, and mu.
+    A flow of more than a dozen tasks is drawn by `many_tasks_figure`.
     """
     with styled():
+        if solution.problem.tasks > MANY:
+            return _said_if_unfinished(solution, many_tasks_figure(solution))
         columns = min(solution.problem.tasks, _MOST_TASKS)
         figure = Figure(figsize=(WIDTH, 5.4))
         top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(1.05, 1.25)))
@@ -55,17 +52,20 @@ def flow_figure(solution: Solution) -> Figure:
         bottom.supxlabel("gradient-flow time $t$", size=matplotlib.rcParams["axes.labelsize"])
         handles, labels = grid[1, 0].get_legend_handles_labels()
         bottom.legend(handles, labels, loc="outside right upper")
-        if not solution.success:
-            figure.suptitle(f"unfinished ({solution.outcome.name.lower().replace('_', ' ')})")
-        return figure
+        return _said_if_unfinished(solution, figure)
+
+
+def _said_if_unfinished(solution: Solution, figure: Figure) -> Figure:
+    if not solution.success:
+        figure.suptitle(f"unfinished ({solution.outcome.name.lower().replace('_', ' ')})")
+    return figure
 
 
 def loss(solution: Solution, axes: Axes) -> None:
     """Loss and task losses against time, with the phases shaded and the benchmarks as lines."""
-    times = _times(solution)
-    dense = losses_at(solution.problem, solution(times), solution.options.kernel)
+    times, dense = task_losses(solution)
     (total,) = axes.plot(
-        times, dense.sum(axis=1), color="black", label="loss", zorder=3, marker=_marker(times)
+        times, dense.sum(axis=1), color="black", label="loss", zorder=3, marker=marker(times)
     )
     lines = [total]
     if solution.problem.tasks > 1:
@@ -76,41 +76,32 @@ def loss(solution: Solution, axes: Axes) -> None:
             (line,) = axes.plot(times, dense[:, task], lw=0.9, label=label, **look)
             lines += [line] if named else []
     for key, bound in benchmarks(solution.problem, solution.options.kernel).items():
-        line = axes.axhline(bound.loss, color="0.35", lw=0.8, ls=_BENCHMARKS[key], label=bound.name)
+        line = axes.axhline(bound.loss, color="0.35", lw=0.8, ls=BENCHMARKS[key], label=bound.name)
         lines.append(line)
     axes.set_yscale("log")
     scales.round_ticks(axes.yaxis)
-    _time_axis(solution, axes)
+    time_axis(solution, axes)
     axes.set_xlabel("gradient-flow time $t$")
     axes.set_ylabel(f"loss, {solution.options.kernel} law")
     shades = shade_phases(solution, axes)
     axes.legend(handles=[*lines, *shades], loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def shade_phases(solution: Solution, axes: Axes) -> list[Patch]:
-    """Shade the phases behind the curves and return the patches for a legend."""
-    patches = []
-    for name, (start, stop) in solution.phases.spans(solution.trajectory.t[-1]).items():
-        axes.axvspan(start, stop, color=SHADES[name], lw=0, zorder=-1)
-        patches.append(Patch(color=SHADES[name], label=name))
-    return patches
-
-
 def omega(solution: Solution, task: int, axes: Axes) -> None:
     """KQ values of every head on the blocks of the task's signal; several blocks differ in dashes."""
-    times = _times(solution)
+    times = times_of(solution)
     values = solution(times).omega
     blocks = solution.problem.signal.blocks_of(task)
     for k, block in enumerate(blocks):
         _per_head(axes, times, values[:, :, block], DASHES[k % len(DASHES)] if blocks.size > 1 else None)
-    _time_axis(solution, axes)
+    time_axis(solution, axes)
 
 
 def mu(solution: Solution, task: int, axes: Axes) -> None:
     """OV values of every head on the task."""
-    times = _times(solution)
+    times = times_of(solution)
     _per_head(axes, times, solution(times).mu[:, :, task])
-    _time_axis(solution, axes)
+    time_axis(solution, axes)
 
 
 def allocation_map(solution: Solution, axes: Axes) -> None:
@@ -143,33 +134,4 @@ def _per_head(axes: Axes, times: Floats, values: Floats, dashes: Any = None) -> 
         label = f"head {head}" if heads <= _MOST_LABELLED or head in (0, heads - 1) else None
         label = None if label in known else label
         look = DASHES[head % len(DASHES)] if dashes is None else dashes
-        axes.plot(times, values[:, head], color=color, ls=look, marker=_marker(times), label=label)
-
-
-def _marker(times: Floats) -> str:
-    """A flow without a step is a point, not a line."""
-    return "." if times.size == 1 else ""
-
-
-def _time_range(solution: Solution) -> tuple[Callable[..., Floats], float, float]:
-    end = float(solution.trajectory.t[-1])
-    onset = solution.phases.warm_up[1]
-    if end > _LOG_FROM * onset > 0.0:
-        return np.geomspace, onset / 20.0, end
-    return np.linspace, 0.0, end
-
-
-def _times(solution: Solution) -> Floats:
-    """The integrator's steps, refined, with an even grid added where they are sparse on paper."""
-    spaced, start, end = _time_range(solution)
-    times = np.union1d(solution.trajectory.refined(4), np.clip(spaced(start, end, 400), 0.0, end))
-    return times[times >= start]
-
-
-def _time_axis(solution: Solution, axes: Axes) -> None:
-    spaced, start, end = _time_range(solution)
-    if spaced is np.geomspace:
-        axes.set_xscale("log")
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_xlim(start, end if end > start else start + 1.0)
+        axes.plot(times, values[:, head], color=color, ls=look, marker=marker(times), label=label)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 HEADS = (
     "#0072b2",
     "#d55e00",
@@ -16,3 +18,8 @@ HEADS = (
 TASKS = ("#cc6677", "#332288", "#117733", "#ddcc77", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499")
 DASHES = ("-", (0, (4, 1.5)), (0, (2, 1.5)), (0, (4, 1, 1, 1)))  # equal tasks lie on top of each other
 SHADES = {"warm-up": "#f2f2f2", "emergence": "#ffe8c7", "convergence": "#e3eefb", "escape": "#fbe0ea"}
+BENCHMARKS: dict[str, Any] = {
+    "single_head": (0, (1, 1)),
+    "head_per_task": "--",
+    "lower_bound": "-.",
+}  # dashes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -51,7 +51,21 @@ def plain(value: Any) -> object:
     return float(value) if math.isfinite(value) else None
 
 
+MANY = 12  # things of a kind that are listed one by one
 _ENDS = 3  # entries that are shown before what is left out
+_AFTER = 2  # rows that are shown after what is left out
+
+T = TypeVar("T")
+
+
+def shortened(rows: Sequence[T], gap: T) -> list[T]:
+    """The rows if there are up to `MANY`, and else the first and the last few with ``gap`` in between."""
+    return list(rows) if len(rows) <= MANY else [*rows[:_ENDS], gap, *rows[-_AFTER:]]
+
+
+def listed(values: Sequence[object]) -> str:
+    """The values with commas; of many the first and the last few."""
+    return ", ".join(shortened([str(value) for value in values], "..."))
 
 
 def abbreviated(values: Sequence[Any], shown: Callable[[Any], str] = repr) -> str:

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError, array, dimensions
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.model import Model
+from spectral_icl.kernels.threads import one_thread
 from spectral_icl.multitask.condensation import WEIGHT, condensed, spread
 from spectral_icl.multitask.context import check_kernel, pack
 from spectral_icl.multitask.exact.check import relative_errors
@@ -106,7 +107,8 @@ def terms(problem: Problem, omega: ArrayLike, mu: ArrayLike) -> Terms:
 
 def terms_at(problem: Problem, states: State) -> Terms:
     """`terms` of states omega (T, H, B) and mu (T, H, I) that nobody gave, such as those of a flow."""
-    with np.errstate(all="ignore"):  # past the range of a law there are infinities, and meant
+    # many small matrices; past the range of a law there are infinities, and meant
+    with one_thread(), np.errstate(all="ignore"):
         return _Series(problem, *states).terms()
 
 

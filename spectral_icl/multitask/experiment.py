@@ -191,6 +191,7 @@ class FlowTable:
     rtol: float = 1e-8
     stationary: float | None = None
     max_steps: int = 100_000
+    dense_output: bool | None = None
 
     def check(self) -> None:
         """Raise what `gradient_flow` would raise for these arguments (except for ``t_eval``)."""

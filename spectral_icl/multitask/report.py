@@ -9,13 +9,17 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 from spectral_icl.io.checks import ProblemError
-from spectral_icl.io.text import NEVER, plain, table
+from spectral_icl.io.text import MANY, NEVER, plain, shortened, table
+from spectral_icl.multitask.flow.census import QUANTILES, Census
+from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.phases import Emergence
-from spectral_icl.multitask.flow.solution import Solution
+from spectral_icl.multitask.flow.solution import Solution, ties
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, LOST, Benchmark, excess
 from spectral_icl.multitask.problem import Problem
 
 _MOST_OF_START = 100  # letters
+_HARDEST = 3  # of many tasks
+_GAP = ("...", "", "", "")
 
 
 @lru_cache(maxsize=8)
@@ -49,7 +53,10 @@ class FlowReport:
     start: Mapping[str, object]
 
     def to_text(self) -> str:
-        """A short account: what was solved, its phases, its allocation, its loss beside the benchmarks."""
+        """A short account: what was solved, its phases, its allocation, its loss beside the benchmarks.
+
+        With more than a dozen tasks, the first and the last few of them, and quantiles and counts of all.
+        """
         start = ", ".join(f"{key} {value}" for key, value in self.start.items())[:_MOST_OF_START]
         blocks = [
             [self.title, *_header(self.solution, start)],
@@ -104,47 +111,82 @@ def _header(solution: Solution, start: str) -> list[str]:
         f"  solved    {solution.outcome.advice} at t = {solution.trajectory.t[-1]:g} "
         f"in {solution.stats.steps} steps (rtol {options.rtol:g})",
         *(f"  {'' if k else 'accuracy':8}  {line}" for k, line in enumerate(solution.saturation.lines)),
-        *(
-            f"  tied      heads {', '.join(map(str, group))} start equal and stay so"
-            for group in solution.tied_heads
-        ),
+        *(f"  tied      {text} start equal and stay so" for text in ties(solution.tied_heads)),
     ]
 
 
 def _phases(solution: Solution) -> list[str]:
     phases = solution.phases
-    rows = [("phase", "measured", "predicted", "of a lone head")]
-    rows.append(("warm-up", _interval(phases.warm_up), "", ""))
+    emergences = []
     for task, forecast in zip(phases.tasks, solution.forecast, strict=True):
         name = f"emergence of task {task.task}"
         measured = _time(task.time) + (", under way" if task.under_way else "")
-        rows.append((name, measured, _predicted(forecast.time), _predicted(task.predicted_time)))
-    rows.append(("convergence", _interval(phases.convergence), "", ""))
+        emergences.append((name, measured, _predicted(forecast.time), _predicted(task.predicted_time)))
+    escapes = []
     for escape in phases.escapes:
         name = f"escape of task {escape.task}, head {escape.head}"
-        rows.append((name, _time(escape.time), _predicted(escape.predicted_time), ""))
-    if not phases.escapes:
+        escapes.append((name, _time(escape.time), _predicted(escape.predicted_time), ""))
+    if not escapes:
         conserved = solution.parametrization.conserves_signs
-        rows.append(("escape", "never: signs are conserved" if conserved else "none seen", "", ""))
+        unknown = isinstance(solution.trajectory, Outline)
+        seen = "not looked for: not all steps were kept" if unknown else "none seen"
+        escapes.append(("escape", "never: signs are conserved" if conserved else seen, "", ""))
+    rows = [
+        ("phase", "measured", "predicted", "of a lone head"),
+        ("warm-up", _interval(phases.warm_up), "", ""),
+        *shortened(emergences, _GAP),
+        ("convergence", _interval(phases.convergence), "", ""),
+        *shortened(escapes, _GAP),
+    ]
     remarks = sorted({forecast.remark for forecast in solution.forecast if forecast.remark})
-    return table(rows) + [f"  no predicted emergence: {remark}" for remark in remarks]
+    reasons = [f"  no predicted emergence: {remark}" for remark in remarks]
+    return [*table(rows), *(_emergences(solution) if solution.problem.tasks > MANY else []), *reasons]
+
+
+def _emergences(solution: Solution) -> list[str]:
+    """Quantiles of the times at which many tasks emerged."""
+    phases = solution.phases
+    census = Census.of(phases, solution.heads)
+    of_all = {
+        "measured": census.times.tolist(),
+        "predicted": [task.time for task in solution.forecast if task.time is not None],
+        "of a lone head": [task.predicted_time for task in phases.tasks if task.predicted_time is not None],
+    }
+    rows = [(census.emerged, "tasks", *(f"{q:.0%}" for q in QUANTILES))]
+    for name, times in of_all.items():
+        if times:
+            rows.append((name, str(len(times)), *(_time(time) for time in np.quantile(times, QUANTILES))))
+    return ["", *table(rows)]
 
 
 def _allocation(solution: Solution) -> list[str]:
-    rows = [("task", "head", "predicted", "share", "plateau", "final loss")]
     final = solution.final_task_loss
-    for task in solution.phases.tasks:
-        rows.append(
-            (
-                str(task.task),
-                _head(task.head),
-                _head(task.predicted_head),
-                _share(task),
-                _time(task.plateau, 6),
-                f"{final[task.task]:.6g}",
-            )
+    tasks = [
+        (
+            str(task.task),
+            _head(task.head),
+            _head(task.predicted_head),
+            _share(task),
+            _time(task.plateau, 6),
+            f"{final[task.task]:.6g}",
         )
-    return table(rows)
+        for task in solution.phases.tasks
+    ]
+    gap = ("...", *[""] * 5)
+    rows = [("task", "head", "predicted", "share", "plateau", "final loss"), *shortened(tasks, gap)]
+    if len(tasks) <= MANY:
+        return table(rows)
+    census = Census.of(solution.phases, solution.heads)
+    return [*table(rows), f"  {census.allocation}", f"  hardest tasks: {_hardest(solution)}"]
+
+
+def _hardest(solution: Solution) -> str:
+    """The tasks of which most of the signal is left, with the part of it."""
+    problem = solution.problem
+    with np.errstate(invalid="ignore", divide="ignore"):  # of tasks without signal there is nothing to learn
+        left = (solution.final_task_loss - np.asarray(problem.noise)) / problem.power
+    ranked = np.argsort(-np.nan_to_num(left, nan=-np.inf), kind="stable")[:_HARDEST]
+    return ", ".join(f"{task} ({100.0 * left[task]:.3g} % of its signal left)" for task in ranked)
 
 
 def _losses(solution: Solution) -> list[str]:

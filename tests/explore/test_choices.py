@@ -10,12 +10,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spectral_icl.explore.choices import MOST_HEADS, MOST_TASKS, Choices
+from spectral_icl.explore.choices import MOST_BLOCKS, MOST_HEADS, MOST_TASKS, Choices
 from spectral_icl.explore.dials import dials
 from spectral_icl.explore.export import toml
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.multitask.experiment import BUILT_IN, Experiment
 from spectral_icl.multitask.flow.solution import IntegrationError
+from spectral_icl.multitask.state import MOST_DENSE
 
 OVERLAP = {
     "block_sizes": [5, 7],
@@ -23,6 +24,7 @@ OVERLAP = {
     "noise": [0.1, 0.2],
     "context_length": 50,
 }
+BLOCKS = {"block_sizes": [1] * 4, "signal": [[(0, 1.0)]], "noise": 0.1, "context_length": 50}
 EXPLICIT = {"kind": "explicit", "omega": [[0.1, 0.2]], "mu": [[0.3, -0.1]]}
 
 
@@ -119,6 +121,15 @@ def test_a_state_is_not_changed_by_another() -> None:
     assert BUILT_IN["problem"]["signal"] == [10.0, 10.0]
 
 
+def test_every_flow_of_a_page_is_kept_whole() -> None:
+    """The pictures ask for the state at any time."""
+    largest = {**BLOCKS, "block_sizes": [1] * MOST_BLOCKS, "signal": [[(0, 1.0)]] * MOST_TASKS}
+    table = with_tables(problem=largest, model={"heads": MOST_HEADS}, flow={"dense_output": False})
+    made = Experiment.from_dict(Choices.of(table).table())
+    assert made.flow.dense_output is None
+    assert sum(values.size for values in made.start) <= MOST_DENSE
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -126,6 +137,10 @@ def test_a_state_is_not_changed_by_another() -> None:
         (
             with_tables(problem={**BUILT_IN["problem"], "task_sizes": [1] * (MOST_TASKS + 1), "signal": 1.0}),
             "problem: expected at most 6 tasks, ",
+        ),
+        (
+            with_tables(problem={**BLOCKS, "block_sizes": [1] * (MOST_BLOCKS + 1)}),
+            "problem: expected at most 500 blocks, ",
         ),
         (with_tables(model={"heads": 0}), "model.heads: "),
         ({"problem": {}}, "problem.block_sizes: "),

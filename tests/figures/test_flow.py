@@ -2,20 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from itertools import combinations
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from drawings import collisions, inside_page, legends, renderer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.text import Text
 from weights import slow
 
 import spectral_icl as si
@@ -117,15 +115,6 @@ def ends(axes: Axes) -> list[float]:
     return [float(line.get_ydata()[-1]) for line in axes.get_lines() if len(line.get_xdata()) != 2]
 
 
-def renderer(figure: Figure) -> Any:
-    """The renderer of a figure that was drawn."""
-    return figure.canvas.get_renderer()  # type: ignore[attr-defined]
-
-
-def legends(figure: Figure) -> Iterator[Legend]:
-    yield from figure.findobj(Legend)
-
-
 def test_curves_end_at_the_final_state(drawn: tuple[si.Solution, Figure]) -> None:
     solution, figure = drawn
     at = solution(solution.trajectory.t[-1])
@@ -162,12 +151,7 @@ def test_time_axis_covers_the_flow(drawn: tuple[si.Solution, Figure]) -> None:
 
 def test_nothing_is_drawn_outside_the_page(drawn: tuple[si.Solution, Figure]) -> None:
     _, figure = drawn
-    box = figure.get_tightbbox(renderer(figure))
-    width, height = figure.get_size_inches()
-    assert box.x0 >= -0.01
-    assert box.y0 >= -0.01
-    assert box.x1 <= width + 0.01
-    assert box.y1 <= height + 0.01
+    assert inside_page(figure)
 
 
 def test_axes_keep_room_for_their_curves(drawn: tuple[si.Solution, Figure]) -> None:
@@ -181,29 +165,9 @@ def test_axes_keep_room_for_their_curves(drawn: tuple[si.Solution, Figure]) -> N
             assert box.height / scale > 0.6
 
 
-def texts(figure: Figure) -> Iterator[Text]:
-    """Every text that can be read: titles, labels, numbers, legends, and the ticks inside their axes."""
-    for axes in figure.get_axes():
-        yield from (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-            inside = [tick for tick in ticks if low <= tick.get_loc() <= high]
-            yield from (label for tick in inside for label in (tick.label1, tick.label2))
-            yield axis.get_offset_text()
-    for legend in legends(figure):
-        yield from legend.get_texts()
-
-
 def test_texts_do_not_overlap(drawn: tuple[si.Solution, Figure]) -> None:
     _, figure = drawn
-    readable = [text for text in texts(figure) if text.get_visible() and text.get_text().strip()]
-    boxes = [text.get_window_extent(renderer(figure)) for text in readable]
-    for (a, first), (b, second) in combinations(zip(readable, boxes, strict=True), 2):
-        wide = min(first.x1, second.x1) - max(first.x0, second.x0)
-        high = min(first.y1, second.y1) - max(first.y0, second.y0)
-        # In pixels: words on one line need a gap between them.
-        assert wide < -2.0 or high < 2.0, (a.get_text(), b.get_text())
+    assert not collisions(figure)
 
 
 def test_every_curve_of_the_loss_can_be_told_apart(drawn: tuple[si.Solution, Figure]) -> None:

@@ -26,6 +26,13 @@ def test_times_are_those_of_phases_and_limits_those_of_optima() -> None:
     assert found.time_over("asymptotic").item() == pytest.approx(1.0, abs=0.2)
 
 
+def test_the_steepest_fall_of_an_outline_is_that_of_the_flow() -> None:
+    p = si.Problem(block_sizes=(5,), signal=((1.0,),), noise=0.1, context_length=40)
+    start = si.initial.dominant(p, 1)
+    whole, outline = (si.gradient_flow(p, *start, t_end=500.0, dense_output=kept) for kept in (True, False))
+    assert steepest(outline.trajectory) == pytest.approx(steepest(whole.trajectory), rel=0.01)
+
+
 def test_a_flow_that_fails_has_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here for want of steps; at L = 10 and d = 1 a head grows past all tables."""
 

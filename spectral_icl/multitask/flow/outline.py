@@ -96,6 +96,12 @@ class Outline:
             raise ProblemError("t", float(times[unknown].flat[0]), expected)
         return unflattened(self.states[at], self.shape)
 
+    def nearest(self, t: ArrayLike) -> Floats:
+        """The times of `kept` that are nearest to times ``t`` of any shape."""
+        times = np.asarray(t, dtype=np.float64)
+        found: Floats = self.kept[np.abs(self.kept - times[..., None]).argmin(axis=-1)]
+        return found
+
     @property
     def model(self) -> Model:
         """The problem, packed for the law of the flow."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectral_icl.io.checks import Floats
+from spectral_icl.io.text import listed
 from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.model import EXPONENTIAL, Chart, Emerged, Log, Systems, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases, measure_survey
@@ -91,6 +92,12 @@ class Phases:
     convergence: tuple[float, float]
     tasks: tuple[Emergence, ...]
     escapes: tuple[Escape, ...]
+
+    def __repr__(self) -> str:
+        """The fields, with the first and the last of very many tasks and escapes."""
+        intervals = (f"{name}={getattr(self, name)}" for name in ("warm_up", "emergence", "convergence"))
+        many = (f"{name}=({listed(getattr(self, name))})" for name in ("tasks", "escapes"))
+        return f"Phases({', '.join([*intervals, *many])})"
 
     def spans(self, end: float) -> dict[str, tuple[float, float]]:
         """Start and end, by name, of the phases that a flow until ``end`` went through."""

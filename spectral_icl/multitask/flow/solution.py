@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike
 
 from spectral_icl.io import files
 from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.io.text import MANY, listed
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow import phases, record, saturation
+from spectral_icl.multitask.flow.census import Census
 from spectral_icl.multitask.flow.emergence import Forecast
 from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options
@@ -181,7 +183,7 @@ class Solution:
     @property
     def _ties(self) -> list[str]:
         advice = "start equal and stay so (perturb the start to break the tie)"
-        return [f"heads {', '.join(map(str, group))} {advice}" for group in self.tied_heads]
+        return [f"{text} {advice}" for text in ties(self.tied_heads)]
 
     def __repr__(self) -> str:
         return "\n".join(["<Solution>", *(f"  {key:15} {value}" for key, value in self._facts())])
@@ -209,7 +211,8 @@ class Solution:
             facts.append(("loss", f"{self.final_loss:.6g} at the end"))
         if "phases" in measured:
             heads = ", ".join(f"task {i}: {_head(h)}" for i, h in enumerate(self.allocation))
-            facts.append(("allocation", heads))
+            many = p.tasks > MANY
+            facts.append(("allocation", str(Census.of(self.phases, self.heads)) if many else heads))
         if "saturation" in measured:
             facts.append(("law", str(self.saturation)))
         return facts
@@ -356,6 +359,14 @@ _LABELS = {
     "loss": "loss",
     "time": "gradient-flow time",
 }
+
+
+def ties(groups: Sequence[Sequence[int]]) -> list[str]:
+    """The heads of groups in words, one text a group, but for those of many groups together."""
+    if len(groups) > MANY:
+        largest = max(groups, key=len)
+        return [f"heads in {len(groups)} groups, the largest {listed(largest)},"]
+    return [f"heads {listed(group)}" for group in groups]
 
 
 def _head(head: int | None) -> str:

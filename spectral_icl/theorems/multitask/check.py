@@ -13,6 +13,7 @@ from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
+from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.flow.options import check_rtol, check_t_end
 from spectral_icl.multitask.flow.solution import Solution
@@ -136,6 +137,7 @@ def claims_about(model: Model) -> Claims[Evidence, Problem]:
 
 
 @claims_about.register(Asymptotic)
+@claims_about.register(AsymptoticSignals)
 @claims_about.register(FirstOrder)
 @claims_about.register(Exact)
 def _(model: Model) -> Claims[Evidence, Problem]:

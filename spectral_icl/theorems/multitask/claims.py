@@ -12,6 +12,7 @@ import numpy as np
 
 from spectral_icl.io.checks import LARGEST, Floats
 from spectral_icl.io.hypothesis import Hypothesis
+from spectral_icl.io.text import listed
 from spectral_icl.multitask import softmax
 from spectral_icl.multitask.accuracy import excess_errors, second_order, terms
 from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel
@@ -62,7 +63,7 @@ def _decomposability(e: Evidence) -> Trials:
     def measure() -> Finding:
         # While a task is learned the gradient is large, so that entries that should vanish are seen if not.
         times = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
-        at = e.flow(min(times)) if times else e.flow.final
+        at = e.near(min(times)) if times else e.flow.final
         prompts = softmax.affordable(e.problem, e.prompts)
         by_kq, by_ov = softmax.gradient(e.problem, *softmax.decomposable(e.problem, at), prompts, e.seed)
         scores = np.concatenate([_off_diagonal(sample) for sample in (by_kq, by_ov)])
@@ -84,7 +85,7 @@ def _decomposability(e: Evidence) -> Trials:
 @claim("monotone-loss", "The loss never increases along the flow.", "gradient flow")
 def _monotone(e: Evidence) -> Trials:
     def measure() -> Finding:
-        losses = losses_at(e.problem, e.flow(e.flow.trajectory.refined(4)), e.kernel).sum(axis=1)
+        losses = e.losses
         left = losses - float(np.sum(e.problem.noise))
         rounded = ROUNDING * losses[:-1] / left[:-1]
         rise = float((np.diff(losses) / left[:-1] - rounded).max(initial=0.0))
@@ -101,7 +102,7 @@ def _monotone(e: Evidence) -> Trials:
 def _signs(e: Evidence) -> Trials:
     def measure() -> Finding:
         flips = e.factors.flips if e.trained_factors else 0
-        for start, path in zip(e.start, e.flow(e.flow.trajectory.refined(4)), strict=True):
+        for start, path in zip(e.start, e.flow(e.times), strict=True):
             # an entry that reaches 0 from elsewhere has underflowed, not crossed
             crossed = (path * np.sign(start) < 0.0) | ((start == 0.0) & (path != 0.0))
             flips += int(crossed.any(axis=0).sum())
@@ -302,7 +303,7 @@ def _escape(e: Evidence) -> Trials:
 
     imbalance = e.parametrization.imbalance("mu")
     needs = [e.disjoint, Hypothesis("the imbalance is positive", bool(imbalance.min() > 0.0))]
-    needs.append(Hypothesis("an escape is predicted", bool(escapes)))
+    needs += [e.kept_whole, Hypothesis("an escape is predicted", bool(escapes))]
     small = bool(imbalance.max() <= 2.0 * BALANCED * np.abs(e.start.mu).max())
     supposes = [
         e.dominated,
@@ -379,7 +380,7 @@ def _unsettled(e: Evidence, escape: Escape, emerged: float, winner: int) -> floa
 )
 def _kernel(e: Evidence) -> Trials:
     spent = e.flow.saturation
-    states = [e.start, e.flow(spent.worst_at), e.flow(spent.error_at), e.flow.final]
+    states = [e.start, e.near(spent.worst_at), e.near(spent.error_at), e.flow.final]
     yield _compared(e.problem, states, e, [_sampled(e), e.learns])
 
 
@@ -508,4 +509,4 @@ def _rms(values: Floats) -> float:
 
 
 def _listed(heads: tuple[int | None, ...]) -> str:
-    return ", ".join("-" if head is None else str(head) for head in heads)
+    return listed(["-" if head is None else head for head in heads])

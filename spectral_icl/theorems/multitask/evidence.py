@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.emergence import one_sign, size_of_start
 from spectral_icl.multitask.flow.options import Outcome
+from spectral_icl.multitask.flow.outline import POINTS, Outline
 from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import gradient_at, losses_at
@@ -40,6 +42,7 @@ _SLOWEST = 1e-6  # key scale times power and eigenvalue, from which a flow that 
 _LOST = 1e-8  # share of the loss below which what is not noise has lost too many digits
 _LEAD = 1e-3  # least relative lead of a dominant head
 _MOVED = 1e-6  # relative fall of the loss that is one
+_MOST_AT_ONCE = 2**22  # omega of all states that are made at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,25 @@ class Evidence:
             return found
         return self._solved(min(FOREVER, float(found.trajectory.t[-1]) + 2.0 * wait), None)
 
+    @property
+    def times(self) -> Floats:
+        """Times at which the flow is looked at: its steps in four parts, or those of the states it has."""
+        curve = self.flow.trajectory
+        return curve.kept if isinstance(curve, Outline) else curve.refined(POINTS)
+
+    def near(self, time: float) -> State:
+        """The state at a time, or of a flow that is kept in outline at the nearest one that it has."""
+        curve = self.flow.trajectory
+        return self.flow(curve.nearest(time) if isinstance(curve, Outline) else time)
+
+    @cached_property
+    def losses(self) -> Floats:
+        """The loss along the flow, at four times per step or, of very long ones, at fewer."""
+        curve = self.flow.trajectory
+        if isinstance(curve, Outline):
+            return np.asarray(curve.losses.sum(axis=1))
+        return np.asarray(losses_at(self.problem, self.flow(self.times), self.kernel).sum(axis=1))
+
     def _solved(self, t_end: float, stationary: float | None) -> Solution:
         try:
             return gradient_flow(
@@ -112,11 +134,7 @@ class Evidence:
         slope = gradient_at(self.problem, at, self.kernel).omega / np.asarray(self.problem.block_sizes)
         rate = 2.0 * flow.key_scale * slope * np.sign(at.omega)  # at which log |omega| falls
         falling = np.argwhere((rate > 0.0) & (at.omega != 0.0))
-        without = np.repeat(at.omega[None], len(falling) + 1, axis=0)
-        for k, (head, block) in enumerate(falling):
-            without[k, head, block] = 0.0
-        mu = np.broadcast_to(at.mu, (len(without), *at.mu.shape))
-        losses = losses_at(self.problem, State(without, mu), self.kernel).sum(axis=1)
+        losses = self._losses_without(at, falling)
         with np.errstate(invalid="ignore"):  # of losses that are not finite nothing is known
             parts = (losses[-1] - losses[:-1]) / max(excess(self.problem, flow.final_loss), 1e-300)
         fading = parts > 1e-3 * LEFT
@@ -125,6 +143,19 @@ class Evidence:
         left = float(parts[fading].sum())
         slowest = float(min(rate[tuple(place)] for place in falling[fading]))
         return left, max((left / LEFT) ** 0.5 - 1.0, 0.0) / slowest
+
+    def _losses_without(self, at: State, entries: NDArray[np.int64]) -> Floats:
+        """The losses of a state without each of the omega at (head, block) (n, 2), and its own; (n + 1,)."""
+        losses = []
+        most = max(1, _MOST_AT_ONCE // at.omega.size)
+        for first in range(0, len(entries) + 1, most):
+            part = entries[first : first + most]
+            last = first + most > len(entries)
+            without = np.repeat(at.omega[None], len(part) + last, axis=0)
+            without[np.arange(len(part)), part[:, 0], part[:, 1]] = 0.0
+            mu = np.broadcast_to(at.mu, (len(without), *at.mu.shape))
+            losses.append(losses_at(self.problem, State(without, mu), self.kernel).sum(axis=1))
+        return np.concatenate(losses)
 
     @cached_property
     def factors(self) -> factors.Comparison:
@@ -241,6 +272,12 @@ class Evidence:
         pace = self.flow.key_scale * min(1.0, *self.powers) * min(1.0, *self.problem.covariance)
         there = self.flow.outcome is Outcome.STATIONARY or longer or self.end >= FOREVER
         return Hypothesis("the flow was followed to rest", there and pace >= _SLOWEST)
+
+    @property
+    def kept_whole(self) -> Hypothesis:
+        """Every step is kept, so that the states between the reported times are known."""
+        whole = not isinstance(self.flow.trajectory, Outline)
+        return Hypothesis("the flow is small enough to be kept whole", whole)
 
     @property
     def solved(self) -> Hypothesis:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spectral_icl.io.checks import Floats
+from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.loss import gradient_at
 from spectral_icl.multitask.state import State
@@ -65,7 +66,7 @@ def compare(flow: Solution, kernel: str) -> Comparison:
         return np.concatenate([-c * q * by_omega, -c * k * by_omega, -o * by_mu, -v * by_mu])
 
     end = _comparable_until(flow)
-    times = np.linspace(0.0, end, _POINTS)
+    times = _known(flow, end, _POINTS)
     found = solve_ivp(field, (0.0, end), start, method="DOP853", rtol=1e-10, atol=1e-13, t_eval=times)
     if not found.success:
         raise UnmeasurableError("k, q, o and v could not be integrated")
@@ -91,6 +92,14 @@ def _drift(one: Floats, other: Floats) -> float:
     return float(np.abs(imbalance - imbalance[:, :1]).max() / (one**2 + other**2).max())
 
 
+def _known(flow: Solution, end: float, points: int) -> Floats:
+    """Times from 0 to an end at which the state is known: so many, or as many states as were kept."""
+    curve = flow.trajectory
+    if isinstance(curve, Outline):
+        return curve.kept[curve.kept <= end]
+    return np.linspace(0.0, end, points)
+
+
 def _comparable_until(flow: Solution) -> float:
     """Past the first emergence, unless a balanced weight fades before.
 
@@ -99,7 +108,7 @@ def _comparable_until(flow: Solution) -> float:
     emerged = [task.time for task in flow.phases.tasks if task.time > 0.0]
     end = min(1.2 * min(emerged, default=np.inf), float(flow.t[-1]), _LONGEST)
     if flow.parametrization.conserves_signs:
-        times = np.linspace(0.0, end, 400)
+        times = _known(flow, end, 400)
         faint = np.zeros(times.size, dtype=bool)
         for path in flow(times):
             faint |= ((np.abs(path) < _FAINT) & (path[0] != 0.0)).any(axis=(1, 2))

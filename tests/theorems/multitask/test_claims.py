@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from weights import slow
 
 import spectral_icl as si
 from spectral_icl.multitask import softmax
+from spectral_icl.multitask.flow.outline import Outline
+from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.theorems.claim import Check, Trial, UnmeasurableError, Verdict
 from spectral_icl.theorems.multitask import claims, evidence, factors
 from spectral_icl.theorems.multitask.check import check, names
@@ -571,3 +574,80 @@ def test_escapes_are_on_time_under_the_first_order_law(two_tasks: si.Problem) ->
     (found,) = check(two_tasks, *start, claims=["escape-rate"], parametrization=weights, kernel="first-order")
     assert found.verdict is HOLDS
     assert found.measured == pytest.approx(found.predicted, rel=0.05)
+
+
+def in_outline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no flow keep all of its steps, whatever its size."""
+    solve = partial(gradient_flow, dense_output=False)
+    monkeypatch.setattr(evidence, "gradient_flow", solve)
+
+
+def test_a_flow_that_is_kept_in_outline_has_the_same_verdicts(
+    two_tasks: si.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = si.initial.paper(two_tasks, 2, 0.1, 0.1, 0.2)
+    whole = check(two_tasks, *start, prompts=500)
+    in_outline(monkeypatch)
+    outlined = check(two_tasks, *start, prompts=500)
+    for one, other in zip(whole, outlined, strict=True):
+        assert (one.claim, one.verdict) == (other.claim, other.verdict)
+    measured = {c.claim: c.measured for c in whole}
+    for found in outlined:
+        if found.claim in ("convergence-to-limit", "task-allocation", "three-phases", "optimality"):
+            assert found.measured == pytest.approx(measured[found.claim], rel=1e-4)
+
+
+def test_an_outline_that_rises_or_whose_signs_change_is_refuted(
+    two_tasks: si.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_outline(monkeypatch)
+    curve = gradient_flow(two_tasks, *si.initial.dominant(two_tasks, 2), dense_output=False)
+    outline = curve.trajectory
+    assert isinstance(outline, Outline)
+    losses, states = outline.losses.copy(), outline.states.copy()
+    losses[losses.shape[0] // 2] *= 1.01
+    states[states.shape[0] // 2, 0] *= -1.0
+    spoilt = replace(curve, trajectory=replace(outline, losses=losses, states=states))
+    monkeypatch.setattr(evidence, "gradient_flow", lambda *args, **options: spoilt)
+    start = si.initial.dominant(two_tasks, 2)
+    for claim in ("monotone-loss", "sign-conservation"):
+        assert only(two_tasks, start, claim, t_end=200.0).verdict is FAILS, claim
+
+
+def test_an_escape_is_not_looked_for_between_states_that_are_not_kept(
+    two_tasks: si.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_outline(monkeypatch)
+    start = si.initial.dominant(two_tasks, 2)
+    found = only(two_tasks, start, "escape-rate", parametrization=si.Factored(1e-6, 1e-6), t_end=100.0)
+    assert found.verdict is NOT_APPLICABLE
+    assert "the flow is small enough to be kept whole" in found.reason
+
+
+def test_what_fading_omega_have_is_the_same_in_pieces(
+    two_tasks: si.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    at = si.State(rng.normal(size=(3, 2)), rng.normal(size=(3, 2)))
+    entries = np.argwhere(at.omega > -10.0)
+    made = evidence.Evidence(two_tasks, at, si.Balanced(), 1.0, 1e-8, "asymptotic", 100, 0)
+    whole = made._losses_without(at, entries)
+    assert whole.size == 7
+    assert whole[-1] == pytest.approx(si.loss(two_tasks, *at))
+    without = at.omega.copy()
+    without[tuple(entries[4])] = 0.0
+    assert whole[4] == pytest.approx(si.loss(two_tasks, without, at.mu))
+    for most in (1, 6, 12, 18, 36, 42):
+        monkeypatch.setattr(evidence, "_MOST_AT_ONCE", most)
+        np.testing.assert_array_equal(made._losses_without(at, entries), whole)
+
+
+def test_many_heads_and_tasks_are_checked_and_told_in_a_line() -> None:
+    """No claim fails, and none is told in more than a few hundred letters."""
+    p = si.Problem.multitask(task_sizes=[5] * 20, signal=4.0, noise=0.1, context_length=2000)
+    quick = [name for name in names() if name != "head-budget"]  # which searches for the best of 20 heads
+    found = check(p, *si.initial.dominant(p, 20, 0.01, 1.0), claims=quick, prompts=100, rtol=1e-6)
+    assert not [c for c in found if c.verdict is FAILS]
+    held = {c.claim for c in found if c.verdict is HOLDS}
+    assert {"monotone-loss", "sign-conservation", "convergence-to-limit", "task-allocation"} <= held
+    assert max(len(c.reason) for c in found) < 300
