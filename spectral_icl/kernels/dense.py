@@ -1,4 +1,4 @@
-"""Linear algebra of small flows: the exact Jacobian and its Cholesky factor, on the entries that are coupled."""
+"""Linear algebra of small flows: the exact Jacobian and its Cholesky factor, on coupled entries."""
 
 from __future__ import annotations
 

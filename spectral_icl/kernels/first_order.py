@@ -19,8 +19,8 @@ import numpy as np
 
 from spectral_icl.kernels import law
 from spectral_icl.kernels.compile import ALGEBRA, inner
-from spectral_icl.kernels.elementary import exponential, log_one_plus
 from spectral_icl.kernels.dense import dense_room
+from spectral_icl.kernels.elementary import exponential, log_one_plus
 from spectral_icl.kernels.lanes import (
     blend,
     everywhere,

@@ -176,9 +176,7 @@ def integrate(
             count[4] += 1
             definite = linear.factorise(work.linear, model, chart, implicit.gamma * step, work)
             if definite:
-                error, finite, far, definite = implicit_step(
-                    model, chart, implicit, x, step, work, mixed
-                )
+                error, finite, far, definite = implicit_step(model, chart, implicit, x, step, work, mixed)
             if not definite:
                 count[1] += 1
                 step *= 0.5

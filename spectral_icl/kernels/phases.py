@@ -239,7 +239,7 @@ def _winner(model, theta, task):
 
 @inner()
 def _allocated(found, p, i, head, share):
-    """Fill in the head that took a task; if it is none, what fell was the noise of heads that learn nothing."""
+    """Fill in the head that took a task; if none did, what fell was the noise of heads that learn nothing."""
     found.head[p, i] = head
     if head >= 0:
         found.share[p, i] = share
@@ -351,8 +351,16 @@ def survey(system: System, nodes: Nodes, scale: Floats, seen: Survey) -> None:
 
 
 @entry()
-def measure_survey(times: Floats, losses: Floats, nodes: Floats, head: Ints, share: Floats, tasks: Tasks,
-                   thresholds: Thresholds, found: Emerged) -> None:
+def measure_survey(
+    times: Floats,
+    losses: Floats,
+    nodes: Floats,
+    head: Ints,
+    share: Floats,
+    tasks: Tasks,
+    thresholds: Thresholds,
+    found: Emerged,
+) -> None:
     """Fill ``found`` with how each task of one flow was learned, from what `survey` kept of all its steps.
 
     Heads are those at the end of the step in which a task was settled. Escapes are not looked for.

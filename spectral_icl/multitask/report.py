@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.text import MANY, NEVER, plain, shortened, table
 from spectral_icl.multitask.flow.census import QUANTILES, Census

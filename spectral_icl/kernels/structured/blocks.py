@@ -3,8 +3,8 @@
 Eliminated are first the omega of every block, H at a time, then the mu of every task; kept are the couplings
 of a task with its own blocks. Of disjoint tasks this is the exact inverse of the 2H x 2H diagonal blocks. Of
 overlapping ones it leaves out what the blocks of a task do to each other by the noise, and tasks that share a
-block: once every task has its head, tasks in different heads hardly do. Only entries that a step moves by more
-than `_COUPLED` of themselves take part.
+block: once every task has its head, tasks in different heads hardly do. Only entries that a step moves by
+more than `_COUPLED` of themselves take part.
 """
 
 from __future__ import annotations
@@ -125,9 +125,9 @@ def _made_symmetric(matrix, step, scale, heads, count, others, other_count, own)
 def factor_blocks(model, theta, base, step, strength, scale, root, room):
     """Factor the blocks of I + step Q S Q, and return whether they are positive definite.
 
-    ``base`` are the law's work arrays at the state theta, after `law.curvatures`; ``strength`` (`Parts`) is by
-    how much a step moves an entry; ``scale`` and ``root`` (`Parts`) are the diagonals of Q and of the map into
-    the coordinates where the matrix is symmetric.
+    ``base`` are the law's work arrays at the state theta, after `law.curvatures`; ``strength`` (`Parts`) is
+    by how much a step moves an entry; ``scale`` and ``root`` (`Parts`) are the diagonals of Q and of the map
+    into the coordinates where the matrix is symmetric.
     """
     omega, mu = theta.omega, theta.mu
     heads, blocks = omega.shape

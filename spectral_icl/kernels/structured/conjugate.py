@@ -21,7 +21,7 @@ from spectral_icl.kernels.law import serves
 from spectral_icl.kernels.model import Floats, Ints
 from spectral_icl.kernels.structured.blocks import Blocks, block_room, factor_blocks, solve_blocks
 
-# Stages reach the solution with factors of up to 6: this part of the tolerance is some hundredths of it there.
+# Stages reach the solution with factors of up to 6: of the tolerance there, this is some hundredths.
 _PART = 2e-3
 _COUPLES = 1e3  # times its own diagonal entry, up to where an error of an entry is one of others too
 _ROUNDING = 1e-28  # squared, of what is left of a right-hand side
@@ -147,7 +147,9 @@ def _factorise(room, model, chart, step, work):
         own = abs(room.drive[n] * room.across[n])
         room.bar[n] = work.weights[n] * min(1.0, _COUPLES * own)
         room.strength.flat[n] = own * abs(room.curvature.flat[n]) if room.metric[n] > 0.0 else 0.0
-    return factor_blocks(model, work.theta, room.base, step, room.strength, room.scale, room.root, room.blocks)
+    return factor_blocks(
+        model, work.theta, room.base, step, room.strength, room.scale, room.root, room.blocks
+    )
 
 
 @serves(linear.solve, Conjugate, fastmath=ALGEBRA)

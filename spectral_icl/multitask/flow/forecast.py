@@ -45,9 +45,7 @@ def _forecast(
 
 @_forecast.register(Asymptotic)
 @_forecast.register(AsymptoticSignals)
-def _(
-    model: Model, problem: Problem, start: State, chart: Chart, key_scale: float
-) -> tuple[Forecast, ...]:
+def _(model: Model, problem: Problem, start: State, chart: Chart, key_scale: float) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
         return no_forecasts(problem, _MERGED)
     return tuple(_if_balanced(task, problem, start, chart) for task in race(problem, start, key_scale))
@@ -69,9 +67,7 @@ def _lone_forecasts(
 
 @_lone_forecasts.register(Asymptotic)
 @_lone_forecasts.register(AsymptoticSignals)
-def _(
-    model: Model, problem: Problem, start: State, chart: Chart, key_scale: float
-) -> tuple[Forecast, ...]:
+def _(model: Model, problem: Problem, start: State, chart: Chart, key_scale: float) -> tuple[Forecast, ...]:
     if (chart.kind == LINEAR).any():
         return no_forecasts(problem, _MERGED)
     alone = predicted_emergences(problem, start, key_scale, range(problem.tasks))

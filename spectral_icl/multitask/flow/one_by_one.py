@@ -52,7 +52,7 @@ def one_by_one(flows: Flows, threads: int) -> Ended:
     """Solve every flow by itself, several at a time on so many threads."""
     count = flows.limits.t_end.size
 
-    def run(member: int) -> Ended:
+    def run(member: int) -> _Member:
         return _one(flows, member)
 
     if threads == 1 or count == 1:
@@ -60,11 +60,35 @@ def one_by_one(flows: Flows, threads: int) -> Ended:
     else:
         with ThreadPoolExecutor(threads) as pool:
             each = list(pool.map(run, range(count)))
-    *values, found = zip(*each, strict=True)
-    return Ended(*map(np.array, values), Emerged(*map(np.array, zip(*found, strict=True))))
+    return Ended(
+        outcome=np.array([int(member.outcome) for member in each]),
+        t=np.array([member.t for member in each]),
+        omega=np.array([member.final.omega for member in each]),
+        mu=np.array([member.final.mu for member in each]),
+        task_loss=np.array([member.task_loss for member in each]),
+        saturation=np.array([member.saturation for member in each]),
+        steps=np.array([member.steps for member in each]),
+        rejected=np.array([member.rejected for member in each]),
+        loss_curve=np.array([member.loss_curve for member in each]),
+        found=Emerged(*map(np.array, zip(*(member.found for member in each), strict=True))),
+    )
 
 
-def _one(flows: Flows, member: int) -> Ended:
+class _Member(NamedTuple):
+    """`Ended` of one flow, of which nothing else is kept."""
+
+    outcome: Outcome
+    t: float
+    final: State
+    task_loss: Floats
+    saturation: float
+    steps: int
+    rejected: int
+    loss_curve: Floats
+    found: Emerged
+
+
+def _one(flows: Flows, member: int) -> _Member:
     """One of the flows; a flow that cannot be solved has the results of what was reached."""
     problem = flows.problems[member % len(flows.problems)]
     flavour = flows.flavours[member % len(flows.flavours)]
@@ -86,24 +110,24 @@ def _one(flows: Flows, member: int) -> Ended:
             max_steps=int(max_steps),
             dense_output=whole,
         )
-    except IntegrationError as error:
-        assert error.solution is not None
-        solution = error.solution
+    except IntegrationError as failed:
+        if failed.solution is None:
+            raise
+        solution = failed.solution
     rests = solution.outcome is Outcome.STATIONARY
     curve = np.full(flows.times.size, solution.final_loss if rests else np.nan)
     if flows.times.size:
         reached = solution.t <= solution.trajectory.t[-1]
         curve[: reached.sum()] = solution.loss[reached]
     nothing = Emerged.nothing(problem.tasks, size=0)
-    return Ended(
-        outcome=np.int64(solution.outcome),
-        t=solution.trajectory.t[-1],
-        omega=solution.final.omega,
-        mu=solution.final.mu,
+    return _Member(
+        outcome=solution.outcome,
+        t=float(solution.trajectory.t[-1]),
+        final=solution.final,
         task_loss=solution.final_task_loss,
-        saturation=np.float64(_largest_variance(solution) / np.log(problem.context_length)),
-        steps=np.int64(solution.stats.steps),
-        rejected=np.int64(solution.stats.rejected),
+        saturation=_largest_variance(solution) / float(np.log(problem.context_length)),
+        steps=solution.stats.steps,
+        rejected=solution.stats.rejected,
         loss_curve=curve,
         found=found_of(solution.trajectory) if flows.phases else nothing,
     )

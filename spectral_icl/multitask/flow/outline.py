@@ -1,4 +1,4 @@
-"""What is kept of a flow whose steps would not fit in memory: its losses throughout, its states at some times."""
+"""What is kept of a flow whose steps would not fit in memory: losses throughout, states at some times."""
 
 from __future__ import annotations
 
@@ -142,7 +142,15 @@ class Outliner:
         survey(self._system, nodes, self._scale, found)
         done = sum(t.size for t in self._nodes)
         skip = 1 if done else 0
-        self._surveys.append(Survey(*(values[skip:] for values in found)))
+        self._surveys.append(
+            Survey(
+                found.times[skip:],
+                found.losses[skip:],
+                found.variances[skip:],
+                found.head[skip:],
+                found.share[skip:],
+            )
+        )
         self._nodes.append(nodes.t[skip:].copy())
         if self._times is None:
             self._keep_steps(nodes, skip, done)

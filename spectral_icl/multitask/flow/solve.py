@@ -231,9 +231,7 @@ def _keeps_every_step(dense_output: bool | None, kernel: str, size: int) -> bool
     return dense_output
 
 
-def _in_range(
-    problem: Problem, system: System, limits: Limits, x: Floats
-) -> tuple[int, _Steps, list[int]]:
+def _in_range(problem: Problem, system: System, limits: Limits, x: Floats) -> tuple[int, _Steps, list[int]]:
     """A flow kept whole, under the first model that serves all of its states, and the best for its end."""
     steps = _Steps()
     status, count = _integrate(system, limits, x, steps.add)

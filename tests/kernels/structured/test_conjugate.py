@@ -110,7 +110,7 @@ def solved(system: System, x: Floats, step: float, rhs: Floats, sweeps: int = 1)
 def test_stages_are_solved_to_a_part_of_the_tolerance(
     kernel: str, flavour: Parametrization, problem: Callable[[], si.Problem], heads: int, faded: int
 ) -> None:
-    """(1 - step J) y = r with J from the Hessian, where some heads have all but vanished and one is frozen."""
+    """(1 - step J) y = r with J from the Hessian; some heads have all but vanished, and one is frozen."""
     p = problem()
     at = state(p, heads, faded)
     at.mu.ravel()[:faded] = 1e-40
@@ -131,7 +131,9 @@ def test_stages_are_solved_to_a_part_of_the_tolerance(
 
 
 @every_chart
-def test_the_preconditioner_of_disjoint_tasks_is_the_inverse_of_their_blocks(flavour: Parametrization) -> None:
+def test_the_preconditioner_of_disjoint_tasks_is_the_inverse_of_their_blocks(
+    flavour: Parametrization,
+) -> None:
     """Few heads side by side, and many block by block, as with the blocks in another order."""
     for problem, heads in ((disjoint, 4), (disjoint, 9), (permuted, 4)):
         p = problem()
@@ -213,6 +215,7 @@ def test_the_preconditioner_is_symmetric_and_positive(kernel: str, heads: int) -
 
 def test_a_room_without_products_says_so() -> None:
     """The dense room forms the Hessian: `linear.products` counts none."""
+
     @njit(error_model="numpy")
     def counted(shape):  # type: ignore[no-untyped-def]
         return linear.products(dense_room(shape))

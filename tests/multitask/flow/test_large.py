@@ -54,7 +54,9 @@ def flow(
 
 
 @pytest.mark.parametrize("kernel", ["asymptotic", "first-order"])
-@pytest.mark.parametrize("flavour", [si.Balanced(), si.Factored(1e-3, 1e-3), si.Merged()], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "flavour", [si.Balanced(), si.Factored(1e-3, 1e-3), si.Merged()], ids=lambda f: f.name
+)
 @pytest.mark.parametrize("kind", ["equal", "unequal", "overlapping"])
 def test_products_and_factors_make_the_same_steps(
     monkeypatch: pytest.MonkeyPatch, kernel: str, flavour: Parametrization, kind: str
@@ -242,7 +244,9 @@ def test_an_ensemble_of_large_flows_is_its_flows(flavour: Parametrization) -> No
 def test_a_large_member_that_fails_has_what_it_reached() -> None:
     p = disjoint(70)
     start = si.initial.random(p, 4, 0.01, seed=0)
-    found = si.gradient_flow_ensemble(p, *start, t_end=1e4, max_steps=[30, 100_000], t_eval=[1.0, 9e3], rtol=RTOL)
+    found = si.gradient_flow_ensemble(
+        p, *start, t_end=1e4, max_steps=[30, 100_000], t_eval=[1.0, 9e3], rtol=RTOL
+    )
     assert found.success.tolist() == [False, True]
     assert found.t[0] < 1e4
     assert found.loss_curve is not None
