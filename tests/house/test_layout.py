@@ -47,7 +47,7 @@ WITHOUT = {
     "sparse/risk": "best contour given_labels quick spectrum",
     "sparse/transformer": "attention model",
     "sweeps": "arrays axes points provenance quantities report",
-    "sweeps/multitask": "labels quantities",
+    "sweeps/multitask": "labels",
     "sweeps/sparse": "labels quantities",
     "theorems/multitask": "check evidence factors",
     "theorems/sparse": "check evidence",
