@@ -85,7 +85,9 @@ def start(problem: si.Problem, heads: int, kind: str) -> si.State:
     return si.initial.random(problem, heads, 0.01, seed=1)
 
 
-def timed(problem: si.Problem, at: si.State, products: bool | None = None, **options: Any) -> tuple[Any, float]:
+def timed(
+    problem: si.Problem, at: si.State, products: bool | None = None, **options: Any
+) -> tuple[Any, float]:
     """A flow, and the seconds that it takes."""
     with solved_by(products):
         began = time.perf_counter()
@@ -197,7 +199,11 @@ def sizes(quick: bool) -> list[dict[str, Any]]:
     """Flows that no factor would solve."""
     cases = [(4, 1000, 1e4, "random", 0.0), (100, 100, 1e6, "dominant", 0.0), (100, 100, 1e3, "random", 0.0)]
     if not quick:
-        cases += [(4, 1000, 1e6, "random", 0.0), (4, 1000, 1e6, "random", 1.0), (100, 100, 1e6, "random", 0.0)]
+        cases += [
+            (4, 1000, 1e6, "random", 0.0),
+            (4, 1000, 1e6, "random", 1.0),
+            (100, 100, 1e6, "random", 0.0),
+        ]
     rows = []
     for heads, tasks, end, kind, power in cases:
         problem = disjoint(tasks, power)
@@ -242,7 +248,8 @@ def tolerance(quick: bool) -> list[dict[str, Any]]:
         at = start(problem, heads, "random")
         times = np.geomspace(1.0, end, 30)
         one, other = (
-            timed(problem, at, t_end=end, t_eval=times, rtol=rtol, max_steps=10**6)[0] for rtol in (RTOL, 1e-8)
+            timed(problem, at, t_end=end, t_eval=times, rtol=rtol, max_steps=10**6)[0]
+            for rtol in (RTOL, 1e-8)
         )
         difference = furthest(si.State(one.omega, one.mu), si.State(other.omega, other.mu))
         rows.append(
@@ -326,7 +333,9 @@ class Peer:
         entry = np.arange(heads)[None, :]
         block = np.arange(problem.blocks)[:, None]
         first_mu = heads * problem.blocks
-        self.at = np.concatenate([entry * problem.blocks + block, first_mu + entry * problem.tasks + block], axis=1)
+        self.at = np.concatenate(
+            [entry * problem.blocks + block, first_mu + entry * problem.tasks + block], axis=1
+        )
 
     def field(self, _: float, x: Floats) -> Floats:
         """The field dx/dt."""
@@ -454,7 +463,9 @@ def report(found: dict[str, Any]) -> Iterator[str]:
 
 def main() -> None:
     """Run the sections."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=sorted(SECTIONS))
     parser.add_argument("--out", type=Path, default=record.RESULTS)
