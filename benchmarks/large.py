@@ -2,10 +2,10 @@
 
     python -m benchmarks.large [--quick] [--only SECTION ...] [--out DIR]
 
-Tasks of 10 features, noise 0.1 and L = 100 I, of power 10 or 10 / i; "random" starts are N(0, 0.01^2), "dominant"
-ones give every task a head of its own. Tolerance 1e-6 unless it is said otherwise. "Factor" is the same
-integrator with a Cholesky factor of the Jacobian, as all flows were solved before, forced where it is not the
-choice; "products" is what large flows are solved by, and "chosen" what `gradient_flow` does.
+Tasks of 10 features, noise 0.1 and L = 100 I, of power 10 or 10 / i; "random" starts are N(0, 0.01^2),
+"dominant" ones give every task a head of its own. Tolerance 1e-6 unless it is said otherwise. "Factor" is the
+same integrator with a Cholesky factor of the Jacobian, forced where it is not the choice; "products" is what
+large flows are solved by, and "chosen" what `gradient_flow` does.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def problems(quick: bool) -> list[tuple[str, si.Problem, int, Any, str, float, s
 
 
 def agreement(quick: bool) -> list[dict[str, Any]]:
-    """Products and factor on every problem: steps, differences beside the error, and times of what is chosen."""
+    """Products and factor on every problem: steps, differences beside the error, and times of the choice."""
     rows = []
     for name, problem, heads, flavour, kernel, end, kind in problems(quick):
         at = start(problem, heads, kind)
@@ -302,7 +302,7 @@ def _field(system, x, theta, grad, work, out):  # type: ignore[no-untyped-def]
 def _blocks(system, x, theta, grad, work, own, values):  # type: ignore[no-untyped-def]
     """Fill the 2H x 2H diagonal blocks of the Jacobian of disjoint tasks, (B, 2H, 2H)."""
     model, shape = system.model, system.shape
-    heads, blocks, tasks = shape
+    heads, blocks, _ = shape
     _field(system, x, theta, grad, work, own)
     at, by = parts_of(theta, shape), parts_of(grad, shape)
     law.curvatures(model, at.omega, at.mu, work, by.omega, by.mu)
@@ -410,7 +410,7 @@ SECTIONS: dict[str, Callable[[bool], Any]] = {
 def report(found: dict[str, Any]) -> Iterator[str]:
     """The tables as text."""
     if rows := found.get("agreement"):
-        yield "problem     law          weights    H     N  steps factor / products    error  difference  factor s"
+        yield "problem     law          weights    H     N  steps: factor, products  error  difference  factor s"
         for row in rows:
             steps, seconds = row["steps"], row["seconds"]
             yield (
@@ -457,8 +457,9 @@ def report(found: dict[str, Any]) -> Iterator[str]:
         )
     if told := found.get("bdf"):
         seconds = told["seconds"]
-        yield f"\nSciPy's BDF, N = {8 * told['tasks']}, to t = {told['end']:g}, at error {told['target']:.1e}:"
-        yield f"  products {seconds['products']:.2f} s, BDF {seconds['BDF']:.2f} s: {seconds['BDF'] / seconds['products']:.1f}"
+        yield f"\nSciPy's BDF, N = {8 * told['tasks']} to t = {told['end']:g}, error {told['target']:.1e}:"
+        ratio = seconds["BDF"] / seconds["products"]
+        yield f"  products {seconds['products']:.2f} s, BDF {seconds['BDF']:.2f} s: {ratio:.1f}"
 
 
 def main() -> None:
