@@ -216,7 +216,7 @@ class FlowSweep(Sweep):
         """Query noise summed over tasks, on the dimensions that it depends on."""
         import xarray  # optional, and slow to import
 
-        fields = {"problem.noise", "problem.snr", "problem.tasks", "problem.signal"}
+        fields = {"problem.noise", "problem.snr", "problem.tasks", "problem.signal", "problem.decay"}
         names = [
             dim.name for dim in self.plan.dims if any(path.partition("[")[0] in fields for path in dim.values)
         ]
