@@ -76,7 +76,7 @@ def loss_bands(solution: Solution, axes: Axes) -> list[Any]:
 def emergence_times(solution: Solution, axes: Axes) -> None:
     """How many tasks emerged when, and when that was predicted."""
     even, start, end = timeline.spaced(solution)
-    edges = even(start, end if end > start else start + 1.0, _BINS + 1)
+    edges = even(start, end if end > start else start + 1.0, _BINS + 1).tolist()
     census = Census.of(solution.phases, solution.heads)
     predicted = [task.time for task in solution.forecast if task.time is not None]
     lone = [task.predicted_time for task in solution.phases.tasks if task.predicted_time is not None]
@@ -171,7 +171,7 @@ def order(solution: Solution) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Tasks by the head that seized them and by when, those without a head last; blocks as their tasks."""
     emerged = solution.phases.tasks
     head = [solution.heads if task.head is None else task.head for task in emerged]
-    tasks = np.lexsort((np.array([task.time for task in emerged]), head))
+    tasks = np.lexsort((np.array([task.time for task in emerged]), np.array(head)))
     rank = np.empty(tasks.size, dtype=np.int64)
     rank[tasks] = np.arange(tasks.size)
     signal = solution.problem.signal
