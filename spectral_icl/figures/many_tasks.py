@@ -53,6 +53,7 @@ def many_tasks_figure(solution: Solution) -> Figure:
 def loss_bands(solution: Solution, axes: Axes) -> list[Any]:
     """Mean and quantiles of task losses against time, benchmarks as lines; returned for the legend."""
     times, losses = timeline.task_losses(solution, _MOST_SAMPLES)
+    losses = np.where(np.isfinite(losses), losses, np.nan)  # of states beyond all laws nothing is drawn
     quantiles = np.quantile(losses, QUANTILES, axis=1)
     (mean,) = axes.plot(times, losses.mean(axis=1), "k", label="mean of tasks", marker=timeline.marker(times))
     (middle,) = axes.plot(times, quantiles[2], color=_BAND, lw=0.9, label="median")
