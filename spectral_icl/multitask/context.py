@@ -198,15 +198,13 @@ def pack(
 
 def _is_large(problem: Problem, name: str, heads: int | None) -> bool:
     """Whether a problem is packed with its nonzero signals alone."""
-    entries, size = problem.tasks * problem.blocks, (heads or 1) * (problem.tasks + problem.blocks)
-    if name in OF_LARGE:
-        known = OF_LARGE[name]
-        couplings = 0 if problem.home is not None else problem.signal.power.size * (heads or 1) ** 2
-        by_products = heads is not None and size**3 > known.least + known.per_coupling * couplings
-        return entries > _MOST_SIGNALS or by_products or size > MOST_DENSE
-    if size > MOST_DENSE:
-        raise ProblemError("kernel", name, f"one of {sorted(OF_LARGE)}, as H (B + I) > {MOST_DENSE}")
-    return False
+    if name not in OF_LARGE:
+        return False
+    known, count = OF_LARGE[name], heads or 1
+    size = count * (problem.tasks + problem.blocks)
+    couplings = 0 if problem.home is not None else problem.signal.power.size * count**2
+    by_products = heads is not None and size**3 > known.least + known.per_coupling * couplings
+    return by_products or size > MOST_DENSE or problem.signal.entries > _MOST_SIGNALS
 
 
 def _kept(problem: Problem, key: object, make: Callable[[], Model]) -> Model:

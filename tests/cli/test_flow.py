@@ -294,7 +294,7 @@ def test_version_and_help() -> None:
 
 
 def test_interrupt_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def interrupted(self: Experiment) -> NoReturn:
+    def interrupted(self: Experiment, progress: object) -> NoReturn:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Experiment, "solve", interrupted)

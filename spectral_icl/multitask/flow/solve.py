@@ -24,7 +24,7 @@ from spectral_icl.kernels.model import (
     System,
 )
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
-from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel, narrowing, pack, wider
+from spectral_icl.multitask.context import DEFAULT, EXACT, OF_LARGE, check_kernel, narrowing, pack, wider
 from spectral_icl.multitask.flow.options import (
     LONGEST,
     Options,
@@ -46,7 +46,7 @@ from spectral_icl.multitask.parametrization import (
     twins,
 )
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import MOST_DENSE, check_state, unflattened
+from spectral_icl.multitask.state import MOST_DENSE, check_dense, check_state, unflattened
 
 # Steps per call of the kernel, fewer for large states: between calls Python sees an interrupt.
 _CAPACITY, _LARGEST_BUFFER = 512, 200_000
@@ -149,6 +149,8 @@ def gradient_flow(
     heads = start.omega.shape[0]
     shape = (heads, problem.blocks, problem.tasks)
     size = heads * (problem.blocks + problem.tasks)
+    if kernel not in OF_LARGE:
+        check_dense("omega0", problem, heads)
     model = pack(problem, kernel, start.omega, heads=heads)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)
