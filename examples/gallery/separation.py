@@ -3,8 +3,8 @@ One head for many tasks
 =======================
 
 The excess loss of the best single head over that of a head per task, in closed form, asymptotic law. Left:
-equal tasks. Effective dimensions e d and e d_i make it I (1 + g) / (I + g) with g = L / (e phi d_i) (lines): I
-for long prompts, at most 1 + g. Right: powers 10 / i^a at L = 1e5, of which one head leaves out the weakest.
+equal tasks. Effective dimensions e d and e d_i make it I (1 + g) / (I + g) with g = L / (e phi d_i) (lines),
+I for long prompts, at most 1 + g. Right: powers 10 / i^a at L = 1e5, of which a head leaves out weak ones.
 """
 
 import os
