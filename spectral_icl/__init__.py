@@ -21,6 +21,7 @@ if _TYPE_CHECKING:
     from spectral_icl.multitask.flow.solve import gradient_flow as gradient_flow
     from spectral_icl.multitask.loss import gradient as gradient
     from spectral_icl.multitask.loss import hessian as hessian
+    from spectral_icl.multitask.loss import hessian_product as hessian_product
     from spectral_icl.multitask.loss import loss as loss
     from spectral_icl.multitask.loss import task_loss as task_loss
     from spectral_icl.multitask.parametrization import Balanced as Balanced
@@ -46,6 +47,7 @@ _HOMES = {
     "gradient_flow": "multitask.flow.solve",
     "gradient_flow_ensemble": "multitask.flow.ensemble",
     "hessian": "multitask.loss",
+    "hessian_product": "multitask.loss",
     "loss": "multitask.loss",
     "open_sweep": "sweeps.store",
     "task_loss": "multitask.loss",

@@ -27,11 +27,11 @@ from spectral_icl.io.provenance import cpu
 from spectral_icl.kernels.compile import DIGEST, entries, save_under
 from spectral_icl.kernels.kept import failures
 from spectral_icl.kernels.threads import available_cores
-from spectral_icl.multitask.context import LAWS, check_kernel
+from spectral_icl.multitask.context import LAWS, OF_LARGE, check_kernel
 from spectral_icl.multitask.flow.ensemble import gradient_flow_ensemble
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.initial import paper
-from spectral_icl.multitask.loss import gradient_at, hessian_at, loss
+from spectral_icl.multitask.initial import paper, random
+from spectral_icl.multitask.loss import gradient_at, hessian_at, hessian_product, loss
 from spectral_icl.multitask.parametrization import Balanced, Merged, to_primal_state
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
@@ -295,6 +295,18 @@ def _flows(kernel: str) -> object:
     return solution.loss, solution.phases, solution.forecast, solution.saturation
 
 
+def _large(kernel: str) -> object:
+    """Flows by products with the Hessian, kept whole and in outline; of laws that have them."""
+    if kernel not in OF_LARGE:
+        return None
+    problem = Problem.multitask(task_sizes=[2] * 300, signal=1.0, noise=0.1, context_length=100)
+    start = random(problem, 2)
+    whole = gradient_flow(problem, *start, t_end=_SOON, kernel=kernel)
+    outline = gradient_flow(problem, *start, t_end=_SOON, kernel=kernel, dense_output=False)
+    seen = [(flow.loss, flow.phases) for flow in (whole, outline)]
+    return seen, gradient_at(problem, start, kernel), hessian_product(problem, *start, *start, kernel=kernel)
+
+
 def _losses(kernel: str) -> object:
     problem, start = _example()
     return (
@@ -316,6 +328,7 @@ def _descents() -> None:
 PER_LAW = {
     "ensembles": Work(_ensembles, "sweeps and gradient_flow_ensemble"),
     "flows": Work(_flows, "flow, verify and gradient_flow"),
+    "large flows": Work(_large, "gradient_flow, ensembles and sweeps of many heads or tasks"),
     "losses": Work(_losses, "optimal, verify, loss and its derivatives"),
 }
 ONCE = {"descents": Work(_descents, "p2o and gd of sparse regression, in steps")}

@@ -12,7 +12,10 @@ import pytest
 import spectral_icl as si
 from spectral_icl import warm
 from spectral_icl.kernels.compile import entries
-from spectral_icl.multitask.context import LAWS, pack
+from spectral_icl.kernels.integrator import integrate
+from spectral_icl.kernels.loss import task_losses
+from spectral_icl.kernels.phases import measure_phases, measure_survey, survey
+from spectral_icl.multitask.context import LAWS, OF_LARGE, pack
 
 CALLS = """
 import json, sys
@@ -31,6 +34,8 @@ print(json.dumps(calls))
 def test_every_entry_is_called_under_every_law(two_tasks: si.Problem) -> None:
     """Who adds an entry makes a piece of work call it; a law is found where it is registered."""
     containers = {law: type(pack(two_tasks, law)) for law in LAWS}
+    large = {law: type(pack(two_tasks, law, heads=1000)) for law in OF_LARGE}
+    only_large = {container.__module__ for container in large.values()}
     of_laws = {container.__module__: law for law, container in containers.items()}
     of_laws["spectral_icl.kernels.overlaps"] = "exact"  # the quadrature of its tables
     for module in ("fall", "race"):  # forecasts
@@ -51,6 +56,14 @@ def test_every_entry_is_called_under_every_law(two_tasks: si.Problem) -> None:
             for called in calls.values()
             for types in called[name]
         )
+        if made in (integrate, survey, measure_phases, task_losses):
+            for law, container in large.items():
+                if not any(container.__name__ in types for types in calls[law][name]):
+                    missed.append((name, container.__name__))
+        if made.__module__ in only_large or made in (survey, measure_survey):
+            if not any(calls[law][name] for law in OF_LARGE):
+                missed.append((name, "large"))
+            continue
         for law, container in containers.items():
             if of_laws.get(made.__module__, law) != law:
                 continue

@@ -139,7 +139,12 @@ def _spread(table: dict[str, Any], problem: Problem) -> dict[str, Any]:
         return table
     spread: dict[str, Any] = {"tasks": problem.tasks}
     for key, value in table.items():
-        if key in _PER_TASK:
+        if key == "signal" and "decay" in table:  # a control for every task's own
+            own = problem.power.tolist()
+            spread[key] = own + own[-1:] * (MOST_TASKS - len(own))
+        elif key == "decay":
+            continue
+        elif key in _PER_TASK:
             rows = value if isinstance(value, list) else [value] * problem.tasks
             alike = key not in _ROWS and len(set(rows)) == 1
             spread[key] = rows[0] if alike else rows + [rows[-1]] * (MOST_TASKS - len(rows))

@@ -11,7 +11,7 @@ import tomlkit
 from spectral_icl.io.toml import Tables
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS
 
-_SHORTHANDS = ("tasks", "snr")  # of a table [problem], which only `Problem.from_dict` understands
+_SHORTHANDS = ("tasks", "snr", "decay")  # of a table [problem], which only `Problem.from_dict` understands
 
 
 def toml(table: Tables) -> str:

@@ -53,6 +53,7 @@ def many_tasks_figure(solution: Solution) -> Figure:
 def loss_bands(solution: Solution, axes: Axes) -> list[Any]:
     """Mean and quantiles of task losses against time, benchmarks as lines; returned for the legend."""
     times, losses = timeline.task_losses(solution, _MOST_SAMPLES)
+    losses = np.where(np.isfinite(losses), losses, np.nan)  # of states beyond all laws nothing is drawn
     quantiles = np.quantile(losses, QUANTILES, axis=1)
     (mean,) = axes.plot(times, losses.mean(axis=1), "k", label="mean of tasks", marker=timeline.marker(times))
     (middle,) = axes.plot(times, quantiles[2], color=_BAND, lw=0.9, label="median")
@@ -76,7 +77,7 @@ def loss_bands(solution: Solution, axes: Axes) -> list[Any]:
 def emergence_times(solution: Solution, axes: Axes) -> None:
     """How many tasks emerged when, and when that was predicted."""
     even, start, end = timeline.spaced(solution)
-    edges = even(start, end if end > start else start + 1.0, _BINS + 1)
+    edges = even(start, end if end > start else start + 1.0, _BINS + 1).tolist()
     census = Census.of(solution.phases, solution.heads)
     predicted = [task.time for task in solution.forecast if task.time is not None]
     lone = [task.predicted_time for task in solution.phases.tasks if task.predicted_time is not None]
@@ -171,7 +172,7 @@ def order(solution: Solution) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Tasks by the head that seized them and by when, those without a head last; blocks as their tasks."""
     emerged = solution.phases.tasks
     head = [solution.heads if task.head is None else task.head for task in emerged]
-    tasks = np.lexsort((np.array([task.time for task in emerged]), head))
+    tasks = np.lexsort((np.array([task.time for task in emerged]), np.array(head)))
     rank = np.empty(tasks.size, dtype=np.int64)
     rank[tasks] = np.arange(tasks.size)
     signal = solution.problem.signal

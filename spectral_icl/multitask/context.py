@@ -171,13 +171,19 @@ def check_kernel(kernel: str) -> str:
 
 
 def pack(
-    problem: Problem, kernel: str = DEFAULT, omega: Floats | None = None, *, heads: int | None = None
+    problem: Problem,
+    kernel: str = DEFAULT,
+    omega: Floats | None = None,
+    *,
+    heads: int | None = None,
+    by_products: bool = False,
 ) -> Model:
     """The problem as a model of the law named ``kernel``: the arrays that the compiled functions take.
 
     They are read-only and kept with the problem: every flow, loss and optimum of it asks for them. A law that
     has a table is packed with one that knows the logits of heads ``omega`` (..., H, B), if they are given.
-    Large problems, and those of flows with so many ``heads``, are packed with their nonzero signals alone.
+    Large problems are packed with their nonzero signals alone, and so are those of flows with so many
+    ``heads`` that products with the Hessian are faster than its factor, or where they are asked for.
 
     Raises
     ------
@@ -185,7 +191,7 @@ def pack(
         There is no such law.
     """
     name = check_kernel(kernel)
-    packer = OF_LARGE[name].pack if _is_large(problem, name, heads) else LAWS[name]
+    packer = OF_LARGE[name].pack if by_products or _is_large(problem, name, heads) else LAWS[name]
     model = _kept(problem, packer, lambda: packer(problem))
     return model if omega is None else reaching(model, problem, omega)
 

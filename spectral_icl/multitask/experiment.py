@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SECTIONS = ("problem", "model", "initial", "flow")
 PROBLEM_KEYS = (  # what `Problem.from_dict` understands
-    *("task_sizes", "tasks", "block_sizes", "signal", "noise", "snr"),
+    *("task_sizes", "tasks", "block_sizes", "signal", "decay", "noise", "snr"),
     *("context_length", "covariance"),
 )
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spectral_icl.io.checks import Floats, ProblemError, array
+from spectral_icl.io.checks import Floats, ProblemError, array, renamed
 from spectral_icl.kernels import law
 from spectral_icl.kernels.loss import losses_by
 from spectral_icl.kernels.model import Model
-from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel, pack
+from spectral_icl.multitask.context import DEFAULT, EXACT, OF_LARGE, check_kernel, pack
 from spectral_icl.multitask.exact.evaluate import evaluate
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import FINITE, State, check_dense, check_state, depth
+from spectral_icl.multitask.state import FINITE, State, check_dense, check_state, depth, flat, unflattened
 
 
 def task_loss(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEFAULT) -> Floats:
@@ -121,6 +121,50 @@ def hessian(problem: Problem, omega: ArrayLike, mu: ArrayLike, kernel: str = DEF
         assert found is not None
         return found
     return hessian_at(problem, at, kernel)
+
+
+def hessian_product(
+    problem: Problem,
+    omega: ArrayLike,
+    mu: ArrayLike,
+    by_omega: ArrayLike,
+    by_mu: ArrayLike,
+    kernel: str = DEFAULT,
+) -> State:
+    """The product of the `hessian` with a direction, in H^2 (B + I) operations where the law has a formula.
+
+    Parameters
+    ----------
+    problem : Problem
+    omega, by_omega : array_like, (H, B)
+        KQ values, and the direction in them.
+    mu, by_mu : array_like, (H, I)
+        OV values, and the direction in them.
+    kernel : str
+        Law of the context. Under the exact law the Hessian is formed.
+
+    Returns
+    -------
+    State
+        The parts (H, B) and (H, I) of the product.
+
+    Raises
+    ------
+    ProblemError
+        A shape does not fit or an entry is not finite.
+    """
+    at = check_state(problem, omega, mu, FINITE)
+    with renamed({"omega": "by_omega", "mu": "by_mu"}):
+        by = check_state(problem, by_omega, by_mu, FINITE)
+    if by.mu.shape != at.mu.shape:
+        raise ProblemError("by_omega", f"{len(by.omega)} heads", f"{len(at.omega)} heads, as omega has")
+    name = check_kernel(kernel)
+    if name not in OF_LARGE:
+        return unflattened(hessian(problem, *at, name) @ flat(by), (*at.omega.shape, problem.tasks))
+    model = pack(problem, name, by_products=True)
+    found = State(np.empty_like(at.omega), np.empty_like(at.mu))
+    law.product(model, *at, _gradient(model, at)[1], *by, *found)
+    return found
 
 
 def hessian_at(problem: Problem, at: State, kernel: str = DEFAULT) -> Floats:

@@ -25,7 +25,8 @@ from spectral_icl.io.checks import (
 from spectral_icl.io.text import abbreviated
 from spectral_icl.multitask.signal import MOST_DENSE, SMALLEST, Signal, Signals, powers
 
-_SHORTHANDS = {"tasks", "snr"}  # keys of a table, not arguments of the class
+_SHORTHANDS = {"tasks", "snr", "decay"}  # keys of a table, not arguments of the class
+_STEEPEST = 20.0  # decay of powers with the number of the task
 _MOST_TASKS = 100_000
 _MOST_TRIED = 2**22  # entries I B up to which a digest of the dense rows is made, to tell an old one
 LARGEST_BLOCK = 10**9  # coordinates
@@ -153,10 +154,11 @@ class Problem:
     def from_dict(cls, table: Mapping[str, Any]) -> Problem:
         """The problem of a mapping with the fields of `Problem`, or of `multitask` if it has task_sizes.
 
-        With ``task_sizes`` two more keys are understood, which a sweep can vary. ``tasks = n`` with one whole
-        number for ``task_sizes`` stands for n tasks of that size. ``snr`` (a number or one per task, > 0) in
-        place of ``noise`` sets sigma_i^2 = A_ii / snr_i, the signal-to-noise ratio of Chen, Sheen, Wang and
-        Yang (2024).
+        With ``task_sizes`` three more keys are understood, which a sweep can vary. ``tasks = n`` with one
+        whole number for ``task_sizes`` stands for n tasks of that size. ``snr`` (a number or one per task,
+        > 0) in place of ``noise`` sets sigma_i^2 = A_ii / snr_i, the signal-to-noise ratio of Chen, Sheen,
+        Wang and Yang (2024). ``decay = a`` (a number >= 0) beside one number for ``signal`` stands for powers
+        that fall with the number of the task, A_ii = signal (i + 1)^-a.
         """
         disjoint = "task_sizes" in table
         allowed = {f.name for f in fields(cls)}
@@ -244,7 +246,7 @@ class Problem:
 
 
 def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `Problem.multitask` that a table with ``tasks`` or ``snr`` stands for."""
+    """The arguments of `Problem.multitask` that a table with shorthands stands for."""
     entries = dict(table)
     if "tasks" in entries:
         count, size = entries.pop("tasks"), entries["task_sizes"]
@@ -252,6 +254,13 @@ def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
             raise ProblemError("tasks", count, "nothing unless task_sizes is one whole number")
         count = integer("tasks", count, minimum=1, maximum=_MOST_TASKS)
         entries["task_sizes"] = [integer("task_sizes", size, minimum=1, maximum=LARGEST_BLOCK)] * count
+    if "decay" in entries:
+        decay, signal = entries.pop("decay"), entries.get("signal")
+        if not is_number(signal):
+            raise ProblemError("decay", decay, "nothing unless signal is one number, that of the first task")
+        exponent = number("decay", decay, minimum=0.0, maximum=_STEEPEST)
+        ranks = np.arange(1.0, len(sequence("task_sizes", entries["task_sizes"], "whole numbers")) + 1.0)
+        entries["signal"] = (powers("signal", signal, 1)[0] * ranks**-exponent).tolist()
     if "snr" in entries:
         ratio = entries.pop("snr")
         if "noise" in entries:

@@ -17,8 +17,10 @@ BY_THEME = ["cli", "fuzz", "house"]
 # tests of what several modules do together
 OF_SEVERAL = [
     "examples/test_gallery.py",
+    "kernels/structured/test_laws.py",
     "multitask/flow/test_exact_flow.py",
     "multitask/flow/test_invariants.py",
+    "multitask/flow/test_large.py",
     "multitask/flow/test_reference.py",
     "multitask/test_exact_law.py",
     "multitask/test_extremes.py",
@@ -37,8 +39,10 @@ WITHOUT = {
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
     "kernels": (
-        "averages control ensemble integrator log loss model overlaps parts phases sparse surrogate threads"
+        "averages control dense ensemble integrator linear log loss model overlaps parts phases sparse "
+        "surrogate threads"
     ),
+    "kernels/structured": "asymptotic blocks first_order side_by_side signals",
     "multitask": "loss problem softmax state",
     "multitask/exact": "table",
     "multitask/flow": "options trajectory",
@@ -47,7 +51,7 @@ WITHOUT = {
     "sparse/risk": "best contour given_labels quick spectrum",
     "sparse/transformer": "attention model",
     "sweeps": "arrays axes points provenance quantities report",
-    "sweeps/multitask": "labels quantities",
+    "sweeps/multitask": "labels",
     "sweeps/sparse": "labels quantities",
     "theorems/multitask": "check evidence factors",
     "theorems/sparse": "check evidence",

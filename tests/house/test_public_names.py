@@ -28,6 +28,7 @@ NAMES = {
     "gradient_flow",
     "gradient_flow_ensemble",
     "hessian",
+    "hessian_product",
     "loss",
     "open_sweep",
     "task_loss",
@@ -46,8 +47,9 @@ SIGNATURES = {
     "task_loss": "problem omega mu kernel=",
     "gradient": "problem omega mu kernel=",
     "hessian": "problem omega mu kernel=",
+    "hessian_product": "problem omega mu by_omega by_mu kernel=",
     "gradient_flow": "problem omega0 mu0"
-    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps=",
+    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= dense_output=",
     "gradient_flow_ensemble": "problems omega0 mu0"
     " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= phases= threads=",
     "open_sweep": "path",
@@ -87,6 +89,7 @@ DEFAULTS = {
         "kernel": "asymptotic",
         "stationary": None,
         "max_steps": 100_000,
+        "dense_output": None,
     },
     "Balanced": {"key_scale": None},
     "Factored": {"key_scale": None},

@@ -35,6 +35,7 @@ from spectral_icl.multitask.exact.check import errors
 from spectral_icl.multitask.exact.evaluate import evaluate
 from spectral_icl.multitask.exact.overlaps import FINE, overlap
 from spectral_icl.multitask.experiment import BUILT_IN, Experiment
+from spectral_icl.multitask.flow.census import Census
 from spectral_icl.multitask.flow.escape import Escape
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import FlowReport
@@ -58,9 +59,9 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Dial Evidence ExactOptima FirstOrderOptima Found Guard
-HeadLimit Label LimitArguments Look Method Optima Panel Rates Reference Requirement Rule Section Spectral
-Start Table Trial Variable Verification View Work
+AsymptoticOptima Batch Best Cells Claim Class Contour Dial Ended Evidence ExactOptima FirstOrderOptima Flows
+Found Guard HeadLimit Label Large LimitArguments Look Method Optima Panel Rates Reference Requirement Rule
+Section Spectral Start Table Trial Variable Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -182,6 +183,7 @@ def test_bad_input_in_another_process_is_told_of_here() -> None:
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A result of every kind, by what made it."""
     solution = si.gradient_flow(PROBLEM, *START, t_end=20.0)
+    outlined = si.gradient_flow(PROBLEM, *START, t_end=20.0, dense_output=False)
     with pytest.raises(si.IntegrationError) as unfinished:
         si.gradient_flow(PROBLEM, *START, t_end=20.0, max_steps=5)
     at_start = {name: values.tolist() for name, values in START._asdict().items()}
@@ -196,6 +198,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "gradient": si.gradient(PROBLEM, *START),
         "flow": FlowReport(solution, "flow", {}),
         "of a flow": (solution.phases, solution.forecast, solution.saturation, Escape(0, 1, 2.0, None)),
+        "in outline": (outlined, Census.of(outlined.phases, outlined.heads)),
         "unfinished": unfinished.value,
         "other weights": (si.Factored(0.1, 0.2), si.Merged()),
         "dataset": solution.to_xarray(),

@@ -17,7 +17,7 @@ import spectral_icl as si
 from spectral_icl.kernels import law, linear
 from spectral_icl.kernels.charts import is_mixed
 from spectral_icl.kernels.control import weigh
-from spectral_icl.kernels.dense import dense_room
+from spectral_icl.kernels.dense import Dense
 from spectral_icl.kernels.field import Parts, slope_at
 from spectral_icl.kernels.integrator import Work
 from spectral_icl.kernels.model import Ends, Floats, Log, Methods, System, Systems
@@ -272,9 +272,9 @@ def zeros(system: System, size: int) -> Work:
         "new_scratch": scratch,
     }
     made["increments"] = np.zeros((STAGES, size))
-    made["linear"] = dense_room(system.shape)
-    for values in made["linear"]:
-        values[...] = 0
+    whole = {"order": np.zeros(size, dtype=np.int64), "coupled": np.zeros(1, dtype=np.int64)}
+    whole |= {name: np.zeros((size, size)) for name in ("hess", "factor", "idle_rows")}
+    made["linear"] = Dense(**{name: whole.get(name, np.zeros(size)) for name in Dense._fields})
     return Work(**{name: made.get(name, np.zeros(size)) for name in Work._fields})
 
 

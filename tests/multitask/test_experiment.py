@@ -45,7 +45,8 @@ def test_keys_that_a_sweep_can_vary_are_numbers() -> None:
     assert numeric_keys("flow", {}) == {"t_end", "rtol", "stationary", "max_steps"}
     assert numeric_keys("model", {}) == {"heads", "imbalance_omega", "imbalance_mu", "key_scale"}
     assert numeric_keys("record", {}) == set()
-    whole = {"task_sizes": 4, "tasks": 2, "signal": 1.0, "snr": 2.0, "context_length": 9, "covariance": 1.0}
+    whole = {"task_sizes": 4, "tasks": 2, "signal": 1.0, "decay": 0.5, "snr": 2.0}
+    whole |= {"context_length": 9, "covariance": 1.0}
     blocks = si.Problem.from_dict(whole).to_dict()
     assert numeric_keys("problem", {}) == {*whole, *blocks}, "all that a problem understands"
 

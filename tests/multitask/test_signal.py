@@ -334,3 +334,21 @@ def test_a_file_may_have_pairs(tmp_path: Path) -> None:
     ):
         Experiment.read(file, ("problem.signal=[[[0, 1.0]], [[4, 2.0]]]",))
     assert Choices.of(tables(file, (), {})).table()["problem"]["signal"] == [[[0, 10.0]], [[3, 2.0], [1, 5]]]
+
+
+def test_a_decay_stands_for_powers_that_fall_with_the_number_of_the_task() -> None:
+    table = {"task_sizes": 3, "tasks": 4, "signal": 2.0, "decay": 1.5, "context_length": 9.0}
+    p = si.Problem.from_dict({**table, "snr": 4.0})
+    np.testing.assert_allclose(p.power, 2.0 * np.arange(1.0, 5.0) ** -1.5, rtol=1e-15)
+    np.testing.assert_allclose(p.noise, p.power / 4.0, rtol=1e-15)
+    flat = si.Problem.from_dict({**table, "noise": 0.1, "decay": 0.0})
+    assert flat == si.Problem.multitask(task_sizes=[3] * 4, signal=2.0, noise=0.1, context_length=9.0)
+    for value in (-1.0, 21.0, float("nan"), "steep"):
+        with pytest.raises(si.ProblemError, match=r"^decay: expected a number >= 0 and <= 20"):
+            si.Problem.from_dict({**table, "noise": 0.1, "decay": value})
+    with pytest.raises(si.ProblemError, match=r"^decay: expected nothing unless signal is one number"):
+        si.Problem.from_dict({**table, "noise": 0.1, "signal": [1.0] * 4})
+    with pytest.raises(si.ProblemError, match=r"^decay: expected nothing without task_sizes"):
+        si.Problem.from_dict(
+            {"block_sizes": [2], "signal": [[1.0]], "noise": 0.1, "context_length": 9, "decay": 1.0}
+        )

@@ -402,6 +402,7 @@ REFUSED: list[tuple[Table, str, str]] = [
     (sweep(LENGTHS, record={"times": {"cubic": [1, 2, 3]}}), "record.times", "cubic"),
     (sweep(LENGTHS, record={"times": {"log": [0, 2, 3]}}), "record.times.log[0]", "> 0"),
     (sweep(LENGTHS, flow={"t_eval": [1.0]}), "flow.t_eval", "record.times"),
+    (sweep(LENGTHS, flow={"dense_output": True}), "flow.dense_output", "no steps are kept"),
     (given_axis(path=None), "axis[0].path", "a value"),
     (given_axis(path=3), "axis[0].path", "got 3"),
     (given_axis(path=[]), "axis[0].path", "got []"),

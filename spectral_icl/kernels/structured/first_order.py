@@ -176,7 +176,7 @@ def _task_loss(model, omega, mu, work, out):
 def _gradient(model, omega, mu, grad_omega, grad_mu, work):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    _task, _block, power_of, sizes = model.task, model.block, model.power, model.sizes
+    power_of, sizes = model.power, model.sizes
     tilt, joint, values = work.tilt, work.joint, work.values
     inverse = model.inverse_length
     _alone(model, omega, mu, work)
@@ -262,7 +262,7 @@ def _onto_pair(model, power, left, right, tilt, mu, h, k, out, values):
 def _product(model, omega, mu, work, by_omega, by_mu, out_omega, out_mu):
     heads, blocks = omega.shape
     tasks = mu.shape[1]
-    _power_of, sizes = model.power, model.sizes
+    sizes = model.sizes
     tilt, joint, change, by_v = work.tilt, work.joint, work.joint_change, work.by_v
     inverse = model.inverse_length
     for h in range(heads):
@@ -305,7 +305,7 @@ def _product(model, omega, mu, work, by_omega, by_mu, out_omega, out_mu):
     mixed_rows(work.turns, work.scaled, out_mu)
     mixed_rows(work.powers, work.by_task, out_mu)
     for h in range(heads):
-        v, tilts, _drifts, by_head = work.v[h], work.tilts[h], work.drifts[h], by_v[h]
+        v, tilts, by_head = work.v[h], work.tilts[h], by_v[h]
         power, turn = work.powers[h, h], work.turns[h, h]
         for b in range(blocks):
             t = tilts[b]

@@ -87,8 +87,16 @@ def curve_of(
     """The curve of arrays that `check_numbers` found sound."""
     chart = Chart(*(arrays[f"chart_{key}"] for key in Chart._fields))
     if "kept_time" not in arrays:
-        nodes = (arrays[name] for name in ("node_time", "node_state", "node_bend"))
-        return Trajectory(problem, chart, heads, *nodes, rests=rests, kernel=kernel)
+        return Trajectory(
+            problem=problem,
+            chart=chart,
+            heads=heads,
+            t=arrays["node_time"],
+            x=arrays["node_state"],
+            dense=arrays["node_bend"],
+            rests=rests,
+            kernel=kernel,
+        )
     return Outline(
         problem=problem,
         chart=chart,

@@ -10,6 +10,7 @@ LABELS = {
     "problem.tasks": Label("number of tasks $I$", "$I$"),
     "problem.noise": Label(r"noise variance $\sigma^2$", r"$\sigma^2$", r"\sigma^2"),
     "problem.signal": Label("signal power $A$", "$A$", "A"),
+    "problem.decay": Label("decay of the signal powers $a$", "$a$", "a"),
     "problem.task_sizes": Label("size of a task $d_i$", symbol="d"),
     "problem.block_sizes": Label("size of a block $d_b$", symbol="d"),
     "problem.covariance": Label(r"covariance $\kappa$", r"$\kappa$", r"\kappa"),

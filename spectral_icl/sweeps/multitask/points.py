@@ -151,6 +151,10 @@ class FlowPoints(Points[Experiment]):
         if point.flow.t_eval is not None:
             expected = "nothing in a sweep: the times of its loss curves are record.times"
             raise ProblemError("flow.t_eval", point.flow.t_eval, expected)
+        if point.flow.dense_output is not None:
+            raise ProblemError(
+                "flow.dense_output", point.flow.dense_output, "nothing in a sweep: no steps are kept"
+            )
         parts = {"model": asdict(point.model), "initial": point.initial.to_dict(), "flow": asdict(point.flow)}
         filled = {name: {k: v for k, v in part.items() if v is not None} for name, part in parts.items()}
         return {"problem": table["problem"], **filled}

@@ -36,6 +36,7 @@ _LABELS = {
     "gap": "excess loss / lower bound",
     "excess": "loss without query noise",
     "emergence": "emergence time",
+    "emergence_median": "median emergence time of the tasks",
     "settled": "time to reach the plateau",
     "escape": "escape time",
     "emergence_predicted": "predicted emergence time",
@@ -50,11 +51,12 @@ _LABELS = {
     **{key: BENCHMARKS[key].name for key in ("lower_bound", "head_per_task", "single_head")},
     "gradient_step": f"{BENCHMARKS['gradient_step'].name}, exact",
     "allocation": "allocation",
+    "learned": "share of tasks learned",
     "own_heads": "share of runs with a head for each task",
     "as_predicted": "share of runs with the predicted heads",
 }
 # a time that is not there has not come: NaN is later than all others
-_TIMES = ("emergence", "settled", "escape", "emergence_predicted", "escape_predicted")
+_TIMES = ("emergence", "emergence_median", "settled", "escape", "emergence_predicted", "escape_predicted")
 _OF_LAW = (
     "loss",
     "gap",
@@ -67,6 +69,7 @@ _LAST = ("emergence", "settled", "emergence_predicted")  # of several tasks, the
 # numbers that a saturated flow does not make wrong
 _ALWAYS = ("saturation", "steps", "t", *_BENCHMARKS, "gradient_step", "emergence_predicted")
 _SHARES = ("own_heads", "as_predicted")
+_OF_TASKS = {"learned": "allocation", "emergence_median": "emergence"}  # what they are counted from
 
 
 class FlowSweep(Sweep):
@@ -85,7 +88,7 @@ class FlowSweep(Sweep):
         if "lower_bound" in here:
             here |= {"gap"}
         if "allocation" in here:
-            here |= {"own_heads"}
+            here |= {"own_heads", "learned", "emergence_median"}
         if "allocation_predicted" in self.data:
             here |= {"as_predicted"}
         here |= {"excess"}
@@ -113,10 +116,13 @@ class FlowSweep(Sweep):
         """A quantity by name, of one task or of all.
 
         Of all tasks, emergence and settling are those of the last task, escape that of the first one, and
-        allocation is one of `PATTERNS`; of one task, allocation is the number of its head.
+        allocation is one of `PATTERNS`; of one task, allocation is the number of its head. Of many tasks the
+        share that is learned and the median of the emergences tell more than the last one.
         """
         choice("quantity", name, self.names)
-        per_task = name in ("allocation", *_SHARES) or "task" in self._raw(name).dims
+        per_task = name != "emergence_median" and (
+            name in ("allocation", "learned", *_SHARES) or "task" in self._raw(name).dims
+        )
         if task is not None:
             task = integer("task", task, minimum=0, maximum=self.tasks - 1)
             if not per_task:
@@ -143,7 +149,7 @@ class FlowSweep(Sweep):
     def _raw(self, name: str) -> xarray.DataArray:
         if name in ("gap", "excess"):
             return self.data["loss"]
-        return self.data[name]
+        return self.data[_OF_TASKS.get(name, name)]
 
     def _reduced(self, name: str, task: int | None) -> xarray.DataArray:
         """A recorded or derived number, of one task, or of all where there is one number for all."""
@@ -151,6 +157,8 @@ class FlowSweep(Sweep):
             return self.data["loss"] - self._noise()
         if name == "gap":
             return self._over_bound("loss")
+        if name in _OF_TASKS:
+            return self._of_tasks(name, task)
         found = self._raw(name)
         if "task" not in found.dims:
             return found
@@ -162,6 +170,21 @@ class FlowSweep(Sweep):
             late = found.where(found.notnull() | ~self._exists(), np.inf).max("task")
             return late.where(np.isfinite(late))
         return found.min("task")
+
+    def _of_tasks(self, name: str, task: int | None) -> xarray.DataArray:
+        """The share of tasks that are learned, or when half of them have emerged, if they have."""
+        exists = self._exists()
+        if name == "learned":
+            head = self.data["allocation"]
+            learned = (head >= 0).where(exists)
+            return learned.mean("task") if task is None else learned.isel(task=task)
+        times = self.data["emergence"].fillna(np.inf)
+        axis = times.get_axis_num("task")
+        count = exists.sum("task", keepdims=True)
+        ordered = np.sort(times.where(exists, np.inf).values, axis=axis)
+        half = np.take_along_axis(ordered, np.maximum((count.values - 1) // 2, 0), axis=axis)
+        found = times.isel(task=0, drop=True).copy(data=half.squeeze(axis))
+        return found.where(np.isfinite(found))
 
     def _exists(self) -> xarray.DataArray:
         """Which tasks a point has: results are padded to the most of any."""
@@ -193,7 +216,7 @@ class FlowSweep(Sweep):
         """Query noise summed over tasks, on the dimensions that it depends on."""
         import xarray  # optional, and slow to import
 
-        fields = {"problem.noise", "problem.snr", "problem.tasks", "problem.signal"}
+        fields = {"problem.noise", "problem.snr", "problem.tasks", "problem.signal", "problem.decay"}
         names = [
             dim.name for dim in self.plan.dims if any(path.partition("[")[0] in fields for path in dim.values)
         ]

@@ -12,6 +12,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.solution import Solution
+from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import gradient_at
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import UnmeasurableError
@@ -20,6 +21,7 @@ _FAINT = 1e-10  # below which the sign of a balanced weight is lost to the integ
 _LONGEST = 1e6  # time over which an explicit integration is tried
 _MOST_CALLS = 100_000  # of the field
 _POINTS = 50  # at which the two paths are compared
+_MOST_LOOKS, _MOST_NUMBERS = 400, 2**23  # times to look for faint weights at, and numbers of their states
 
 
 class Comparison(NamedTuple):
@@ -66,13 +68,13 @@ def compare(flow: Solution, kernel: str) -> Comparison:
         return np.concatenate([-c * q * by_omega, -c * k * by_omega, -o * by_mu, -v * by_mu])
 
     end = _comparable_until(flow)
-    times = _known(flow, end, _POINTS)
+    times = np.linspace(0.0, end, _POINTS)
     found = solve_ivp(field, (0.0, end), start, method="DOP853", rtol=1e-10, atol=1e-13, t_eval=times)
     if not found.success:
         raise UnmeasurableError("k, q, o and v could not be integrated")
     k, q, v, o = np.split(found.y, places)
     distance, flips = 0.0, 0
-    for path, product in zip(flow(times), (c * k * q, o * v), strict=True):
+    for path, product in zip(_path(flow, times), (c * k * q, o * v), strict=True):
         reduced = path.reshape(times.size, -1).T
         distance = max(distance, float(np.abs(reduced - product).max() / np.abs(reduced).max()))
         flips += int((product * np.sign(product[:, :1]) < 0.0).any(axis=1).sum())
@@ -92,12 +94,26 @@ def _drift(one: Floats, other: Floats) -> float:
     return float(np.abs(imbalance - imbalance[:, :1]).max() / (one**2 + other**2).max())
 
 
-def _known(flow: Solution, end: float, points: int) -> Floats:
-    """Times from 0 to an end at which the state is known: so many, or as many states as were kept."""
-    curve = flow.trajectory
-    if isinstance(curve, Outline):
-        return curve.kept[curve.kept <= end]
-    return np.linspace(0.0, end, points)
+def _path(flow: Solution, times: Floats) -> State:
+    """The states of a flow at times from 0 on; one that was kept in outline is solved again for them."""
+    if not isinstance(flow.trajectory, Outline):
+        return flow(times)
+    asked = flow.options
+    again = gradient_flow(
+        flow.problem,
+        *flow(0.0),
+        parametrization=flow.parametrization,
+        t_end=float(times[-1]),
+        t_eval=times,
+        rtol=asked.rtol,
+        kernel=asked.kernel,
+    )
+    return State(again.omega, again.mu)
+
+
+def _looked_at(flow: Solution) -> int:
+    """Number of times at which weights are looked at, fewer of states that would fill the memory."""
+    return min(_MOST_LOOKS, max(_POINTS, _MOST_NUMBERS // flow.trajectory.chart.kind.size))
 
 
 def _comparable_until(flow: Solution) -> float:
@@ -107,10 +123,10 @@ def _comparable_until(flow: Solution) -> float:
     """
     emerged = [task.time for task in flow.phases.tasks if task.time > 0.0]
     end = min(1.2 * min(emerged, default=np.inf), float(flow.t[-1]), _LONGEST)
-    if flow.parametrization.conserves_signs:
-        times = _known(flow, end, 400)
+    if flow.parametrization.conserves_signs and end > 0.0:
+        times = np.linspace(0.0, end, _looked_at(flow))
         faint = np.zeros(times.size, dtype=bool)
-        for path in flow(times):
+        for path in _path(flow, times):
             faint |= ((np.abs(path) < _FAINT) & (path[0] != 0.0)).any(axis=(1, 2))
         if faint.any():
             end = float(times[max(0, int(faint.argmax()) - 1)])

@@ -136,3 +136,19 @@ def test_what_a_head_contributes_is_its_share(kernel: str) -> None:
         found = np.empty((2, 2))
         learned(model, omega, mu, found)
         np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+@every_law
+def test_the_product_with_the_hessian_is_public(kernel: str) -> None:
+    p = si.Problem.multitask(task_sizes=(3, 5), signal=(1, 2), noise=0.2, context_length=60)
+    at, by = si.initial.random(p, 3, 0.1, seed=1), si.initial.random(p, 3, 1.0, seed=2)
+    for name in (kernel, "exact"):
+        found = si.hessian_product(p, *at, *by, kernel=name)
+        direction = np.concatenate([part.ravel() for part in by])
+        expected = si.hessian(p, *at, kernel=name) @ direction
+        flat = np.concatenate([part.ravel() for part in found])
+        np.testing.assert_allclose(flat, expected, rtol=1e-12, atol=1e-13 * abs(expected).max())
+    with pytest.raises(si.ProblemError, match="by_omega: expected 3 heads, as omega has, got '2 heads'"):
+        si.hessian_product(p, *at, by.omega[:2], by.mu[:2])
+    with pytest.raises(si.ProblemError, match="by_mu"):
+        si.hessian_product(p, *at, by.omega, by.mu[:, :1])

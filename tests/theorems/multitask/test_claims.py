@@ -593,6 +593,8 @@ def test_a_flow_that_is_kept_in_outline_has_the_same_verdicts(
         assert (one.claim, one.verdict) == (other.claim, other.verdict)
     measured = {c.claim: c.measured for c in whole}
     for found in outlined:
+        if found.claim == "imbalance-conservation":  # not of the start alone, where nothing has moved
+            assert found.measured == pytest.approx(measured[found.claim], rel=0.5)
         if found.claim in ("convergence-to-limit", "task-allocation", "three-phases", "optimality"):
             assert found.measured == pytest.approx(measured[found.claim], rel=1e-4)
 
