@@ -410,7 +410,7 @@ SECTIONS: dict[str, Callable[[bool], Any]] = {
 def report(found: dict[str, Any]) -> Iterator[str]:
     """The tables as text."""
     if rows := found.get("agreement"):
-        yield "problem     law          weights    H     N  steps: factor, products  error difference  factor s"
+        yield "problem     law          weights    H     N  steps (factor, products)  error, difference, s"
         for row in rows:
             steps, seconds = row["steps"], row["seconds"]
             yield (

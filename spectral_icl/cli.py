@@ -28,7 +28,7 @@ from spectral_icl.console import (
 )
 from spectral_icl.io.checks import ProblemError, choice, renamed
 from spectral_icl.io.interrupts import Terminated
-from spectral_icl.io.progress import Progress, tracked
+from spectral_icl.io.progress import Progress, Reach, tracked
 from spectral_icl.io.provenance import now
 from spectral_icl.version import __version__
 
@@ -188,7 +188,8 @@ def flow(
     experiment = Experiment.read(file, overrides)
     with log_on_stderr():
         try:
-            solution = experiment.solve()
+            with Reach(experiment.flow.t_end, "flow", "t") as reach:
+                solution = experiment.solve(reach.at)
         except IntegrationError as error:
             if error.solution is None:
                 raise

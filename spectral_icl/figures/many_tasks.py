@@ -86,7 +86,7 @@ def emergence_times(solution: Solution, axes: Axes) -> None:
     if predicted or lone:
         look: dict[str, Any] = {"histtype": "step", "color": "#d55e00", "lw": 0.9}
         axes.hist(predicted or lone, edges, label=name, **look)
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper left")
     timeline.time_axis(solution, axes)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.set_ylabel("tasks")

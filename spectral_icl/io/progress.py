@@ -6,6 +6,7 @@ A computation that counts for itself is given ``Progress.update``; a loop runs o
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_SOON = 1.0  # seconds before a computation of unknown length is worth a bar
 _EVERY = 10.0  # seconds between lines
 
 
@@ -101,6 +103,46 @@ class Progress:
         left = "" if self.done == self.total else f", {(self.total - self.done) / rate:.0f} s left"
         note = f", {self.note}" if self.note else ""
         logger.info("%d/%d %s, %.3g/s%s%s", self.done, self.total, self._unit, rate, left, note)
+
+
+class Reach:
+    """How far a computation is on its way to a number, which it approaches by orders of magnitude.
+
+    A context manager, whose bar appears on a terminal once it has taken a second.
+
+    Parameters
+    ----------
+    end : float
+        The number; infinite if there is none, so that only the note is shown.
+    label : str
+        Stands in front of the bar.
+    symbol : str
+        What the number is, in the note.
+    """
+
+    def __init__(self, end: float, label: str, symbol: str) -> None:
+        self._end, self._label, self._symbol = end, label, symbol
+        self._shown: Progress | None = None
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.__exit__(kind, error, trace)
+
+    def at(self, value: float) -> None:
+        """Say where it is."""
+        if self._shown is None:
+            if time.monotonic() - self._began < _SOON:
+                return
+            self._shown = Progress(100, label=self._label, unit="%", logged=False)
+            self._shown.__enter__()
+        share = math.log1p(value) / math.log1p(self._end) if math.isfinite(self._end) else 0.0
+        self._shown.update(int(100.0 * share) - self._shown.done, f"{self._symbol} = {value:.3g}")
 
 
 def tracked(

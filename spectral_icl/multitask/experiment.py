@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -292,8 +292,8 @@ class Experiment:
         """The experiment of a TOML file, or the built-in one, with ``section.key=value`` overrides."""
         return cls.from_dict(tables(file, overrides, BUILT_IN))
 
-    def solve(self) -> Solution:
-        """Solve the flow.
+    def solve(self, progress: Callable[[float], None] | None = None) -> Solution:
+        """Solve the flow; ``progress`` as in `gradient_flow`.
 
         Raises
         ------
@@ -306,6 +306,7 @@ class Experiment:
                 *self.start,
                 parametrization=self.parametrization,
                 kernel=self.model.kernel,
+                progress=progress,
                 **asdict(self.flow),
             )
 

@@ -49,7 +49,7 @@ SIGNATURES = {
     "hessian": "problem omega mu kernel=",
     "hessian_product": "problem omega mu by_omega by_mu kernel=",
     "gradient_flow": "problem omega0 mu0"
-    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= dense_output=",
+    " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= dense_output= progress=",
     "gradient_flow_ensemble": "problems omega0 mu0"
     " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= phases= threads=",
     "open_sweep": "path",
@@ -90,6 +90,7 @@ DEFAULTS = {
         "stationary": None,
         "max_steps": 100_000,
         "dense_output": None,
+        "progress": None,
     },
     "Balanced": {"key_scale": None},
     "Factored": {"key_scale": None},

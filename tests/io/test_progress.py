@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from spectral_icl.io.progress import Progress, tracked
+from spectral_icl.io import progress as module
+from spectral_icl.io.progress import Progress, Reach, tracked
 
 
 class Terminal(io.StringIO):
@@ -80,3 +81,25 @@ def test_without_standard_error_there_is_no_bar(monkeypatch: pytest.MonkeyPatch,
     shown.close()
     monkeypatch.setattr(sys, "stderr", shown if closed else None)
     assert list(tracked([1, 2])) == [1, 2]
+
+
+def test_a_long_way_is_shown_by_orders_of_magnitude(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = terminal(monkeypatch)
+    monkeypatch.setattr(module, "_SOON", 0.0)
+    with Reach(1e6 - 1.0, "flow", "t") as reach:
+        reach.at(9.0)
+        reach.at(1e3 - 1.0)
+    text = shown.getvalue()
+    assert "flow:  50%" in text
+    assert "50/100" in text
+    assert "t = 999" in text
+    with Reach(float("inf"), "flow", "t") as reach:
+        reach.at(5.0)
+    assert "t = 5" in shown.getvalue()
+
+
+def test_a_short_way_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = terminal(monkeypatch)
+    with Reach(10.0, "flow", "t") as reach:
+        reach.at(10.0)
+    assert shown.getvalue() == ""

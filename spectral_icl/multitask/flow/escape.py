@@ -93,7 +93,9 @@ def _waits(
 ) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     winner, emerged = int(found.head[task]), float(found.time[task])
-    if not np.isfinite(found.at[task]).all():
+    if (
+        not found.at[task].size or not np.isfinite(found.at[task]).all()
+    ):  # no state was kept, or none is there
         return {}
     heads = chart.kind.size // (problem.blocks + problem.tasks)
     at = unflattened(found.at[task], (heads, problem.blocks, problem.tasks))

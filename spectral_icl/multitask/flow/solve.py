@@ -70,6 +70,7 @@ def gradient_flow(
     stationary: float | None = None,
     max_steps: int = 100_000,
     dense_output: bool | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Solution:
     """Gradient flow of multi-head softmax attention in the spectral domain.
 
@@ -116,6 +117,8 @@ def gradient_flow(
         Whether every step is kept, so that the solution is known at any time; by default, if N <= 4096. Each
         step then takes 40 N bytes, which is said in the log of large flows. Otherwise `Solution.trajectory`
         is an `Outline`: losses at every step, states at ``t_eval`` or at up to 128 of the steps.
+    progress : callable, optional
+        Called with the time that is reached, after every 512 steps or fewer of a large flow.
 
     Returns
     -------
@@ -160,11 +163,11 @@ def gradient_flow(
     whole = _keeps_every_step(dense_output, kernel, size)
     kept: _Steps | Outliner
     if whole:
-        status, kept, count = _in_range(problem, system, limits, x)
+        status, kept, count = _in_range(problem, system, limits, x, progress)
     else:
         scale = np.array(problem.block_sizes, dtype=np.float64) * np.array(problem.covariance) ** 2
         kept = Outliner(system, scale, times)
-        status, count = _integrate(system, limits, x, kept.add)
+        status, count = _integrate(system, limits, x, _told(kept.add, progress))
     outcome = Outcome(int(outcomes(status, t_end)) if t_end > LONGEST else status)
     rests = outcome is Outcome.STATIONARY
     trajectory: Trajectory | Outline
@@ -191,6 +194,21 @@ def gradient_flow(
         reached = f"stopped at t = {trajectory.t[-1]:.6g} of {t_end:g}"
         raise IntegrationError(f"{reached}: {outcome.advice}", solution)
     return solution
+
+
+Take = Callable[[Nodes], None]
+
+
+def _told(take: Take, progress: Callable[[float], None] | None) -> Take:
+    """A function that takes steps, and says how far they go."""
+    if progress is None:
+        return take
+
+    def both(nodes: Nodes) -> None:
+        take(nodes)
+        progress(float(nodes.t[-1]))
+
+    return both
 
 
 class _Steps:
@@ -231,14 +249,20 @@ def _keeps_every_step(dense_output: bool | None, kernel: str, size: int) -> bool
     return dense_output
 
 
-def _in_range(problem: Problem, system: System, limits: Limits, x: Floats) -> tuple[int, _Steps, list[int]]:
+def _in_range(
+    problem: Problem,
+    system: System,
+    limits: Limits,
+    x: Floats,
+    progress: Callable[[float], None] | None,
+) -> tuple[int, _Steps, list[int]]:
     """A flow kept whole, under the first model that serves all of its states, and the best for its end."""
     steps = _Steps()
-    status, count = _integrate(system, limits, x, steps.add)
+    status, count = _integrate(system, limits, x, _told(steps.add, progress))
     while status == LEFT_RANGE and (further := wider(system.model, problem)) is not None:
         system = system._replace(model=further)  # from the start again: no table is good near its end
         steps = _Steps()
-        status, count = _integrate(system, limits, x, steps.add)
+        status, count = _integrate(system, limits, x, _told(steps.add, progress))
     if status in (REACHED_END, STATIONARY):
         status, count = _finished(problem, system, limits, steps, status, count)
     return status, steps, count
@@ -270,7 +294,7 @@ def _finished(
 
 
 def _integrate(
-    system: System, limits: Limits, x: Floats, take: Callable[[Nodes], None], begin: float = 0.0
+    system: System, limits: Limits, x: Floats, take: Take, begin: float = 0.0
 ) -> tuple[int, list[int]]:
     """The last status and the counts of a flow from ``x`` at a time on, whose steps are given to ``take``."""
     progress = Progress.begun()

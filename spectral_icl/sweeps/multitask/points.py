@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spectral_icl.io.checks import LARGEST, Floats, ProblemError
 from spectral_icl.io.toml import Tables, read_table
 from spectral_icl.kernels.model import Emerged
-from spectral_icl.multitask.context import OF_LARGE, check_kernel
+from spectral_icl.multitask.context import OF_LARGE
 from spectral_icl.multitask.experiment import SECTIONS, Experiment, ExplicitStart, numeric_keys, seeded_starts
 from spectral_icl.multitask.flow.ensemble import Ensemble, gradient_flow_ensemble
 from spectral_icl.multitask.flow.escape import find_escapes
@@ -144,8 +144,8 @@ class FlowPoints(Points[Experiment]):
     def point(self, table: Tables, like: Experiment | None = None) -> Experiment:
         """The experiment of a file, with the problem of ``like`` if there is one."""
         made = Experiment.from_dict(table, None if like is None else like.problem)
-        if check_kernel(made.model.kernel) not in OF_LARGE:  # of which ensembles solve no large ones
-            check_dense("model.heads", made.problem, len(made.start.omega))
+        if made.model.kernel not in OF_LARGE:
+            check_dense("model.heads", made.problem, len(made.start.omega))  # as ensembles do
         return made
 
     def settled(self, table: Tables, point: Experiment) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
 from spectral_icl.kernels.structured.asymptotic import AsymptoticSignals
+from spectral_icl.kernels.structured.first_order import FirstOrderSignals
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.flow.options import check_rtol, check_t_end
 from spectral_icl.multitask.flow.solution import Solution
@@ -139,6 +140,7 @@ def claims_about(model: Model) -> Claims[Evidence, Problem]:
 @claims_about.register(Asymptotic)
 @claims_about.register(AsymptoticSignals)
 @claims_about.register(FirstOrder)
+@claims_about.register(FirstOrderSignals)
 @claims_about.register(Exact)
 def _(model: Model) -> Claims[Evidence, Problem]:
     return CLAIMS

@@ -89,3 +89,15 @@ def test_the_exact_law_says_how_far_it_goes() -> None:
         si.gradient_flow(p, *at, t_end=1.0, kernel="exact")
     with pytest.raises(si.ProblemError, match="dense_output: expected True under the exact law"):
         si.gradient_flow(disjoint(2), *si.initial.random(disjoint(2), 2), kernel="exact", dense_output=False)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_progress_is_told_how_far_a_flow_is(whole: bool) -> None:
+    p = disjoint(200)
+    seen: list[float] = []
+    si.gradient_flow(
+        p, *si.initial.random(p, 4, 0.01, seed=1), t_end=30.0, dense_output=whole, progress=seen.append
+    )
+    assert len(seen) > 1
+    assert seen == sorted(seen)
+    assert seen[-1] == 30.0
