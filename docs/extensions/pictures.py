@@ -13,6 +13,7 @@ ORDER = [
     *("p2o_steps", "p2o_context", "p2o_plane", "p2o_heads"),
     *("escape", "head_budget", "three_laws", "emergence", "allocation", "overlap"),
     *("validity", "saturated", "solvers"),
+    *("scaling_law", "emergence_times", "separation"),
 ]
 RESOLUTION = 160  # dots per inch
 

@@ -376,7 +376,8 @@ def thinned(path: Path) -> Plan:
 
 
 def test_examples_are_these() -> None:
-    flows = ["allocation", "escape", "head_budget", "regimes", "separation", "superposition"]
+    flows = ["allocation", "emergence_times", "escape", "head_budget"]
+    flows += ["regimes", "separation", "superposition"]
     names = sorted([*flows, "p2o_advantage", "p2o_risks"])
     assert [path.stem for path in EXAMPLES] == names
 

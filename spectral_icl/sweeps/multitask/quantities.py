@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +35,7 @@ _BENCHMARKS = {key: BENCHMARKS[key].name for key in ("head_per_task", "single_he
 _LABELS = {
     "loss": "loss",
     "gap": "excess loss / lower bound",
+    "separation": "excess loss / head per task",
     "excess": "loss without query noise",
     "emergence": "emergence time",
     "emergence_median": "median emergence time of the tasks",
@@ -60,6 +62,7 @@ _TIMES = ("emergence", "emergence_median", "settled", "escape", "emergence_predi
 _OF_LAW = (
     "loss",
     "gap",
+    "separation",
     "excess",
     "task_loss",
     "loss_curve",
@@ -69,6 +72,7 @@ _LAST = ("emergence", "settled", "emergence_predicted")  # of several tasks, the
 # numbers that a saturated flow does not make wrong
 _ALWAYS = ("saturation", "steps", "t", *_BENCHMARKS, "gradient_step", "emergence_predicted")
 _SHARES = ("own_heads", "as_predicted")
+_OVER = {"gap": "lower_bound", "separation": "head_per_task"}  # excess losses, in units of that of these
 _OF_TASKS = {"learned": "allocation", "emergence_median": "emergence"}  # what they are counted from
 
 
@@ -86,7 +90,7 @@ class FlowSweep(Sweep):
         """The quantities that this sweep has."""
         here = {str(name) for name in self.data.data_vars} - {"status", "allocation_predicted"}
         if "lower_bound" in here:
-            here |= {"gap"}
+            here |= set(_OVER)
         if "allocation" in here:
             here |= {"own_heads", "learned", "emergence_median"}
         if "allocation_predicted" in self.data:
@@ -147,7 +151,7 @@ class FlowSweep(Sweep):
         )
 
     def _raw(self, name: str) -> xarray.DataArray:
-        if name in ("gap", "excess"):
+        if name == "excess" or name in _OVER:
             return self.data["loss"]
         return self.data[_OF_TASKS.get(name, name)]
 
@@ -155,10 +159,12 @@ class FlowSweep(Sweep):
         """A recorded or derived number, of one task, or of all where there is one number for all."""
         if name == "excess":
             return self.data["loss"] - self._noise()
-        if name == "gap":
-            return self._over_bound("loss")
-        if name in _OF_TASKS:
-            return self._of_tasks(name, task)
+        if name in _OVER:
+            return self._over(_OVER[name], "loss")
+        if name == "emergence_median":
+            return self._median("emergence")
+        if name == "learned":
+            return self._learned(task)
         found = self._raw(name)
         if "task" not in found.dims:
             return found
@@ -171,14 +177,14 @@ class FlowSweep(Sweep):
             return late.where(np.isfinite(late))
         return found.min("task")
 
-    def _of_tasks(self, name: str, task: int | None) -> xarray.DataArray:
-        """The share of tasks that are learned, or when half of them have emerged, if they have."""
-        exists = self._exists()
-        if name == "learned":
-            head = self.data["allocation"]
-            learned = (head >= 0).where(exists)
-            return learned.mean("task") if task is None else learned.isel(task=task)
-        times = self.data["emergence"].fillna(np.inf)
+    def _learned(self, task: int | None) -> xarray.DataArray:
+        """The share of tasks that are learned, or whether one is."""
+        learned = (self.data["allocation"] >= 0).where(self._exists())
+        return learned.mean("task") if task is None else learned.isel(task=task)
+
+    def _median(self, name: str) -> xarray.DataArray:
+        """When half of the tasks that there are have emerged, if they have, or are predicted to."""
+        exists, times = self._exists(), self.data[name].fillna(np.inf)
         axis = times.get_axis_num("task")
         count = exists.sum("task", keepdims=True)
         ordered = np.sort(times.where(exists, np.inf).values, axis=axis)
@@ -194,11 +200,13 @@ class FlowSweep(Sweep):
         made: dict[str, Callable[[str], xarray.DataArray]] = {
             "loss": lambda key: self.data[key],
             "excess": lambda key: self.data[key] - self._noise(),
-            "gap": self._over_bound,
+            **{ratio: partial(self._over, unit) for ratio, unit in _OVER.items()},
         }
         if name in made and "lower_bound" in self.data:
-            keys = [key for key in _BENCHMARKS if not (name == "gap" and key == "lower_bound")]
+            keys = [key for key in _BENCHMARKS if key != _OVER.get(name)]
             return {_BENCHMARKS[key]: made[name](key) for key in keys}
+        if name == "emergence_median" and "emergence_predicted" in self.data:
+            return {"predicted": self._median("emergence_predicted")}
         predicted = f"{name}_predicted"
         if predicted in self.data:
             return {"predicted": self._reduced(predicted, task)}
@@ -207,9 +215,10 @@ class FlowSweep(Sweep):
             return {"limit of the law's range": limit}
         return {}
 
-    def _over_bound(self, key: str) -> xarray.DataArray:
+    def _over(self, unit: str, key: str) -> xarray.DataArray:
+        """The excess of a loss over that of a benchmark."""
         noise = self._noise()
-        bound = self.data["lower_bound"] - noise
+        bound = self.data[unit] - noise
         return (self.data[key] - noise) / bound.where(bound > 0.0)
 
     def _noise(self) -> xarray.DataArray:

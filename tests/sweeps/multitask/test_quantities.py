@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import spectral_icl as si
 from spectral_icl.figures.sweep import sweep_figure
 from spectral_icl.multitask.experiment import Experiment
+from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
 from spectral_icl.sweeps import run as sweep
 from spectral_icl.sweeps.multitask.quantities import FlowSweep
 from spectral_icl.sweeps.plan import Plan
@@ -66,3 +69,39 @@ def test_the_share_learned_and_the_median_are_those_of_the_tasks_that_there_are(
 def test_they_can_be_drawn(many: tuple[Plan, FlowSweep], name: str) -> None:
     (axes,) = sweep_figure(many[1].data, [name]).get_axes()
     assert axes.get_ylabel() == many[1].labels[name]
+
+
+def test_separation_of_equal_tasks_is_what_the_theorem_says(tmp_path: Path) -> None:
+    """A flow of one head is that factor above a head per task, and so is the best single head."""
+    one = {
+        **MANY,
+        "model": {"heads": 1},
+        "initial": {"kind": "random", "scale": 0.05, "positive": True},
+        "flow": {"t_end": 1e4},
+    }
+    plan = Plan.from_dict(one)
+    sweep.run(plan, tmp_path / "one")
+    found = FlowSweep(si.open_sweep(tmp_path / "one"), plan)
+    tasks = np.array([3, 20, 61])
+    gamma = 1000 / (np.e * 1.01 * 4)
+    factor = tasks * (1.0 + gamma) / (tasks + gamma)
+    separation = found.quantity("separation")
+    np.testing.assert_allclose(separation.values, factor, rtol=1e-6)
+    best = {name: theory for name, theory in separation.theory.items() if "head per task" not in name}
+    assert len(separation.theory) == len(best) == 2
+    np.testing.assert_allclose(separation.theory[BENCHMARKS["single_head"].name], factor, rtol=1e-12)
+    assert (separation.theory[BENCHMARKS["lower_bound"].name] < 1.0).all()
+    assert separation.label == "excess loss / head per task, asymptotic law"
+
+
+def test_the_median_has_its_prediction(tmp_path: Path) -> None:
+    small = {
+        **MANY,
+        "initial": {"kind": "random", "scale": 1e-3, "positive": True},
+        "flow": {"t_end": 1e4},
+        "record": {"forecast": True},
+    }
+    plan = Plan.from_dict(small)
+    sweep.run(plan, tmp_path / "small")
+    median = FlowSweep(si.open_sweep(tmp_path / "small"), plan).quantity("emergence_median")
+    np.testing.assert_allclose(median.theory["predicted"], median.values, rtol=0.02)
