@@ -47,9 +47,10 @@ class Blocks(NamedTuple):
     in_task: Ints  # (I,)
     block_entries: Entries
     task_entries: Entries
-    of_blocks: Floats  # (B, K, K) upper factors, reciprocals on the diagonal
-    of_tasks: Floats  # (I, K, K)
-    links: Floats  # (M, K, K) the factor's rows of a block in the columns of a task
+    of_blocks: Floats  # (B, K, K) upper factors, reciprocals on the diagonal, and in the end inverses
+    of_tasks: Floats  # (I, K, K) of what is left of a task without its blocks
+    links: Floats  # (M, K, K) the factor's rows of a block in the columns of a task, then the inverse's
+    spare: Floats  # (K,)
     linked: Ints  # (I,) whether a task is coupled to its blocks
     side_by_side: SideBySide  # the same factors, of few heads
 
@@ -79,6 +80,7 @@ def block_room(model, shape):
         np.empty((blocks, most, most)),
         np.empty((tasks, most, most)),
         np.empty((model.power.size, most, most)),
+        np.empty(most),
         np.zeros(tasks, dtype=np.int64),
         side_by_side_room(model, shape),
     )
@@ -171,7 +173,63 @@ def factor_blocks(model, theta, base, step, strength, scale, root, room):
                 return False
     if lie_side_by_side(model, heads):
         put_side_by_side(room)
+    else:
+        _invert_blocks(model, room)
     return True
+
+
+@inner(fastmath=ALGEBRA)
+def _invert_blocks(model, room):
+    """Put inverses in place of factors: they are applied many times, and their products wait for nothing."""
+    for b in range(room.in_block.size):
+        count = room.in_block[b]
+        _invert_factor(room.of_blocks[b], count, room.spare)
+        for m in range(model.start[b], model.start[b + 1]):
+            n = model.order[m]
+            columns = room.linked[model.task[n]]
+            for p in range(count if columns > 0 else 0):
+                row = room.links[n, p]
+                own = room.of_blocks[b, p, p]
+                for c in range(columns):
+                    row[c] *= own
+                for k in range(p + 1, count):
+                    by, other = room.of_blocks[b, p, k], room.links[n, k]
+                    for c in range(columns):
+                        row[c] += by * other[c]
+        _square(room.of_blocks[b], count)
+    for i in range(room.in_task.size):
+        _invert_factor(room.of_tasks[i], room.in_task[i], room.spare)
+        _square(room.of_tasks[i], room.in_task[i])
+
+
+@inner(fastmath=ALGEBRA)
+def _invert_factor(factor, count, spare):
+    """Put the inverse X of an upper factor, whose diagonal holds reciprocals, in its place."""
+    for i in range(count - 1, -1, -1):
+        row, own = factor[i], factor[i, i]
+        for k in range(i + 1, count):
+            spare[k] = row[k]
+            row[k] = 0.0
+        for k in range(i + 1, count):
+            by, below = -own * spare[k], factor[k]
+            for q in range(k, count):
+                row[q] += by * below[q]
+
+
+@inner(fastmath=ALGEBRA)
+def _square(inverse, count):
+    """Put X X^T, the inverse of the matrix itself, in the place of X."""
+    for p in range(count):
+        row = inverse[p]
+        for q in range(p, count):
+            other = inverse[q]
+            total = 0.0
+            for k in range(q, count):
+                total += row[k] * other[k]
+            row[q] = total
+    for p in range(count):
+        for q in range(p):
+            inverse[p, q] = inverse[q, p]
 
 
 @inner(fastmath=ALGEBRA)
@@ -194,25 +252,14 @@ def _eliminate(factor, rows, link, columns, matrix):
 
 
 @inner(fastmath=ALGEBRA)
-def _forward(factor, count, values):
-    """Solve U^T y = values in place; ``values`` has the heads of a block or task along its first axis."""
+def _applied(inverse, count, values, out):
+    """Fill ``out`` with a symmetric matrix times some values."""
+    for q in range(count):
+        out[q] = 0.0
     for k in range(count):
-        row = factor[k]
-        value = values[k] * row[k]
-        values[k] = value
-        for q in range(k + 1, count):
-            values[q] -= value * row[q]
-
-
-@inner(fastmath=ALGEBRA)
-def _backward(factor, count, values):
-    """Solve U z = values in place."""
-    for k in range(count - 1, -1, -1):
-        row = factor[k]
-        value = values[k]
-        for q in range(k + 1, count):
-            value -= row[q] * values[q]
-        values[k] = value * row[k]
+        row, by = inverse[k], values[k]
+        for q in range(count):
+            out[q] += by * row[q]
 
 
 @inner(fastmath=ALGEBRA)
@@ -223,10 +270,9 @@ def solve_blocks(model, root, given, out, room):
         return
     for n in range(out.flat.size):
         out.flat[n] = given.flat[n]
-    above, below = room.block_entries, room.task_entries
+    above, below, found = room.block_entries, room.task_entries, room.spare
     for b in range(room.in_block.size):
         _begin(above, b, room.in_block[b], given.flat)
-        _forward(room.of_blocks[b], room.in_block[b], above.values[b])
     for i in range(room.in_task.size):
         count, values = room.in_task[i], below.values[i]
         _begin(below, i, count, given.flat)
@@ -237,23 +283,23 @@ def solve_blocks(model, root, given, out, room):
                     row, by = room.links[n, k], above.values[b, k]
                     for q in range(count):
                         values[q] -= by * row[q]
-        _forward(room.of_tasks[i], count, values)
-        _backward(room.of_tasks[i], count, values)
-        _end(below, i, count, out.flat)
-    for i in range(room.in_task.size):  # not before all tasks have seen what their blocks began with
-        count, values = room.in_task[i], below.values[i]
-        if room.linked[i] > 0:
-            for n in range(model.first[i], model.first[i + 1]):
-                b = model.block[n]
-                for k in range(room.in_block[b]):
-                    row = room.links[n, k]
-                    pull = 0.0
-                    for q in range(count):
-                        pull += row[q] * values[q]
-                    above.values[b, k] -= pull
+        _applied(room.of_tasks[i], count, values, found)
+        for q in range(count):
+            values[q] = found[q]
+        _end(below, i, count, found, out.flat)
     for b in range(room.in_block.size):
-        _backward(room.of_blocks[b], room.in_block[b], above.values[b])
-        _end(above, b, room.in_block[b], out.flat)
+        count = room.in_block[b]
+        _applied(room.of_blocks[b], count, above.values[b], found)
+        for m in range(model.start[b], model.start[b + 1]):
+            n = model.order[m]
+            i = model.task[n]
+            for k in range(count if room.linked[i] > 0 else 0):
+                row, values = room.links[n, k], below.values[i]
+                pull = 0.0
+                for q in range(room.linked[i]):
+                    pull += row[q] * values[q]
+                found[k] -= pull
+        _end(above, b, count, found, out.flat)
 
 
 @inner(fastmath=ALGEBRA)
@@ -263,6 +309,6 @@ def _begin(entries, at, count, given):
 
 
 @inner(fastmath=ALGEBRA)
-def _end(entries, at, count, out):
+def _end(entries, at, count, found, out):
     for p in range(count):
-        out[entries.at[at, p]] = entries.values[at, p] * entries.up[at, p]
+        out[entries.at[at, p]] = found[p] * entries.up[at, p]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectral_icl.io.checks import Floats, ProblemError, array, integer, sequence
+from spectral_icl.io.checks import Floats, ProblemError, array, integer, renamed, sequence
 from spectral_icl.kernels.charts import to_primal_all
 from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.ensemble import advance_many
@@ -400,7 +400,8 @@ def _starts(problems: Sequence[Problem], omega0: ArrayLike, mu0: ArrayLike) -> S
         raise ProblemError(
             "mu0", f"{mu.shape[1]} heads", f"as many heads as omega0, which has {heads}, and >= 1"
         )
-    check_heads(problems[0], heads)
+    with renamed({"heads": "omega0"}):
+        check_heads(problems[0], heads)
     members = max(len(omega), len(mu), key=lambda n: (n != 1, n))
     for name, values in (("omega0", omega), ("mu0", mu)):
         if len(values) not in (1, members):
