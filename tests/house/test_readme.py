@@ -18,7 +18,7 @@ from spectral_icl.sparse.experiment import Study
 from spectral_icl.sweeps.plan import Plan
 
 ROOT = Path(__file__).parents[2]
-README, SWEEPS, SPARSE = "README.md", "docs/sweeps.md", "docs/sparse.md"
+README, SWEEPS, SPARSE, LARGE = "README.md", "docs/sweeps.md", "docs/sparse.md", "docs/large.md"
 GUIDES = [README, "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 KNOWN = {"README", "CONTRIBUTING", "CHANGELOG", "CITATION"}  # files whose names are in capitals
 PAGES = [*GUIDES, "CHANGELOG.md", *(p.relative_to(ROOT).as_posix() for p in sorted(ROOT.glob("*/README.md")))]
@@ -40,7 +40,7 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
 
 
 def test_every_block_of_code_is_run_below() -> None:
-    for language, expected in (("python", [README, SWEEPS, SPARSE]), ("toml", [SWEEPS])):
+    for language, expected in (("python", [README, SWEEPS, SPARSE]), ("toml", [SWEEPS, LARGE, LARGE])):
         found = [page for page in PAGES for _ in blocks(page, language)]
         assert sorted(found) == sorted(expected), language
 
@@ -52,6 +52,12 @@ def test_continuous_integration_runs_both_commands_and_what_nox_checks() -> None
     check = text_of("noxfile.py").split("def check(")[1].split("@nox.session")[0]
     for arguments in re.findall(r"session\.run\((.*)\)", check):
         assert f".venv/bin/{' '.join(ast.literal_eval(f'({arguments},)'))}" in steps
+
+
+def test_problems_of_the_page_on_large_ones_are_problems() -> None:
+    thousand, chain = (Experiment.from_dict(tomllib.loads(block)).problem for block in blocks(LARGE, "toml"))
+    assert (thousand.tasks, thousand.signal[999][999]) == (1000, 0.01)
+    assert chain.signal == ((6.0, 4.0, 0.0), (0.0, 6.0, 4.0))
 
 
 @pytest.mark.parametrize("page", PAGES)
