@@ -163,6 +163,29 @@ def laws(cases: list[dict[str, Any]]) -> str:
     return table(["H", "I", "", *(column for part in parts for column in (part, "ratio"))], rows, 0)
 
 
+def large_speed(cases: list[dict[str, Any]]) -> str:
+    """Flows by a factor of the Jacobian and by products with the Hessian."""
+    rows = []
+    for case in cases:
+        seconds = case["seconds"]
+        cells = [str(case[key]) for key in ("heads", "tasks", "size")]
+        cells += [f"{case['end']:.0e}", str(case["steps"][1]), f"{case['difference']:.0e}"]
+        cells += [f"{seconds['factor']:.2f}", f"{seconds['products']:.3f}", f"{case['ratio']:.0f}"]
+        rows.append([case["start"], *cells])
+    head = ["start", "H", "I", "N", "t", "steps", "difference", "factor, s", "products, s", "ratio"]
+    return table(head, rows, 1)
+
+
+def large_sizes(cases: list[dict[str, Any]]) -> str:
+    """Flows that no factor would solve."""
+    rows = []
+    for case in cases:
+        cells = [str(case[key]) for key in ("heads", "tasks", "size")]
+        cells += [f"{case['end']:.0e}", str(case["steps"]), f"{case['products_per_stage']:.1f}"]
+        rows.append([case["start"], case["signals"], *cells, f"{case['seconds']:.1f}"])
+    return table(["start", "signals", "H", "I", "N", "t", "steps", "products a stage", "seconds"], rows, 2)
+
+
 def audit(found: list[dict[str, Any]]) -> str:
     """Every statement by both laws, exact and sampled."""
     rows = []
@@ -189,6 +212,7 @@ def main() -> None:
     )
     cost = json.loads((RESULTS / "laws.json").read_text("utf-8"))["cases"]
     statements = json.loads((RESULTS / "audit.json").read_text("utf-8"))["rows"]
+    many_tasks = json.loads((RESULTS / "large.json").read_text("utf-8"))
     tables = {
         "headline": headline(precision),
         "sizes": sizes(precision),
@@ -198,6 +222,8 @@ def main() -> None:
         "sparse-theory": sparse_theory(speed["theory"]),
         "sparse-batched": sparse_batched(speed["batched"]),
         "laws": laws(cost),
+        "large-speed": large_speed(many_tasks["speed"]),
+        "large-sizes": large_sizes(many_tasks["sizes"]),
         "audit": audit(statements),
     }
     text = README.read_text("utf-8")

@@ -19,6 +19,7 @@ from spectral_icl.kernels.structured.products import even_pair_sums, mixed_rows,
 from spectral_icl.kernels.structured.signals import (
     add_read_off,
     at_signals,
+    contribution,
     onto_blocks,
     onto_tasks,
     read_off,
@@ -270,11 +271,7 @@ def _across(model, omega, mu, work, signal, heads, count, others, other_count, o
 
 @serves(law.learned, AsymptoticSignals, fastmath=ALGEBRA)
 def _learned(model, omega, mu, head, task):
-    pull = 0.0
-    for n in range(model.first[task], model.first[task + 1]):
-        b = model.block[n]
-        pull += model.power[n] * model.kappa[b] * omega[head, b]
-    return pull * mu[head, task]
+    return contribution(model, omega, mu, head, task)
 
 
 @serves(law.linear_room, AsymptoticSignals, makes=True)

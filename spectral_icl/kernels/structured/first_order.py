@@ -21,7 +21,13 @@ from spectral_icl.kernels.law import serves
 from spectral_icl.kernels.model import Floats, Ints
 from spectral_icl.kernels.structured.conjugate import conjugate_room
 from spectral_icl.kernels.structured.products import even_pair_sums, mixed_rows, pair_sums
-from spectral_icl.kernels.structured.signals import add_read_off, onto_blocks, onto_tasks, read_off
+from spectral_icl.kernels.structured.signals import (
+    add_read_off,
+    contribution,
+    onto_blocks,
+    onto_tasks,
+    read_off,
+)
 
 
 class FirstOrderSignals(NamedTuple):
@@ -572,11 +578,7 @@ def _across(model, omega, mu, work, signal, heads, count, others, other_count, o
 
 @serves(law.learned, FirstOrderSignals, fastmath=ALGEBRA)
 def _learned(model, omega, mu, head, task):
-    pull = 0.0
-    for n in range(model.first[task], model.first[task + 1]):
-        b = model.block[n]
-        pull += model.power[n] * model.kappa[b] * omega[head, b]
-    return pull * mu[head, task]
+    return contribution(model, omega, mu, head, task)
 
 
 @serves(law.linear_room, FirstOrderSignals, makes=True)

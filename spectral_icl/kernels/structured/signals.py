@@ -78,3 +78,13 @@ def at_signals(model, mu, omega, out):
         else:
             for n in range(into.size):
                 into[n] = of_task[task[n]] * of_block[block[n]]
+
+
+@inner(fastmath=ALGEBRA)
+def contribution(model, omega, mu, head, task):
+    """What a head contributes to the map learned for a task: `spectral_icl.kernels.law.learned`."""
+    pull = 0.0
+    for n in range(model.first[task], model.first[task + 1]):
+        b = model.block[n]
+        pull += model.power[n] * model.kappa[b] * omega[head, b]
+    return pull * mu[head, task]

@@ -16,6 +16,7 @@ from spectral_icl.kernels.dense import dense_room
 from spectral_icl.kernels.field import slope_at
 from spectral_icl.kernels.integrator import workspace
 from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, Floats, System, frozen
+from spectral_icl.kernels.structured import conjugate
 from spectral_icl.kernels.structured.blocks import solve_blocks
 from spectral_icl.kernels.tableaus import RODAS5P
 from spectral_icl.multitask.context import OF_LARGE
@@ -221,3 +222,17 @@ def test_a_room_without_products_says_so() -> None:
         return linear.products(dense_room(shape))
 
     assert counted((2, 2, 2)) == 0
+
+
+def test_what_stages_are_off_by_is_small_at_the_end_of_a_step() -> None:
+    """On y' = z y, z <= 0: a twentieth of a tolerance, were all stages off by what stops the iteration."""
+    stages, gamma = len(RODAS5P.a), RODAS5P.gamma
+    most = np.zeros(stages)
+    for z in -np.concatenate([[0.0], np.geomspace(1e-4, 1e8, 1000)]):
+        moved = np.zeros((stages, stages))  # increments by what each is off by
+        for i in range(stages):
+            moved[i] = gamma * (z * RODAS5P.a[i] + RODAS5P.c[i]) / (1.0 - gamma * z) @ moved
+            moved[i, i] += 1.0
+        most = np.maximum(most, abs(RODAS5P.a[-1] @ moved + moved[-1]))
+    np.testing.assert_allclose(most, [0.6, 0.2, 6.3, 6.0, 3.7, 4.6, 1.0, 1.0], atol=0.06)
+    assert conjugate._PART * most.sum() < 0.05
