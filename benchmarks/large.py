@@ -437,7 +437,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
         slowest = max(row["seconds"][row["chosen"]] / row["seconds"]["factor"] for row in rows)
         close = sum(row["difference"] <= 0.1 * row["error"] for row in rows)
         same = sum(row["steps"][0] == row["steps"][1] for row in rows)
-        yield f"{same} of {len(rows)} with the same steps; difference at most a tenth of the error in {close},"
+        yield f"{same} of {len(rows)} with the same steps; difference within a tenth of the error in {close},"
         yield f"{worst:.2g} of it in all; what is chosen takes at most {slowest:.2f} times the factor's time"
     if rows := found.get("speed"):
         yield "\nstart       H    I     N      t    steps    difference   factor s  products s  ratio"
