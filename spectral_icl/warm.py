@@ -328,7 +328,7 @@ def _descents() -> None:
 PER_LAW = {
     "ensembles": Work(_ensembles, "sweeps and gradient_flow_ensemble"),
     "flows": Work(_flows, "flow, verify and gradient_flow"),
-    "large flows": Work(_large, "gradient_flow, ensembles and sweeps of many heads or tasks"),
+    "large": Work(_large, "gradient_flow, ensembles and sweeps of many heads or tasks"),
     "losses": Work(_losses, "optimal, verify, loss and its derivatives"),
 }
 ONCE = {"descents": Work(_descents, "p2o and gd of sparse regression, in steps")}

@@ -95,10 +95,16 @@ class Explorer:
             Always, once nothing is answered any more.
         """
         loop = self._server.io_loop
+        heard: list[object] = []
+
+        def hear(*_: object) -> None:
+            heard.append(True)
+            loop.add_callback_from_signal(loop.stop)
+
         # a signal that comes just before the loop waits would be heard when something else wakes it
-        PeriodicCallback(lambda: None, _HEARTBEAT).start()
+        PeriodicCallback(lambda: loop.stop() if heard else None, _HEARTBEAT).start()
         # raised by the handler it would come out of the middle of whatever runs, which may log or swallow it
-        with answered((signal.SIGINT,), lambda *_: loop.add_callback_from_signal(loop.stop)):
+        with answered((signal.SIGINT,), hear):
             loop.start()
         self._server.stop(wait=False)
         raise KeyboardInterrupt

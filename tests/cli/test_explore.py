@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -56,7 +57,11 @@ def test_a_signal_ends_it_at_once_with_one_line(number: signal.Signals) -> None:
     process, _ = started()
     began = time.monotonic()
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    try:
+        out, err = process.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # of which it says where it is
+        pytest.fail("".join(process.communicate()))
     assert (process.returncode, out, err) == (130, "", "Error: interrupted\n")
     assert time.monotonic() - began < 5.0  # less than a second where nothing else runs
 

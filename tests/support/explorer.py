@@ -18,7 +18,13 @@ def started(*args: str, **environment: str) -> tuple[subprocess.Popen[str], str]
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "spectral_icl", "explore", "--no-browser", *args],
-        env={**os.environ, "PYTHONPATH": PATH, "BOKEH_RESOURCES": "cdn", **environment},
+        env={
+            **os.environ,
+            "PYTHONPATH": PATH,
+            "BOKEH_RESOURCES": "cdn",
+            "PYTHONFAULTHANDLER": "1",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
