@@ -59,9 +59,15 @@ def solved_by(products: bool | None) -> Iterator[None]:
 
 def disjoint(tasks: int, power: float = 0.0) -> si.Problem:
     """Tasks of power 10 / i^power."""
-    signal = 10.0 / np.arange(1.0, tasks + 1.0) ** power
-    return si.Problem.multitask(
-        task_sizes=[10] * tasks, signal=signal.tolist(), noise=0.1, context_length=100.0 * tasks
+    return si.Problem.from_dict(
+        {
+            "tasks": tasks,
+            "task_sizes": 10,
+            "signal": 10.0,
+            "decay": power,
+            "noise": 0.1,
+            "context_length": 100.0 * tasks,
+        }
     )
 
 

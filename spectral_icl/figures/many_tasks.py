@@ -17,7 +17,6 @@ from spectral_icl.figures.palette import BENCHMARKS
 from spectral_icl.figures.style import WIDTH
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.census import QUANTILES, Census
-from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.report import benchmarks
 
@@ -189,6 +188,4 @@ def moments(solution: Solution) -> Floats:
     times = [phases.warm_up[1], end]
     times += [float(np.median([task.time for task in emerged]))] if emerged else []
     times += [float(np.quantile(settled, QUANTILES[-1]))] if settled else []
-    curve = solution.trajectory
-    shown = curve.nearest(times) if isinstance(curve, Outline) else np.minimum(times, end)
-    return np.unique(shown)
+    return np.unique(solution.trajectory.nearest(times))

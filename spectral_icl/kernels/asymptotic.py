@@ -219,17 +219,15 @@ def _linear_room(model, shape):
 
 
 @serves(law.left_range, Asymptotic)
-def _left_range(model, work):
-    return work.exponential[0, 0] < 0.0  # never: the loss exists everywhere, right or wrong
-
-
 @serves(law.lost_meaning, Asymptotic)
-def _lost_meaning(model, work):
-    return work.exponential[0, 0] < 0.0  # never: it is bounded from below
+def nowhere(model, work):
+    """The loss exists everywhere, right or wrong, and is bounded from below."""
+    return work.exponential[0, 0] < 0.0
 
 
 @serves(law.largest_tilt, Asymptotic, fastmath=ALGEBRA)
-def _largest_tilt(model, work):
+def largest_tilt(model, work):
+    """The largest E_hh."""
     largest = work.exponential[0, 0]
     for h in range(work.exponential.shape[0]):
         tilt = work.exponential[h, h]

@@ -373,7 +373,8 @@ def _linear_room(model, shape):
 
 
 @serves(law.left_range, FirstOrder)
-def _left_range(model, work):
+def left_range(model, work):
+    """Whether 2 v^2 >= 1 somewhere, where means of the law do not exist."""
     v = work.v
     outside = 2.0 * v[0, 0] * v[0, 0] >= 1.0  # false for NaN, which is no state at all
     for h in range(v.shape[0]):
@@ -394,7 +395,8 @@ def _lost_meaning(model, work):
 
 
 @serves(law.largest_tilt, FirstOrder, fastmath=ALGEBRA)
-def _largest_tilt(model, work):
+def largest_tilt(model, work):
+    """The largest logit variance of any head."""
     v, sizes = work.v, model.sizes
     largest = 0.0 * v[0, 0]
     for h in range(v.shape[0]):

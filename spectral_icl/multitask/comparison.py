@@ -14,11 +14,9 @@ from spectral_icl.io.checks import LARGEST, Floats, number
 from spectral_icl.io.progress import tracked
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.context import EXACT, check_kernel
-from spectral_icl.multitask.flow.outline import Outline
+from spectral_icl.multitask.flow.curve import Curve
 from spectral_icl.multitask.flow.solution import IntegrationError
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.validity import LAWS, grid
 
@@ -123,15 +121,12 @@ def _measured(problem: Problem, law: str, scale: float) -> tuple[float, float]:
     return steepest(flow.trajectory), flow.final_loss - sum(problem.noise)
 
 
-def steepest(trajectory: Trajectory | Outline) -> float:
+def steepest(trajectory: Curve) -> float:
     """When the total loss of a flow falls steepest, halfway between two of 8 points per step.
 
     Of a flow that is kept in outline, between two of the points that it has: 4 per step, or fewer of many.
     """
-    if isinstance(trajectory, Outline):
-        times, losses = trajectory.times, trajectory.losses.sum(axis=1)
-    else:
-        times = trajectory.refined(_POINTS)
-        losses = losses_at(trajectory.problem, trajectory(times), trajectory.kernel).sum(axis=1)
+    times, by_task = trajectory.sampled(_POINTS)
+    losses = by_task.sum(axis=1)
     first = int(np.argmin(np.diff(losses) / np.diff(times)))
     return float(0.5 * (times[first] + times[first + 1]))

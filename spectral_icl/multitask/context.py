@@ -74,17 +74,23 @@ def structured(name: str, least: float, per_coupling: float) -> Callable[[Packer
     return register
 
 
+def _of_tasks(problem: Problem) -> dict[str, Any]:
+    """What every law in closed form has of the tasks and the covariates."""
+    return {
+        "kappa": np.array(problem.covariance),
+        "variance": np.array(problem.variance),
+        "noise": np.array(problem.noise),
+        "inverse_length": 1.0 / problem.context_length,
+    }
+
+
 @law("asymptotic")
 def _asymptotic(problem: Problem) -> Asymptotic:
     """The law of Chen, Sheen, Wang and Yang (2024): L and d large."""
-    kappa = np.array(problem.covariance)
     return Asymptotic(
-        kappa=kappa,
-        weight=np.array(problem.block_sizes, dtype=np.float64) * kappa**2,
+        weight=np.array(problem.logit_weight),
         signal=np.array(problem.signal),
-        variance=np.array(problem.variance),
-        noise=np.array(problem.noise),
-        inverse_length=1.0 / problem.context_length,
+        **_of_tasks(problem),
     )
 
 
@@ -107,13 +113,9 @@ def _over_signals(problem: Problem) -> dict[str, Any]:
 @structured("asymptotic", 2e6, 8e3)
 def _asymptotic_signals(problem: Problem) -> AsymptoticSignals:
     """The asymptotic law of a large problem."""
-    kappa = np.array(problem.covariance)
     return AsymptoticSignals(
-        kappa=kappa,
-        weight=np.array(problem.block_sizes, dtype=np.float64) * kappa**2,
-        variance=np.array(problem.variance),
-        noise=np.array(problem.noise),
-        inverse_length=1.0 / problem.context_length,
+        weight=np.array(problem.logit_weight),
+        **_of_tasks(problem),
         **_over_signals(problem),
     )
 
@@ -126,12 +128,9 @@ def _first_order(problem: Problem) -> FirstOrder:
     order = np.argsort(sizes, kind="stable")
     by_size = sizes[order]
     return FirstOrder(
-        kappa=np.array(problem.covariance),
         sizes=sizes,
         signal=signal,
-        variance=np.array(problem.variance),
-        noise=np.array(problem.noise),
-        inverse_length=1.0 / problem.context_length,
+        **_of_tasks(problem),
         count=used.sum(axis=1),
         block=np.argsort(~used, axis=1, kind="stable"),
         order=order,
@@ -143,11 +142,8 @@ def _first_order(problem: Problem) -> FirstOrder:
 def _first_order_signals(problem: Problem) -> FirstOrderSignals:
     """The first-order law of a large problem."""
     return FirstOrderSignals(
-        kappa=np.array(problem.covariance),
         sizes=np.array(problem.block_sizes, dtype=np.float64),
-        variance=np.array(problem.variance),
-        noise=np.array(problem.noise),
-        inverse_length=1.0 / problem.context_length,
+        **_of_tasks(problem),
         **_over_signals(problem),
     )
 

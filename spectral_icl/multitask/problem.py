@@ -23,7 +23,7 @@ from spectral_icl.io.checks import (
     sequence,
 )
 from spectral_icl.io.text import abbreviated
-from spectral_icl.multitask.signal import MOST_DENSE, SMALLEST, Signal, Signals, powers
+from spectral_icl.multitask.signal import MOST_WRITTEN, SMALLEST, Signal, Signals, powers
 
 _SHORTHANDS = {"tasks", "snr", "decay"}  # keys of a table, not arguments of the class
 _STEEPEST = 20.0  # decay of powers with the number of the task
@@ -113,7 +113,7 @@ class Problem:
     def __repr__(self) -> str:
         """The call that makes it, whose long arguments are cut short where they would fill pages."""
         state = self.__getstate__()
-        if self.signal.entries > MOST_DENSE:
+        if self.signal.entries > MOST_WRITTEN:
             tuples = ("block_sizes", "noise", "covariance")
             shown = {name: abbreviated(value) for name, value in state.items() if name in tuples}
         else:
@@ -180,7 +180,7 @@ class Problem:
 
         The signal is in dense rows up to 10,000 entries I B, and beyond that in rows of (block, power).
         """
-        dense = self.signal.entries <= MOST_DENSE
+        dense = self.signal.entries <= MOST_WRITTEN
         return self.__getstate__() | {"signal": tuple(self.signal) if dense else self.signal.rows}
 
     def digest(self) -> str:
@@ -192,7 +192,7 @@ class Problem:
         """Whether a digest is that of the problem, or the one that it had when all rows were dense."""
         if text == self.digest():
             return True
-        if not MOST_DENSE < self.signal.entries <= _MOST_TRIED:
+        if not MOST_WRITTEN < self.signal.entries <= _MOST_TRIED:
             return False
         head = json.dumps({"format": 1, **self.to_dict(), "signal": []}, sort_keys=True)
         before, after = head.split('"signal": []')
@@ -235,6 +235,13 @@ class Problem:
         total: Floats = np.add(self.power, self.noise)
         total.setflags(write=False)
         return total
+
+    @cached_property
+    def logit_weight(self) -> Floats:
+        """By what squares of omega enter the variance of the logits, d_b kappa_b^2, (B,)."""
+        weight: Floats = np.array(self.block_sizes, dtype=np.float64) * np.array(self.covariance) ** 2
+        weight.setflags(write=False)
+        return weight
 
     @cached_property
     def home(self) -> tuple[int, ...] | None:

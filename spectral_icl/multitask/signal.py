@@ -35,7 +35,7 @@ Row: TypeAlias = Sequence[float] | Sequence[Pair] | Sequence[Sequence[float]] | 
 Signals: TypeAlias = "Signal | Sequence[Row] | NDArray[Any] | sparray | spmatrix"  # what `Signal.of` takes
 
 SMALLEST = 1e-30  # positive magnitudes below this are typing errors, and their products would underflow
-MOST_DENSE = 10_000  # entries I B up to which a signal is written row by row, zeros and all
+MOST_WRITTEN = 10_000  # entries I B up to which a signal is written row by row, zeros and all
 _MOST_EXPANDED = 2**24  # entries of an array that zeros may fill: 128 MiB
 _NUMBERS = "bBhHiIlLqQefd"  # types of arrays whose entries float64 holds, or that are past `LARGEST`
 
@@ -184,7 +184,7 @@ class Signal(Sequence[tuple[float, ...]]):
 
     def onto_tasks(self, values: Floats) -> Floats:
         """Sums sum_b A_ib x_b (..., I) of values x (..., B)."""
-        if self.entries <= MOST_DENSE:
+        if self.entries <= MOST_WRITTEN:
             return np.asarray(values @ self.dense().T)
         rows = values.reshape(-1, self.blocks)
         return np.asarray((self.sparse() @ rows.T).T).reshape(*values.shape[:-1], len(self))
@@ -250,7 +250,7 @@ class Signal(Sequence[tuple[float, ...]]):
 
     @cached_property
     def _hash(self) -> int:
-        if self.entries <= MOST_DENSE:
+        if self.entries <= MOST_WRITTEN:
             return hash(tuple(self))
         return hash((self.blocks, *(values.tobytes() for values in self._arrays)))
 
@@ -264,7 +264,7 @@ class Signal(Sequence[tuple[float, ...]]):
 
     def __repr__(self) -> str:
         """The dense rows as Python has them; those of a large signal as pairs, or cut short."""
-        if self.entries <= MOST_DENSE:
+        if self.entries <= MOST_WRITTEN:
             return repr(tuple(self))
         tasks, power = len(self), self.power.tolist()
         disjoint = self.shape == (len(power),) * 2 and np.array_equal(self.block, self.task)

@@ -45,7 +45,7 @@ WITHOUT = {
     "kernels/structured": "asymptotic blocks first_order side_by_side signals",
     "multitask": "loss problem softmax state",
     "multitask/exact": "table",
-    "multitask/flow": "options trajectory",
+    "multitask/flow": "curve options trajectory",
     "multitask/optimal": "asymptotic optima profile search small",
     "sparse": "descent landscape problem",
     "sparse/risk": "best contour given_labels quick spectrum",

@@ -18,7 +18,7 @@ import spectral_icl as si
 from spectral_icl.explore.choices import Choices
 from spectral_icl.io.toml import tables
 from spectral_icl.multitask.experiment import Experiment
-from spectral_icl.multitask.signal import MOST_DENSE, SMALLEST, Signal
+from spectral_icl.multitask.signal import MOST_WRITTEN, SMALLEST, Signal
 
 Powers = st.sampled_from([0.0, 1.0, 0.25, SMALLEST, 1e12, 3.5])
 REST: dict[str, Any] = {"noise": 0.1, "context_length": 50}
@@ -143,7 +143,7 @@ def large(tasks: int = 101, blocks: int = 103, step: int = 7) -> list[list[tuple
 def test_large_problems_travel_as_pairs() -> None:
     p = problem(large(), 103)
     written = json.loads(json.dumps(p.to_dict()))
-    assert p.signal.entries > MOST_DENSE
+    assert p.signal.entries > MOST_WRITTEN
     assert written["signal"][1] == [[1, 1.0], [8, 1.25]]
     again = si.Problem.from_dict(written)
     assert (again, hash(again), again.digest(), repr(again)) == (p, hash(p), p.digest(), repr(p))

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from spectral_icl.kernels import elementary, law
+from spectral_icl.kernels.asymptotic import largest_tilt, nowhere
 from spectral_icl.kernels.compile import ALGEBRA
-from spectral_icl.kernels.lanes import everywhere, in_every_lane, room, where
+from spectral_icl.kernels.lanes import everywhere, in_every_lane, room
 from spectral_icl.kernels.law import serves
 from spectral_icl.kernels.model import Floats, Ints
 from spectral_icl.kernels.structured.conjugate import conjugate_room
@@ -279,23 +280,9 @@ def _linear_room(model, shape):
     return conjugate_room(model, shape)
 
 
-@serves(law.left_range, AsymptoticSignals)
-def _left_range(model, work):
-    return work.exponential[0, 0] < 0.0  # never: the loss exists everywhere, right or wrong
-
-
-@serves(law.lost_meaning, AsymptoticSignals)
-def _lost_meaning(model, work):
-    return work.exponential[0, 0] < 0.0  # never: it is bounded from below
-
-
-@serves(law.largest_tilt, AsymptoticSignals, fastmath=ALGEBRA)
-def _largest_tilt(model, work):
-    largest = work.exponential[0, 0]
-    for h in range(work.exponential.shape[0]):
-        tilt = work.exponential[h, h]
-        largest = where(tilt > largest, tilt, largest)
-    return largest
+serves(law.left_range, AsymptoticSignals)(nowhere)
+serves(law.lost_meaning, AsymptoticSignals)(nowhere)
+serves(law.largest_tilt, AsymptoticSignals, fastmath=ALGEBRA)(largest_tilt)
 
 
 @serves(law.pick_model, AsymptoticSignals, makes=True)

@@ -16,6 +16,7 @@ import numpy as np
 from spectral_icl.kernels import law
 from spectral_icl.kernels.compile import ALGEBRA, inner
 from spectral_icl.kernels.elementary import exponential, log_one_plus
+from spectral_icl.kernels.first_order import largest_tilt, left_range
 from spectral_icl.kernels.lanes import everywhere, in_every_lane, room, where
 from spectral_icl.kernels.law import serves
 from spectral_icl.kernels.model import Floats, Ints
@@ -586,14 +587,8 @@ def _linear_room(model, shape):
     return conjugate_room(model, shape)
 
 
-@serves(law.left_range, FirstOrderSignals)
-def _left_range(model, work):
-    v = work.v
-    outside = 2.0 * v[0, 0] * v[0, 0] >= 1.0  # false for NaN, which is no state at all
-    for h in range(v.shape[0]):
-        for b in range(v.shape[1]):
-            outside = outside | (2.0 * v[h, b] * v[h, b] >= 1.0)
-    return outside
+serves(law.left_range, FirstOrderSignals)(left_range)
+serves(law.largest_tilt, FirstOrderSignals, fastmath=ALGEBRA)(largest_tilt)
 
 
 @serves(law.lost_meaning, FirstOrderSignals)
@@ -604,18 +599,6 @@ def _lost_meaning(model, work):
         for b in range(work.tilts.shape[1]):
             lost = lost | (model.inverse_length * work.powers[h, h] * work.tilts[h, b] > 1.0)
     return lost
-
-
-@serves(law.largest_tilt, FirstOrderSignals, fastmath=ALGEBRA)
-def _largest_tilt(model, work):
-    v, sizes = work.v, model.sizes
-    largest = 0.0 * v[0, 0]
-    for h in range(v.shape[0]):
-        variance = 0.0 * v[0, 0]
-        for b in range(v.shape[1]):
-            variance += sizes[b] * v[h, b] * v[h, b]
-        largest = where(variance > largest, variance, largest)
-    return largest
 
 
 @serves(law.pick_model, FirstOrderSignals, makes=True)

@@ -50,9 +50,7 @@ _LEAST, _MOST = 4, 64
 # take several times as many); and steps that a flow is expected to take.
 _ROOM, _STEPS = 1 << 22, 160
 
-_MOST_IN_LANES = (
-    512  # H (B + I), above which a law without a Hessian solves one flow sooner than lanes a part
-)
+_MOST_IN_LANES = 512  # H (B + I), above which flows by products, one by one, are done sooner
 
 _METHODS = ((EXPLICIT, DORMAND_PRINCE), (IMPLICIT, RODAS5P))
 

@@ -93,9 +93,7 @@ def _waits(
 ) -> dict[int, float]:
     """Predicted escape time through every rival of a disjoint task with an imbalance, if it is finite."""
     winner, emerged = int(found.head[task]), float(found.time[task])
-    if (
-        not found.at[task].size or not np.isfinite(found.at[task]).all()
-    ):  # no state was kept, or none is there
+    if not found.at[task].size or not np.isfinite(found.at[task]).all():  # it was not kept, or is not there
         return {}
     heads = chart.kind.size // (problem.blocks + problem.tasks)
     at = unflattened(found.at[task], (heads, problem.blocks, problem.tasks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.model import Emerged, ManyLimits
-from spectral_icl.multitask.flow.options import Outcome
-from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.phases import found_of
-from spectral_icl.multitask.flow.solution import IntegrationError, Solution
+from spectral_icl.multitask.flow.saturation import in_logs
+from spectral_icl.multitask.flow.solution import IntegrationError
 from spectral_icl.multitask.flow.solve import gradient_flow
+from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.parametrization import Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import MOST_DENSE, State
@@ -52,44 +53,18 @@ def one_by_one(flows: Flows, threads: int) -> Ended:
     """Solve every flow by itself, several at a time on so many threads."""
     count = flows.limits.t_end.size
 
-    def run(member: int) -> _Member:
-        return _one(flows, member)
-
     if threads == 1 or count == 1:
-        each = [run(member) for member in range(count)]
+        each = [_one(flows, member) for member in range(count)]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            each = list(pool.map(run, range(count)))
-    return Ended(
-        outcome=np.array([int(member.outcome) for member in each]),
-        t=np.array([member.t for member in each]),
-        omega=np.array([member.final.omega for member in each]),
-        mu=np.array([member.final.mu for member in each]),
-        task_loss=np.array([member.task_loss for member in each]),
-        saturation=np.array([member.saturation for member in each]),
-        steps=np.array([member.steps for member in each]),
-        rejected=np.array([member.rejected for member in each]),
-        loss_curve=np.array([member.loss_curve for member in each]),
-        found=Emerged(*map(np.array, zip(*(member.found for member in each), strict=True))),
-    )
+            each = list(pool.map(partial(_one, flows), range(count)))
+    *values, found = zip(*each, strict=True)
+    phases = Emerged._make(map(np.concatenate, zip(*found, strict=True)))
+    return Ended._make([*map(np.concatenate, values), phases])
 
 
-class _Member(NamedTuple):
-    """`Ended` of one flow, of which nothing else is kept."""
-
-    outcome: Outcome
-    t: float
-    final: State
-    task_loss: Floats
-    saturation: float
-    steps: int
-    rejected: int
-    loss_curve: Floats
-    found: Emerged
-
-
-def _one(flows: Flows, member: int) -> _Member:
-    """One of the flows; a flow that cannot be solved has the results of what was reached."""
+def _one(flows: Flows, member: int) -> Ended:
+    """One of the flows, P = 1; one that cannot be solved has the results of what was reached."""
     problem = flows.problems[member % len(flows.problems)]
     flavour = flows.flavours[member % len(flows.flavours)]
     omega, mu = (values[member % len(values)] for values in flows.starts)
@@ -103,7 +78,7 @@ def _one(flows: Flows, member: int) -> _Member:
             mu,
             parametrization=flavour,
             t_end=float(t_end),
-            t_eval=flows.times[flows.times <= t_end] if flows.times.size else None,
+            t_eval=np.union1d([0.0], flows.times[flows.times <= t_end]),  # one at least
             rtol=float(rtol),
             kernel=flows.kernel,
             stationary=float(stationary) or None,
@@ -114,29 +89,20 @@ def _one(flows: Flows, member: int) -> _Member:
         if failed.solution is None:
             raise
         solution = failed.solution
-    rests = solution.outcome is Outcome.STATIONARY
-    curve = np.full(flows.times.size, solution.final_loss if rests else np.nan)
-    if flows.times.size:
-        reached = solution.t <= solution.trajectory.t[-1]
-        curve[: reached.sum()] = solution.loss[reached]
-    nothing = Emerged.nothing(problem.tasks, size=0)
-    return _Member(
-        outcome=solution.outcome,
-        t=float(solution.trajectory.t[-1]),
-        final=solution.final,
-        task_loss=solution.final_task_loss,
-        saturation=_largest_variance(solution) / float(np.log(problem.context_length)),
-        steps=solution.stats.steps,
-        rejected=solution.stats.rejected,
-        loss_curve=curve,
-        found=found_of(solution.trajectory) if flows.phases else nothing,
+    curve = np.full(flows.times.size, np.nan)
+    seen = flows.times <= (np.inf if solution.trajectory.rests else solution.trajectory.t[-1])
+    curve[seen] = losses_at(problem, solution(flows.times[seen]), flows.kernel).sum(axis=1)
+    variance = solution.trajectory.logit_variances(1)[1].max()
+    found = found_of(solution.trajectory) if flows.phases else Emerged.nothing(problem.tasks, size=0)
+    return Ended(
+        outcome=np.array([int(solution.outcome)]),
+        t=solution.trajectory.t[-1:],
+        omega=solution.final.omega[None],
+        mu=solution.final.mu[None],
+        task_loss=solution.final_task_loss[None],
+        saturation=in_logs(np.log([problem.context_length]), variance),
+        steps=np.array([solution.stats.steps]),
+        rejected=np.array([solution.stats.rejected]),
+        loss_curve=curve[None],
+        found=Emerged._make(values[None] for values in found),
     )
-
-
-def _largest_variance(solution: Solution) -> float:
-    """The largest logit variance of any head at any step."""
-    curve = solution.trajectory
-    if isinstance(curve, Outline):
-        return float(curve.variances.max())
-    scale = np.asarray(solution.problem.block_sizes) * np.asarray(solution.problem.covariance) ** 2
-    return float((curve(curve.t).omega ** 2 @ scale).max())

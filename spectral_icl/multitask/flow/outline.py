@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectral_icl.io.checks import Floats, ProblemError, floats
 from spectral_icl.kernels.integrator import evaluate
-from spectral_icl.kernels.model import Chart, Model, Nodes, Survey, System
+from spectral_icl.kernels.model import Chart, Nodes, Survey, System
 from spectral_icl.kernels.phases import survey
-from spectral_icl.multitask.context import DEFAULT, pack
+from spectral_icl.multitask.context import DEFAULT
+from spectral_icl.multitask.flow.curve import Curve
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, unflattened
 
@@ -22,7 +23,7 @@ _FEWEST, _ENOUGH = 16, 128
 
 
 @dataclass(frozen=True, eq=False)
-class Outline:
+class Outline(Curve):
     """The curve of a large gradient flow, known at some times, with the losses of all of its steps.
 
     Attributes
@@ -67,16 +68,6 @@ class Outline:
     rests: bool = False
     kernel: str = DEFAULT
 
-    def __post_init__(self) -> None:
-        own = (getattr(self, f.name) for f in fields(self))
-        for values in (*own, *self.chart):
-            if isinstance(values, np.ndarray):
-                values.setflags(write=False)
-
-    def __reduce__(self) -> tuple[type[Outline], tuple[object, ...]]:
-        """Pickle through the constructor, which makes the arrays read-only again."""
-        return Outline, tuple(getattr(self, f.name) for f in fields(self))
-
     def __call__(self, t: ArrayLike) -> State:
         """Omega (..., H, B) and mu (..., H, I) at times ``t`` of any shape, all of them in `kept`.
 
@@ -102,15 +93,17 @@ class Outline:
         found: Floats = self.kept[np.abs(self.kept - times[..., None]).argmin(axis=-1)]
         return found
 
-    @property
-    def model(self) -> Model:
-        """The problem, packed for the law of the flow."""
-        return pack(self.problem, self.kernel, heads=self.heads)
+    def refined(self, points: int) -> Floats:
+        """The times of `kept`, however fine times are asked for."""
+        return self.kept
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """H, B and I."""
-        return self.heads, self.problem.blocks, self.problem.tasks
+    def sampled(self, points: int) -> tuple[Floats, Floats]:
+        """The samples of the losses that there are: `times` and `losses`."""
+        return self.times, self.losses
+
+    def logit_variances(self, points: int) -> tuple[Floats, Floats]:
+        """The steps, and the logit variance of every head then, (n + 1, H)."""
+        return self.t, self.variances
 
 
 class Outliner:
@@ -118,16 +111,15 @@ class Outliner:
 
     Parameters
     ----------
+    problem : Problem
     system : System
         The flow.
-    scale : ndarray, (B,)
-        d_b kappa_b^2.
     times : ndarray or None
         Times of the states to keep, beside the first and the last; None for some of the steps.
     """
 
-    def __init__(self, system: System, scale: Floats, times: Floats | None) -> None:
-        self._system, self._scale, self._times = system, scale, times
+    def __init__(self, problem: Problem, system: System, times: Floats | None) -> None:
+        self._problem, self._system, self._times = problem, system, times
         self._nodes: list[Floats] = []
         self._surveys: list[Survey] = []
         self._points, self._stride = POINTS, 1
@@ -139,18 +131,10 @@ class Outliner:
         """Take the next steps of the flow, of which the first node is the last one of the steps before."""
         steps = nodes.dense.shape[0]
         found = Survey.room(steps, self._points, self._system.shape)
-        survey(self._system, nodes, self._scale, found)
+        survey(self._system, nodes, self._problem.logit_weight, found)
         done = sum(t.size for t in self._nodes)
         skip = 1 if done else 0
-        self._surveys.append(
-            Survey(
-                found.times[skip:],
-                found.losses[skip:],
-                found.variances[skip:],
-                found.head[skip:],
-                found.share[skip:],
-            )
-        )
+        self._surveys.append(Survey._make(values[skip:] for values in found))
         self._nodes.append(nodes.t[skip:].copy())
         if self._times is None:
             self._keep_steps(nodes, skip, done)
@@ -170,7 +154,7 @@ class Outliner:
     def _keep_steps(self, nodes: Nodes, skip: int, done: int) -> None:
         """Keep every so many steps, and from then on half as many where they become too many."""
         chosen = [k for k in range(skip, nodes.t.size) if (done - skip + k) % self._stride == 0]
-        self._kept += [pair for k in chosen for pair in self._states(nodes, nodes.t[k : k + 1])]
+        self._kept += self._states(nodes, nodes.t[chosen])
         while len(self._kept) > self._most:
             self._kept = self._kept[::2]
             self._stride *= 2
@@ -178,20 +162,17 @@ class Outliner:
     def _thin(self) -> None:
         """Drop every second sample of the losses; the steps themselves are never dropped."""
         self._points //= 2
-        thinned, first = [], True
-        for found in self._surveys:
-            begin = 0 if first else 1  # later pieces lack the sample at their first node
-            thinned.append(found._replace(times=found.times[begin::2], losses=found.losses[begin::2]))
-            first = False
-        self._surveys = thinned
+        for k, found in enumerate(self._surveys):
+            begin = min(k, 1)  # later pieces lack the sample at their first node
+            self._surveys[k] = found._replace(times=found.times[begin::2], losses=found.losses[begin::2])
 
-    def outline(self, problem: Problem, rests: bool, kernel: str) -> Outline:
+    def outline(self, rests: bool, kernel: str) -> Outline:
         """The outline of all that was added."""
         if self._kept[-1][0] != self._end[0]:
             self._kept.append(self._end)
         joined = Survey(*map(np.concatenate, zip(*self._surveys, strict=True)))
         return Outline(
-            problem=problem,
+            problem=self._problem,
             chart=self._system.chart,
             heads=self._system.shape[0],
             t=np.concatenate(self._nodes),

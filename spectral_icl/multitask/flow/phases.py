@@ -17,6 +17,7 @@ from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.model import EXPONENTIAL, Chart, Emerged, Log, Systems, Tasks, Thresholds
 from spectral_icl.kernels.phases import measure_phases, measure_survey
 from spectral_icl.multitask.context import DEFAULT, stack
+from spectral_icl.multitask.flow.curve import Curve
 from spectral_icl.multitask.flow.escape import EXIT, Escape, find_escapes
 from spectral_icl.multitask.flow.forecast import lone_forecasts
 from spectral_icl.multitask.flow.outline import Outline
@@ -121,7 +122,7 @@ def shares(problem: Problem, omega: Floats, mu: Floats) -> Floats:
         return np.divide(held, total)
 
 
-def measure(trajectory: Trajectory | Outline, key_scale: float) -> Phases:
+def measure(trajectory: Curve, key_scale: float) -> Phases:
     """The phases of a trajectory."""
     problem = trajectory.problem
     start = trajectory(trajectory.t[0])
@@ -173,7 +174,7 @@ def asked(problem: Problem, kernel: str = DEFAULT) -> Tasks:
     return Tasks(attainable(problem, kernel), np.array(problem.variance))
 
 
-def found_of(trajectory: Trajectory | Outline) -> Emerged:
+def found_of(trajectory: Curve) -> Emerged:
     """What there is to measure of a flow, in arrays: of one flow, by the functions that measure many."""
     problem = trajectory.problem
     tasks = Tasks(*(values[None] for values in asked(problem, trajectory.kernel)))
@@ -183,6 +184,7 @@ def found_of(trajectory: Trajectory | Outline) -> Emerged:
             losses, head, share = trajectory.losses, trajectory.head, trajectory.share
             measure_survey(trajectory.times, losses, trajectory.t, head, share, tasks, THRESHOLDS, found)
         else:
+            assert isinstance(trajectory, Trajectory)
             found = _between_nodes(trajectory, tasks)
     return Emerged(*(values[0] for values in found))
 

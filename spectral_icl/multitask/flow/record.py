@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spectral_icl.kernels.model import EXPONENTIAL, HYPERBOLIC, LINEAR, Chart
 from spectral_icl.kernels.tableaus import RODAS5P
+from spectral_icl.multitask.flow.curve import Curve
 from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.problem import Problem
@@ -63,55 +64,35 @@ def dimensions(names: Collection[Hashable]) -> dict[str, tuple[str, ...]]:
     return OUTLINE if "kept_time" in names else DIMENSIONS
 
 
-def arrays_of(curve: Trajectory | Outline) -> Arrays:
+# The names in a file of what curves of either kind are made of.
+_OWN: dict[type[Curve], dict[str, str]] = {
+    Trajectory: {"t": "node_time", "x": "node_state", "dense": "node_bend"},
+    Outline: {
+        "t": "node_time",
+        "kept": "kept_time",
+        "states": "kept_state",
+        "times": "sample_time",
+        "losses": "sample_task_loss",
+        "variances": "node_logit_variance",
+        "head": "node_leading_head",
+        "share": "node_leading_share",
+    },
+}
+
+
+def arrays_of(curve: Curve) -> Arrays:
     """The arrays that a curve is made of again by `curve_of`."""
-    chart = {f"chart_{key}": values for key, values in curve.chart._asdict().items()}
-    if isinstance(curve, Trajectory):
-        return {"node_time": curve.t, "node_state": curve.x, "node_bend": curve.dense, **chart}
-    return {
-        "node_time": curve.t,
-        "kept_time": curve.kept,
-        "kept_state": curve.states,
-        "sample_time": curve.times,
-        "sample_task_loss": curve.losses,
-        "node_logit_variance": curve.variances,
-        "node_leading_head": curve.head,
-        "node_leading_share": curve.share,
-        **chart,
-    }
+    own = {name: getattr(curve, field) for field, name in _OWN[type(curve)].items()}
+    return own | {f"chart_{key}": values for key, values in curve.chart._asdict().items()}
 
 
-def curve_of(
-    arrays: Arrays, problem: Problem, heads: int, *, rests: bool, kernel: str
-) -> Trajectory | Outline:
+def curve_of(arrays: Arrays, problem: Problem, heads: int, *, rests: bool, kernel: str) -> Curve:
     """The curve of arrays that `check_numbers` found sound."""
+    kind: type[Any] = Outline if "kept_time" in arrays else Trajectory
+    own = {field: arrays[name] for field, name in _OWN[kind].items()}
     chart = Chart(*(arrays[f"chart_{key}"] for key in Chart._fields))
-    if "kept_time" not in arrays:
-        return Trajectory(
-            problem=problem,
-            chart=chart,
-            heads=heads,
-            t=arrays["node_time"],
-            x=arrays["node_state"],
-            dense=arrays["node_bend"],
-            rests=rests,
-            kernel=kernel,
-        )
-    return Outline(
-        problem=problem,
-        chart=chart,
-        heads=heads,
-        t=arrays["node_time"],
-        kept=arrays["kept_time"],
-        states=arrays["kept_state"],
-        times=arrays["sample_time"],
-        losses=arrays["sample_task_loss"],
-        variances=arrays["node_logit_variance"],
-        head=arrays["node_leading_head"],
-        share=arrays["node_leading_share"],
-        rests=rests,
-        kernel=kernel,
-    )
+    curve: Curve = kind(problem=problem, chart=chart, heads=heads, rests=rests, kernel=kernel, **own)
+    return curve
 
 
 def checksum(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -7,6 +7,7 @@ from functools import singledispatch
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.asymptotic import Asymptotic
@@ -17,15 +18,14 @@ from spectral_icl.kernels.phases import POINTS
 from spectral_icl.multitask.accuracy import excess_errors, terms_at
 from spectral_icl.multitask.context import EXACT, check_kernel, unknown
 from spectral_icl.multitask.exact.table import REACHES
+from spectral_icl.multitask.flow.curve import Curve
 from spectral_icl.multitask.flow.outline import Outline
-from spectral_icl.multitask.flow.trajectory import Trajectory
-from spectral_icl.multitask.loss import losses_at
-from spectral_icl.multitask.state import State
 
 # Logit variance in units of log L: above LIMIT the weights of the softmax are so unequal that no series in
 # 1/L describes them; at FREEZING it condenses on single context pairs.
 LIMIT, FREEZING = 0.5, 2.0
 ACCURATE, APPROXIMATE = 0.1, 0.5  # relative error of the excess up to which a law is called so
+_POINTS = 4  # of every step, at which logits are watched
 _FEWEST_TIMES, _MOST_TIMES = 8, 400  # at which the error is estimated
 _MOST_PAIRS = 2_000_000  # of heads at all these times, which take a second or so
 _CHECKED = 12  # times at which the errors of the exact law are estimated
@@ -197,24 +197,19 @@ class _Told(NamedTuple):
     final_error: float
 
 
-def measure(trajectory: Trajectory | Outline) -> Saturation:
+def measure(trajectory: Curve) -> Saturation:
     """The saturation of a trajectory, watched on a refinement of its steps."""
     problem, law = trajectory.problem, check_kernel(trajectory.kernel)
     log_length = float(np.log(problem.context_length))
-    if isinstance(trajectory, Outline):
-        times, variance = trajectory.t, trajectory.variances.max(axis=-1)
-    else:
-        times = trajectory.refined(4)
-        states = trajectory(times)
-        scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance) ** 2
-        variance = (states.omega**2 @ scale).max(axis=-1)
+    times, variances = trajectory.logit_variances(_POINTS)
+    variance = variances.max(axis=-1)
     top = int(variance.argmax())
     worst = float(variance[top])
     beyond = np.flatnonzero(variance > LIMIT * log_length)
     if isinstance(trajectory, Outline):
         told = _told_of_few(trajectory, float(times[top]))
     else:
-        told = (_told_of_exact if law == EXACT else _told)(trajectory, times, states, top)
+        told = (_told_of_exact if law == EXACT else _told)(trajectory, times, top)
     rise, rise_at = _rise(trajectory) if beyond.size else (0.0, None)
     if beyond.size and law != EXACT:
         level = "invalid"
@@ -227,7 +222,7 @@ def measure(trajectory: Trajectory | Outline) -> Saturation:
         left_at=float(times[beyond[0]]) if beyond.size else None,
         worst=worst,
         worst_at=float(times[top]),
-        ratio=worst / log_length if log_length > 0.0 else (np.inf if worst > 0.0 else 0.0),
+        ratio=float(in_logs(log_length, worst)),
         law=law,
         **told._asdict(),
         rise=rise,
@@ -235,26 +230,25 @@ def measure(trajectory: Trajectory | Outline) -> Saturation:
     )
 
 
-def _told(trajectory: Trajectory, times: Floats, states: State, top: int) -> _Told:
+def _told(trajectory: Curve, times: Floats, top: int) -> _Told:
     """The errors of a law in 1/L, at some of the times."""
     # a power of two, so that the nodes are among them as long as there are not too many
     most = min(_MOST_TIMES, max(_FEWEST_TIMES, _MOST_PAIRS // trajectory.heads**2))
     stride = 1 << max(0, int(np.ceil(np.log2(times.size / most))))
     chosen = np.unique(np.append(np.arange(0, times.size, stride), [top, times.size - 1]))
-    return _at_worst(trajectory, times[chosen], State(states.omega[chosen], states.mu[chosen]))
+    return _at_worst(trajectory, times[chosen])
 
 
 def _told_of_few(trajectory: Outline, worst: float) -> _Told:
     """The errors of a law in 1/L at the end of a large flow, and near its largest logits."""
-    near = int(np.abs(trajectory.kept - worst).argmin())
-    times = np.unique(trajectory.kept[[near, trajectory.kept.size // 2, -1]])
-    return _at_worst(trajectory, times, trajectory(times))
+    middle, end = trajectory.kept[[trajectory.kept.size // 2, -1]]
+    return _at_worst(trajectory, np.unique([trajectory.nearest(worst), middle, end]))
 
 
-def _at_worst(trajectory: Trajectory | Outline, times: Floats, states: State) -> _Told:
-    """The errors of a law in 1/L at some states, where they are largest and at the last one."""
-    problem, law = trajectory.problem, check_kernel(trajectory.kernel)
-    found = terms_at(problem, states)
+def _at_worst(trajectory: Curve, times: Floats) -> _Told:
+    """The errors of a law in 1/L at some times, where they are largest and at the last one."""
+    law = check_kernel(trajectory.kernel)
+    found = terms_at(trajectory.problem, trajectory(times))
     errors = found.excess_error(law)
     with np.errstate(all="ignore"):  # of states beyond all laws
         ratios = np.nan_to_num(found.first_order / found.noise(law), nan=1.0, posinf=np.inf)
@@ -274,11 +268,10 @@ def _at_worst(trajectory: Trajectory | Outline, times: Floats, states: State) ->
     )
 
 
-def _told_of_exact(trajectory: Trajectory, times: Floats, states: State, top: int) -> _Told:
+def _told_of_exact(trajectory: Curve, times: Floats, top: int) -> _Told:
     """What its table and its rule for the query leave open of the exact law, at some of the times."""
-    problem = trajectory.problem
     chosen = np.unique(np.append(np.linspace(0, times.size - 1, _CHECKED).astype(np.int64), top))
-    errors = excess_errors(problem, State(states.omega[chosen], states.mu[chosen]), EXACT)
+    errors = excess_errors(trajectory.problem, trajectory(times[chosen]), EXACT)
     at = int(errors.argmax())
     unknown_at = np.flatnonzero(np.isinf(errors))
     return _Told(
@@ -293,13 +286,10 @@ def _told_of_exact(trajectory: Trajectory, times: Floats, states: State, top: in
     )
 
 
-def _rise(trajectory: Trajectory | Outline) -> tuple[float, float | None]:
+def _rise(trajectory: Curve) -> tuple[float, float | None]:
     """The largest rise of the loss along a flow, relative to its lowest before, and when."""
-    if isinstance(trajectory, Outline):
-        times, losses = trajectory.times, trajectory.losses.sum(axis=1)
-    else:
-        times = trajectory.refined(POINTS)
-        losses = losses_at(trajectory.problem, trajectory(times), trajectory.kernel).sum(axis=1)
+    times, by_task = trajectory.sampled(POINTS)
+    losses = by_task.sum(axis=1)
     with np.errstate(all="ignore"):  # of states beyond all laws
         lowest = np.fmin.accumulate(losses)
         rises = np.nan_to_num((losses - lowest) / np.abs(lowest))
@@ -324,7 +314,7 @@ def saturation_of(models: Model, tilt: Floats) -> Floats:
 
 @saturation_of.register
 def _(models: Asymptotic, tilt: Floats) -> Floats:
-    return _in_logs(models.inverse_length, np.log(tilt))
+    return in_logs(-np.log(models.inverse_length), np.log(tilt))
 
 
 @saturation_of.register
@@ -334,11 +324,11 @@ def _(models: Exact, tilt: Floats) -> Floats:
 
 @saturation_of.register
 def _(models: FirstOrder, tilt: Floats) -> Floats:
-    return _in_logs(models.inverse_length, tilt)
+    return in_logs(-np.log(models.inverse_length), tilt)
 
 
-def _in_logs(inverse_length: float | Floats, variance: Floats) -> Floats:
-    """Logit variances (P,) in units of log L."""
-    length = -np.log(inverse_length)
+def in_logs(log_length: ArrayLike, variance: ArrayLike) -> Floats:
+    """Logit variances in units of log L: infinite at L = 1, where no law in 1/L holds, unless they are 0."""
+    length, size = np.asarray(log_length), np.asarray(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(length > 0.0, variance / length, np.where(variance > 0.0, np.inf, 0.0))
+        return np.where(length > 0.0, size / length, np.where(size > 0.0, np.inf, 0.0))

@@ -20,11 +20,10 @@ from spectral_icl.io.text import MANY, listed
 from spectral_icl.multitask.context import check_kernel
 from spectral_icl.multitask.flow import phases, record, saturation
 from spectral_icl.multitask.flow.census import Census
+from spectral_icl.multitask.flow.curve import Curve
 from spectral_icl.multitask.flow.emergence import Forecast
 from spectral_icl.multitask.flow.forecast import forecast
 from spectral_icl.multitask.flow.options import Options, Outcome, Stats, check_options
-from spectral_icl.multitask.flow.outline import Outline
-from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
@@ -59,7 +58,7 @@ class Solution:
     problem: Problem
     parametrization: Parametrization
     t: Floats
-    trajectory: Trajectory | Outline
+    trajectory: Curve
     outcome: Outcome
     stats: Stats
     options: Options

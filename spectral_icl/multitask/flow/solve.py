@@ -25,6 +25,7 @@ from spectral_icl.kernels.model import (
 )
 from spectral_icl.kernels.tableaus import DORMAND_PRINCE, RODAS5P
 from spectral_icl.multitask.context import DEFAULT, EXACT, OF_LARGE, check_kernel, narrowing, pack, wider
+from spectral_icl.multitask.flow.curve import Curve
 from spectral_icl.multitask.flow.options import (
     LONGEST,
     Options,
@@ -115,7 +116,7 @@ def gradient_flow(
         Limit on accepted and refused steps together.
     dense_output : bool, optional
         Whether every step is kept, so that the solution is known at any time; by default, if N <= 4096. Each
-        step then takes 40 N bytes, which is said in the log of large flows. Otherwise `Solution.trajectory`
+        step then takes 32 N bytes, which is said in the log of large flows. Otherwise `Solution.trajectory`
         is an `Outline`: losses at every step, states at ``t_eval`` or at up to 128 of the steps.
     progress : callable, optional
         Called with the time that is reached, after every 512 steps or fewer of a large flow.
@@ -167,14 +168,13 @@ def gradient_flow(
     if whole:
         status, kept, count = _in_range(problem, system, limits, x, progress)
     else:
-        scale = np.array(problem.block_sizes, dtype=np.float64) * np.array(problem.covariance) ** 2
-        kept = Outliner(system, scale, times)
+        kept = Outliner(problem, system, times)
         status, count = _integrate(system, limits, x, _told(kept.add, progress))
     outcome = Outcome(int(outcomes(status, t_end)) if t_end > LONGEST else status)
     rests = outcome is Outcome.STATIONARY
-    trajectory: Trajectory | Outline
+    trajectory: Curve
     if isinstance(kept, Outliner):
-        trajectory = kept.outline(problem, rests, kernel)
+        trajectory = kept.outline(rests, kernel)
     else:
         trajectory = Trajectory(problem, chart, heads, *kept.joined, rests=rests, kernel=kernel)
     if times is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,12 +11,14 @@ from spectral_icl.io.checks import Floats, ProblemError, floats
 from spectral_icl.kernels.integrator import evaluate
 from spectral_icl.kernels.model import Chart, Model, Nodes
 from spectral_icl.multitask.context import DEFAULT, pack
+from spectral_icl.multitask.flow.curve import Curve
+from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, unflattened
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Curve):
     """The curve of one gradient flow, with dense evaluation.
 
     Attributes
@@ -46,14 +48,6 @@ class Trajectory:
     rests: bool = False
     kernel: str = DEFAULT
 
-    def __post_init__(self) -> None:
-        for values in (self.t, self.x, self.dense, *self.chart):
-            values.setflags(write=False)
-
-    def __reduce__(self) -> tuple[type[Trajectory], tuple[object, ...]]:
-        """Pickle through the constructor, which makes the arrays read-only again."""
-        return Trajectory, tuple(getattr(self, f.name) for f in fields(self))
-
     def __call__(self, t: ArrayLike) -> State:
         """Evaluate omega (..., H, B) and mu (..., H, I) at times ``t`` of any shape.
 
@@ -82,11 +76,6 @@ class Trajectory:
         """The problem, packed for the law of the flow."""
         return pack(self.problem, self.kernel, self(self.t).omega, heads=self.heads)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """H, B and I."""
-        return self.heads, self.problem.blocks, self.problem.tasks
-
     def refined(self, points: int) -> Floats:
         """Times that split every step into ``points`` equal parts, the nodes included."""
         if self.t.size == 1:
@@ -94,3 +83,18 @@ class Trajectory:
         fractions = np.arange(points) / points
         inner = self.t[:-1, None] + np.diff(self.t)[:, None] * fractions
         return np.append(inner.ravel(), self.t[-1])
+
+    def nearest(self, t: ArrayLike) -> Floats:
+        """Times ``t``, and the end in place of later ones."""
+        found: Floats = np.minimum(t, self.t[-1])
+        return found
+
+    def sampled(self, points: int) -> tuple[Floats, Floats]:
+        """Times (S,) that split every step into ``points`` equal parts, and task losses (S, I) then."""
+        times = self.refined(points)
+        return times, losses_at(self.problem, self(times), self.kernel)
+
+    def logit_variances(self, points: int) -> tuple[Floats, Floats]:
+        """Such times (S,), and the logit variance of every head then, (S, H)."""
+        times = self.refined(points)
+        return times, self(times).omega ** 2 @ self.problem.logit_weight

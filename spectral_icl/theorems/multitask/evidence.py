@@ -92,21 +92,16 @@ class Evidence:
     @property
     def times(self) -> Floats:
         """Times at which the flow is looked at: its steps in four parts, or those of the states it has."""
-        curve = self.flow.trajectory
-        return curve.kept if isinstance(curve, Outline) else curve.refined(POINTS)
+        return self.flow.trajectory.refined(POINTS)
 
     def near(self, time: float) -> State:
         """The state at a time, or of a flow that is kept in outline at the nearest one that it has."""
-        curve = self.flow.trajectory
-        return self.flow(curve.nearest(time) if isinstance(curve, Outline) else time)
+        return self.flow(self.flow.trajectory.nearest(time))
 
     @cached_property
     def losses(self) -> Floats:
         """The loss along the flow, at four times per step or, of very long ones, at fewer."""
-        curve = self.flow.trajectory
-        if isinstance(curve, Outline):
-            return np.asarray(curve.losses.sum(axis=1))
-        return np.asarray(losses_at(self.problem, self.flow(self.times), self.kernel).sum(axis=1))
+        return np.asarray(self.flow.trajectory.sampled(POINTS)[1].sum(axis=1))
 
     def _solved(self, t_end: float, stationary: float | None) -> Solution:
         try:

@@ -77,45 +77,53 @@ def jacobian(p: si.Problem, system: System, x: Floats, at: si.State, kernel: str
 
 
 @njit(error_model="numpy")
-def _solved(system, x, step, rtol, rhs, sweeps):  # type: ignore[no-untyped-def]
-    """Solve a stage in place; the estimate of the radius, products, what takes part, and definiteness."""
+def _begun(system, x, step, rtol, sweeps):  # type: ignore[no-untyped-def]
+    """What stages of a step from a state go on from; the estimate of the radius, and definiteness."""
     work = workspace(system, x.size, STAGES)
-    room = work.linear
     slope_at(system.model, system.chart, x, work.theta, work.grad, work.scratch, work.slope, True)
     weigh(system.chart, x, rtol, work.weights, True)
     radius = 0.0
     for _ in range(sweeps):
-        radius = linear.prepare(room, system.model, system.chart, work, True)
-    before = linear.products(room)
-    definite = linear.factorise(room, system.model, system.chart, step, work)
-    if definite:
-        definite = linear.solve(room, system.model, work, rhs)
-    taking_part = room.blocks.in_block.sum() + room.blocks.in_task.sum()
-    return radius, linear.products(room) - before, taking_part, definite
+        radius = linear.prepare(work.linear, system.model, system.chart, work, True)
+    return work, radius, linear.factorise(work.linear, system.model, system.chart, step, work)
 
 
 @njit(error_model="numpy")
-def _preconditioned(system, x, step, rtol, rhs, better):  # type: ignore[no-untyped-def]
-    """Fill ``better`` with the preconditioner's solution, and return how many entries take part."""
-    work = workspace(system, x.size, STAGES)
+def _solve(system, work, rhs):  # type: ignore[no-untyped-def]
+    """Solve a stage in place, and return how many products it took, and definiteness."""
+    before = linear.products(work.linear)
+    definite = linear.solve(work.linear, system.model, work, rhs)
+    return linear.products(work.linear) - before, definite
+
+
+@njit(error_model="numpy")
+def _precondition(system, work, rhs):  # type: ignore[no-untyped-def]
     room = work.linear
-    slope_at(system.model, system.chart, x, work.theta, work.grad, work.scratch, work.slope, True)
-    weigh(system.chart, x, rtol, work.weights, True)
-    linear.prepare(room, system.model, system.chart, work, True)
-    if not linear.factorise(room, system.model, system.chart, step, work):
-        return -1
-    for n in range(x.size):
-        room.left.flat[n] = rhs[n]
+    room.left.flat[:] = rhs
     solve_blocks(system.model, room.root, room.left, room.better, room.blocks)
-    better[:] = room.better.flat
-    return room.blocks.in_block.sum() + room.blocks.in_task.sum()
+    return room.better.flat.copy()
+
+
+def taking_part(work: Any) -> int:
+    """How many entries the preconditioner is about."""
+    return int(work.linear.blocks.in_block.sum() + work.linear.blocks.in_task.sum())
 
 
 def solved(system: System, x: Floats, step: float, rhs: Floats, sweeps: int = 1) -> tuple[Floats, Any]:
-    """The solution of a stage, and what `_solved` says."""
+    """The solution of a stage; the estimate of the radius, products, what takes part, and definiteness."""
     found = rhs.copy()
-    told = _solved(system, x, step, RTOL, found, sweeps)
-    return found, told
+    work, radius, definite = _begun(system, x, step, RTOL, sweeps)
+    products = 0
+    if definite:
+        products, definite = _solve(system, work, found)
+    return found, (radius, products, taking_part(work), definite)
+
+
+def preconditioned(system: System, x: Floats, step: float, rhs: Floats) -> tuple[Floats, int]:
+    """The preconditioner's solution, and how many entries take part in it."""
+    work, _, definite = _begun(system, x, step, RTOL, 1)
+    assert definite
+    return _precondition(system, work, rhs), taking_part(work)
 
 
 @every_law
@@ -137,10 +145,10 @@ def test_stages_are_solved_to_a_part_of_the_tolerance(
     matrix = np.eye(x.size) - step * jac
     # a stage of a flow: what stands still is not moved
     rhs = np.where(system.chart.speed > 0.0, np.random.default_rng(faded).normal(size=x.size), 0.0)
-    found, (_, products, taking_part, definite) = solved(system, x, step, rhs)
+    found, (_, products, partners, definite) = solved(system, x, step, rhs)
     expected = np.linalg.solve(matrix, rhs)
     assert definite
-    assert taking_part > 0
+    assert partners > 0
     assert products < x.size
     assert abs(found - expected).max() < RTOL  # rtol times at least 1 is the tolerance of an entry
     assert abs(found - rhs).max() > 1e-3  # which is not what a solver that does nothing would find
@@ -161,10 +169,10 @@ def test_the_preconditioner_of_disjoint_tasks_is_the_inverse_of_their_blocks(
         block_of = np.concatenate([np.tile(np.arange(p.blocks), heads), np.tile(p.home or (), heads)])
         own = np.where(block_of[:, None] == block_of[None, :], jac, 0.0)
         step = 0.9 / np.linalg.eigvals(own).real.max()  # as long as there is an inverse
-        rhs, better = np.random.default_rng(2).normal(size=x.size), np.empty(x.size)
-        taking_part = _preconditioned(system, x, step, RTOL, rhs, better)
+        rhs = np.random.default_rng(2).normal(size=x.size)
+        better, partners = preconditioned(system, x, step, rhs)
         part = better != rhs
-        assert taking_part == part.sum() > x.size // 2
+        assert partners == part.sum() > x.size // 2
         kept = np.where(part[:, None] & part[None, :], np.eye(x.size) - step * own, np.eye(x.size))
         expected = np.linalg.solve(kept, rhs)
         np.testing.assert_allclose(better, expected, atol=1e-9 * abs(expected).max())
@@ -174,8 +182,8 @@ def test_an_entry_that_a_step_hardly_moves_takes_no_part() -> None:
     p, at = disjoint(), si.State(np.full((3, 4), 1e-6), np.full((3, 4), 1e-6))
     system, x = through(p, si.Balanced(), at, "asymptotic")
     rhs = np.arange(1.0, x.size + 1.0)
-    found, (_, products, taking_part, definite) = solved(system, x, 0.05, rhs)
-    assert (taking_part, definite) == (0, True)
+    found, (_, products, partners, definite) = solved(system, x, 0.05, rhs)
+    assert (partners, definite) == (0, True)
     assert products <= 2
     np.testing.assert_allclose(found, rhs, rtol=1e-5)
 
@@ -220,9 +228,7 @@ def test_the_preconditioner_is_symmetric_and_positive(kernel: str, heads: int) -
         step = 0.5 / np.linalg.eigvals(jac).real.max()
         inverse = np.empty((x.size, x.size))
         for column, unit in zip(inverse.T, np.eye(x.size), strict=True):
-            better = np.empty(x.size)
-            _preconditioned(system, x, step, RTOL, unit, better)
-            column[:] = better
+            column[:] = preconditioned(system, x, step, unit)[0]
         root = np.sqrt(np.exp(x) / system.chart.speed)
         symmetric = root[:, None] * inverse / root
         np.testing.assert_allclose(symmetric, symmetric.T, atol=1e-12 * abs(symmetric).max())

@@ -59,3 +59,30 @@ def test_a_large_member_that_fails_has_what_it_reached() -> None:
     assert found.t[0] < 1e4
     assert found.loss_curve is not None
     assert np.isnan(found.loss_curve[0, 1])
+
+
+def test_prompts_of_one_pair_and_no_times_are_no_obstacle() -> None:
+    """At L = 1 no law in 1/L holds, however small the logits; and a flow may end before all times."""
+    p = si.Problem.multitask(task_sizes=[4] * 70, signal=1.0, noise=0.1, context_length=1)
+    start = si.initial.random(p, 4, 0.01, seed=0)
+    found = si.gradient_flow_ensemble(p, *start, t_end=[0.5, 2.0], t_eval=[1.0, 2.0, 3.0], rtol=RTOL)
+    assert found.success.all()
+    assert np.isposinf(found.saturation).all()
+    assert not found.valid.any()
+    assert found.loss_curve is not None
+    assert np.isnan(found.loss_curve).tolist() == [[True] * 3, [False, False, True]]
+    np.testing.assert_allclose(found.loss_curve[1, 1], found.loss[1], rtol=1e-12)
+
+
+def test_a_large_member_at_rest_keeps_its_loss() -> None:
+    p = disjoint(20)
+    start = si.initial.dominant(p, 20, 0.1)
+    found = si.gradient_flow_ensemble(
+        p, *start, t_end=np.inf, stationary=1e-4, t_eval=[0.0, 1e12], rtol=RTOL, phases=True
+    )
+    assert found.success.all()
+    assert found.loss_curve is not None
+    np.testing.assert_allclose(found.loss_curve[0, 1], found.loss[0], rtol=1e-12)
+    assert found.loss_curve[0, 0] > found.loss[0]
+    assert found.allocation is not None
+    assert set(found.allocation[0].tolist()) == set(range(20))
