@@ -34,7 +34,7 @@ for a in (1.0, 1.5):
     excess = sol.loss - sum(p.noise)
     slope = np.polyfit(*np.log([t, excess])[:, 200:600], 1)[0]
     axes.loglog(t, excess, label=f"$a = {a:g}$, slope {slope:.2f}")
-    axes.loglog(t, predicted, "k--", lw=0.7)
+    axes.loglog(t, predicted, "k--", lw=0.7, label="predicted" if a > 1.0 else None)
 axes.set(xlabel="gradient-flow time $t$", ylabel="excess loss")
 axes.legend()
 figure.savefig("scaling_law.png")

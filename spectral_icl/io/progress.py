@@ -136,13 +136,13 @@ class Reach:
 
     def at(self, value: float) -> None:
         """Say where it is."""
-        if self._shown is None:
-            if time.monotonic() - self._began < _SOON:
-                return
-            self._shown = Progress(100, label=self._label, unit="%", logged=False)
+        if self._shown is None and time.monotonic() - self._began < _SOON:
+            return
+        percent = int(100.0 * math.log1p(value) / math.log1p(self._end)) if math.isfinite(self._end) else 0
+        if self._shown is None:  # what is done by now says nothing of the rate
+            self._shown = Progress(100, percent, self._label, unit="%", logged=False)
             self._shown.__enter__()
-        share = math.log1p(value) / math.log1p(self._end) if math.isfinite(self._end) else 0.0
-        self._shown.update(int(100.0 * share) - self._shown.done, f"{self._symbol} = {value:.3g}")
+        self._shown.update(percent - self._shown.done, f"{self._symbol} = {value:.3g}")
 
 
 def tracked(

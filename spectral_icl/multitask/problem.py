@@ -168,7 +168,8 @@ class Problem:
             if key in _SHORTHANDS and not disjoint:
                 raise ProblemError(key, table[key], "nothing without task_sizes")
             if key not in allowed | _SHORTHANDS:
-                raise ProblemError(str(key), table[key], f"one of the keys {sorted(allowed)}")
+                known = allowed | _SHORTHANDS if disjoint else allowed
+                raise ProblemError(str(key), table[key], f"one of the keys {sorted(known)}")
         entries = _written_out(table) if disjoint else table
         for key in sorted(allowed - {"covariance"}):
             if key not in entries:

@@ -155,6 +155,8 @@ def gradient_flow(
     model = pack(problem, kernel, start.omega, heads=heads)
     t_end, rtol, stationary, max_steps = check_options(t_end, rtol, stationary, max_steps)
     times = None if t_eval is None else check_times(t_eval, t_end)
+    if progress is not None and not callable(progress):
+        raise ProblemError("progress", progress, "a function of the time that is reached, or None")
 
     chart = parametrization.chart(problem, start)
     for values in chart:

@@ -100,3 +100,9 @@ def test_progress_is_told_how_far_a_flow_is(whole: bool) -> None:
     assert len(seen) > 1
     assert seen == sorted(seen)
     assert seen[-1] == 30.0
+
+
+def test_progress_that_cannot_be_told_is_refused() -> None:
+    p = disjoint(2)
+    with pytest.raises(si.ProblemError, match=r"^progress: expected a function of the time that is reached"):
+        si.gradient_flow(p, *si.initial.random(p, 2), progress=True)  # type: ignore[arg-type]
