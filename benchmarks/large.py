@@ -4,8 +4,8 @@
 
 Under the asymptotic law unless another is named: tasks of 10 features, noise 0.1 and L = 100 I, of power 10
 or 10 / i; "random" starts are N(0, 0.01^2), "dominant" ones give every task a head of its own. Tolerance 1e-6
-unless it is said otherwise. "Factor" is the same integrator with a Cholesky factor of the Jacobian, "products" is what
-large flows are solved by, and "chosen" which of the two `gradient_flow` takes.
+unless it is said otherwise. "Factor" is the same integrator with a Cholesky factor of the Jacobian,
+"products" is what large flows are solved by, and "chosen" which of the two `gradient_flow` takes.
 """
 
 from __future__ import annotations

@@ -3,11 +3,12 @@
     python -m benchmarks.scaling_law [--quick] [--out DIR]
 
 Under the asymptotic law: I tasks of ten features and power 10 i^-a, noise 0.1, L = 100 I, and four heads of
-small positive weights. The excess is the loss without query noise; that of the forecast is a staircase: at each predicted time the head
-takes one task more, and has the loss of the best single head of the tasks that it then has. Exponents are
-slopes of log excess against log time over the middle half of the decades from the first emergence to the end.
-"Endless" is 1 / a - 1, for a > 1: tasks of power i^-a emerge at times about proportional to i^a, and those
-after task n have a power of about n^(1 - a) together, if there is no end of them and learning is free.
+small positive weights. The excess is the loss without query noise; that of the forecast is a staircase: at
+each predicted time the head takes one task more, and has the loss of the best single head of the tasks that
+it then has. Exponents are slopes of log excess against log time over the middle half of the decades from the
+first emergence to the end. "Endless" is 1 / a - 1, for a > 1: tasks of power i^-a emerge at times about
+proportional to i^a, and those after task n have a power of about n^(1 - a) together, if there is no end of
+them and learning is free.
 """
 
 from __future__ import annotations
