@@ -32,7 +32,7 @@ def leading_order(problem: Problem, at: State, hidden: Floats) -> tuple[Floats, 
     tilt = np.exp(np.einsum("hb,b,kb->hk", omega, sizes * kappa**2, omega))
     noise, of_query = _reading_noise(tilt, omega, sizes, kappa)
     by_task = [_of_task(problem, at, noise, of_query, i, float(hidden[i])) for i in range(tasks)]
-    error = np.array([one[0] for one in by_task])
+    error = np.array([one[0] for one in by_task]) + hidden
     read = np.array([one[1][:heads, :heads] for one in by_task])
     against = np.array([one[2][:heads] for one in by_task])
 
