@@ -13,6 +13,7 @@ from spectral_icl.io.checks import Floats
 from spectral_icl.kernels import descent
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.lanes import WIDTH
+from spectral_icl.kernels.loss import losses_by
 from spectral_icl.kernels.model import Model
 from spectral_icl.multitask.context import EXACT, LAWS
 from spectral_icl.multitask.exact.packing import packed, reach_of
@@ -25,7 +26,8 @@ from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
 _NUMBERS = 4_000_000  # normal numbers drawn at a time
-_LEVEL = 1  # of the rule for the query
+_LEVELS = (1, 2)  # of rules for the query that may do
+_EXACT_ENOUGH = 1e-4  # of the loss without noise, by which they may differ
 
 
 class Run(NamedTuple):
@@ -43,24 +45,31 @@ class Run(NamedTuple):
     seed: int
 
 
-def model_of(problem: Problem, kernel: str, omega: Floats) -> Model:
+def model_of(problem: Problem, kernel: str, at: State) -> Model:
     """The packed problem, with all of its powers, since lanes have no other form.
 
-    Under the exact law with a rule for the query that is off by some 1e-5: noise is some percent.
+    Under the exact law with as few nodes for the query as losses at K states, (K, H, B) and (K, H, I), allow:
+    paths take thousands of steps, whose noise is known to some percent.
     """
-    if kernel == EXACT:
-        return packed(problem, reach_of(problem, omega), rule(problem.block_sizes, _LEVEL))
-    return LAWS[kernel](problem)
+    if kernel != EXACT:
+        return LAWS[kernel](problem)
+    reach = reach_of(problem, at.omega)
+    finest = packed(problem, reach)
+    told = losses_by(finest, *at)
+    for level in _LEVELS:
+        model = packed(problem, reach, rule(problem.block_sizes, level))
+        apart = np.abs(losses_by(model, *at) - told)
+        if model.used < finest.used and (apart <= _EXACT_ENOUGH * (told - np.asarray(problem.noise))).all():
+            return model
+    return finest
 
 
-def wider_model(model: Model, problem: Problem, omega: Floats) -> Model | None:
-    """The exact law with a table that knows where paths have been, if the model's does not."""
-    if not isinstance(model, Exact):
+def wider_model(model: Model, problem: Problem, at: State) -> Model | None:
+    """The exact law with a table that knows where paths (P, T, ...) have been, if the model's does not."""
+    if not isinstance(model, Exact) or model.reach >= REACHES[-1]:
         return None
-    reach = reach_of(problem, np.nan_to_num(omega))
-    if reach <= min(float(model.reach), REACHES[-1]):
-        return None
-    return model_of(problem, EXACT, omega) if model.reach < REACHES[-1] else None
+    known = State(*(np.nan_to_num(values.reshape(-1, *values.shape[2:])) for values in at))
+    return model_of(problem, EXACT, known) if reach_of(problem, known.omega) > model.reach else None
 
 
 def roots_of(nodes: Floats, noise: GradientNoise, strays: bool) -> descent.Noise:

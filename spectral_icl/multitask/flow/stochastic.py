@@ -8,6 +8,7 @@ followed too: they unbalance a head's O and V, and a plateau is left that the fl
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,8 +104,10 @@ class StochasticFlow:
 
     def band(self, values: Floats, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> Floats:
         """Quantiles over paths of ``values`` (P, ...), those left out that are not finite."""
-        with np.errstate(invalid="ignore"):
-            found: Floats = np.nanquantile(np.where(np.isfinite(values), values, np.nan), quantiles, axis=0)
+        finite = np.where(np.isfinite(values), values, np.nan)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN slice")  # NaN is what is said of it
+            found: Floats = np.nanquantile(finite, quantiles, axis=0)
         return found
 
     @cached_property
@@ -246,7 +249,7 @@ def stochastic_flow(
         problem=problem,
         parametrization=parametrization,
         start=State(*(values[0] for values in flow(np.zeros(1)))),
-        model=model_of(problem, kernel, _SPARE * at.omega),
+        model=model_of(problem, kernel, State(_SPARE * at.omega, at.mu)),
         sizes=np.array(problem.block_sizes, dtype=np.float64),
         rule=descent.Rule(
             step=step,
@@ -261,7 +264,7 @@ def stochastic_flow(
     )
     with announced("the paths of stochastic gradient descent", "twenty"):
         record = paths_of(run, paths, threads, progress)
-        while (wider := wider_model(run.model, problem, record.omega)) is not None:
+        while (wider := wider_model(run.model, problem, State(record.omega, record.mu))) is not None:
             run = run._replace(model=wider)
             record = paths_of(run, paths, threads, progress)
     return StochasticFlow(
