@@ -40,6 +40,7 @@ _MULTITASK = (
     "emergence",
     "race",
     "escape",
+    "sgd_noise",
     "length_generalisation",
 )
 _SPARSE = (

@@ -39,13 +39,14 @@ WITHOUT = {
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
     "kernels": (
-        "averages control dense ensemble integrator linear log loss model overlaps parts phases sparse "
+        "averages control dense descent ensemble integrator linear log loss model noise overlaps parts phases sparse "
         "surrogate threads"
     ),
     "kernels/structured": "asymptotic blocks first_order side_by_side signals",
     "multitask": "loss problem softmax state",
     "multitask/exact": "table",
-    "multitask/flow": "curve options trajectory",
+    "multitask/flow": "curve options paths trajectory",
+    "multitask/noise": "sampled",
     "multitask/optimal": "asymptotic optima profile search small",
     "sparse": "descent landscape problem",
     "sparse/risk": "best contour given_labels quick spectrum",
