@@ -39,8 +39,8 @@ WITHOUT = {
     "figures": "optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
     "kernels": (
-        "averages control dense descent ensemble integrator linear log loss model noise overlaps parts phases sparse "
-        "surrogate threads"
+        "averages control dense descent ensemble integrator linear log loss model noise overlaps parts "
+        "phases sparse surrogate threads"
     ),
     "kernels/structured": "asymptotic blocks first_order side_by_side signals",
     "multitask": "loss problem softmax state",
