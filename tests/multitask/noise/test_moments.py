@@ -96,6 +96,16 @@ def test_the_closed_form_is_the_leading_order() -> None:
     assert (np.array(apart[1]) < 0.1).all()  # sampled to some percent
 
 
+def test_what_is_kept_of_short_blocks_is_right() -> None:
+    """With four coordinates to a block, before the emergence, where half of a covariance is due to them."""
+    problem = si.Problem.multitask(task_sizes=(4, 4), signal=1.0, noise=0.2, context_length=600)
+    at = stacked(State(np.array([[0.05, -0.02], [-0.03, 0.06]]), np.array([[0.4, -0.2], [-0.2, 0.3]])))
+    exact, closed = gradient_noise(problem, at, "exact", prompts=4000, seed=3), gradient_noise(problem, at)
+    np.testing.assert_allclose(np.diag(closed.entries[0]), np.diag(exact.entries[0]), rtol=0.12)
+    for h in range(2):
+        np.testing.assert_allclose(closed.stray[0, :, :, h, h], exact.stray[0, :, :, h, h], rtol=0.12)
+
+
 def test_the_first_order_law_has_the_same_closed_form() -> None:
     for one, other in zip(
         gradient_noise(SHORT, stacked(AT)), gradient_noise(SHORT, stacked(AT), "first-order"), strict=True

@@ -45,6 +45,7 @@ def test_the_edge_is_where_steps_on_the_diagonals_cease_to_be_stable(weights: Pa
     problem = si.Problem.multitask(task_sizes=(5,), signal=1.0, noise=0.1, context_length=40)
     best = si.optimal.single_head(problem).weights
     assert best is not None
+    best = State(0.8 * best.omega, 0.7 * best.mu)  # where the gradient bends what two factors span
     noise = gradient_noise(problem, State(best.omega[None], best.mu[None]))
     found = stationary_cost(problem, weights, State(best.omega[None], best.mu[None]), noise, 1.0, 100.0)
     scale, merged = weights.scale(problem), not weights.trains_factors
@@ -73,6 +74,35 @@ def test_the_edge_is_where_steps_on_the_diagonals_cease_to_be_stable(weights: Pa
     assert found.edge[0] == pytest.approx(0.5 * sharpest, rel=1e-4)
     assert found.loss[0] == found.kq[0] + found.ov[0]
     assert found.ov[0] == 0.0
+
+
+def test_the_cost_is_that_of_the_factors_of_either_circuit() -> None:
+    """Of O V by an entry of V and of O, of c K' Q by one of Q and of K, where they differ."""
+    problem = si.Problem.multitask(task_sizes=(3, 2), signal=1.0, noise=0.1, context_length=40)
+    at = State(np.array([[0.3, 0.1], [-0.2, 0.25]]), np.array([[1.0, -0.4], [0.5, 0.8]]))
+    weights, stack = si.Factored(0.4, 0.6), State(at.omega[None], at.mu[None])
+    noise = gradient_noise(problem, stack)
+    found = stationary_cost(problem, weights, stack, noise, 0.5, 100.0)
+    key, query, value, output = factors_of(problem, weights, at)
+    scale, expected = weights.scale(problem), [0.0, 0.0]
+    for b, c in np.ndindex(2, 2):
+        entries = problem.block_sizes[b] * problem.block_sizes[c] - (b == c)
+        moves = [scale * key[:, b], scale * query[:, c]]
+        lost = stationary(noise.bend[0, b, c], noise.stray[0, b, c], moves, 0.5)
+        expected[0] += entries * lost / 100.0
+    for i, j in ((0, 1), (1, 0)):
+        moves = [output[:, i], value[:, j]]
+        expected[1] += stationary(noise.curvature[0, j], noise.crossed[0, i, j], moves, 0.5) / 100.0
+    assert found.kq[0] == pytest.approx(expected[0], rel=1e-4)
+    assert found.ov[0] == pytest.approx(expected[1], rel=1e-4)
+
+
+def test_a_block_of_one_coordinate_costs_nothing() -> None:
+    problem = si.Problem.multitask(task_sizes=(1,), signal=1.0, noise=0.1, context_length=40)
+    at = State(np.array([[[0.4]]]), np.array([[[1.0]]]))
+    found = stationary_cost(problem, si.Balanced(), at, gradient_noise(problem, at), 0.01, 100.0)
+    assert found.loss[0] == 0.0
+    assert found.edge[0] > 0.0
 
 
 def test_the_cost_falls_with_the_step_and_the_batch() -> None:
