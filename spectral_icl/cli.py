@@ -33,6 +33,9 @@ from spectral_icl.io.provenance import now
 from spectral_icl.version import __version__
 
 if TYPE_CHECKING:
+    from spectral_icl.multitask.experiment import Experiment
+    from spectral_icl.multitask.flow.solution import Solution
+    from spectral_icl.multitask.flow.stochastic import StochasticFlow
     from spectral_icl.sparse.problem import SparseProblem
     from spectral_icl.sweeps.engines import Engine
 
@@ -166,6 +169,10 @@ def cli(context: click.Context) -> None:
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write the flow (.nc or .zarr).")
 @_plot
+@click.option("--step", type=float, help="Also follow SGD with this learning rate, which needs --batch.")
+@click.option("--batch", type=int, help="Prompts per step of SGD.")
+@click.option("--paths", type=int, help="Paths of SGD; 64 by default.")
+@click.option("--seed", type=int, help="Of these paths; 0 by default.")
 @_json
 @_overrides
 def flow(
@@ -174,8 +181,12 @@ def flow(
     plot: Path | None,
     as_json: bool,
     overrides: tuple[str, ...],
+    **training: float | None,
 ) -> None:
     """Solve the gradient flow of FILE (TOML), or of the built-in two-task example.
+
+    With --step and --batch, or a table [training] in FILE, also paths of stochastic gradient descent (SGD)
+    about it: how they scatter, and what their noise costs.
 
     Exit status: 0 solved, 1 the end was not reached, 2 bad input.
     """
@@ -183,10 +194,17 @@ def flow(
     from spectral_icl.multitask.experiment import Experiment
     from spectral_icl.multitask.flow.solution import IntegrationError
     from spectral_icl.multitask.report import FlowReport
+    from spectral_icl.multitask.training import TrainingReport
 
     files.check_targets({"--out": (out, files.SUFFIXES), "--plot": (plot, files.FIGURES)}, file)
-    experiment = Experiment.read(file, overrides)
-    with log_on_stderr():
+    options = {name: value for name, value in training.items() if value is not None}
+    entries = tuple(f"training.{name}={value}" for name, value in options.items())
+    names = renamed({f"training.{name}": f"--{name}" for name in training} if options else {})
+    with names:
+        experiment = Experiment.read(file, (*overrides, *entries))
+    if experiment.training is not None and out is not None:
+        raise ProblemError("--out", str(out), "nothing beside SGD: the file of a flow holds no paths")
+    with log_on_stderr(), names:
         try:
             with Reach(experiment.flow.t_end, "flow", "t") as reach:
                 solution = experiment.solve(reach.at)
@@ -194,7 +212,10 @@ def flow(
             if error.solution is None:
                 raise
             solution = error.solution
-        emit(FlowReport(solution, _title(file), experiment.initial.to_dict()), as_json)
+        paths = _paths(experiment, solution)
+        noisy = experiment.training is not None and experiment.training.noisy_queries
+        told = None if paths is None else TrainingReport(paths, noisy)
+        emit(FlowReport(solution, _title(file), experiment.initial.to_dict(), told), as_json)
         if out is not None:
             solution.save(out)
             say_wrote(out, as_json)
@@ -203,10 +224,20 @@ def flow(
                 from spectral_icl.figures.flow import flow_figure
                 from spectral_icl.figures.style import save
 
-                save(flow_figure(solution), plot)
+                save(flow_figure(solution, paths), plot)
             say_wrote(plot, as_json)
     if not solution.success:
         fail(solution.message, 1)
+
+
+def _paths(experiment: Experiment, solution: Solution) -> StochasticFlow | None:
+    """The paths that an experiment has, under a bar on a terminal; none of a flow that was not solved."""
+    if experiment.training is None or not solution.success:
+        return None
+    steps = min(float(solution.trajectory.t[-1]) / experiment.training.step, 1e9)  # more are refused
+    total = experiment.training.paths * (round(steps) + 1)
+    with Progress(total, label="paths", unit="steps", logged=False) as progress:
+        return experiment.train(solution, progress.update)
 
 
 @cli.command(example="spectral-icl explore --set model.heads=3")

@@ -12,7 +12,7 @@ from typing import Any
 
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.toml import Tables, field_types, plain
-from spectral_icl.multitask.experiment import STARTS, Experiment, FlowTable, Start
+from spectral_icl.multitask.experiment import STARTS, TRAINING, Experiment, FlowTable, Start
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS
 from spectral_icl.multitask.problem import Problem
 
@@ -67,6 +67,7 @@ class Choices:
                 "model": plain(model),
                 "initial": {"kind": own.kind, **starts, own.kind: plain(asdict(own))},
                 "flow": plain(asdict(experiment.flow) | {"dense_output": None}),
+                **{name: plain(table[name]) for name in (TRAINING,) if name in table},
             }
         )
 
@@ -119,6 +120,7 @@ class Choices:
                 for key, value in flow.items()
                 if key == "t_end" or (value is not None and value != defaults[key])
             },
+            **{name: self.tables[name] for name in (TRAINING,) if name in self.tables},
         }
 
     def _problem(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -9,13 +10,16 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from spectral_icl.io.checks import ProblemError, Relabelled, choice
+import numpy as np
+
+from spectral_icl.io.checks import Floats, ProblemError, Relabelled, choice
 from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, field_types, read_table, tables
 from spectral_icl.multitask import initial
 from spectral_icl.multitask.context import DEFAULT, check_kernel
-from spectral_icl.multitask.flow.options import check_options
+from spectral_icl.multitask.flow.options import check_descent, check_entries, check_options, check_steps
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
+from spectral_icl.multitask.flow.stochastic import StochasticFlow, stochastic_flow
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_heads, check_state
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SECTIONS = ("problem", "model", "initial", "flow")
+TRAINING = "training"  # of a flow alone: a sweep has no paths
 PROBLEM_KEYS = (  # what `Problem.from_dict` understands
     *("task_sizes", "tasks", "block_sizes", "signal", "decay", "noise", "snr"),
     *("context_length", "covariance"),
@@ -198,6 +203,33 @@ class FlowTable:
         check_options(self.t_end, self.rtol, self.stationary, self.max_steps)
 
 
+@dataclass(frozen=True)
+class TrainingTable:
+    """``[training]``: the arguments of `stochastic_flow`, of paths about the flow."""
+
+    step: float
+    batch: int
+    paths: int = 64
+    seed: int = 0
+    noisy_queries: bool = False
+
+    @classmethod
+    def read(cls, table: object) -> TrainingTable:
+        """The table of a file; a step without a batch is told what is missing."""
+        if isinstance(table, Mapping) and table.keys() <= field_types(TrainingTable).keys():
+            for key, what in (("step", "a learning rate"), ("batch", "a number of prompts")):
+                if key not in table:
+                    raise ProblemError(f"{TRAINING}.{key}", None, f"{what}: paths have a step and a batch")
+        return read_table(cls, TRAINING, table)
+
+    def check(self, problem: Problem, heads: int, t_end: float) -> None:
+        """Raise what `stochastic_flow` would raise for these arguments, before a flow is solved."""
+        check_descent(**asdict(self))
+        check_entries(problem, heads)
+        if math.isfinite(t_end):
+            check_steps(self.step, t_end)
+
+
 def numeric_keys(section: str, table: Tables) -> set[str]:
     """The keys of a section that may be a number or rows of numbers: what a sweep can vary.
 
@@ -227,6 +259,8 @@ class Experiment:
     start : State
     model, initial, flow
         The tables of the file, with defaults filled in.
+    training : TrainingTable or None
+        None if there is no such table.
     """
 
     problem: Problem
@@ -235,6 +269,7 @@ class Experiment:
     model: ModelTable
     initial: Start
     flow: FlowTable
+    training: TrainingTable | None = None
 
     @classmethod
     def from_dict(cls, table: Tables, problem: Problem | None = None) -> Experiment:
@@ -260,7 +295,7 @@ class Experiment:
             expected = "no [sparse]: a flow is not a sparse problem (spectral-icl sparse looks at those)"
             raise ProblemError("sparse", table["sparse"], expected)
         for key in table:
-            if key not in SECTIONS:
+            if key not in (*SECTIONS, TRAINING):
                 raise ProblemError(str(key), table[key], UNKNOWN)
         if "problem" not in table:
             raise ProblemError("problem", None, "a value")
@@ -269,6 +304,7 @@ class Experiment:
         model = read_table(ModelTable, "model", table.get("model", {}))
         start = _read_start(table.get("initial", {}))
         flow = read_table(FlowTable, "flow", table.get("flow", {}))
+        training = TrainingTable.read(table[TRAINING]) if TRAINING in table else None
         if problem is None:
             with _within("problem"):
                 problem = Problem.from_dict(table["problem"])
@@ -285,7 +321,10 @@ class Experiment:
                 parametrization.chart(problem, at)
         with _within("flow"):
             flow.check()
-        return cls(problem, parametrization, at, model, start, flow)
+        if training is not None:
+            with _OF_TRAINING:
+                training.check(problem, heads, flow.t_end)
+        return cls(problem, parametrization, at, model, start, flow, training)
 
     @classmethod
     def read(cls, file: Path | None, overrides: tuple[str, ...] = ()) -> Experiment:
@@ -310,6 +349,56 @@ class Experiment:
                 **asdict(self.flow),
             )
 
+    def train(
+        self, solution: Solution, progress: Callable[[int], None] | None = None
+    ) -> StochasticFlow | None:
+        """Paths of stochastic gradient descent about a solved flow of this experiment, to the flow's end.
+
+        Parameters
+        ----------
+        solution : Solution
+            Recorded is what suits it: early times as well as late ones, and more of its emergences.
+        progress : callable, optional
+            As in `stochastic_flow`.
+
+        Returns
+        -------
+        StochasticFlow or None
+            None of an experiment without a table ``[training]``.
+
+        Raises
+        ------
+        ProblemError
+            The flow is too short for the step, or there are too many paths to record.
+        IntegrationError
+            The flow was not solved again to its end.
+        """
+        if self.training is None:
+            return None
+        end = float(solution.trajectory.t[-1])
+        with _OF_TRAINING:
+            check_steps(self.training.step, end)
+            return stochastic_flow(
+                self.problem,
+                *self.start,
+                parametrization=self.parametrization,
+                t_end=end,
+                t_eval=_recorded(solution, end),
+                kernel=self.model.kernel,
+                progress=progress,
+                **asdict(self.training),
+            )
+
+
+def _recorded(solution: Solution, end: float) -> Floats:
+    """Times at which paths are recorded: even ones, those of a logarithmic axis, and of the emergence."""
+    onset, settled = solution.phases.emergence
+    parts = [np.linspace(0.0, end, _RECORDS)]
+    if 0.0 < onset < end:
+        parts.append(np.geomspace(onset / 20.0, end, _RECORDS))
+        parts.append(np.linspace(onset, settled if settled < end else end, _RECORDS))
+    return np.unique(np.clip(np.concatenate(parts), 0.0, end))
+
 
 def _heads(model: ModelTable, start: Start, problem: Problem) -> int:
     """model.heads, or else the rows of an explicit start, or else one head per task."""
@@ -320,6 +409,10 @@ def _heads(model: ModelTable, start: Start, problem: Problem) -> int:
     return problem.tasks
 
 
+_RECORDS = 201  # of each kind of times of paths
+_OF_TRAINING = Relabelled(
+    lambda name: {"omega0": "model.heads", "t_end": "flow.t_end"}.get(name, f"{TRAINING}.{name}")
+)
 _MODEL_KEYS = frozenset(field.name for field in fields(ModelTable))
 
 

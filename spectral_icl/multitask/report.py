@@ -18,6 +18,7 @@ from spectral_icl.multitask.flow.phases import Emergence
 from spectral_icl.multitask.flow.solution import Solution, ties
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS, LOST, Benchmark, excess
 from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.training import TrainingReport
 
 _MOST_OF_START = 100  # letters
 _HARDEST = 3  # of many tasks
@@ -48,11 +49,14 @@ class FlowReport:
         First line of the text: where the problem is from.
     start : mapping of str to object
         What the weights started from, as a file says it.
+    training : TrainingReport or None
+        What was found of paths of stochastic gradient descent, if there are any.
     """
 
     solution: Solution
     title: str
     start: Mapping[str, object]
+    training: TrainingReport | None = None
 
     def to_text(self) -> str:
         """A short account: what was solved, its phases, its allocation, its loss beside the benchmarks.
@@ -65,6 +69,7 @@ class FlowReport:
             _phases(self.solution),
             _allocation(self.solution),
             _losses(self.solution),
+            *([] if self.training is None else [self.training.lines()]),
         ]
         return "\n\n".join("\n".join(block) for block in blocks)
 
@@ -98,6 +103,8 @@ class FlowReport:
             "digest": solution.problem.digest(),
             "environment": dict(solution.environment),
         }
+        if self.training is not None:
+            found["training"] = self.training.to_dict()
         return plain(found)
 
 

@@ -12,6 +12,7 @@ import pytest
 from drawings import collisions, inside_page, legends, renderer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from weights import slow
@@ -215,6 +216,66 @@ def test_every_head_has_a_name_in_the_legend() -> None:
     many = plots.flow_figure(CASES["three tasks, twelve heads"]())
     names = [text.get_text() for legend in legends(many) for text in legend.get_texts()]
     assert [name for name in names if name.startswith("head ")] == ["head 0", "head 11"]
+
+
+@pytest.fixture(scope="module")
+def noisy() -> tuple[si.StochasticFlow, Figure]:
+    problem = multitask()
+    paths = si.stochastic_flow(problem, *paper(problem, 2), step=0.05, batch=300, t_end=60.0, paths=8)
+    figure = plots.flow_figure(paths.flow, paths)
+    FigureCanvasAgg(figure).draw()
+    return paths, figure
+
+
+def shaded(axes: Axes) -> list[np.ndarray]:
+    """Lower and upper end of every band, (2, T), in their order."""
+    found = []
+    for collection in axes.collections:
+        if not isinstance(collection, PolyCollection):
+            continue
+        (path,) = collection.get_paths()
+        times = np.unique(path.vertices[:, 0])
+        at = [path.vertices[path.vertices[:, 0] == t, 1] for t in times]
+        found.append(np.array([[values.min(), values.max()] for values in at]).T)
+    return found
+
+
+def test_bands_are_quantiles_of_the_paths(noisy: tuple[si.StochasticFlow, Figure]) -> None:
+    paths, figure = noisy
+    (loss,) = (a for a in figure.get_axes() if a.get_ylabel().startswith("loss"))
+    (band,) = shaded(loss)
+    np.testing.assert_allclose(band, np.quantile(paths.loss, [0.05, 0.95], axis=0))
+    for label, values in (("KQ value", paths.omega), ("OV value", paths.mu)):
+        for task, axes in enumerate(panels(figure, label)):
+            bands = shaded(axes)
+            assert len(bands) == 2, "one for each head"
+            for head, ends_of_head in enumerate(bands):
+                expected = np.quantile(values[:, :, head, task], [0.05, 0.95], axis=0)
+                np.testing.assert_allclose(ends_of_head, expected)
+
+
+def test_a_band_has_the_colour_and_the_dashes_of_its_head(noisy: tuple[si.StochasticFlow, Figure]) -> None:
+    """In grey the median's dashes are left."""
+    _, figure = noisy
+    for axes in panels(figure, "OV value"):
+        lines = axes.get_lines()
+        heads, middles = lines[:2], lines[2:]
+        bands = [c for c in axes.collections if isinstance(c, PolyCollection)]
+        for head, middle, band in zip(heads, middles, bands, strict=True):
+            assert to_hex(middle.get_color()) == to_hex(head.get_color()) == to_hex(band.get_facecolor()[0])
+            assert middle.get_linestyle() == head.get_linestyle()
+
+
+def test_a_figure_with_paths_can_be_read(noisy: tuple[si.StochasticFlow, Figure]) -> None:
+    paths, figure = noisy
+    assert inside_page(figure)
+    assert not collisions(figure)
+    names = [text.get_text() for legend in legends(figure) for text in legend.get_texts()]
+    assert names.count("5 to 95 % of paths") == names.count("single paths") == 1
+    (loss,) = (a for a in figure.get_axes() if a.get_ylabel().startswith("loss"))
+    single = [line.get_ydata() for line in loss.get_lines() if len(line.get_xdata()) == paths.t.size]
+    assert {tuple(values) for values in single} <= {tuple(values) for values in paths.loss}
+    assert len(single) == 3
 
 
 def test_map_shows_the_final_mu_of_every_head_and_task() -> None:

@@ -24,6 +24,7 @@ NAMES = {
     "ProblemError",
     "Solution",
     "State",
+    "StochasticFlow",
     "gradient",
     "gradient_flow",
     "gradient_flow_ensemble",
@@ -31,6 +32,7 @@ NAMES = {
     "hessian_product",
     "loss",
     "open_sweep",
+    "stochastic_flow",
     "task_loss",
 }
 MODULES = {"initial", "optimal", "theorems"}
@@ -52,6 +54,9 @@ SIGNATURES = {
     " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= dense_output= progress=",
     "gradient_flow_ensemble": "problems omega0 mu0"
     " * parametrization= t_end= t_eval= rtol= kernel= stationary= max_steps= phases= threads=",
+    "stochastic_flow": "problem omega0 mu0 * step batch parametrization= t_end= t_eval= kernel= paths= seed="
+    " noisy_queries= prompts= threads= progress=",
+    "StochasticFlow.band": "self values quantiles=",
     "open_sweep": "path",
     "Balanced": "key_scale=",
     "Factored": "imbalance_omega imbalance_mu key_scale=",
@@ -90,6 +95,18 @@ DEFAULTS = {
         "stationary": None,
         "max_steps": 100_000,
         "dense_output": None,
+        "progress": None,
+    },
+    "stochastic_flow": {
+        "parametrization": si.Balanced(key_scale=None),
+        "t_end": 200.0,
+        "t_eval": None,
+        "kernel": "asymptotic",
+        "paths": 64,
+        "seed": 0,
+        "noisy_queries": False,
+        "prompts": 4000,
+        "threads": None,
         "progress": None,
     },
     "Balanced": {"key_scale": None},
@@ -145,6 +162,25 @@ SOLUTION = {
     "tied_heads",
     "to_xarray",
     "trajectory",
+}
+
+STOCHASTIC_FLOW = {
+    "band",
+    "batch",
+    "cost",
+    "emergence",
+    "escape",
+    "flow",
+    "imbalance",
+    "loss",
+    "mu",
+    "node",
+    "omega",
+    "seed",
+    "step",
+    "strays",
+    "t",
+    "task_loss",
 }
 
 
@@ -206,9 +242,12 @@ def test_defaults(path: str) -> None:
     assert {k: p.default for k, p in parameters.items() if p.default is not p.empty} == DEFAULTS[path]
 
 
-def test_solution_has_what_was_promised() -> None:
-    declared = {f.name for f in fields(si.Solution)}
-    assert {name for name in {*dir(si.Solution), *declared} if not name.startswith("_")} == SOLUTION
+@pytest.mark.parametrize(
+    ("kind", "promised"), [(si.Solution, SOLUTION), (si.StochasticFlow, STOCHASTIC_FLOW)]
+)
+def test_a_result_has_what_was_promised(kind: Any, promised: set[str]) -> None:
+    declared = {f.name for f in fields(kind)}
+    assert {name for name in {*dir(kind), *declared} if not name.startswith("_")} == promised
 
 
 def test_errors_are_of_the_promised_kind() -> None:

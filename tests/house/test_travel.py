@@ -37,9 +37,12 @@ from spectral_icl.multitask.exact.overlaps import FINE, overlap
 from spectral_icl.multitask.experiment import BUILT_IN, Experiment
 from spectral_icl.multitask.flow.census import Census
 from spectral_icl.multitask.flow.escape import Escape
+from spectral_icl.multitask.flow.scatter import Scatter
+from spectral_icl.multitask.noise.moments import gradient_noise
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import FlowReport
 from spectral_icl.multitask.state import State
+from spectral_icl.multitask.training import TrainingReport
 from spectral_icl.multitask.validity import validity_map
 from spectral_icl.sparse.landscape import Family, Phase
 from spectral_icl.sparse.report import ComparisonReport
@@ -59,9 +62,9 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Dial Ended Evidence ExactOptima FirstOrderOptima Flows
-Found Guard HeadLimit Label Large LimitArguments Look Method Optima Panel Rates Reference Requirement Rule
-Section Spectral Start Table Trial Variable Verification View Work
+AsymptoticOptima Batch Best Cells Claim Class Contour Dial Ended Evidence ExactOptima Factors FirstOrderOptima
+Flows Found Guard HeadLimit Label Large LimitArguments Look Method Optima Panel Rates Record Reference
+Requirement Rule Run Section Spectral Start Table Trial Variable Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -187,9 +190,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with pytest.raises(si.IntegrationError) as unfinished:
         si.gradient_flow(PROBLEM, *START, t_end=20.0, max_steps=5)
     at_start = {name: values.tolist() for name, values in START._asdict().items()}
-    tables = {"problem": PROBLEM.to_dict(), "model": {"heads": 2}}
+    tables = {"problem": PROBLEM.to_dict(), "model": {"heads": 2}, "training": {"step": 0.1, "batch": 100}}
     starts = [{"kind": "paper"}, {"kind": "random"}, {"kind": "explicit", **at_start}, {"kind": "dominant"}]
     case = Case("case", "", Experiment.from_dict(tables | {"initial": starts[-1]}))
+    paths = si.stochastic_flow(PROBLEM, *START, step=0.1, batch=100, t_end=1.0, paths=2)
     compared = sparse.compare(STUDY)
     assert compared.simulation is not None
     return {
@@ -200,6 +204,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "of a flow": (solution.phases, solution.forecast, solution.saturation, Escape(0, 1, 2.0, None)),
         "in outline": (outlined, Census.of(outlined.phases, outlined.heads)),
         "unfinished": unfinished.value,
+        "paths": (TrainingReport(paths), Scatter.of(paths)),
+        "noise": gradient_noise(PROBLEM, State(START.omega[None], START.mu[None])),
         "other weights": (si.Factored(0.1, 0.2), si.Merged()),
         "dataset": solution.to_xarray(),
         "ensemble": si.gradient_flow_ensemble(PROBLEM, *START, t_end=20.0, phases=True, t_eval=[1.0]),

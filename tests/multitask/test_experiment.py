@@ -82,3 +82,53 @@ def test_a_start_is_one_class() -> None:
     plan = Plan.from_dict(file(initial={"kind": "equal"}, axis=[axis]))
     assert (plan.experiment(1).start.mu == 0.2).all()
     assert plan.base["initial"] == {"kind": "equal", "size": 0.1}
+
+
+def test_paths_are_those_of_the_flows_own_arguments() -> None:
+    """A table [training] says how, every other table what: the weights, the law, the end."""
+    tables = file(
+        model={"heads": 2, "parametrization": "factored", "imbalance_omega": 0.1, "imbalance_mu": 0.2},
+        flow={"t_end": 3.0},
+        training={"step": 0.1, "batch": 50, "paths": 2, "seed": 4},
+    )
+    made = Experiment.from_dict(tables)
+    paths = made.train(made.solve())
+    assert paths is not None
+    assert (len(paths), paths.step, paths.batch, paths.seed) == (2, 0.1, 50, 4)
+    assert paths.flow.parametrization == si.Factored(0.1, 0.2)
+    assert paths.t[[0, -1]] == pytest.approx([0.0, 3.0])
+    same = si.stochastic_flow(
+        made.problem, *made.start, parametrization=made.parametrization,
+        step=0.1, batch=50, t_end=3.0, paths=2, seed=4,
+    )  # fmt: skip
+    np.testing.assert_array_equal(paths.omega[:, -1], same.omega[:, -1])
+
+
+def test_paths_are_recorded_before_and_in_the_emergence() -> None:
+    made = Experiment.from_dict(file(training={"step": 0.01, "batch": 1000, "paths": 1}))
+    solution = made.solve()
+    paths = made.train(solution)
+    assert paths is not None
+    onset, settled = solution.phases.emergence
+    assert ((paths.t > onset) & (paths.t < settled)).sum() > 150
+    assert (paths.t < onset).sum() > 50
+
+
+def test_an_experiment_without_training_has_no_paths() -> None:
+    made = Experiment.from_dict(file(flow={"t_end": 1.0}))
+    assert made.training is None
+    assert made.train(made.solve()) is None
+
+
+def test_of_training_what_was_left_out_is_named() -> None:
+    for table, key in (({"step": 0.1}, "batch"), ({"batch": 10}, "step"), ({}, "step")):
+        with pytest.raises(si.ProblemError, match=rf"^training\.{key}: expected"):
+            Experiment.from_dict(file(training=table))
+
+
+def test_no_sweep_varies_training() -> None:
+    assert numeric_keys("training", {}) == set()
+    with pytest.raises(si.ProblemError, match=r"^training"):
+        Plan.from_dict(
+            file(training={"step": 0.1, "batch": 10}, axis=[{"path": "problem.noise", "values": [1]}])
+        )

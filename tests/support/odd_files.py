@@ -178,6 +178,19 @@ def flow_tables(draw: Draw) -> Table:
     return table
 
 
+STEPS = mostly(decades(-1, 1), decades(-324, 12))  # the shorter ones are refused or take their time
+
+
+@st.composite
+def training_tables(draw: Draw) -> Table:
+    """``[training]``: few paths of large steps, and of noise of any size."""
+    table: Table = {"step": draw(STEPS), "batch": draw(mostly(st.integers(1, 10**5), st.just(1)))}
+    table["paths"] = draw(st.integers(1, 9))
+    if draw(st.booleans()):
+        table |= {"seed": draw(st.integers(0, 9)), "noisy_queries": draw(st.booleans())}
+    return table
+
+
 @st.composite
 def experiments(draw: Draw) -> Table:
     """A file for flow, optimal and verify."""
@@ -187,6 +200,8 @@ def experiments(draw: Draw) -> Table:
     if draw(st.booleans()):
         table["initial"] = draw(initial_tables(table["problem"], table.get("model", {}).get("heads")))
     table["flow"] = draw(flow_tables())
+    if draw(st.integers(0, 5)) == 0:
+        table["training"] = draw(training_tables())
     return table
 
 
@@ -229,6 +244,7 @@ _PATHS = (
     ),
     *("flow.rtol", "flow.stationary", "flow.max_steps", "sparse.d", "sparse.s", "sparse.n", "sparse.noise"),
     *("study.prompts", "study.seed", "seed", "batch", "record.times"),
+    *("training.step", "training.batch", "training.paths", "training.noisy_queries"),
 )
 
 
@@ -262,6 +278,7 @@ def sweeps(draw: Draw) -> Table:
     """A file for sweep, of a dozen points."""
     base = draw(st.one_of(experiments(), experiments(), studies()))
     base.get("flow", {}).pop("t_eval", None)
+    base.pop("training", None)
     if "flow" in base and draw(st.booleans()):
         base["record"] = {
             key: draw(st.booleans()) for key in ("state", "phases", "forecast") if draw(st.booleans())
@@ -441,6 +458,10 @@ _COMMANDS: dict[str, tuple[Any, dict[str, tuple[int, Any]]]] = {
         {
             "--out": (3, _outputs("out.nc", "out.zarr")),
             "--plot": (1, _outputs("out.svg")),
+            "--step": (2, mostly(STEPS, COUNTS)),
+            "--batch": (2, mostly(st.integers(1, 10**5), COUNTS)),
+            "--paths": (2, mostly(st.integers(1, 9), TEXTS)),
+            "--seed": (1, COUNTS),
             "--json": (6, None),
         },
     ),

@@ -23,11 +23,16 @@ from spectral_icl.io.checks import (
 )
 from spectral_icl.kernels import model as kernels
 from spectral_icl.kernels.model import ManyLimits
+from spectral_icl.multitask.problem import Problem
 
 # Bounds of t_end, rtol and max_steps.
 SHORTEST, LONGEST = 1e-200, 1e100
 TIGHTEST, LOOSEST = 1e-13, 0.1
 MOST_STEPS = 10**9
+
+MOST_ENTRIES = 256  # H (B + I) of a stochastic flow: covariances are that squared
+_MOST_DESCENT_STEPS = 5_000_000
+_MOST_PATHS = 100_000
 
 _END = f"a number >= {SHORTEST:g} and <= {LONGEST:g}, or infinity with stationary"
 _RTOL = f"a number >= {TIGHTEST:g} and <= {LOOSEST:g}"
@@ -116,6 +121,33 @@ def check_options(
     endless = stationary is not None and is_number(t_end) and single(t_end) == math.inf
     t_end = math.inf if endless else check_t_end(t_end)
     return t_end, check_rtol(rtol), stationary, integer("max_steps", max_steps, minimum=1, maximum=MOST_STEPS)
+
+
+def check_descent(
+    step: float, batch: int, paths: int, seed: int, noisy_queries: bool
+) -> tuple[float, int, int, int]:
+    """What paths of stochastic gradient descent are asked for, as numbers within their bounds."""
+    if not isinstance(noisy_queries, bool):
+        raise ProblemError("noisy_queries", noisy_queries, "true or false")
+    return (
+        number("step", step, minimum=0.0, above=True),
+        integer("batch", batch, minimum=1, maximum=10**12),
+        integer("paths", paths, minimum=1, maximum=_MOST_PATHS),
+        integer("seed", seed, minimum=0, maximum=2**62),
+    )
+
+
+def check_steps(step: float, t_end: float) -> None:
+    """Refuse a step of which there are too few, or too many, up to t_end."""
+    if not 2.0 * step <= t_end <= step * _MOST_DESCENT_STEPS:
+        expected = f"t_end / step between 2 and {_MOST_DESCENT_STEPS:,}; t_end is {t_end:g}"
+        raise ProblemError("step", step, expected)
+
+
+def check_entries(problem: Problem, heads: int) -> None:
+    """Refuse more heads than the covariance of a gradient is known for."""
+    if heads * (problem.blocks + problem.tasks) > MOST_ENTRIES:
+        raise ProblemError("omega0", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES} for paths with noise")
 
 
 def outcomes(status: ArrayLike, t_end: ArrayLike) -> NDArray[np.int64]:

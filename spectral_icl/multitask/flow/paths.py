@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -106,24 +107,40 @@ class Record(NamedTuple):
     imbalance: Floats
 
 
+class _EndedError(Exception):
+    """Nobody waits for these paths any more."""
+
+
 def paths_of(run: Run, paths: int, threads: int, progress: Callable[[int], None] | None = None) -> Record:
-    """All paths, those of a vector register at a time."""
+    """All paths, those of a vector register at a time; an interrupt ends those under way, too."""
     # the exact law has the nodes of its query in the lanes
     width = 1 if isinstance(run.model, Exact) else WIDTH
 
+    ended = Event()
+
+    def counted(steps: int) -> None:
+        if ended.is_set():
+            raise _EndedError
+        if progress is not None:
+            progress(steps)
+
     def some(first: int) -> Record:
-        return _together(run, first, width, min(width, paths - first), progress)
+        return _together(run, first, width, min(width, paths - first), counted)
 
     firsts = range(0, paths, width)
     if threads == 1 or len(firsts) == 1:
         found = [some(first) for first in firsts]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(some, firsts))
+            try:
+                found = list(pool.map(some, firsts))
+            except BaseException:  # the pool waits for its threads
+                ended.set()
+                raise
     return Record(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
-def _together(run: Run, first: int, width: int, count: int, progress: Callable[[int], None] | None) -> Record:
+def _together(run: Run, first: int, width: int, count: int, progress: Callable[[int], None]) -> Record:
     """``count`` paths from ``first`` on, each with random numbers of its own, in ``width`` lanes or alone."""
     start = run.start
     heads, tasks = start.mu.shape
@@ -151,8 +168,7 @@ def _together(run: Run, first: int, width: int, count: int, progress: Callable[[
             else:
                 normals = numbers
         descend(run.model, run.sizes, factors, run.rule, run.noise, normals, begin, record)
-        if progress is not None:
-            progress(rows * count)
+        progress(rows * count)
     found = (np.moveaxis(values, -1, 0)[:count] if lanes else values[None] for values in record[1:])
     omega, mu, imbalance = (np.ascontiguousarray(values) for values in found)
     with np.errstate(invalid="ignore"):

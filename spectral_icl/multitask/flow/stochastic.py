@@ -22,7 +22,7 @@ from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.escape import EXIT
-from spectral_icl.multitask.flow.options import check_times
+from spectral_icl.multitask.flow.options import check_descent, check_entries, check_steps, check_times
 from spectral_icl.multitask.flow.paths import Run, model_of, paths_of, roots_of, wider_model
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
@@ -33,10 +33,7 @@ from spectral_icl.multitask.parametrization import Balanced, Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
-MOST_ENTRIES = 256  # N of a stochastic flow: covariances are (N, N), and a step has N^2 products
 _MOST_STRAY = 4096  # H I^3, up to which entries off the diagonals of O and V are followed
-_MOST_STEPS = 5_000_000
-_MOST_PATHS = 100_000
 _MOST_NUMBERS = 250_000_000  # that are recorded
 _NODES = 32  # times at which covariances are known
 _RECORDS = 401
@@ -199,9 +196,10 @@ def stochastic_flow(
     -------
     StochasticFlow
 
-    Notes ----- The covariance of the noise is that on the flow at the same time: to leading order in step /
-    batch. Left out is what entries off the diagonals of W do to omega and mu on average, which falls as step
-    / batch too.
+    Notes
+    -----
+    The covariance of the noise is that on the flow at the same time: to leading order in step / batch. Left
+    out is what entries off the diagonals of W do to omega and mu on average, which falls as step / batch too.
 
     Raises
     ------
@@ -218,22 +216,15 @@ def stochastic_flow(
     >>> si.stochastic_flow(p, *start, step=0.01, batch=1000, t_end=60.)
     <StochasticFlow of 64 paths, H = 2, B = 2, I = 2: step 0.01, batch 1000>
     """
-    step = number("step", step, minimum=0.0, above=True)
-    batch = integer("batch", batch, minimum=1, maximum=10**12)
-    paths = integer("paths", paths, minimum=1, maximum=_MOST_PATHS)
-    seed = integer("seed", seed, minimum=0, maximum=2**62)
+    step, batch, paths, seed = check_descent(step, batch, paths, seed, noisy_queries)
     prompts = integer("prompts", prompts, minimum=100, maximum=10**8)
     threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
-    if not isinstance(noisy_queries, bool):
-        raise ProblemError("noisy_queries", noisy_queries, "true or false")
     kernel = check_kernel(kernel)
     t_end = number("t_end", t_end, minimum=0.0, above=True)
-    if not 2.0 * step <= t_end <= step * _MOST_STEPS:
-        raise ProblemError("step", step, f"t_end / step between 2 and {_MOST_STEPS:,}; t_end is {t_end:g}")
+    check_steps(step, t_end)
     flow = gradient_flow(problem, omega0, mu0, parametrization=parametrization, t_end=t_end, kernel=kernel)
     heads = flow.heads
-    if heads * (problem.blocks + problem.tasks) > MOST_ENTRIES:
-        raise ProblemError("omega0", f"{heads} heads", f"H (B + I) <= {MOST_ENTRIES} for paths with noise")
+    check_entries(problem, heads)
     times = np.linspace(0.0, t_end, _RECORDS) if t_eval is None else check_times(t_eval, t_end)
     marks = np.unique(np.rint(times / step).astype(np.int64))
     if paths * marks.size * (flow.heads * problem.blocks + 2 * flow.heads * problem.tasks) > _MOST_NUMBERS:
