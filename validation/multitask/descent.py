@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -33,7 +33,12 @@ _APART = 1e-4  # relative distance of the states that a derivative is the differ
 
 RIGHT = Theory()
 
-Step = Callable[[Floats, Floats], Floats]  # from weights (n,) and the gradient by their entries (n,)
+
+class Step(Protocol):
+    """A step of descent, from weights (n,) and the gradient by their entries (n,)."""
+
+    def __call__(self, x: Floats, slope: Floats) -> Floats:
+        """The weights after the step."""
 
 
 class Descent(NamedTuple):
@@ -118,7 +123,7 @@ def balanced(problem: Problem, rate: float, theory: Theory = RIGHT) -> Step:
 def merged(problem: Problem, rate: float, theory: Theory = RIGHT) -> Step:
     """A step of W and U themselves."""
     del problem, theory
-    return lambda x, slope: x - rate * slope
+    return partial(_merged_step, rate=rate)
 
 
 def descend(
@@ -144,9 +149,10 @@ def descend(
     drawn = max(1, records // _DRAWS)
     path, scatters = [x], [scatter]
     for record in range(records):
-        jacobian = _derivative(lambda y: step(y, slope_at(problem, _state(y, start), theory)), x)
         slope = slope_at(problem, _state(x, start), theory)
         by_slope = _derivative(partial(step, x), slope)
+        bend = _by_entry(theory.hessian_at(problem, _state(x, start)), problem, start)
+        jacobian = _derivative(partial(step, slope=slope), x) + by_slope @ bend
         if record % drawn == 0:
             covariance = gradient_covariance(problem, _state(x, start), law, generator) / batch
         noise = by_slope @ covariance @ by_slope.T
@@ -167,6 +173,13 @@ def slope_at(problem: Problem, at: State, theory: Theory = RIGHT) -> Floats:
     return _flat(State(slope.omega / np.asarray(problem.block_sizes), slope.mu))
 
 
+def _by_entry(bend: Floats, problem: Problem, like: State) -> Floats:
+    """Derivative of `slope_at` by (omega, mu), of the Hessian by (omega, mu)."""
+    sizes = np.ones(len(bend))
+    sizes[: like.omega.size] = np.tile(problem.block_sizes, like.omega.shape[0])
+    return bend / sizes[:, None]
+
+
 def gradient_covariance(problem: Problem, at: State, law: Law, generator: torch.Generator) -> Floats:
     """Covariance (n, n) over prompts of the gradient, entries of a block being averaged."""
     count = min(_PROMPTS, law.chunk)
@@ -181,6 +194,10 @@ def gradient_covariance(problem: Problem, at: State, law: Law, generator: torch.
     by_omega, by_mu = torch.autograd.grad(error, (omega, mu))
     rows = torch.cat([(by_omega / sizes).flatten(1), by_mu.flatten(1)], dim=1).double().cpu().numpy()
     return np.atleast_2d(np.cov(rows, rowvar=False))
+
+
+def _merged_step(x: Floats, slope: Floats, *, rate: float) -> Floats:
+    return x - rate * slope
 
 
 def _factored_step(x: Floats, slope: Floats, *, problem: Problem, rate: float, key_scale: float) -> Floats:

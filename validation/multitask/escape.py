@@ -12,6 +12,7 @@ with a part of the batch take it out.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,9 @@ from spectral_icl import Factored, Solution
 from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.escape import EXIT
+from spectral_icl.multitask.state import State
 from validation.context import Context
-from validation.multitask.descent import balanced, descend
+from validation.multitask.descent import Descent, balanced, descend
 from validation.multitask.prompts import Law
 from validation.multitask.recorded import (
     BATCH,
@@ -149,8 +151,7 @@ def _stretch(context: Context, theory: Theory, trace: Trace, task: int) -> Stret
         return None
     at = trace.at(first)
     since = trace.time[int(np.abs(trace.time - first).argmin())]
-    law, generator = Law.of(PROBLEM, context.device), context.generator("escape, covariance of the gradient")
-    path = descend(PROBLEM, at, balanced, RATE, _STEPS, 5, BATCH, law, generator)
+    path = _descent(context.honest, tuple(at.omega.ravel().tolist()), tuple(at.mu.ravel().tolist()))
     flows = [
         _trace(one.flow(PROBLEM, at, float(path.time[-1]), times=path.time))
         for one in (theory, Theory("asymptotic"))
@@ -160,6 +161,14 @@ def _stretch(context: Context, theory: Theory, trace: Trace, task: int) -> Stret
         return None
     lags = [path.lag(path.nearest(moment), lambda state: _ratio(*state, task)) for moment in told[0]]
     return Stretch(ends - since, told[0], told[1], np.array(lags))
+
+
+@cache
+def _descent(context: Context, omega: tuple[float, ...], mu: tuple[float, ...]) -> Descent:
+    """Descent from a state of a run, with the scatter of batches: no fault of the theory is in it."""
+    start = State(np.reshape(omega, START.omega.shape), np.reshape(mu, START.mu.shape))
+    law, generator = Law.of(PROBLEM, context.device), context.generator("escape, covariance of the gradient")
+    return descend(PROBLEM, start, balanced, RATE, _STEPS, 5, BATCH, law, generator)
 
 
 def _speeds(stretches: dict[int, list[Stretch]]) -> list[Row]:
@@ -243,6 +252,7 @@ def _crossing(trace: Trace, task: int) -> tuple[float, float]:
     return float(trace.time[below.argmax()]), float(trace.mu[below.argmax(), 1 - task, task])
 
 
+@cache
 def _fitted(moment: float, reached: float, task: int) -> float:
     """The imbalance at which the exact flow's loser reaches a mu at a time; NaN if none does."""
 

@@ -47,7 +47,7 @@ WINDOW = 3.0  # time on either side over which batch losses on the plateau are a
 _DATA = Path(__file__).parents[1] / "data" / "full_model_sgd_two_tasks.csv"
 _LEVELS = (0.25, 0.5, 0.75)  # of the plateau's omega, at which the mu on the way there is compared
 _EVERY = 10  # steps between records
-_FINE = 2  # and between those of descent on the exact law: while a task emerges all changes fast
+_FINE = 4  # and between those of descent on the exact law: while a task emerges all changes fast
 _SPAN = 1.0  # time over which slopes of batch losses are taken
 _REPEATS = 20
 

@@ -61,7 +61,7 @@ class Theory:
 
     def problem(self, problem: Problem) -> Problem:
         """The problem as theory has it."""
-        return replace(problem, context_length=_ENDLESS) if self.fault == "no-length-term" else problem
+        return _endless(problem) if self.fault == "no-length-term" else problem
 
     def state(self, at: State) -> State:
         """The state (H, B) and (H, I), or states with leading axes, as theory has it."""
@@ -90,6 +90,10 @@ class Theory:
     def gradient_at(self, problem: Problem, at: State) -> State:
         """Gradient from the flow's table, of a state taken as it is."""
         return reduced.gradient_at(self.problem(problem), at, self.kernel)
+
+    def hessian_at(self, problem: Problem, at: State) -> Floats:
+        """Hessian by omega and then mu, head-major, from the flow's table, of a state taken as it is."""
+        return reduced.hessian_at(self.problem(problem), at, self.kernel)
 
     def hessian(self, problem: Problem, at: State) -> Floats:
         """Hessian by omega and then mu, head-major, by quadrature."""
@@ -131,6 +135,11 @@ class Theory:
             if self.fault == "sign":
                 spoilt.output[0, 0] *= -1.0
         return large_length.flow(spoilt, self.problem(problem), times)
+
+
+@cache
+def _endless(problem: Problem) -> Problem:
+    return replace(problem, context_length=_ENDLESS)
 
 
 @cache
