@@ -19,6 +19,8 @@ if _TYPE_CHECKING:
     from spectral_icl.multitask.flow.solution import IntegrationError as IntegrationError
     from spectral_icl.multitask.flow.solution import Solution as Solution
     from spectral_icl.multitask.flow.solve import gradient_flow as gradient_flow
+    from spectral_icl.multitask.flow.stochastic import StochasticFlow as StochasticFlow
+    from spectral_icl.multitask.flow.stochastic import stochastic_flow as stochastic_flow
     from spectral_icl.multitask.loss import gradient as gradient
     from spectral_icl.multitask.loss import hessian as hessian
     from spectral_icl.multitask.loss import hessian_product as hessian_product
@@ -43,6 +45,7 @@ _HOMES = {
     "ProblemError": "io.checks",
     "Solution": "multitask.flow.solution",
     "State": "multitask.state",
+    "StochasticFlow": "multitask.flow.stochastic",
     "gradient": "multitask.loss",
     "gradient_flow": "multitask.flow.solve",
     "gradient_flow_ensemble": "multitask.flow.ensemble",
@@ -50,6 +53,7 @@ _HOMES = {
     "hessian_product": "multitask.loss",
     "loss": "multitask.loss",
     "open_sweep": "sweeps.store",
+    "stochastic_flow": "multitask.flow.stochastic",
     "task_loss": "multitask.loss",
 }
 _ROOMS = {

@@ -30,6 +30,7 @@ from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import LAWS, OF_LARGE, check_kernel
 from spectral_icl.multitask.flow.ensemble import gradient_flow_ensemble
 from spectral_icl.multitask.flow.solve import gradient_flow
+from spectral_icl.multitask.flow.stochastic import stochastic_flow
 from spectral_icl.multitask.initial import paper, random
 from spectral_icl.multitask.loss import gradient_at, hessian_at, hessian_product, loss
 from spectral_icl.multitask.parametrization import Balanced, Merged, to_primal_state
@@ -307,6 +308,14 @@ def _large(kernel: str) -> object:
     return seen, gradient_at(problem, start, kernel), hessian_product(problem, *start, *start, kernel=kernel)
 
 
+def _paths(kernel: str) -> object:
+    problem, start = _example()
+    found = stochastic_flow(
+        problem, *start, step=0.1 * _SOON, batch=100, t_end=_SOON, kernel=kernel, paths=2, prompts=100
+    )
+    return found.loss
+
+
 def _losses(kernel: str) -> object:
     problem, start = _example()
     return (
@@ -329,6 +338,7 @@ PER_LAW = {
     "ensembles": Work(_ensembles, "sweeps and gradient_flow_ensemble"),
     "flows": Work(_flows, "flow, verify and gradient_flow"),
     "large": Work(_large, "gradient_flow, ensembles and sweeps of many heads or tasks"),
+    "paths": Work(_paths, "stochastic_flow and flow with a step and a batch"),
     "losses": Work(_losses, "optimal, verify, loss and its derivatives"),
 }
 ONCE = {"descents": Work(_descents, "p2o and gd of sparse regression, in steps")}
