@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from spectral_icl.io.checks import Floats
 
 _FLIPS = 2000
 _BEYOND = 0.2  # share of the flips' distances from which the tail beyond all of them is extrapolated
-_STRAIGHT = 1e-3  # skewness below which a chi-square is as good as normal
+_LARGEST = 3  # eigenvalues of the correlations that are taken one by one
+_LITTLE = 1e-3  # of the variance, or skewness, that is as good as none
+_CENTRAL = 0.2  # standard deviations about the mean, between whose ends a tail is interpolated
+_FARTHEST = 1e9  # of the nearest pole
 
 
 class Estimate(NamedTuple):
@@ -52,12 +55,6 @@ def apart(score: float, freedom: float = np.inf) -> float:
     return 2.0 * beyond(abs(score), freedom)
 
 
-def pooled(p_values: Iterable[float]) -> float:
-    """One p-value of several independent ones, by Fisher's sum of logarithms."""
-    logs = np.log(np.maximum(np.fromiter(p_values, dtype=np.float64), 1e-300))
-    return float(stats.chi2.sf(-2.0 * logs.sum(), 2 * logs.size))
-
-
 def holm(p_values: Sequence[float], level: float) -> list[float]:
     """The level at which each of several p-values is judged, so that by chance any is below with ``level``.
 
@@ -86,14 +83,13 @@ class Agreement(NamedTuple):
         Sum of z^2; P on average.
     p : float
         Probability of a larger chi-square. Entries of one prompt are correlated, so this is no table's
-        value: the deviations get random signs, which changes nothing if the prediction is their mean. Mean,
-        variance and third cumulant over all signs are known in closed form, and those of a scaled and
-        shifted chi-square.
+        value: the deviations get random signs, which changes nothing if the prediction is their mean. Its
+        cumulants over all signs are known in closed form, and so is its tail (`squares_tail`).
     distance : float
         Kolmogorov-Smirnov distance of z from N(0, 1).
     p_normal : float
-        Probability of a larger one: by signs that are drawn, and
-        beyond most of them by a tail that falls exponentially with the square of the distance.
+        Probability of a larger one: by signs that are drawn, and beyond most of them by a tail that falls
+        exponentially with the square of the distance.
     """
 
     z: Floats
@@ -133,9 +129,60 @@ def _flipped_tail(unit: Floats, chi_square: float) -> float:
     np.fill_diagonal(overlaps, 0.0)
     variance = 2.0 * float((overlaps**2).sum())
     third = 8.0 * float(((overlaps @ overlaps) * overlaps).sum())
-    skewness = max(third / variance**1.5, _STRAIGHT)
-    freedom = 8.0 / skewness**2
-    return float(stats.chi2.sf(freedom + (chi_square - mean) * np.sqrt(2.0 * freedom / variance), freedom))
+    largest = np.linalg.eigvalsh(overlaps)[-_LARGEST:]
+    return squares_tail(chi_square, mean, variance, third, largest)
+
+
+def squares_tail(value: float, mean: float, variance: float, third: float, largest: Floats) -> float:
+    """Probability that a sum of squares of correlated normal numbers is above a value.
+
+    Such a sum is one of independent squares times the eigenvalues of the correlations. The ``largest`` of
+    these rule the tail, and are taken one by one; all others together are a scaled and shifted chi-square,
+    by what is left to them of the ``mean``, the ``variance`` and the ``third`` cumulant. The tail of the sum
+    is by the saddle point of its cumulants (Lugannani and Rice).
+    """
+    ones = np.maximum(largest, 0.0)
+    left = max(variance - 2.0 * float((ones**2).sum()), _LITTLE * variance)
+    skewed = max(third - 8.0 * float((ones**3).sum()), _LITTLE * left**1.5)
+    scale, freedom = skewed / (4.0 * left), 8.0 * left**3 / skewed**2
+    scales, freedoms = np.append(ones, scale), np.append(np.ones_like(ones), freedom)
+    shift = mean - float(scales @ freedoms)
+
+    sum_ = _Sum(scales, freedoms, shift)
+    if not np.isfinite(value):
+        return float("nan")
+    near = mean + _CENTRAL * np.sqrt(variance) * np.array([-1.0, 1.0])
+    if near[0] < value < near[1]:  # where the saddle point is at zero
+        return float(np.interp(value, near, [sum_.above(end) for end in near]))
+    return sum_.above(value)
+
+
+class _Sum(NamedTuple):
+    """Independent chi-squares (K,) of so many degrees of freedom, times scales, and a shift."""
+
+    scales: Floats
+    freedoms: Floats
+    shift: float
+
+    def above(self, value: float) -> float:
+        """Probability of more than a value that is not the mean."""
+        least = 0.5 / self.scales.max()
+        low, high = -least, least * (1.0 - 1e-12)
+        while self._slope(low) > value:
+            low *= 2.0
+            if low < -_FARTHEST * least:  # nothing is as small
+                return 1.0
+        s = float(optimize.brentq(lambda at: self._slope(at) - value, low, high))
+        rest = 1.0 - 2.0 * s * self.scales
+        total = self.shift * s - 0.5 * float((self.freedoms * np.log(rest)).sum())
+        w = np.sign(s) * np.sqrt(max(2.0 * (s * value - total), 0.0))
+        u = s * np.sqrt(float((2.0 * self.freedoms * self.scales**2 / rest**2).sum()))
+        tail = stats.norm.sf(w) + stats.norm.pdf(w) * (1.0 / u - 1.0 / w)
+        return float(np.clip(tail, 0.0, 1.0))
+
+    def _slope(self, s: float) -> float:
+        """Derivative of the cumulants' generating function."""
+        return self.shift + float((self.freedoms * self.scales / (1.0 - 2.0 * s * self.scales)).sum())
 
 
 def _tail(drawn: Floats, value: float) -> float:

@@ -69,6 +69,7 @@ def run(context: Context) -> Result:
     """Split the gap of the recorded runs, and follow the noise's part to smaller steps and larger batches."""
     result = Result("gap", TITLE)
     theory = Theory.of(context)
+    plateau = Theory().flow(PROBLEM, START, PLATEAU).final
     exact, asymptotic = (_plateau_loss(one) for one in (theory, Theory("asymptotic")))
     result.add(noted("exact flow's loss over the asymptotic flow's - 1", exact / asymptotic - 1.0))
     result.add(_at_one_state(context))
@@ -106,7 +107,12 @@ def run(context: Context) -> Result:
     for kind, part in parts.items():
         for (rate, size), mean in part.items():
             label = f"{kind}: loss by stray entries, step {rate:g}, batch {size}"
-            result.add(noted(label, combined((1.0 / exact, mean))))
+            measured = combined((1.0 / exact, mean))
+            if kind == "ours" and size >= batch:  # what is of second order in 1 / batch is not predicted
+                told = theory.stray_cost(PROBLEM, plateau, rate, size) / exact
+                result.add(consistent(label, measured, told))
+            else:
+                result.add(noted(label, measured))
         by_batch, *by_step = _exponents(list(part), list(part.values()))
         # Near the edge of stability noise is amplified: the joint embedding's step is (see `edge`).
         claim = told_apart if kind == "ours" else noted

@@ -115,8 +115,13 @@ def _general(context: Context, result: Result, problem: Problem, prompts: int) -
     """Random matrices, of which the asymptotic gradient is known."""
     exact, theory = Law.of(problem, torch.device("cpu"), torch.float64), Theory.of(context)
     rng, size = context.rng("gradient-general weights"), problem.dimension
-    kq = torch.as_tensor(rng.normal(0.0, 0.5 / size, (_HEADS, size, size)) + 0.05 * np.eye(size))
-    ov = torch.as_tensor(rng.normal(0.0, 3.0, (_HEADS, problem.tasks, problem.tasks)))
+    kq, ov = (
+        torch.as_tensor(values, **exact.like)
+        for values in (
+            rng.normal(0.0, 0.5 / size, (_HEADS, size, size)) + 0.05 * np.eye(size),
+            rng.normal(0.0, 3.0, (_HEADS, problem.tasks, problem.tasks)),
+        )
+    )
     entries = _sampled(context, problem, kq, ov, prompts, "general")
     told, wrong = (
         np.concatenate([_flat(g) for g in one.whole_gradient(kq, ov, problem, exact)])
@@ -152,7 +157,8 @@ def _short(context: Context, result: Result, prompts: int) -> None:
     for case in json.loads(_EXACT.read_text("utf-8"))["cases"]:
         problem = Problem(**case["problem"])
         at = State(np.array(case["omega"]), np.array(case["mu"]))
-        name, label = case["name"], f"gradient-{case['name']}".replace(" ", "-").replace(",", "")
+        name = case["name"]
+        label = f"gradient-{name}".replace(" ", "-").replace(",", "").replace("=", "")
         measured = context.kept(
             label,
             (problem.digest(), case["omega"], case["mu"], prompts),

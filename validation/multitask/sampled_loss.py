@@ -29,7 +29,7 @@ def _sampled(context: Context, problem: Problem, at: State, prompts: int, label:
     law, generator = Law.of(problem, context.device), context.generator(label)
     kq, ov = decomposable(problem, at, law)
     size = max(1, prompts // _GROUPS)
-    means = torch.zeros(_GROUPS, dtype=torch.float64)
+    means = torch.zeros(_GROUPS, dtype=torch.float64, device="cpu")
     with torch.no_grad():
         for group in context.track(range(_GROUPS), label):
             for start in range(0, size, law.chunk):

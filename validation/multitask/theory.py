@@ -18,6 +18,8 @@ from torch import Tensor
 from spectral_icl import Balanced, Factored, Merged, Problem, Solution, gradient_flow
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
+from spectral_icl.multitask.noise.moments import gradient_noise
+from spectral_icl.multitask.noise.plateau import stationary_cost
 from spectral_icl.multitask.optimal import benchmarks as optimal
 from spectral_icl.multitask.parametrization import key_scale_of
 from spectral_icl.multitask.state import State
@@ -29,6 +31,7 @@ from validation.multitask.prompts import Law
 EXACT, ASYMPTOTIC = "exact", "asymptotic"
 
 _ENDLESS = 1e9  # a context so long that the term in 1 / L is nothing
+_PROMPTS = 40_000  # for the covariance of a gradient: 1 % of what it costs
 _SCALED = 1.05  # key scale of a spoilt theory, over the right one
 
 
@@ -115,6 +118,17 @@ class Theory:
         return gradient_flow(
             self.problem(problem), *at, parametrization=weights, t_end=end, t_eval=times, kernel=self.kernel
         )
+
+    def stray_cost(self, problem: Problem, at: State, step: float, batch: int) -> float:
+        """Loss that noise adds by entries off the diagonals of balanced factors, once it is stationary."""
+        here, spoilt = self.state(at), self.problem(problem)
+        states = State(here.omega[None], here.mu[None])
+        # endless prompts cannot be drawn, and need not be: the asymptotic law knows them in closed form
+        kernel = ASYMPTOTIC if self.fault == "no-length-term" else self.kernel
+        noise = gradient_noise(spoilt, states, kernel, prompts=_PROMPTS)
+        weights = Balanced(key_scale=self.key_scale(problem))
+        cost = stationary_cost(spoilt, weights, states, noise, step, float(batch), kernel)
+        return float(cost.loss[0])
 
     def optimum(self, problem: Problem) -> State:
         """The best single head of a problem of one block."""
