@@ -37,7 +37,8 @@ def checked(name: str, context: Context) -> Finished:
 
 def all_checked(names: Iterable[str], context: Context, jobs: int = 1) -> Iterator[Finished]:
     """Checks in the order of their names, each as soon as it is done; in so many processes."""
-    wanted = [name for name in NAMES if name in set(names)]
+    chosen = set(names)
+    wanted = [name for name in NAMES if name in chosen]
     if jobs == 1:
         for name in wanted:
             yield checked(name, context)

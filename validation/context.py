@@ -96,13 +96,13 @@ class Context:
         digest = hashlib.sha256(repr(setting).encode()).hexdigest()
         path = self.folder / f"{label}-{digest[:12]}.npz"
         try:
-            with np.load(path) as kept:
+            with path.open("rb") as file, np.load(file) as kept:
                 if str(kept["key"]) == digest:
                     return {name: kept[name] for name in kept.files if name != "key"}
         except _DAMAGE:  # not there, or not whole: it is made again
             pass
         made = dict(make())
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, key=np.array(digest), **made)  # type: ignore[arg-type]
+        with replacing(path) as part, part.open("wb") as whole:
+            np.savez(whole, key=np.array(digest), **made)  # type: ignore[arg-type]
         return made

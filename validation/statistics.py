@@ -129,7 +129,7 @@ def _flipped_tail(unit: Floats, chi_square: float) -> float:
     np.fill_diagonal(overlaps, 0.0)
     variance = 2.0 * float((overlaps**2).sum())
     third = 8.0 * float(((overlaps @ overlaps) * overlaps).sum())
-    largest = np.linalg.eigvalsh(overlaps)[-_LARGEST:]
+    largest: Floats = np.linalg.eigvalsh(overlaps)[-_LARGEST:].astype(np.float64)
     return squares_tail(chi_square, mean, variance, third, largest)
 
 

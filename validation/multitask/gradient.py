@@ -30,7 +30,7 @@ from validation.multitask.theory import Theory
 from validation.result import Result, Row, consistent, nearer, noted, plausible, told_apart
 from validation.statistics import Agreement, Estimate, agreement, combined, share
 
-TITLE = "population gradient of the full model against the exact gradient"
+TITLE = "population gradient of the full model against the large-L gradient"
 
 _EXACT = Path(__file__).parents[1] / "data" / "exact_short_prompts.json"
 _BATCHES = 200
