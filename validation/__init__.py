@@ -1,7 +1,8 @@
 """The reduced equations held against full softmax attention, trained and differentiated in PyTorch.
 
-Run from the root of the repository: ``python -m validation [NAME ...] [--quick | --full]``. PyTorch is needed
-here and nowhere else; the shipped package imports nothing of this.
+Run from the root of the repository: ``python -m validation [NAME ...] [--quick | --full] [--seed N]``, and
+``python -m validation calibrate`` for how often the checks are wrong. PyTorch is needed here and nowhere
+else; the shipped package imports nothing of this.
 """
 
 _MULTITASK = ("gradient", "recorded", "gap", "escape", "random_starts", "edge", "adam")
@@ -9,3 +10,4 @@ MODULES = {name: f"validation.multitask.{name}" for name in _MULTITASK} | {
     "sparse": "validation.sparse.trained"
 }
 NAMES = tuple(MODULES)
+TOGETHER = ("recorded", "gap", "escape")  # share their training runs, and are therefore not run side by side

@@ -51,6 +51,8 @@ def continued(
     track : callable
     """
     recorded = checkpoint.load(make)
+    if recorded.done >= steps:
+        return recorded
     began = time.perf_counter() - recorded.seconds
     between_steps = True
     try:

@@ -35,7 +35,7 @@ def general(law: Law, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 def factored(law: Law, seed: int = 0) -> full_model.FactoredAttention:
     """Factors of two heads, at random."""
-    return full_model.FactoredAttention.random(PROBLEM, 2, 0.8, law, seed)
+    return full_model.FactoredAttention.random(PROBLEM, 2, 0.8, law, law.generator(seed))
 
 
 def stop_after(steps: int) -> Callable[[Iterable[int], str], Iterator[int]]:

@@ -56,8 +56,25 @@ def test_the_command_is_a_module() -> None:
             "Error: Invalid value for '--out': Directory 'README.md' is a file.",
         ),
         (["edge"], "torch", "the package 'torch' is not installed: "),
+        (["edge", "--seed", "-1"], "", "Error: Invalid value for '--seed': -1 is not in the range 0<="),
+        (["edge", "--jobs", "0"], "", "Error: Invalid value for '--jobs': 0 is not in the range 1<="),
+        (["calibrate"], "", "Error: Missing option '--out'"),
+        (["calibrate", "--out", "x", "--seeds", "1"], "", "Error: Invalid value for '--seeds': 1 is not in"),
+        (["calibrate", "edge", "--out", "x"], "", "Error: Got unexpected extra argument (edge)"),
     ],
-    ids=["name", "device", "out", "option", "file", "torch"],
+    ids=[
+        "name",
+        "device",
+        "out",
+        "option",
+        "file",
+        "torch",
+        "seed",
+        "jobs",
+        "calibrate",
+        "seeds",
+        "extra",
+    ],
 )
 def test_bad_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
@@ -88,26 +105,33 @@ def stub(run: Callable[[Context], result.Result]) -> ModuleType:
     return module
 
 
+def put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check in the place of all others."""
+    for where in ("__main__", "commands"):
+        monkeypatch.setattr(f"validation.{where}.NAMES", ("stub",))
+        monkeypatch.setattr(f"validation.{where}.MODULES", {"stub": "validation.stub"})
+
+
 @pytest.mark.parametrize("measured", [1.0, 2.0])
 def test_a_check_writes_its_table_its_data_and_its_figure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: float
 ) -> None:
     def run(context: Context) -> result.Result:
         assert context.full
+        assert context.seed == 7
         assert context.folder == tmp_path / "new" / "runs"
         return result.Result("stub", "a title", [result.same("quantity", measured, 1.0)], {}, ["a note"])
 
     monkeypatch.setitem(sys.modules, "validation.stub", stub(run))
-    monkeypatch.setattr("validation.__main__.NAMES", ("stub",))
-    monkeypatch.setattr("validation.__main__.MODULES", {"stub": "validation.stub"})
-    done = CliRunner().invoke(main, ["--full", "--out", str(tmp_path / "new")])
+    put_in(monkeypatch)
+    done = CliRunner().invoke(main, ["--full", "--seed", "7", "--out", str(tmp_path / "new")])
     failures = int(measured != 1.0)
     assert done.exit_code == failures
     assert done.stderr == ""  # no bar without a terminal
-    assert done.stdout.startswith("a title\n")
+    assert done.stdout.startswith("a title (setting full, seed 7, device cpu)\n")
     assert f"{failures} failures" in done.stdout
     table = json.loads((tmp_path / "new" / "stub.json").read_text("utf-8"))
-    assert table["setting"] == "full"
+    assert (table["setting"], table["seed"]) == ("full", 7)
     assert table["rows"][0]["verdict"] == ("fails" if failures else "holds")
     assert table["environment"]["torch"] == version("torch")
     assert (tmp_path / "new" / "stub.png").read_bytes()[:4] == b"\x89PNG"
@@ -117,7 +141,7 @@ def test_a_picture_of_somebody_else_is_refused_before_the_work(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "stub.png").write_bytes(b"\x89PNG my own")
-    monkeypatch.setattr("validation.__main__.NAMES", ("stub",))
+    put_in(monkeypatch)
     done = CliRunner().invoke(main, ["--out", str(tmp_path)])
     assert isinstance(done.exception, ProblemError)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"\x89PNG my own"]
@@ -131,8 +155,7 @@ def test_an_interrupt_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "validation.stub", stub(run))
-    monkeypatch.setattr("validation.__main__.NAMES", ("stub",))
-    monkeypatch.setattr("validation.__main__.MODULES", {"stub": "validation.stub"})
+    put_in(monkeypatch)
     done = CliRunner().invoke(main, ["stub", *(["--out", str(tmp_path)] if out else [])])
     assert done.exit_code == 130
     assert word in done.stderr
@@ -150,8 +173,7 @@ def test_every_figure_can_be_drawn_from_recorded_data(name: str, tmp_path: Path)
 
 
 def test_recorded_results_are_of_every_check_and_none_failed() -> None:
-    assert sorted(path.stem for path in EXPECTED.glob("*.json")) == sorted(NAMES)
-    for path in EXPECTED.glob("*.json"):
+    for path in (EXPECTED / f"{name}.json" for name in NAMES):
         table = json.loads(path.read_text("utf-8"))
         assert table["setting"] == "full"
         assert [row["quantity"] for row in table["rows"] if row["verdict"] == "fails"] == []

@@ -15,25 +15,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from spectral_icl import Problem
 from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.loss import gradient_at, losses_at
-from spectral_icl.multitask.parametrization import key_scale_of
+from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.state import State
 from validation.multitask.prompts import Law
-
-KERNEL = "exact"
+from validation.multitask.theory import EXACT, Theory
 
 _PROMPTS = 2000  # for a covariance of the gradient: 5 % of each entry
 _DRAWS = 40  # times on the path that it is sampled at
 _APART = 1e-4  # relative distance of the states that a derivative is the difference of
 
-Step = Callable[[Floats, Floats], Floats]  # from weights (n,) and the gradient by their entries (n,)
+RIGHT = Theory()
+
+
+class Step(Protocol):
+    """A step of descent, from weights (n,) and the gradient by their entries (n,)."""
+
+    def __call__(self, x: Floats, slope: Floats) -> Floats:
+        """The weights after the step."""
 
 
 class Descent(NamedTuple):
@@ -77,8 +82,9 @@ class Descent(NamedTuple):
         return self.lag(self._emergence(problem, task), lambda at: _loss(problem, at, task))
 
     def _emergence(self, problem: Problem, task: int) -> int:
-        losses = losses_at(problem, self.state, KERNEL)[:, task]
-        return int((losses < 0.5 * (losses.max() + losses.min())).argmax())
+        losses = losses_at(problem, self.state, EXACT)[:, task]
+        record = int((losses < 0.5 * (losses.max() + losses.min())).argmax())
+        return min(max(record, 1), len(losses) - 2)  # there is one on either side
 
     def passing(self, head: int, block: int, task: int, level: float) -> tuple[float, float]:
         """A head's |mu| for a task when its |omega| first is a level, and its deviation over runs."""
@@ -109,47 +115,49 @@ def passing(omega: Floats, mu: Floats, level: float) -> float:
     return float(mu[record - 1] + share * (mu[record] - mu[record - 1]))
 
 
-def balanced(problem: Problem, rate: float) -> Step:
+def balanced(problem: Problem, rate: float, theory: Theory = RIGHT) -> Step:
     """A step of diagonal factors with k^2 = q^2 and v^2 = o^2, told by omega = c k q and mu = o v."""
-    return partial(_factored_step, problem=problem, rate=rate)
+    return partial(_factored_step, problem=problem, rate=rate, key_scale=theory.key_scale(problem))
 
 
-def merged(problem: Problem, rate: float) -> Step:
+def merged(problem: Problem, rate: float, theory: Theory = RIGHT) -> Step:
     """A step of W and U themselves."""
-    del problem
-    return lambda x, slope: x - rate * slope
+    del problem, theory
+    return partial(_merged_step, rate=rate)
 
 
 def descend(
     problem: Problem,
     start: State,
-    make: Callable[[Problem, float], Step],
+    make: Callable[[Problem, float, Theory], Step],
     rate: float,
     steps: int,
     every: int,
     batch: int,
     law: Law,
+    generator: torch.Generator,
+    theory: Theory = RIGHT,
 ) -> Descent:
     """The path of ``steps`` steps, recorded every so many, with the scatter of batches.
 
-    Derivatives of a step are taken at the records, and the gradient's covariance at `_DRAWS` of them: records
-    must be so close that between two the path hardly moves.
+    Derivatives of a step are taken at the records, and the gradient's covariance at `_DRAWS` of them, from
+    prompts that ``generator`` draws: records must be so close that between two the path hardly moves.
     """
-    step = make(problem, rate)
+    step, start = make(problem, rate, theory), theory.state(start)
     x, scatter = _flat(start), np.zeros((start.omega.size + start.mu.size,) * 2)
-    generator = law.generator(99)
     records = steps // every
     drawn = max(1, records // _DRAWS)
     path, scatters = [x], [scatter]
     for record in range(records):
-        jacobian = _derivative(lambda y: step(y, slope_at(problem, _state(y, start))), x)
-        slope = slope_at(problem, _state(x, start))
+        slope = slope_at(problem, _state(x, start), theory)
         by_slope = _derivative(partial(step, x), slope)
+        bend = _by_entry(theory.hessian_at(problem, _state(x, start)), problem, start)
+        jacobian = _derivative(partial(step, slope=slope), x) + by_slope @ bend
         if record % drawn == 0:
             covariance = gradient_covariance(problem, _state(x, start), law, generator) / batch
         noise = by_slope @ covariance @ by_slope.T
         for _ in range(every):
-            x = step(x, slope_at(problem, _state(x, start)))
+            x = step(x, slope_at(problem, _state(x, start), theory))
             scatter = jacobian @ scatter @ jacobian.T + noise
         path.append(x)
         scatters.append(scatter)
@@ -159,10 +167,17 @@ def descend(
     return Descent(time, State(omega, mu), np.array(scatters))
 
 
-def slope_at(problem: Problem, at: State) -> Floats:
+def slope_at(problem: Problem, at: State, theory: Theory = RIGHT) -> Floats:
     """Exact gradient by an entry of the diagonals of W and of U, (n,)."""
-    slope = gradient_at(problem, at, KERNEL)
+    slope = theory.gradient_at(problem, at)
     return _flat(State(slope.omega / np.asarray(problem.block_sizes), slope.mu))
+
+
+def _by_entry(bend: Floats, problem: Problem, like: State) -> Floats:
+    """Derivative of `slope_at` by (omega, mu), of the Hessian by (omega, mu)."""
+    sizes = np.ones(len(bend))
+    sizes[: like.omega.size] = np.tile(problem.block_sizes, like.omega.shape[0])
+    return bend / sizes[:, None]
 
 
 def gradient_covariance(problem: Problem, at: State, law: Law, generator: torch.Generator) -> Floats:
@@ -181,10 +196,14 @@ def gradient_covariance(problem: Problem, at: State, law: Law, generator: torch.
     return np.atleast_2d(np.cov(rows, rowvar=False))
 
 
-def _factored_step(x: Floats, slope: Floats, *, problem: Problem, rate: float) -> Floats:
+def _merged_step(x: Floats, slope: Floats, *, rate: float) -> Floats:
+    return x - rate * slope
+
+
+def _factored_step(x: Floats, slope: Floats, *, problem: Problem, rate: float, key_scale: float) -> Floats:
     heads = x.size // (problem.blocks + problem.tasks)
     scale = np.ones(x.size)
-    scale[: heads * problem.blocks] = key_scale_of(problem, None)
+    scale[: heads * problem.blocks] = key_scale
     return x * (1.0 - rate * scale * np.sign(x) * slope) ** 2
 
 
@@ -197,7 +216,7 @@ def _derivative(function: Callable[[Floats], Floats], x: Floats) -> Floats:
 
 
 def _loss(problem: Problem, at: State, task: int) -> float:
-    return float(losses_at(problem, at, KERNEL)[task])
+    return float(losses_at(problem, at, EXACT)[task])
 
 
 def _flat(at: State) -> Floats:

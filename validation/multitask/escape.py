@@ -6,24 +6,26 @@ at that imbalance waits is noted: entries off the diagonals are worth an imbalan
 
 Once the loser's mu has clearly changed sign a run is compared with the flows of both laws from its own state:
 how long it takes to the escape, and how long along the valley where heads become aligned. The error is the
-scatter of batches over that stretch (`descent`).
+scatter of batches over that stretch (`descent`); what noise does to the mean falls as 1 / batch, and runs
+with a part of the batch take it out.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
 
-from spectral_icl import Factored, Solution, gradient_flow
+from spectral_icl import Factored, Solution
 from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow.escape import EXIT
-from spectral_icl.multitask.loss import losses_at
+from spectral_icl.multitask.state import State
 from validation.context import Context
-from validation.multitask.descent import KERNEL, balanced, descend
+from validation.multitask.descent import Descent, balanced, descend
 from validation.multitask.prompts import Law
 from validation.multitask.recorded import (
     BATCH,
@@ -33,11 +35,14 @@ from validation.multitask.recorded import (
     START,
     Trace,
     authors,
+    batches,
     emergence,
-    ours,
-    quarter_seeds,
+    runs,
+    without_noise,
 )
+from validation.multitask.theory import Theory
 from validation.result import Result, Row, consistent, noted
+from validation.statistics import Estimate, combined
 
 TITLE = "escape from the plateau at the imbalance that noise has made"
 
@@ -66,13 +71,20 @@ class Stretch(NamedTuple):
     asymptotic: Floats
     scatter: Floats  # over runs, at the batch of the recorded run
 
+    def over(self, flow: str, batch: int) -> list[Estimate]:
+        """Times of the run over those of a flow, to the escape and to the valley."""
+        times: Floats = getattr(self, flow)
+        errors = self.scatter / times * np.sqrt(BATCH / batch)
+        return [Estimate(*pair) for pair in zip(self.run / times, errors, strict=True)]
+
 
 def run(context: Context) -> Result:
     """Read the imbalance of every run, and compare what follows with the flows."""
     result = Result("escape", TITLE)
-    used: dict[int, list[Floats]] = {BATCH: [], BATCH // 4: []}
-    ratios: dict[int, list[Floats]] = {BATCH: [], BATCH // 4: []}
-    stretches: dict[int, list[Stretch]] = {BATCH: [], BATCH // 4: []}
+    theory = Theory.of(context)
+    used: dict[int, list[Floats]] = {batch: [] for batch in batches(context)}
+    ratios: dict[int, list[Floats]] = {batch: [] for batch in used}
+    stretches: dict[int, list[Stretch]] = {batch: [] for batch in used}
     for name, case in _cases(context).items():
         crossings = [_crossing(case.trace, task) for task in range(PROBLEM.tasks)]
         fitted = np.array([_fitted(*crossing, task) for task, crossing in enumerate(crossings)])
@@ -92,20 +104,20 @@ def run(context: Context) -> Result:
             used[case.batch].append(np.log(imbalance))
             ratios[case.batch].append(waited / expected)
         for task in range(PROBLEM.tasks):
-            found = _stretch(context, case.trace, task)
+            found = _stretch(context, theory, case.trace, task)
             if found is None:
+                result.notes.append(
+                    f"{name}: task {task} has not come to the valley, in the run or on the flow"
+                )
                 continue
             if case.read is not None:
                 stretches[case.batch].append(found)
             for k, end in enumerate(("the escape", "the valley")):
-                label = f"{name}: time to {end}, task {task}"
                 error = float(found.scatter[k] * np.sqrt(BATCH / case.batch))
-                # To the escape both laws take as long; only to the valley does noise slow it measurably.
-                row = consistent if k == 0 and case.read is not None and case.batch == BATCH else noted
-                result.add(row(label, found.run[k], error, found.exact[k]))
-        loss, error = case.trace.mean_loss(END)
-        lowest = float(losses_at(PROBLEM, solution.final, KERNEL).sum())
-        result.add(noted(f"{name}: loss at the end", loss, error, lowest))
+                label = f"{name}: time to {end}, task {task}"
+                result.add(noted(label, found.run[k], error, found.exact[k]))
+        lowest = float(theory.losses_at(PROBLEM, solution.final).sum())
+        result.add(noted(f"{name}: loss at the end", case.trace.mean_loss(END), None, lowest))
         thin = slice(None, None, max(1, case.trace.time.size // 500))
         result.curves[name] = {
             "time": case.trace.time[thin],
@@ -114,24 +126,24 @@ def run(context: Context) -> Result:
             "flow_mu": solution.mu[::10],
         }
     for batch, values in ratios.items():
-        ratio = np.concatenate(values)
-        ratio = ratio[np.isfinite(ratio)]
-        spread = float(ratio.std(ddof=1) / np.sqrt(ratio.size)) if ratio.size > 1 else None
-        result.add(
-            noted(f"batch {batch}: escape after emergence, over the flow's", ratio.mean(), spread, 1.0)
+        ratio = np.concatenate(values) if values else np.empty(0)
+        mean = (
+            Estimate.of(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else Estimate(np.nan, np.nan)
         )
+        result.add(noted(f"batch {batch}: escape after emergence, over the flow's", mean, None, 1.0))
     result.add(_speeds(stretches))
-    result.add(_scaling(*(np.concatenate(used[batch]) for batch in (BATCH, BATCH // 4))))
+    result.add(_scaling(used))
+    whole, part = used
     result.notes += [
         "imbalance: read from the weights, beside that which fits the change of sign; the authors' is fitted",
         f"escape: the loser's mu is {EXIT:g} of the winner's on the other side; valley: {_VALLEY:g} of it",
         f"times to these are from {_FROM:g} of it, beside the exact flow's from the same state",
-        "without noise: extrapolated in 1 / batch from runs with all of the batch and a quarter of it",
+        f"without noise: extrapolated in 1 / batch from runs with {whole} and {part} prompts in a batch",
     ]
     return result
 
 
-def _stretch(context: Context, trace: Trace, task: int) -> Stretch | None:
+def _stretch(context: Context, theory: Theory, trace: Trace, task: int) -> Stretch | None:
     """A run beside flows from its own state a little after the change of sign; None if it ends before."""
     first = _reaches(trace, task, _FROM)
     ends = np.array([_reaches(trace, task, level) for level in (EXIT, _VALLEY)])
@@ -139,10 +151,11 @@ def _stretch(context: Context, trace: Trace, task: int) -> Stretch | None:
         return None
     at = trace.at(first)
     since = trace.time[int(np.abs(trace.time - first).argmin())]
-    law = Law.of(PROBLEM, context.device)
-    path = descend(PROBLEM, at, balanced, RATE, _STEPS, 5, BATCH, law)
-    flows = [_trace(gradient_flow(PROBLEM, *at, t_end=float(path.time[-1]), t_eval=path.time, kernel=kernel))
-             for kernel in (KERNEL, "asymptotic")]  # fmt: skip
+    path = _descent(context.honest, tuple(at.omega.ravel().tolist()), tuple(at.mu.ravel().tolist()))
+    flows = [
+        _trace(one.flow(PROBLEM, at, float(path.time[-1]), times=path.time))
+        for one in (theory, Theory("asymptotic"))
+    ]
     told = [np.array([_reaches(flow, task, level, 0.0) for level in (EXIT, _VALLEY)]) for flow in flows]
     if not (np.array(told) < path.time[-2]).all():
         return None
@@ -150,25 +163,29 @@ def _stretch(context: Context, trace: Trace, task: int) -> Stretch | None:
     return Stretch(ends - since, told[0], told[1], np.array(lags))
 
 
+@cache
+def _descent(context: Context, omega: tuple[float, ...], mu: tuple[float, ...]) -> Descent:
+    """Descent from a state of a run, with the scatter of batches: no fault of the theory is in it."""
+    start = State(np.reshape(omega, START.omega.shape), np.reshape(mu, START.mu.shape))
+    law, generator = Law.of(PROBLEM, context.device), context.generator("escape, covariance of the gradient")
+    return descend(PROBLEM, start, balanced, RATE, _STEPS, 5, BATCH, law, generator)
+
+
 def _speeds(stretches: dict[int, list[Stretch]]) -> list[Row]:
-    """Time to the valley over the flows', by batch, and extrapolated to an infinite one."""
+    """Times to the escape and to the valley over the flows', by batch and extrapolated to an infinite one."""
     rows: list[Row] = []
-    if not all(stretches.values()):
-        return rows
-    means = {}
-    for batch, group in stretches.items():
-        for law in ("exact", "asymptotic"):
-            ratio = np.array([one.run[1] / getattr(one, law)[1] for one in group])
-            scatter = np.array([one.scatter[1] / getattr(one, law)[1] for one in group])
-            error = float(np.sqrt((scatter**2).sum() * BATCH / batch) / len(group))
-            means[batch, law] = float(ratio.mean()), error
-            label = f"batch {batch}: time to the valley, over that of the {law} flow"
-            rows.append(noted(label, *means[batch, law], 1.0))
-    for law, row in (("exact", consistent), ("asymptotic", noted)):
-        (whole, whole_error), (part, part_error) = (means[batch, law] for batch in (BATCH, BATCH // 4))
-        error = float(np.hypot(4.0 * whole_error, part_error)) / 3.0
-        label = f"without noise: time to the valley, over that of the {law} flow"
-        rows.append(row(label, (4.0 * whole - part) / 3.0, error, 1.0))
+    whole, part = stretches
+    for law in ("exact", "asymptotic"):
+        for k, end in enumerate(("escape", "valley")):
+            means = []
+            for batch, group in stretches.items():
+                ratios = [(1.0 / len(group), one.over(law, batch)[k]) for one in group]
+                means.append(combined(*ratios) if ratios else Estimate(np.nan, np.nan))
+                label = f"batch {batch}: time to the {end}, over that of the {law} flow"
+                rows.append(noted(label, means[-1], None, 1.0))
+            label = f"without noise: time to the {end}, over that of the {law} flow"
+            found = without_noise(means[0], means[1], whole / part)
+            rows.append(consistent(label, found, 1.0) if law == "exact" else noted(label, found, None, 1.0))
     return rows
 
 
@@ -200,23 +217,23 @@ def _waits(trace: Trace) -> Floats:
 
 
 def _cases(context: Context) -> dict[str, Case]:
-    """The runs: the authors' and ours, with their batch and a quarter of it."""
+    """The runs: the authors' and ours, with their batch and a part of it."""
     cases = {"authors": Case(authors(), BATCH, None)}
-    seeds = {BATCH: context.pick((0,), (0, 1, 2, 3, 4)), BATCH // 4: quarter_seeds(context)}
-    for batch, chosen in seeds.items():
-        for seed in chosen:
-            trained = ours(context, seed, batch)
+    for batch in batches(context):
+        for number, trained in enumerate(runs(context, batch)):
             quiet = (trained.time >= _QUIET[0]) & (trained.time <= _QUIET[1])
             read = np.abs(np.median(trained.imbalance_mu[quiet], axis=0))[[1, 0], [0, 1]]
-            cases[f"batch {batch}, seed {seed}"] = Case(Trace.of(trained), batch, read)
+            cases[f"batch {batch}, run {number}"] = Case(Trace.of(trained), batch, read)
     return cases
 
 
-def _scaling(whole: Floats, quarter: Floats) -> Row:
-    """Exponent of step / batch in the imbalance, from logarithms at a batch and at a quarter of it."""
-    error = np.sqrt(whole.var(ddof=1) / whole.size + quarter.var(ddof=1) / quarter.size) / np.log(4.0)
-    exponent = (quarter.mean() - whole.mean()) / np.log(4.0)
-    return noted("exponent of step / batch in the imbalance", exponent, float(error), 1.0)
+def _scaling(used: dict[int, list[Floats]]) -> Row:
+    """Exponent of step / batch in the imbalance, from logarithms at a batch and at a part of it."""
+    whole, part = used
+    spans = [Estimate.of(np.concatenate(used[batch])) for batch in (part, whole)]
+    across = 1.0 / np.log(whole / part)
+    exponent = combined((across, spans[0]), (-across, spans[1]))
+    return noted("exponent of step / batch in the imbalance", exponent, None, 1.0)
 
 
 def _flow(imbalance: Floats) -> Solution:
@@ -224,14 +241,7 @@ def _flow(imbalance: Floats) -> Solution:
     matrix = np.full(START.mu.shape, imbalance.max())
     matrix[[1, 0], [0, 1]] = imbalance
     weights = Factored(_KQ, tuple(map(tuple, matrix.tolist())))
-    return gradient_flow(
-        PROBLEM,
-        *START,
-        parametrization=weights,
-        t_end=END,
-        t_eval=np.linspace(0.0, END, 3001),
-        kernel=KERNEL,
-    )
+    return Theory().flow(PROBLEM, START, END, weights, np.linspace(0.0, END, 3001))
 
 
 def _crossing(trace: Trace, task: int) -> tuple[float, float]:
@@ -242,6 +252,7 @@ def _crossing(trace: Trace, task: int) -> tuple[float, float]:
     return float(trace.time[below.argmax()]), float(trace.mu[below.argmax(), 1 - task, task])
 
 
+@cache
 def _fitted(moment: float, reached: float, task: int) -> float:
     """The imbalance at which the exact flow's loser reaches a mu at a time; NaN if none does."""
 

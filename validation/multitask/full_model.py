@@ -68,9 +68,10 @@ class FactoredAttention(Attention):
         return cls(key, key * kq.sign(), value, value * ov.sign(), scale)
 
     @classmethod
-    def random(cls, problem: Problem, heads: int, size: float, law: Law, seed: int) -> FactoredAttention:
+    def random(
+        cls, problem: Problem, heads: int, size: float, law: Law, generator: torch.Generator
+    ) -> FactoredAttention:
         """Independent N(0, size^2) entries of all four matrices, and the key scale (d + I)^(-1/2)."""
-        generator = law.generator(seed)
         sizes = (problem.dimension,) * 2 + (problem.tasks,) * 2
         key, query, value, output = (
             size * torch.randn(heads, n, n, generator=generator, **law.like) for n in sizes

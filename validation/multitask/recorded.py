@@ -3,8 +3,8 @@
 A run of the authors' code is in `data/`. The same case is trained with the matrices of the theory and with
 the authors' embedding. What is expected is gradient descent on the exact law with the same finite step, from
 the same start, and the error of a run is the scatter that its batches make (`descent`). Left out of that is
-what entries off the diagonals do to the mean, which falls as 1 / batch: with the matrices of the theory runs
-with a quarter of the batch take it out; with the authors' embedding it is measured, and their run is held
+what noise does to the mean at second order, which falls as 1 / batch: with the matrices of the theory runs
+with a part of the batch take it out; with the authors' embedding it is measured, and their run is held
 against ours.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.signal import savgol_filter
 
-from spectral_icl import Problem, Solution, gradient_flow
+from spectral_icl import Problem
 from spectral_icl.figures.style import styled
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import initial
@@ -27,11 +27,13 @@ from spectral_icl.multitask.flow.phases import shares
 from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.state import State
 from validation.context import Context
-from validation.multitask.descent import KERNEL, Descent, balanced, descend, passing
+from validation.multitask.descent import Descent, balanced, descend, passing
 from validation.multitask.full_model import FactoredAttention, JointAttention
 from validation.multitask.prompts import Law
+from validation.multitask.theory import EXACT, Theory
 from validation.multitask.train import Run, Schedule, training_run
 from validation.result import Result, Row, consistent, noted, same
+from validation.statistics import Estimate, combined
 
 TITLE = "training of the recorded case beside the reduced flow"
 
@@ -45,7 +47,7 @@ WINDOW = 3.0  # time on either side over which batch losses on the plateau are a
 _DATA = Path(__file__).parents[1] / "data" / "full_model_sgd_two_tasks.csv"
 _LEVELS = (0.25, 0.5, 0.75)  # of the plateau's omega, at which the mu on the way there is compared
 _EVERY = 10  # steps between records
-_FINE = 2  # and between those of descent on the exact law: while a task emerges all changes fast
+_FINE = 4  # and between those of descent on the exact law: while a task emerges all changes fast
 _SPAN = 1.0  # time over which slopes of batch losses are taken
 _REPEATS = 20
 
@@ -69,10 +71,9 @@ class Trace(NamedTuple):
         k = int(np.abs(self.time - moment).argmin())
         return State(self.omega[k], self.mu[k])
 
-    def mean_loss(self, moment: float = PLATEAU) -> tuple[float, float]:
-        """Mean batch loss around a time, and its standard error."""
-        inside = self.loss[np.abs(self.loss_time - moment) <= WINDOW]
-        return float(inside.mean()), float(inside.std(ddof=1) / np.sqrt(inside.size))
+    def mean_loss(self, moment: float = PLATEAU) -> Estimate:
+        """Mean batch loss around a time."""
+        return Estimate.of(self.loss[np.abs(self.loss_time - moment) <= WINDOW])
 
 
 def authors() -> Trace:
@@ -84,102 +85,124 @@ def authors() -> Trace:
     return Trace(moment, omega, mu, moment, loss)
 
 
+def batches(context: Context) -> tuple[int, int]:
+    """Prompts in a batch of ours, and the smaller ones by which the noise is extrapolated away."""
+    return context.pick((250, 125), (BATCH, BATCH // 4))
+
+
+def runs(context: Context, batch: int) -> list[Run]:
+    """All runs of ours with a batch."""
+    return [_ours(context.honest, number, batch) for number in range(context.pick(1, 5))]
+
+
+def joint_runs(context: Context) -> list[Run]:
+    """All runs with the authors' embedding: none in quick checks, which have no time for their batch."""
+    return [_joint(context.honest, number) for number in range(context.pick(0, 5))]
+
+
 @cache
-def ours(context: Context, seed: int, batch: int) -> Run:
+def _ours(context: Context, number: int, batch: int) -> Run:
     """A run with the matrices of the theory."""
     model = FactoredAttention.balanced(PROBLEM, START, Law.of(PROBLEM, context.device))
-    schedule = Schedule(RATE, round(END / RATE), batch, _EVERY, seed)
-    return training_run(context, f"recorded-{batch}-{seed}", model, PROBLEM, schedule)
+    return training_run(context, f"recorded-{batch}-{number}", model, PROBLEM, _schedule(batch))
 
 
 @cache
-def joint(context: Context, seed: int) -> Run:
-    """A run with the authors' embedding, past the plateau's middle at least."""
+def _joint(context: Context, number: int) -> Run:
+    """A run with the authors' embedding."""
     model = JointAttention(FactoredAttention.balanced(PROBLEM, START, Law.of(PROBLEM, context.device)))
-    end = context.pick(PLATEAU + WINDOW, END)
-    schedule = Schedule(RATE, round(end / RATE), BATCH, _EVERY, seed)
-    return training_run(context, f"recorded-joint-{seed}", model, PROBLEM, schedule)
+    return training_run(context, f"recorded-joint-{number}", model, PROBLEM, _schedule(BATCH))
 
 
-def flow(kernel: str = KERNEL) -> Solution:
-    """The balanced flow from the same start."""
-    return gradient_flow(PROBLEM, *START, t_end=END, kernel=kernel)
+def _schedule(batch: int) -> Schedule:
+    return Schedule(RATE, round(END / RATE), batch, _EVERY)
 
 
 @cache
 def told(context: Context) -> Descent:
-    """Gradient descent on the exact law with the step of the runs; balanced, it stays on the plateau."""
-    law = Law.of(PROBLEM, context.device)
-    return descend(PROBLEM, START, balanced, RATE, round(END / RATE), _FINE, BATCH, law)
+    """Gradient descent on the exact law with the step of the runs, and the scatter of the authors' batches.
+
+    Balanced, it stays on the plateau.
+    """
+    law, theory = Law.of(PROBLEM, context.device), Theory.of(context)
+    generator = context.generator("recorded, covariance of the gradient")
+    steps = round(END / RATE)
+    return descend(PROBLEM, START, balanced, RATE, steps, _FINE, BATCH, law, generator, theory)
 
 
-def quarter_seeds(context: Context) -> tuple[int, ...]:
-    """Seeds of the runs of ours with a quarter of the batch: other ones than with all of it."""
-    return context.pick((5,), (5, 6, 7, 8, 9))
+def without_noise(whole: Estimate, part: Estimate, ratio: float) -> Estimate:
+    """A mean at an infinite batch, of means with a batch and with a ``ratio`` of times fewer prompts."""
+    return combined((ratio / (ratio - 1.0), whole), (-1.0 / (ratio - 1.0), part))
 
 
 def run(context: Context) -> Result:
     """Times of emergence, allocation, the way to the plateau, values there, and the time it all took."""
     result = Result("recorded", TITLE)
-    seeds = range(context.pick(1, 5))
-    trained = [ours(context, seed, BATCH) for seed in seeds]
-    traces = {
-        "authors": [authors()],
-        "ours": [Trace.of(one) for one in trained],
-        "joint": [Trace.of(joint(context, seed)) for seed in seeds],
-    }
-    quarter = [Trace.of(ours(context, seed, BATCH // 4)) for seed in quarter_seeds(context)]
+    whole, part = batches(context)
+    trained = runs(context, whole)
+    traces = {"authors": [authors()], "ours": [Trace.of(one) for one in trained]}
+    if embedded := [Trace.of(one) for one in joint_runs(context)]:
+        traces["joint"] = embedded
+    fewer = [Trace.of(one) for one in runs(context, part)]
     expected = told(context)
     for name, group in traces.items():
-        result.add(_emergences(name, group, expected))
-    result.add(_without_noise(traces["ours"], quarter, expected))
-    result.add(_embedded(traces["joint"], expected))
+        result.add(_emergences(name, group, expected, whole if name == "ours" else BATCH))
+    result.add(_without_noise({whole: traces["ours"], part: fewer}, expected))
+    if embedded:
+        result.add(_embedded(embedded, expected))
     for name, group in traces.items():
         result.add(_loss(name, group, expected))
-    result.add(_again(traces["joint"]))
+    if embedded:
+        result.add(_again(embedded))
     by_batches = np.array([_batch_emergence(one) for one in trained])
     for task, moment in enumerate(_emerged(expected)):
         label = f"ours: emergence of task {task}, from batch losses"
-        result.add(noted(label, *_summary(by_batches[:, task]), moment))
+        result.add(noted(label, float(by_batches[:, task].mean()), None, moment))
     result.add(_speed(trained[0]))
     for name, group in traces.items():
         at = group[0].time[::5], group[0].omega[::5], group[0].mu[::5]
         result.curves[name] = dict(zip(("time", "omega", "mu"), at, strict=True)) | _smooth(group[0])
     grid = np.linspace(0.0, END, 400)
-    for name, kernel in (("flow", KERNEL), ("asymptotic", "asymptotic")):
-        state = flow(kernel)(grid)
-        total = losses_at(PROBLEM, state, kernel).sum(axis=1)
+    for name, theory in (("flow", Theory()), ("asymptotic", Theory("asymptotic"))):
+        state = theory.flow(PROBLEM, START, END)(grid)
+        total = theory.losses_at(PROBLEM, state).sum(axis=1)
         path = {"time": grid, "omega": state.omega, "mu": state.mu, "loss_time": grid, "loss": total}
         result.curves[name] = path
     result.notes += [
         "authors: their code; joint: ours with their embedding; ours: with the matrices of the theory",
         "times are the flow's; losses are summed over tasks and include query noise",
         "expected: descent on the exact law with the runs' step; errors: the scatter of batches about it",
-        "without noise: extrapolated in 1 / batch from runs with all of the batch and a quarter of it",
+        f"without noise: extrapolated in 1 / batch from runs with {whole} and {part} prompts in a batch",
         "emergence: steepest fall of the exact loss at a run's omega and mu, or of its batch losses",
     ]
     return result
 
 
-def _emergences(name: str, group: list[Trace], expected: Descent) -> list[Row]:
+def _emergences(name: str, group: list[Trace], expected: Descent, batch: int) -> list[Row]:
     """When the tasks emerge, and which head takes which."""
     rows = []
     times = np.array([emergence(trace) for trace in group])
     for task, moment in enumerate(_emerged(expected)):
-        delay = expected.delay(PROBLEM, task) / np.sqrt(len(group))
-        rows.append(consistent(f"{name}: emergence of task {task}", times[:, task].mean(), delay, moment))
+        delay = expected.delay(PROBLEM, task) * np.sqrt(BATCH / batch / len(group))
+        measured = Estimate(float(times[:, task].mean()), delay)
+        label = f"{name}: emergence of task {task}"
+        # Their only run has the noise it has; ours are claimed without any.
+        row = (
+            consistent(label, measured, moment) if name == "authors" else noted(label, measured, None, moment)
+        )
         head = _head(expected.at(expected.nearest(PLATEAU)), task)
         allocated = [_head(trace.at(PLATEAU), task) for trace in group]
         agree = head if all(one == head for one in allocated) else next(h for h in allocated if h != head)
-        rows.append(same(f"{name}: head of task {task}", agree, head))
+        rows += [row, same(f"{name}: head of task {task}", agree, head)]
     return rows
 
 
 def _values(trace: Trace, expected: Descent) -> Floats:
     """What `_expected_values` tells, of a run."""
     found, last, at = [], expected.at(expected.nearest(PLATEAU)), trace.at(PLATEAU)
-    for task in range(PROBLEM.tasks):
+    for task, moment in enumerate(emergence(trace)):
         head = _head(last, task)
+        found.append(moment)
         for share in _LEVELS:
             level = share * abs(float(last.omega[head, task]))
             found.append(passing(trace.omega[:, head, task], trace.mu[:, head, task], level))
@@ -188,11 +211,13 @@ def _values(trace: Trace, expected: Descent) -> Floats:
 
 
 def _expected_values(expected: Descent) -> tuple[list[str], Floats, Floats]:
-    """The winners' way to the plateau and values there: labels, values, and their scatter over runs."""
+    """Emergence, the winners' way to the plateau, and values there: labels, values, and scatter over runs."""
     labels, values, record = [], [], expected.nearest(PLATEAU)
     at, scatter = expected.at(record), expected.deviation(record)
-    for task in range(PROBLEM.tasks):
+    for task, moment in enumerate(_emerged(expected)):
         head = _head(at, task)
+        labels.append(f"emergence of task {task}")
+        values.append((moment, expected.delay(PROBLEM, task)))
         for share in _LEVELS:
             labels.append(f"mu of task {task} at {share:g} of the plateau's omega")
             values.append(expected.passing(head, task, task, share * abs(float(at.omega[head, task]))))
@@ -203,16 +228,22 @@ def _expected_values(expected: Descent) -> tuple[list[str], Floats, Floats]:
     return labels, told_, errors
 
 
-def _without_noise(whole: list[Trace], quarter: list[Trace], expected: Descent) -> list[Row]:
+def _without_noise(groups: dict[int, list[Trace]], expected: Descent) -> list[Row]:
     """The way of ours, extrapolated to an infinite batch, against the exact law."""
     labels, values, scatter = _expected_values(expected)
-    full, part = (
-        np.mean([_values(trace, expected) for trace in group], axis=0) for group in (whole, quarter)
-    )
-    # Of a quarter of the batch the scatter is twice as large, and what falls as 1 / batch four times.
-    error = scatter * np.sqrt(16.0 / len(whole) + 4.0 / len(quarter)) / 3.0
-    found = zip(labels, (4.0 * full - part) / 3.0, error, values, strict=True)
-    return [consistent(f"ours, without noise: {label}", *numbers) for label, *numbers in found]
+    means = {
+        batch: np.mean([_values(one, expected) for one in group], axis=0) for batch, group in groups.items()
+    }
+    whole, part = groups
+    rows = []
+    for k, label in enumerate(labels):
+        of_whole, of_part = (
+            Estimate(means[batch][k], scatter[k] * np.sqrt(BATCH / batch / len(group)))
+            for batch, group in groups.items()
+        )
+        found = without_noise(of_whole, of_part, whole / part)
+        rows.append(consistent(f"ours, without noise: {label}", found, values[k]))
+    return rows
 
 
 def _embedded(group: list[Trace], expected: Descent) -> list[Row]:
@@ -226,25 +257,26 @@ def _embedded(group: list[Trace], expected: Descent) -> list[Row]:
     rows = []
     for k, label in enumerate(labels):
         rows.append(noted(f"joint: {label}", mean[k], scatter[k] / np.sqrt(count), values[k]))
-        error = scatter[k] * np.sqrt(1.0 + 1.0 / count)
-        rows.append(consistent(f"authors: {label}, against joint", theirs[k], error, mean[k]))
+        away = Estimate(theirs[k] - mean[k], scatter[k] * np.sqrt(1.0 + 1.0 / count))
+        rows.append(consistent(f"authors: {label}, less joint's", away, 0.0))
     return rows
 
 
 def _loss(name: str, group: list[Trace], expected: Descent) -> Row:
     """The loss on the plateau beside the exact one, which has no noise of SGD; `gap` says what that costs."""
-    losses = np.array([trace.mean_loss() for trace in group])
-    mean, error = _summary(losses[:, 0])
-    plateau = float(losses_at(PROBLEM, expected.at(expected.nearest(PLATEAU)), KERNEL).sum())
-    return noted(f"{name}: loss at t = 30", mean, error or float(losses[0, 1]), plateau)
+    plateau = float(losses_at(PROBLEM, expected.at(expected.nearest(PLATEAU)), EXACT).sum())
+    return noted(f"{name}: loss at t = 30", _mean_loss(group), None, plateau)
+
+
+def _mean_loss(group: list[Trace]) -> Estimate:
+    """Mean batch loss on the plateau, over runs."""
+    return combined(*((1.0 / len(group), trace.mean_loss()) for trace in group))
 
 
 def _again(group: list[Trace]) -> Row:
     """Loss on the plateau with the authors' embedding, against that of their own run."""
-    losses, errors = np.array([trace.mean_loss() for trace in group]).T
-    theirs, their_error = authors().mean_loss()
-    error = float(np.hypot(np.sqrt((errors**2).sum()) / len(group), their_error))
-    return consistent("joint: loss on the plateau, against the authors'", losses.mean(), error, theirs)
+    away = combined((1.0, _mean_loss(group)), (-1.0, authors().mean_loss()))
+    return consistent("joint: loss on the plateau, less the authors'", away, 0.0)
 
 
 def _emerged(expected: Descent) -> Floats:
@@ -257,7 +289,7 @@ def _head(at: State, task: int) -> int:
     return int(shares(PROBLEM, *at)[:, task].argmax())
 
 
-def emergence(trace: Trace, kernel: str = KERNEL) -> Floats:
+def emergence(trace: Trace, kernel: str = EXACT) -> Floats:
     """When each task's loss by a law falls steepest, taken at the run's omega and mu, (I,)."""
     losses = losses_at(PROBLEM, State(trace.omega, trace.mu), kernel)
     return np.array([steepest(trace.time, losses[:, task], 0.5 * _SPAN) for task in range(PROBLEM.tasks)])
@@ -281,7 +313,7 @@ def _speed(run: Run) -> list[Row]:
     spans = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
-        flow()
+        Theory().flow(PROBLEM, START, END)
         spans.append(time.perf_counter() - began)
     span = float(np.median(spans))
     return [
@@ -289,12 +321,6 @@ def _speed(run: Run) -> list[Row]:
         noted("wall time of the flow, seconds", span),
         noted("ratio of these", run.seconds / span),
     ]
-
-
-def _summary(values: Floats) -> tuple[float, float | None]:
-    """Mean over seeds, and its standard error if there is more than one."""
-    error = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else None
-    return float(values.mean()), error
 
 
 def _smooth(trace: Trace) -> dict[str, Floats]:
@@ -320,6 +346,8 @@ def figure(result: Result) -> Figure:
         drawn = Figure(figsize=(6.75, 2.5))
         loss, omega, mu = drawn.subplots(1, 3)
         for name, look in looks.items():
+            if name not in result.curves:  # quick checks have no runs with the authors' embedding
+                continue
             curve = result.curves[name]
             loss.plot(curve["loss_time"], curve["loss"], lw=0.9, **look)
             for axes, key in ((omega, "omega"), (mu, "mu")):

@@ -70,10 +70,10 @@ def diagonal(matrices: Tensor) -> Floats:
 
 
 def by_block(problem: Problem, values: Floats) -> Floats:
-    """Means over the coordinates of every block."""
+    """Means over the coordinates of every block, along the last axis."""
     sizes = np.asarray(problem.block_sizes)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    means: Floats = np.add.reduceat(values, starts, axis=1) / sizes
+    means: Floats = np.add.reduceat(values, starts, axis=-1) / sizes
     return means
 
 

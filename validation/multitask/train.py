@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ class Schedule:
     every : int
         Steps between records.
     seed : int
+        Of the prompts; a run of a context has one by its name.
     keep : bool
         Whether to keep all weights at every record.
     """
@@ -46,7 +47,7 @@ class Schedule:
     steps: int
     batch: int
     every: int
-    seed: int
+    seed: int = 0
     keep: bool = False
 
 
@@ -143,7 +144,11 @@ def training_run(
     schedule: Schedule,
     rule: Rule | None = None,
 ) -> Run:
-    """The run of that name and setting: taken from the context's folder, or trained, in single precision."""
+    """The run of that name and setting: taken from the context's folder, or trained, in single precision.
+
+    Its prompts have the seed that the context has for the name.
+    """
+    schedule = replace(schedule, seed=context.seed_of(name))
     if context.folder is not None:
         context.folder.mkdir(parents=True, exist_ok=True)
     law = Law.of(problem, context.device)

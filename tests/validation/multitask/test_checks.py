@@ -15,6 +15,8 @@ from full_attention import CPU, PROBLEM  # noqa: E402
 from validation.context import Context  # noqa: E402
 from validation.multitask import edge, escape, full_model, gap, recorded, spectrum  # noqa: E402
 from validation.multitask.prompts import Law  # noqa: E402
+from validation.multitask.theory import Theory  # noqa: E402
+from validation.statistics import Estimate  # noqa: E402
 
 
 def test_the_recorded_run_is_the_recorded_case() -> None:
@@ -23,7 +25,8 @@ def test_the_recorded_run_is_the_recorded_case() -> None:
     np.testing.assert_allclose(trace.mu[0], recorded.START.mu, rtol=2e-2)
     assert trace.loss[0] == pytest.approx(PROBLEM.tasks * 10.09, rel=0.05)
     # four times the scatter that batches make of a run, 0.31: see test_descent
-    emerged = recorded.emergence(escape._trace(recorded.flow()))
+    flow = Theory().flow(recorded.PROBLEM, recorded.START, recorded.END)
+    emerged = recorded.emergence(escape._trace(flow))
     assert np.abs(recorded.emergence(trace) - emerged).max() < 4.0 * 0.31
 
 
@@ -38,7 +41,7 @@ def test_an_imbalance_is_fitted_from_the_path_it_makes(task: int) -> None:
 
 
 def test_an_imbalance_that_shows_nowhere_is_not_fitted() -> None:
-    trace = escape._trace(recorded.flow())
+    trace = escape._trace(Theory().flow(recorded.PROBLEM, recorded.START, recorded.END))
     assert np.isnan(escape._crossing(trace, 0)).all()
     assert np.isnan(escape._fitted(np.nan, np.nan, 0))
     assert np.isnan(escape._waits(trace)).all()
@@ -48,7 +51,7 @@ def test_a_flow_takes_as_long_as_itself() -> None:
     """From its own state a little after the change of sign, up to the finite step of descent."""
     imbalance = np.array([3e-7, 2e-6])
     trace = escape._trace(escape._flow(imbalance))
-    found = escape._stretch(Context(), trace, 1)
+    found = escape._stretch(Context(), Theory(), trace, 1)
     assert found is not None
     np.testing.assert_allclose(found.run, found.exact, rtol=2e-3)
     # the asymptotic flow agrees up to the escape, and is slower along the valley
@@ -68,16 +71,18 @@ def test_the_exact_law_at_the_authors_plateau() -> None:
 
 
 def test_exponents_are_found_with_their_errors() -> None:
-    settings = np.array([(0.01, 1000), (0.01, 4000), (0.0025, 1000), (0.0025, 4000)])
-    mean = 3.0 * settings[:, 0] ** 1.3 / settings[:, 1]
-    excess = np.column_stack([mean, 0.01 * mean])
-    (batch, batch_error), (step, step_error) = gap._exponents(settings, excess)
-    assert batch == pytest.approx(1.0)
-    assert step == pytest.approx(1.3)
+    settings = [(0.01, 1000), (0.01, 4000), (0.0025, 1000), (0.0025, 4000)]
+    mean = [3.0 * rate**1.3 / batch for rate, batch in settings]
+    excess = [Estimate(one, 0.01 * one, 9) for one in mean]
+    by_batch, by_step = gap._exponents(settings, excess)
+    assert by_batch.value == pytest.approx(1.0)
+    assert by_step.value == pytest.approx(1.3)
     # two differences of logarithms, each with two errors of 1 %, averaged
-    assert batch_error == pytest.approx(step_error) == pytest.approx(0.01 / np.log(4.0))
-    ((alone, _),) = gap._exponents(settings[:2], excess[:2])
-    assert alone == pytest.approx(1.0)
+    assert by_batch.error == pytest.approx(0.01 / np.log(4.0))
+    assert by_step.error == pytest.approx(0.01 / np.log(4.0))
+    assert by_batch.freedom == pytest.approx(4 * 9)
+    (alone,) = gap._exponents(settings[:2], excess[:2])
+    assert alone.value == pytest.approx(1.0)
 
 
 def test_sharpness_is_the_largest_eigenvalue() -> None:
@@ -86,7 +91,7 @@ def test_sharpness_is_the_largest_eigenvalue() -> None:
     law = Law.of(problem, CPU, torch.float64)
     at = State(np.array([[0.4]]), np.array([[1.1]]))
     model = full_model.MergedAttention.diagonal(problem, at, law)
-    objective = edge.Objective(Context(), problem, model, 50)
+    objective = edge.Objective(Context(), problem, model, 50, "a label")
 
     def loss(flat: torch.Tensor) -> torch.Tensor:
         kq, ov = flat[:4].reshape(1, 2, 2), flat[4:].reshape(1, 1, 1)
@@ -104,14 +109,14 @@ def test_sharpness_is_the_largest_eigenvalue() -> None:
 def test_exact_sharpness_is_that_of_the_exact_loss(kind: str) -> None:
     """Against differences of the loss along the direction that is told, in the entries of the weights."""
     problem = si.Problem.multitask(task_sizes=(3,), signal=1.0, noise=0.1, context_length=50)
-    at = edge._optimum(problem)
+    at = Theory().optimum(problem)
     slope = si.gradient(problem, *at, kernel="exact")
     # by quadrature, where the optimum is that of a table, whose gradient is off by 2e-5 for a head so large
     assert max(np.abs(slope.omega).max(), np.abs(slope.mu).max()) < 5e-5
     law = Law.of(problem, CPU, torch.float64)
     factors = kind == "factored"
     build = (full_model.FactoredAttention.balanced, full_model.MergedAttention.diagonal)[not factors]
-    told, vector = edge._sharpest_exact(problem, at, factors)
+    told, vector = edge._sharpest(problem, at, factors, Theory())
     direction = edge._direction(problem, vector, at, law, factors)
     # of the factors both of a product have the direction of the product
     unit = float(edge._dot(direction, direction)) ** -0.5

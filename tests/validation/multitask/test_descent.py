@@ -31,7 +31,9 @@ def test_small_steps_are_the_flow(kind: str) -> None:
     law = Law.of(problem, CPU)
     apart = []
     for rate in (0.0125, 0.00625):
-        path = descent.descend(problem, START, getattr(descent, kind), rate, round(2.0 / rate), 10, 100, law)
+        path = descent.descend(
+            problem, START, getattr(descent, kind), rate, round(2.0 / rate), 10, 100, law, law.generator(0)
+        )
         told = flow(path.time)
         apart.append(max(np.abs(path.state.omega - told.omega).max(), np.abs(path.state.mu - told.mu).max()))
     assert apart[0] < 0.05
@@ -64,7 +66,8 @@ def test_scatter_is_what_every_gradient_off_by_a_little_leaves(
     problem, start = adam.PROBLEM, State(np.array([[0.2]]), np.array([[0.4]]))
     rate, steps, batch = 0.05, 40, 16
     make = getattr(descent, kind)
-    told = descent.descend(problem, start, make, rate, steps, 1, batch, Law.of(problem, CPU))
+    law = Law.of(problem, CPU)
+    told = descent.descend(problem, start, make, rate, steps, 1, batch, law, law.generator(0))
     step = make(problem, rate)
 
     def end(when: int, off: np.ndarray) -> np.ndarray:
@@ -86,7 +89,7 @@ def test_trained_runs_scatter_as_told() -> None:
     problem = adam.PROBLEM
     start, rate, steps, batch = State(np.array([[0.2]]), np.array([[0.4]])), 0.05, 80, 256
     law = Law.of(problem, CPU)
-    told = descent.descend(problem, start, descent.merged, rate, steps, 1, batch, law)
+    told = descent.descend(problem, start, descent.merged, rate, steps, 1, batch, law, law.generator(99))
     mean, root = told.at(-1), np.sqrt(told.scatter[-1].diagonal())
     ends = []
     for seed in range(24):

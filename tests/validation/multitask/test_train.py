@@ -106,7 +106,13 @@ def test_another_run_s_checkpoint_is_not_continued(tmp_path: Path, law: Law) -> 
             (merged, PROBLEM, law, schedule, {}),
             (factored(law), PROBLEM, law, schedule, adam),
             (factored(law), problem, Law.of(problem, CPU, torch.float64), schedule, {}),
-            (full_model.FactoredAttention.random(PROBLEM, 2, 0.8, single, 0), PROBLEM, single, schedule, {}),
+            (
+                full_model.FactoredAttention.random(PROBLEM, 2, 0.8, single, single.generator(0)),
+                PROBLEM,
+                single,
+                schedule,
+                {},
+            ),
         ]
     ):
         run = train(model, case, prompts, other, folder=tmp_path, **options)
