@@ -410,8 +410,9 @@ def _heads(model: ModelTable, start: Start, problem: Problem) -> int:
 
 
 _RECORDS = 201  # of each kind of times of paths
+_OTHERS = {"omega0": "model.heads", "t_end": "flow.t_end", "kernel": "model.kernel"}
 _OF_TRAINING = Relabelled(
-    lambda name: {"omega0": "model.heads", "t_end": "flow.t_end"}.get(name, f"{TRAINING}.{name}")
+    lambda name: _OTHERS.get(name, f"{TRAINING}.{name}"),
 )
 _MODEL_KEYS = frozenset(field.name for field in fields(ModelTable))
 

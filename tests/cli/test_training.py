@@ -125,6 +125,7 @@ def test_the_seed_is_that_of_the_paths(told: dict[str, Any]) -> None:
         ((*SGD, "--set", "training.stepp=1"), "training.stepp", "a known key"),
         ((*SGD, "--set", "training.noisy_queries=1"), "training.noisy_queries", "true or false"),
         ((*SGD, "--set", "model.heads=100"), "model.heads", "H (B + I) <= 256"),
+        ((*SGD, "--set", "initial.qk=5", "--set", "flow.t_end=1"), "model.kernel", "its logits overflow"),
         ((*SGD, "--set", "training=5"), "--set", "section.key=value"),
     ],
     ids=str,

@@ -133,7 +133,7 @@ class StochasticFlow:
             if head is None:
                 continue
             mu = self.mu[:, :, :, i]
-            with np.errstate(invalid="ignore", divide="ignore"):
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 others = -np.delete(mu, head, axis=2) / mu[:, :, head, None]
                 far = others.max(axis=2, initial=-np.inf)
             late = self.t > np.nan_to_num(self.emergence[:, i], nan=np.inf)[:, None]
@@ -234,7 +234,12 @@ def stochastic_flow(
 
     nodes = _nodes(flow)
     at = flow(nodes)
-    noise = gradient_noise(problem, at, kernel, noisy_queries=noisy_queries, prompts=prompts, seed=seed)
+    with np.errstate(over="ignore", invalid="ignore"):
+        noise = gradient_noise(problem, at, kernel, noisy_queries=noisy_queries, prompts=prompts, seed=seed)
+    if not all(np.isfinite(values).all() for values in noise):
+        raise ProblemError(
+            "kernel", kernel, "a law whose noise is finite along the flow: its logits overflow"
+        )
     strays = parametrization.trains_factors and problem.tasks > 1 and heads * problem.tasks**3 <= _MOST_STRAY
     run = Run(
         problem=problem,
