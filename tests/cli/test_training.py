@@ -196,6 +196,22 @@ def test_an_interrupt_ends_the_paths_under_way(monkeypatch: pytest.MonkeyPatch) 
     assert len(seen) == 1
 
 
+def test_an_interrupt_ends_the_paths_of_other_threads_too() -> None:
+    """A pool waits for its threads: those under way take one part of their steps more, of some fifty."""
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
+    parts: list[int] = []
+
+    def interrupted(steps: int) -> None:
+        parts.append(steps)
+        if len(parts) == 1:
+            raise KeyboardInterrupt
+
+    start = si.initial.paper(p, 2, 0.1, 0.1, 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        si.stochastic_flow(p, *start, step=1e-4, batch=10, paths=64, threads=2, progress=interrupted)
+    assert len(parts) <= 5
+
+
 def test_there_is_no_bar_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> NoReturn:
         raise AssertionError("a bar")
