@@ -69,11 +69,11 @@ class Row:
         return None if holds is None else Verdict.HOLDS if holds else Verdict.FAILS
 
 
-def consistent(quantity: str, measured: Estimate, expected: float) -> Row:
-    """``measured`` is claimed to be ``expected``, up to chance."""
+def consistent(quantity: str, measured: Estimate, expected: float, fixed: bool = False) -> Row:
+    """``measured`` is claimed to be ``expected``, up to chance; ``fixed`` if it is of no seed's data."""
     p = apart((measured.value - expected) / measured.error, measured.freedom)
     claim = "equal" + _student(measured)
-    return Row(quantity, measured.value, measured.error, expected, claim, p, uniform=True)
+    return Row(quantity, measured.value, measured.error, expected, claim, p, uniform=not fixed)
 
 
 def not_above(quantity: str, measured: Estimate, most: float) -> Row:
@@ -88,9 +88,14 @@ def not_below(quantity: str, measured: Estimate, least: float) -> Row:
     return Row(quantity, measured.value, measured.error, None, f">= {least:g}" + _student(measured), p)
 
 
-def plausible(quantity: str, measured: float, p: float, expected: float | None = None) -> Row:
-    """A statistic is claimed to be by chance what it is: with probability ``p`` it is further out."""
-    return Row(quantity, float(measured), None, expected, "by chance", p, uniform=True)
+def plausible(
+    quantity: str, measured: float, p: float, expected: float | None = None, bound: bool = False
+) -> Row:
+    """A statistic is claimed to be by chance what it is: with probability ``p``, or less, it is further out.
+
+    ``bound`` if it may be less.
+    """
+    return Row(quantity, float(measured), None, expected, "by chance", p, uniform=not bound)
 
 
 def told_apart(quantity: str, share: Estimate) -> Row:

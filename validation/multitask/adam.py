@@ -111,7 +111,9 @@ def _end(name: str, theory: Theory, at: State, worth: Worth) -> list[Row]:
             *rows,
             noted(f"{name}: omega at the end", at.omega[0, 0], None, best.omega[0, 0]),
             noted(f"{name}: mu at the end", at.mu[0, 0], None, best.mu[0, 0]),
-            plausible(f"{name}: loss of these over the optimum's", excess, worth.beyond(excess), 0.0),
+            plausible(
+                f"{name}: loss of these over the optimum's", excess, worth.beyond(excess), 0.0, bound=True
+            ),
         ]
     lowest = _EXACT["pair_optimum"]
     held = np.abs(at.mu * at.omega).ravel()
@@ -121,7 +123,11 @@ def _end(name: str, theory: Theory, at: State, worth: Worth) -> list[Row]:
         *rows,
         noted(f"{name}: |omega| at the end", size, None, lowest["omega"]),
         plausible(
-            f"{name}: loss of these over that of the best pair there", excess, worth.beyond(excess), 0.0
+            f"{name}: loss of these over that of the best pair there",
+            excess,
+            worth.beyond(excess),
+            0.0,
+            bound=True,
         ),
         noted(f"{name}: loss of these, over the lowest there is - 1", reached / lowest["loss"] - 1.0),
     ]

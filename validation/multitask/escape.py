@@ -1,8 +1,9 @@
 """The escape from the plateau: noise unbalances the weights, and the way from there is the exact flow's.
 
 The matrices V V^T - O^T O are conserved by the gradient flow. The noise of SGD makes their diagonals differ
-from zero during warm-up and emergence; on the plateau they stay, and there they are read. How long the flow
-at that imbalance waits is noted: entries off the diagonals are worth an imbalance too, which is not read.
+from zero during warm-up and emergence; on the plateau they stay, and there they are read. How large they are,
+and how long the plateau lasts, is held against paths of SGD in the reduced variables. How long the flow at
+the imbalance of a run waits is noted: entries off the diagonals are worth one too, which is not read.
 
 Once the loser's mu has clearly changed sign a run is compared with the flows of both laws from its own state:
 how long it takes to the escape, and how long along the valley where heads become aligned. The error is the
@@ -12,6 +13,7 @@ with a part of the batch take it out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -52,6 +54,8 @@ _FROM = 0.01  # of the winner's mu on the other side, from which a run is compar
 _VALLEY = 0.5  # of it, in the valley
 _STEPS = 1500  # of descent: all runs are in the valley by then
 _RANGE = np.log(1e-12), np.log(1e-3)  # logarithms of the imbalances that are tried
+_PATHS = 100  # of SGD in the reduced variables, for each batch
+_NAMES = {"root": "root of the imbalance", "wait": "escape after emergence"}
 _KQ = 1e-6  # imbalance of the KQ circuits, whose signs do not change
 
 
@@ -131,6 +135,7 @@ def run(context: Context) -> Result:
             Estimate.of(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else Estimate(np.nan, np.nan)
         )
         result.add(noted(f"batch {batch}: escape after emergence, over the flow's", mean, None, 1.0))
+    result.add(_by_noise(context, theory))
     result.add(_speeds(stretches))
     result.add(_scaling(used))
     whole, part = used
@@ -138,6 +143,7 @@ def run(context: Context) -> Result:
         "imbalance: read from the weights, beside that which fits the change of sign; the authors' is fitted",
         f"escape: the loser's mu is {EXIT:g} of the winner's on the other side; valley: {_VALLEY:g} of it",
         f"times to these are from {_FROM:g} of it, beside the exact flow's from the same state",
+        f"paths: {_PATHS} of SGD in the reduced variables, with the noise of the law's own prompts",
         f"without noise: extrapolated in 1 / batch from runs with {whole} and {part} prompts in a batch",
     ]
     return result
@@ -169,6 +175,66 @@ def _descent(context: Context, omega: tuple[float, ...], mu: tuple[float, ...]) 
     start = State(np.reshape(omega, START.omega.shape), np.reshape(mu, START.mu.shape))
     law, generator = Law.of(PROBLEM, context.device), context.generator("escape, covariance of the gradient")
     return descend(PROBLEM, start, balanced, RATE, _STEPS, 5, BATCH, law, generator)
+
+
+class Escaping(NamedTuple):
+    """What the noise of a run has made: of R runs and all tasks, raveled, (R I,)."""
+
+    root: Floats  # of the imbalance of a task's loser on the plateau, whose distribution has no heavy tails
+    wait: Floats  # from the task's emergence to the loser's escape, or to the end
+
+    @classmethod
+    def of(cls, time: Floats, paths: Iterable[tuple[Floats, Floats, Floats]]) -> Escaping:
+        """Of paths omega (T, H, B), mu (T, H, I) and imbalances (T, H, I) at the same times."""
+        found = []
+        for omega, mu, imbalance in paths:
+            trace = Trace(time, omega, mu, time, time)
+            wait = np.fmin(_waits(trace), END - emergence(trace))
+            found.append((np.sqrt(_read(time, imbalance)), wait))
+        roots, waits = (np.concatenate(column) for column in zip(*found, strict=True))
+        return cls(roots, waits)
+
+
+def _by_noise(context: Context, theory: Theory) -> list[Row]:
+    """Imbalances and waits over those of paths of SGD: by batch, and extrapolated to an infinite one.
+
+    The paths have noise to first order: theirs is that of the flow, and what entries off the diagonals of W
+    do to it is left out, which falls as 1 / batch.
+    """
+    rows: list[Row] = []
+    over: dict[str, list[Estimate]] = {"root": [], "wait": []}
+    whole, part = batches(context)
+    for batch in (whole, part):
+        mine, told = _measured(context.honest, batch), _told(theory, batch)
+        for name, found in over.items():
+            values, drawn = getattr(mine, name), getattr(told, name)
+            error = float(drawn.std(ddof=1) * np.sqrt(1.0 / values.size + 1.0 / drawn.size))
+            mean = float(drawn.mean())
+            found.append(Estimate(float(values.mean()) / mean, error / mean, drawn.size - 1.0))
+            rows.append(noted(f"batch {batch}: {_NAMES[name]}, over that of paths", found[-1], None, 1.0))
+    for name, found in over.items():
+        label = f"without noise: {_NAMES[name]}, over that of paths"
+        rows.append(consistent(label, without_noise(found[0], found[1], whole / part), 1.0))
+    return rows
+
+
+@cache
+def _measured(context: Context, batch: int) -> Escaping:
+    trained = runs(context, batch)
+    return Escaping.of(trained[0].time, ((one.omega, one.mu, one.imbalance_mu) for one in trained))
+
+
+@cache
+def _told(theory: Theory, batch: int) -> Escaping:
+    grid = np.linspace(0.0, END, round(END / RATE / 10) + 1)  # recorded as runs are
+    paths = theory.paths(PROBLEM, START, grid, RATE, batch, _PATHS)
+    return Escaping.of(paths.t, zip(paths.omega, paths.mu, paths.imbalance, strict=True))
+
+
+def _read(time: Floats, imbalance: Floats) -> Floats:
+    """Imbalance of each task's loser on the plateau, (I,), of all heads' (T, H, I)."""
+    quiet = (time >= _QUIET[0]) & (time <= _QUIET[1])
+    return np.abs(np.median(imbalance[quiet], axis=0))[[1, 0], [0, 1]]
 
 
 def _speeds(stretches: dict[int, list[Stretch]]) -> list[Row]:
@@ -221,8 +287,7 @@ def _cases(context: Context) -> dict[str, Case]:
     cases = {"authors": Case(authors(), BATCH, None)}
     for batch in batches(context):
         for number, trained in enumerate(runs(context, batch)):
-            quiet = (trained.time >= _QUIET[0]) & (trained.time <= _QUIET[1])
-            read = np.abs(np.median(trained.imbalance_mu[quiet], axis=0))[[1, 0], [0, 1]]
+            read = _read(trained.time, trained.imbalance_mu)
             cases[f"batch {batch}, run {number}"] = Case(Trace.of(trained), batch, read)
     return cases
 

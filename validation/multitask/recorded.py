@@ -188,7 +188,9 @@ def _emergences(name: str, group: list[Trace], expected: Descent, batch: int) ->
         label = f"{name}: emergence of task {task}"
         # Their only run has the noise it has; ours are claimed without any.
         row = (
-            consistent(label, measured, moment) if name == "authors" else noted(label, measured, None, moment)
+            consistent(label, measured, moment, fixed=True)
+            if name == "authors"
+            else noted(label, measured, None, moment)
         )
         head = _head(expected.at(expected.nearest(PLATEAU)), task)
         allocated = [_head(trace.at(PLATEAU), task) for trace in group]

@@ -18,6 +18,7 @@ from torch import Tensor
 from spectral_icl import Balanced, Factored, Merged, Problem, Solution, gradient_flow
 from spectral_icl.io.checks import Floats
 from spectral_icl.multitask import loss as reduced
+from spectral_icl.multitask.flow.stochastic import StochasticFlow, stochastic_flow
 from spectral_icl.multitask.noise.moments import gradient_noise
 from spectral_icl.multitask.noise.plateau import stationary_cost
 from spectral_icl.multitask.optimal import benchmarks as optimal
@@ -123,12 +124,34 @@ class Theory:
         """Loss that noise adds by entries off the diagonals of balanced factors, once it is stationary."""
         here, spoilt = self.state(at), self.problem(problem)
         states = State(here.omega[None], here.mu[None])
-        # endless prompts cannot be drawn, and need not be: the asymptotic law knows them in closed form
-        kernel = ASYMPTOTIC if self.fault == "no-length-term" else self.kernel
+        kernel = self._noisy_kernel
         noise = gradient_noise(spoilt, states, kernel, prompts=_PROMPTS)
         weights = Balanced(key_scale=self.key_scale(problem))
         cost = stationary_cost(spoilt, weights, states, noise, step, float(batch), kernel)
         return float(cost.loss[0])
+
+    def paths(
+        self, problem: Problem, start: State, times: Floats, step: float, batch: int, count: int
+    ) -> StochasticFlow:
+        """Stochastic gradient descent of balanced factors in the reduced variables, so many times over.
+
+        The paths do not depend on a command's seed: what is expected is the same for every seed.
+        """
+        return _paths(
+            self.problem(problem),
+            *(tuple(map(tuple, values.tolist())) for values in self.state(start)),
+            tuple(times.tolist()),
+            step,
+            batch,
+            count,
+            self.key_scale(problem),
+            self._noisy_kernel,
+        )
+
+    @property
+    def _noisy_kernel(self) -> str:
+        # endless prompts cannot be drawn, and need not be: the asymptotic law knows them in closed form
+        return ASYMPTOTIC if self.fault == "no-length-term" else self.kernel
 
     def optimum(self, problem: Problem) -> State:
         """The best single head of a problem of one block."""
@@ -154,6 +177,32 @@ class Theory:
 @cache
 def _endless(problem: Problem) -> Problem:
     return replace(problem, context_length=_ENDLESS)
+
+
+@cache
+def _paths(
+    problem: Problem,
+    omega: tuple[tuple[float, ...], ...],
+    mu: tuple[tuple[float, ...], ...],
+    times: tuple[float, ...],
+    step: float,
+    batch: int,
+    count: int,
+    key_scale: float,
+    kernel: str,
+) -> StochasticFlow:
+    return stochastic_flow(
+        problem,
+        omega,
+        mu,
+        step=step,
+        batch=batch,
+        parametrization=Balanced(key_scale=key_scale),
+        t_end=times[-1],
+        t_eval=times,
+        kernel=kernel,
+        paths=count,
+    )
 
 
 @cache

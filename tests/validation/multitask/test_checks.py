@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,35 @@ def test_the_exact_law_at_the_authors_plateau() -> None:
     )
     np.testing.assert_allclose(exact, 2.3701, atol=1e-4)
     np.testing.assert_allclose(asymptotic, 2.1527, atol=1e-4)
+
+
+@cache
+def paths_of(batch: int, seed: int) -> escape.Escaping:
+    """What 30 paths of SGD in the reduced variables have made."""
+    grid = np.linspace(0.0, recorded.END, 201)
+    start = {"omega0": recorded.START.omega, "mu0": recorded.START.mu}
+    made = si.stochastic_flow(
+        recorded.PROBLEM, **start, step=0.01, batch=batch, t_end=60.0, t_eval=grid, paths=30, seed=seed
+    )
+    return escape.Escaping.of(made.t, zip(made.omega, made.mu, made.imbalance, strict=True))
+
+
+@pytest.mark.parametrize("factor", [1.0, 4.0])
+def test_paths_in_the_place_of_runs_agree_with_paths(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With four times the imbalance, or twice the root, they do not."""
+
+    def measured(_: Context, batch: int) -> escape.Escaping:
+        found = paths_of(batch, 1)
+        return found._replace(root=np.sqrt(factor) * found.root)
+
+    monkeypatch.setattr(escape, "_told", lambda _, batch: paths_of(batch, 0))
+    monkeypatch.setattr(escape, "_measured", measured)
+    *noted, root, wait = escape._by_noise(Context(), Theory())
+    assert [row.p for row in noted] == [None] * 4
+    assert wait.p is not None
+    assert wait.p > 1e-3
+    assert root.p is not None
+    assert (root.p > 1e-3) == (factor == 1.0)
 
 
 def test_exponents_are_found_with_their_errors() -> None:
