@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from numba import njit
+from compiled import plainly
 from weights import slow
 
 import spectral_icl as si
@@ -43,7 +43,7 @@ class Steps(NamedTuple):
         return cls(*(np.empty((WIDTH, *shape)) for shape in ((stages, size), (size,), (size,), (WHATS,))))
 
 
-@njit(error_model="numpy")
+@plainly
 def _in_lanes(systems, method, x, steps, rtol, mixed, made):  # type: ignore[no-untyped-def]
     store = law.lane_store(systems.models)
     chart = lane_chart(x.shape[1])
@@ -72,7 +72,7 @@ def _in_lanes(systems, method, x, steps, rtol, mixed, made):  # type: ignore[no-
                 made.increments[lane, s, n] = pick(f.increments[s, n], lane)
 
 
-@njit(error_model="numpy")
+@plainly
 def _alone(systems, explicit, implicit, stiff, x, steps, rtol, mixed, made):  # type: ignore[no-untyped-def]
     for p in range(x.shape[0]):
         model, chart, step = law.pick_model(systems.models, p), pick_chart(systems.charts, p), steps[0, p]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from compiled import plainly
 from compiled_field import field
-from numba import njit
 
 import spectral_icl as si
 from spectral_icl.kernels import law, linear
@@ -27,7 +27,7 @@ FLAVOURS = [si.Balanced(0.2), si.Factored(0.02, 1e-3, 0.3), si.Merged()]
 every_chart = pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
 
 
-@njit(error_model="numpy")
+@plainly
 def _solved(system, x, step, rhs):  # type: ignore[no-untyped-def]
     """Solve a stage in place at a state; a bound of the Jacobian, the coupled entries, and definiteness."""
     work = workspace(system, x.size, STAGES)
@@ -38,7 +38,7 @@ def _solved(system, x, step, rhs):  # type: ignore[no-untyped-def]
     return bound, work.linear.coupled[0], definite
 
 
-@njit(error_model="numpy")
+@plainly
 def _step(system, tableau, x, step, rtol, increments, end):  # type: ignore[no-untyped-def]
     """Fill the increments and the end of one step from a state, and return its error and if it was finite."""
     work = workspace(system, x.size, STAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compiled import plainly
 from compiled_field import field
 from numba import njit
 
@@ -47,7 +48,7 @@ def test_rows_are_added_up_to_any_count(size: int) -> None:
             coefficients[count:], rows[count:] = rng.normal(), rng.normal(size=(most - count, size, WIDTH))
 
 
-@njit(error_model="numpy")
+@plainly
 def _step(system, tableau, x, step, rtol, first, increments, end, rate):  # type: ignore[no-untyped-def]
     """Fill the increments of a step, its end and the field there, and return what is said of it."""
     work = workspace(system, x.size, tableau.a.shape[0])

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from compiled import plainly
 from numba import njit
 from weights import slow
 
@@ -235,7 +236,7 @@ def test_ensembles_hold_no_subnormals(
     assert sum(seen) == 0
 
 
-@njit(error_model="numpy")
+@plainly
 def _work(system, methods, x, step, rtol, flush, explicit, implicit):  # type: ignore[no-untyped-def]
     """Make a step of either method in its work arrays, with subnormals flushed or kept."""
     model, chart, mixed = system.model, system.chart, is_mixed(system.chart)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
+from compiled import plainly
 from weights import slow
 
 import spectral_icl as si
@@ -76,54 +76,43 @@ def jacobian(p: si.Problem, system: System, x: Floats, at: si.State, kernel: str
     return jac
 
 
-@njit(error_model="numpy")
-def _begun(system, x, step, rtol, sweeps):  # type: ignore[no-untyped-def]
-    """What stages of a step from a state go on from; the estimate of the radius, and definiteness."""
+@plainly
+def _stage(system, x, step, rtol, sweeps, rhs, whole):  # type: ignore[no-untyped-def]
+    """Solve a stage of a step in place, or precondition it only if it is not to be done as a ``whole``.
+
+    One function that returns numbers alone: to hand the room to Python and back takes a minute to compile.
+    """
     work = workspace(system, x.size, STAGES)
     slope_at(system.model, system.chart, x, work.theta, work.grad, work.scratch, work.slope, True)
     weigh(system.chart, x, rtol, work.weights, True)
     radius = 0.0
     for _ in range(sweeps):
         radius = linear.prepare(work.linear, system.model, system.chart, work, True)
-    return work, radius, linear.factorise(work.linear, system.model, system.chart, step, work)
-
-
-@njit(error_model="numpy")
-def _solve(system, work, rhs):  # type: ignore[no-untyped-def]
-    """Solve a stage in place, and return how many products it took, and definiteness."""
-    before = linear.products(work.linear)
-    definite = linear.solve(work.linear, system.model, work, rhs)
-    return linear.products(work.linear) - before, definite
-
-
-@njit(error_model="numpy")
-def _precondition(system, work, rhs):  # type: ignore[no-untyped-def]
+    definite = linear.factorise(work.linear, system.model, system.chart, step, work)
     room = work.linear
-    room.left.flat[:] = rhs
-    solve_blocks(system.model, room.root, room.left, room.better, room.blocks)
-    return room.better.flat.copy()
-
-
-def taking_part(work: Any) -> int:
-    """How many entries the preconditioner is about."""
-    return int(work.linear.blocks.in_block.sum() + work.linear.blocks.in_task.sum())
+    partners = room.blocks.in_block.sum() + room.blocks.in_task.sum()
+    before = linear.products(room)
+    if definite and whole:
+        definite = linear.solve(room, system.model, work, rhs)
+    elif definite:
+        room.left.flat[:] = rhs
+        solve_blocks(system.model, room.root, room.left, room.better, room.blocks)
+        rhs[:] = room.better.flat
+    return radius, linear.products(room) - before, partners, definite
 
 
 def solved(system: System, x: Floats, step: float, rhs: Floats, sweeps: int = 1) -> tuple[Floats, Any]:
     """The solution of a stage; the estimate of the radius, products, what takes part, and definiteness."""
     found = rhs.copy()
-    work, radius, definite = _begun(system, x, step, RTOL, sweeps)
-    products = 0
-    if definite:
-        products, definite = _solve(system, work, found)
-    return found, (radius, products, taking_part(work), definite)
+    return found, _stage(system, x, step, RTOL, sweeps, found, True)
 
 
 def preconditioned(system: System, x: Floats, step: float, rhs: Floats) -> tuple[Floats, int]:
     """The preconditioner's solution, and how many entries take part in it."""
-    work, _, definite = _begun(system, x, step, RTOL, 1)
+    better = rhs.copy()
+    _, _, partners, definite = _stage(system, x, step, RTOL, 1, better, False)
     assert definite
-    return _precondition(system, work, rhs), taking_part(work)
+    return better, partners
 
 
 @every_law
@@ -238,7 +227,7 @@ def test_the_preconditioner_is_symmetric_and_positive(kernel: str, heads: int) -
 def test_a_room_without_products_says_so() -> None:
     """The dense room forms the Hessian: `linear.products` counts none."""
 
-    @njit(error_model="numpy")
+    @plainly
     def counted(shape):  # type: ignore[no-untyped-def]
         return linear.products(dense_room(shape))
 

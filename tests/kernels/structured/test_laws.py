@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled import plainly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -75,7 +76,7 @@ def test_loss_gradient_and_product_are_those_of_all_entries(kernel: str, state: 
     np.testing.assert_array_less(abs(flat - image @ direction), 1e-11 * size + 1e-13 * size.max() + 1e-300)
 
 
-@njit(error_model="numpy")
+@plainly
 def _blocks(model, shape, omega, mu, heads, blocks, tasks, links, of_omega, of_mu):  # type: ignore[no-untyped-def]
     work = law.scratch(model, shape)
     law.gradient(model, omega, mu, of_omega, of_mu, work)
