@@ -12,9 +12,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "examples" / "gallery").glob("[a-z]*.py"))
+# seconds each; the site, built beside the tests, runs every script at small size too, and stops at an error
+LONG = {
+    *("three_laws", "saturated", "p2o_context", "p2o_plane"),
+    *("trajectories", "context_length", "separation"),
+}
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in SCRIPTS],
+)
 def test_a_script_draws_its_figure(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GALLERY", "small")
