@@ -313,7 +313,7 @@ MANY = stores.TEXT.replace("batch = 5", "batch = 2").replace(
 def test_killed_at_any_moment_and_resumed(tmp_path: Path, kills: int) -> None:
     file = stores.write(tmp_path, MANY)
     whole, out = tmp_path / "whole.zarr", tmp_path / "run.zarr"
-    assert stores.finish(stores.command(file, "--out", whole))[0] == 0
+    assert sweep(file, whole)[0] == 0
     moments = random.Random(0)
     partial = killed = 0
     while killed < kills:
@@ -326,11 +326,11 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path, kills: int) -> None:
         killed += process.returncode == -signal.SIGKILL
         partial += any(out.rglob("*.partial"))
         if finished_batches(out) == 36:
-            assert stores.finish(stores.command(file, "--out", out))[0] == 0
+            assert sweep(file, out)[0] == 0
             assert stores.differing(out, whole) == []
             shutil.rmtree(out)
     if out.exists():
-        status, _, err = stores.finish(stores.command(file, "--out", out))
+        status, _, err = sweep(file, out)
         assert status == 0, err
         assert "damaged" not in err
         assert stores.differing(out, whole) == []
