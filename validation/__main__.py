@@ -15,7 +15,7 @@ import click
 from spectral_icl.console import guarded
 from spectral_icl.io.files import FIGURES, check_target, replacing
 from spectral_icl.io.provenance import cpu, environment
-from validation import MODULES, NAMES
+from validation import BY_NAME, MODULES, NAMES
 
 _CALIBRATE = "calibrate"
 _LARGEST_SEED = 2**32 - 1
@@ -65,11 +65,12 @@ def main(names: tuple[str, ...], quick: bool, seed: int, device: str, jobs: int,
 
     Exit status 1 if a claim fails, 2 for bad input, 130 if interrupted.
     """
+    known = (*NAMES, *BY_NAME)
     for name in names:
-        if name not in MODULES:
-            _refuse(f"NAME = {name!r}: expected one of {', '.join(MODULES)}, or {_CALIBRATE}")
+        if name not in known:
+            _refuse(f"NAME = {name!r}: expected one of {', '.join(known)}, or {_CALIBRATE}")
     where = _device(device)
-    chosen = [name for name in MODULES if name in (names or NAMES)]
+    chosen = [name for name in known if name in (names or NAMES)]
     if out is not None:
         _make_folder(out)
         for name in chosen:
