@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from validation import MODULES, NAMES, TOGETHER
+from validation import BY_NAME, MODULES, NAMES, TOGETHER
 from validation.context import Context
 from validation.device import pin_precision
 from validation.result import Result
@@ -38,7 +38,7 @@ def checked(name: str, context: Context) -> Finished:
 def all_checked(names: Iterable[str], context: Context, jobs: int = 1) -> Iterator[Finished]:
     """Checks in the order of their names, each as soon as it is done; in so many processes."""
     chosen = set(names)
-    wanted = [name for name in NAMES if name in chosen]
+    wanted = [name for name in (*NAMES, *BY_NAME) if name in chosen]
     if jobs == 1:
         for name in wanted:
             yield checked(name, context)

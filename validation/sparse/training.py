@@ -18,6 +18,8 @@ from validation.sparse.linear_attention import LinearTransformer, Mask
 from validation.sparse.probes import squared_errors, trimmed
 from validation.sparse.prompts import SparsePrompts, draw
 
+_LARGEST_SEED = 2**63 - 1  # that PyTorch takes
+
 _FORMAT = 1  # of checkpoints; those of another are not continued
 
 _BETAS = (0.9, 0.98)
@@ -63,7 +65,7 @@ class Config:
         for name in ("steps", "batch", "every"):
             integer(name, getattr(self, name), minimum=1, maximum=10**9)
         integer("warmup", self.warmup, minimum=0, maximum=10**9)
-        integer("seed", self.seed, minimum=0, maximum=2**62)
+        integer("seed", self.seed, minimum=0, maximum=_LARGEST_SEED)
         number("rate", self.rate, minimum=0.0, above=True)
         number("decay", self.decay, minimum=0.0)
 
@@ -191,7 +193,7 @@ def warm_start(
     """
     number("eps", eps, minimum=0.0)
     model = LinearTransformer.constructed(dimension, heads, a, b, a, torch.float32)
-    generator = torch.Generator().manual_seed(integer("seed", seed, minimum=0, maximum=2**62))
+    generator = torch.Generator().manual_seed(integer("seed", seed, minimum=0, maximum=_LARGEST_SEED))
     with torch.no_grad():
         for weights in model.parameters():
             weights.add_(eps * torch.randn(weights.shape, generator=generator))
