@@ -127,10 +127,12 @@ def _compare(context: Context, result: Result, heads: int, number: int) -> Findi
         "rest": rest(after - _ALIGNED).mu,
     }
     left = np.log(stray[1] / stray[0])
+    with np.errstate(divide="ignore", invalid="ignore"):  # on spoilt flows tasks may emerge at once
+        late_by = np.log(measured / expected)
     return Findings(
         float(left[0]),
         float(left[1]),
-        np.log(measured / expected),
+        late_by if np.isfinite(late_by).all() else np.full_like(late_by, np.nan),
         (last.value - asymptotic) / (final - asymptotic) if final != asymptotic else np.nan,
     )
 
