@@ -29,6 +29,8 @@ class Estimate(NamedTuple):
     def of(cls, values: Floats) -> Estimate:
         """The mean of independent values (N,)."""
         values = np.asarray(values, dtype=np.float64)
+        if values.size == 0:
+            return cls(np.nan, np.nan, 1.0)
         error = values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else np.nan
         return cls(float(values.mean()), float(error), max(1.0, values.size - 1.0))
 

@@ -108,6 +108,7 @@ def test_estimates_are_combined_as_welch_and_satterthwaite_do() -> None:
     values = rng.normal(size=12)
     made = Estimate.of(values)
     assert apart(made.value / made.error, made.freedom) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert math.isnan(Estimate.of(np.empty(0)).value)
     assert beyond(4.0) == pytest.approx(3.167e-5, rel=1e-3)
 
 
