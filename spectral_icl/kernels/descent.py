@@ -2,18 +2,24 @@
 
 A step is that of the trained factors: K, Q of every block (a head's circuit has one value in a block), and
 whole matrices O and V, whose products off the diagonal are what makes imbalances. Noise has the covariance
-that is known along the flow without it, at the time of the step.
+that is known along the flow without it, at the time of the step, scaled to the path's own errors and to what
+its heads read, since tasks of a path emerge when they do and not when those of the flow do.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from spectral_icl.kernels import law
+import numpy as np
+
+from spectral_icl.kernels import elementary, law
 from spectral_icl.kernels.compile import ALGEBRA, entry, inner, maker
-from spectral_icl.kernels.lanes import as_lanes
+from spectral_icl.kernels.lanes import as_lanes, where
 from spectral_icl.kernels.lanes import room as storage
 from spectral_icl.kernels.model import Floats, Ints, Model
+
+_TINY = 1e-300
+_MOST = 1e4  # times the flow's mean square, which only a path has that has left all bounds
 
 
 class Noise(NamedTuple):
@@ -23,6 +29,20 @@ class Noise(NamedTuple):
     entries: Floats  # (K, N, N) of the gradient by one entry of a block of W, averaged over it, and by mu
     pairs: Floats  # (K, M, 2 H, 2 H) of that by U_ij and U_ji of all heads, for the M pairs i < j
     curvature: Floats  # (K, I, H, H) of the loss by U_ij of two heads, for any other i
+    error: Floats  # (K, I) mean square of what a prediction is off by
+    read: Floats  # (K, H, I) that of what a head reads, to leading order in 1/L
+    tilted: Floats  # (K, H, B) that of the gradient by omega, but for what is the same everywhere
+
+
+class Labels(NamedTuple):
+    """What the size of the noise depends on."""
+
+    sizes: Floats  # (B,)
+    kappa: Floats  # (B,)
+    weight: Floats  # (B,) d_b kappa_b^2
+    power: Floats  # (I, B)
+    shared: Floats  # (I,) s_i / L
+    known: Floats  # (I,) noise of the query's label that a loss has, and the training's error has not
 
 
 class Factors(NamedTuple):
@@ -64,6 +84,10 @@ class Room(NamedTuple):
     slope: Floats  # (H, I, I) the gradient by U
     by_value: Floats  # (I, I)
     by_output: Floats  # (I, I)
+    loss: Floats  # (I,)
+    error: Floats  # (I,) root of the mean square error over the flow's
+    read: Floats  # (H, I) root of what is read, over the flow's
+    tilted: Floats  # (H, B) likewise, of the gradient by omega
 
 
 @maker
@@ -78,6 +102,10 @@ def _room(like, shape):
         storage(like, (heads, tasks, tasks)),
         storage(like, (tasks, tasks)),
         storage(like, (tasks, tasks)),
+        storage(like, (tasks,)),
+        storage(like, (tasks,)),
+        storage(like, (heads, tasks)),
+        storage(like, (heads, blocks)),
     )
 
 
@@ -124,7 +152,46 @@ def _note(record, row, rule, value, output, room):
 
 
 @inner(fastmath=ALGEBRA)
-def _shake(sizes, noise, at, share, rule, normal, room):
+def _root_ratio(own, flow):
+    """The root of a mean square over the flow's, up to a hundred; 0 where either is not positive."""
+    most = _MOST * flow
+    inside = where(own > most, most, own)
+    return np.sqrt(where(inside > 0.0, inside, 0.0) / max(flow, _TINY))
+
+
+@inner(fastmath=ALGEBRA)
+def _scale(labels, noise, at, share, room):
+    """Fill how large the noise is over that at the flow's state: the roots of ratios of mean squares."""
+    (heads, blocks), tasks = room.omega.shape, room.mu.shape[1]
+    error, read, tilted = noise.error, noise.read, noise.tilted
+    for i in range(tasks):
+        own = room.loss[i] - labels.known[i]
+        flow = error[at, i] + share * (error[at + 1, i] - error[at, i])
+        room.error[i] = _root_ratio(own, flow)
+    for h in range(heads):
+        exponent = 0.0 * room.omega[h, 0]
+        for b in range(blocks):
+            exponent += labels.weight[b] * room.omega[h, b] * room.omega[h, b]
+        tilt = elementary.exponential(exponent)
+        for i in range(tasks):
+            own = labels.shared[i] * tilt
+            for b in range(blocks):
+                signal = labels.kappa[b] * room.omega[h, b]
+                own += labels.power[i, b] * signal * signal
+            flow = read[at, h, i] + share * (read[at + 1, h, i] - read[at, h, i])
+            room.read[h, i] = _root_ratio(own, flow)
+        for b in range(blocks):
+            own = 0.0 * tilt
+            for i in range(tasks):
+                size = labels.power[i, b] / labels.sizes[b] + labels.shared[i]
+                square = room.loss[i] - labels.known[i]
+                own += size * room.mu[h, i] * room.mu[h, i] * where(square > 0.0, square, 0.0)
+            flow = tilted[at, h, b] + share * (tilted[at + 1, h, b] - tilted[at, h, b])
+            room.tilted[h, b] = _root_ratio(own, flow)
+
+
+@inner(fastmath=ALGEBRA)
+def _shake(labels, noise, at, share, rule, normal, room):
     """Fill the gradient of a batch: that of the law by the diagonals, and noise everywhere."""
     heads, blocks = room.omega.shape
     tasks, size = room.mu.shape[1], room.by_omega.size + room.by_mu.size
@@ -136,10 +203,10 @@ def _shake(sizes, noise, at, share, rule, normal, room):
         shift = shift / rule.root_batch
         if n < heads * blocks:
             h, b = n // blocks, n % blocks
-            room.by_omega[h, b] = room.by_omega[h, b] / sizes[b] + shift
+            room.by_omega[h, b] = room.by_omega[h, b] / labels.sizes[b] + room.tilted[h, b] * shift
         else:
             h, i = (n - heads * blocks) // tasks, (n - heads * blocks) % tasks
-            room.slope[h, i, i] = room.by_mu[h, i] + shift
+            room.slope[h, i, i] = room.by_mu[h, i] + room.error[i] * room.read[h, i] * shift
     if not rule.strays:
         return
     first, pair = size, 0
@@ -154,10 +221,10 @@ def _shake(sizes, noise, at, share, rule, normal, room):
                 bend, bend_later = noise.curvature[at, column], noise.curvature[at + 1, column]
                 pull = 0.0 * normal[0]
                 for k in range(heads):
-                    pull += (bend[h, k] + share * (bend_later[h, k] - bend[h, k])) * room.product[
-                        k, row, column
-                    ]
-                room.slope[h, row, column] = pull + shift / rule.root_batch
+                    curved = bend[h, k] + share * (bend_later[h, k] - bend[h, k])
+                    pull += curved * room.read[k, column] * room.product[k, row, column]
+                noisy = room.error[row] * shift / rule.root_batch
+                room.slope[h, row, column] = room.read[h, column] * (pull + noisy)
             first += 2 * heads
             pair += 1
 
@@ -201,7 +268,7 @@ def _move(rule, key, query, value, output, room):
 
 
 @inner(fastmath=ALGEBRA)
-def _descend(model, sizes, factors, rule, noise, normals, first, record, room, work):
+def _descend(model, labels, factors, rule, noise, normals, first, record, room, work):
     """The steps of `descend_many`, of arrays of lanes or of numbers."""
     key, query, value, output = factors
     at = 0
@@ -217,8 +284,10 @@ def _descend(model, sizes, factors, rule, noise, normals, first, record, room, w
         while at < noise.time.size - 2 and noise.time[at + 1] <= time:
             at += 1
         share = min(1.0, (time - noise.time[at]) / (noise.time[at + 1] - noise.time[at]))
+        law.task_loss(model, room.omega, room.mu, work, room.loss)
         law.gradient(model, room.omega, room.mu, room.by_omega, room.by_mu, work)
-        _shake(sizes, noise, at, share, rule, normals[s], room)
+        _scale(labels, noise, at, share, room)
+        _shake(labels, noise, at, share, rule, normals[s], room)
         _move(rule, key, query, value, output, room)
 
 
@@ -234,7 +303,7 @@ def _views(factors, record):
 @entry(slow=True)
 def descend_many(
     model: Model,
-    sizes: Floats,
+    labels: Labels,
     factors: Factors,
     rule: Rule,
     noise: Noise,
@@ -251,13 +320,13 @@ def descend_many(
     lanes = law.everywhere_model(model)
     work = law.scratch(lanes, (heads, blocks, tasks))
     room = _room(in_lanes.key, (heads, blocks, tasks))
-    _descend(lanes, sizes, in_lanes, rule, noise, as_lanes(normals), first, rows, room, work)
+    _descend(lanes, labels, in_lanes, rule, noise, as_lanes(normals), first, rows, room, work)
 
 
 @entry(slow=True)
 def descend_alone(
     model: Model,
-    sizes: Floats,
+    labels: Labels,
     factors: Factors,
     rule: Rule,
     noise: Noise,
@@ -269,4 +338,4 @@ def descend_alone(
     (heads, blocks), tasks = factors.key.shape, factors.value.shape[1]
     work = law.scratch(model, (heads, blocks, tasks))
     room = _room(factors.key, (heads, blocks, tasks))
-    _descend(model, sizes, factors, rule, noise, normals, first, record, room, work)
+    _descend(model, labels, factors, rule, noise, normals, first, record, room, work)

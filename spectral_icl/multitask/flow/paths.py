@@ -37,9 +37,8 @@ class Run(NamedTuple):
     problem: Problem
     parametrization: Parametrization
     start: State  # (H, B) and (H, I)
-
     model: Model
-    sizes: Floats
+    labels: descent.Labels
     rule: descent.Rule
     noise: descent.Noise
     marks: NDArray[np.int64]  # (T,) numbers of the steps before which a record is made
@@ -73,8 +72,25 @@ def wider_model(model: Model, problem: Problem, at: State) -> Model | None:
     return model_of(problem, EXACT, known) if reach_of(problem, known.omega) > model.reach else None
 
 
-def roots_of(nodes: Floats, noise: GradientNoise, strays: bool) -> descent.Noise:
-    """What the compiled steps take of the noise: symmetric roots, which change smoothly along the flow."""
+def labels_of(problem: Problem, hidden: Floats) -> descent.Labels:
+    """What the noise of a path depends on beside its state; ``hidden`` (I,) is noise of queries' labels."""
+    return descent.Labels(
+        sizes=np.array(problem.block_sizes, dtype=np.float64),
+        kappa=np.array(problem.covariance),
+        weight=np.array(problem.logit_weight),
+        power=np.array(problem.signal),
+        shared=np.array(problem.variance) / problem.context_length,
+        known=np.array(problem.noise) - hidden,
+    )
+
+
+def roots_of(
+    nodes: Floats, noise: GradientNoise, labels: descent.Labels, at: State, losses: Floats, strays: bool
+) -> descent.Noise:
+    """What the compiled steps take of the noise: symmetric roots, which change smoothly along the flow.
+
+    Beside it what it is scaled by: at the flow's states ``at`` (K, ...), of losses (K, I).
+    """
     states, tasks, _, heads, _ = noise.crossed.shape
     upper = np.argwhere(np.triu(np.ones((tasks, tasks), dtype=bool), 1)) if strays else np.empty((0, 2), int)
     pairs = np.zeros((states, len(upper), 2 * heads, 2 * heads))
@@ -88,7 +104,22 @@ def roots_of(nodes: Floats, noise: GradientNoise, strays: bool) -> descent.Noise
         entries=_root(noise.entries),
         pairs=_root(pairs),
         curvature=np.ascontiguousarray(noise.curvature),
+        error=losses - labels.known,
+        read=_read(labels, at),
+        tilted=np.einsum(
+            "ib,khi,ki->khb",
+            labels.power / labels.sizes + labels.shared[:, None],
+            at.mu**2,
+            losses - labels.known,
+        ),
     )
+
+
+def _read(labels: descent.Labels, at: State) -> Floats:
+    """Mean square of what heads read of every task, to leading order in 1/L, (K, H, I)."""
+    signal = np.einsum("ib,khb->khi", labels.power, (labels.kappa * at.omega) ** 2)
+    found: Floats = signal + labels.shared * np.exp(at.omega**2 @ labels.weight)[..., None]
+    return found
 
 
 def _root(covariance: Floats) -> Floats:
@@ -167,7 +198,7 @@ def _together(run: Run, first: int, width: int, count: int, progress: Callable[[
                 normals[..., lane] = numbers
             else:
                 normals = numbers
-        descend(run.model, run.sizes, factors, run.rule, run.noise, normals, begin, record)
+        descend(run.model, run.labels, factors, run.rule, run.noise, normals, begin, record)
         progress(rows * count)
     found = (np.moveaxis(values, -1, 0)[:count] if lanes else values[None] for values in record[1:])
     omega, mu, imbalance = (np.ascontiguousarray(values) for values in found)

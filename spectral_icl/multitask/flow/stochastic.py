@@ -23,7 +23,7 @@ from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.escape import EXIT
 from spectral_icl.multitask.flow.options import check_descent, check_entries, check_steps, check_times
-from spectral_icl.multitask.flow.paths import Run, model_of, paths_of, roots_of, wider_model
+from spectral_icl.multitask.flow.paths import Run, labels_of, model_of, paths_of, roots_of, wider_model
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.loss import losses_at
@@ -198,8 +198,9 @@ def stochastic_flow(
 
     Notes
     -----
-    The covariance of the noise is that on the flow at the same time: to leading order in step / batch. Left
-    out is what entries off the diagonals of W do to omega and mu on average, which falls as step / batch too.
+    The covariance of noise is that on the flow at the same time, scaled to a path's own errors and to what
+    its heads read. Left out is what entries off the diagonals of W do to omega and mu on average, which falls
+    as step / batch.
 
     Raises
     ------
@@ -241,12 +242,13 @@ def stochastic_flow(
             "kernel", kernel, "a law whose noise is finite along the flow: its logits overflow"
         )
     strays = parametrization.trains_factors and problem.tasks > 1 and heads * problem.tasks**3 <= _MOST_STRAY
+    labels = labels_of(problem, np.asarray(problem.noise) * float(noisy_queries))
     run = Run(
         problem=problem,
         parametrization=parametrization,
         start=State(*(values[0] for values in flow(np.zeros(1)))),
         model=model_of(problem, kernel, State(_SPARE * at.omega, at.mu)),
-        sizes=np.array(problem.block_sizes, dtype=np.float64),
+        labels=labels,
         rule=descent.Rule(
             step=step,
             key_scale=parametrization.scale(problem),
@@ -254,7 +256,7 @@ def stochastic_flow(
             merged=int(not parametrization.trains_factors),
             strays=int(strays),
         ),
-        noise=roots_of(nodes, noise, strays),
+        noise=roots_of(nodes, noise, labels, at, losses_at(problem, at, kernel), strays),
         marks=marks,
         seed=seed,
     )

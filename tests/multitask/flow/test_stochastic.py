@@ -11,7 +11,7 @@ import spectral_icl as si
 from spectral_icl.io.checks import Floats, ProblemError
 from spectral_icl.kernels import descent as kernels
 from spectral_icl.kernels.lanes import WIDTH
-from spectral_icl.multitask.flow.paths import model_of, roots_of
+from spectral_icl.multitask.flow.paths import labels_of, model_of, roots_of
 from spectral_icl.multitask.noise.factors import factors_of
 from spectral_icl.multitask.noise.moments import gradient_noise
 from spectral_icl.multitask.parametrization import Parametrization
@@ -85,7 +85,8 @@ def test_lanes_and_single_paths_take_the_same_steps() -> None:
     """Of the exact law paths go one by one: the noise of one path drives the same law in lanes."""
     flow = si.gradient_flow(SMALL, *AT, t_end=1.0)
     noise = gradient_noise(SMALL, flow(flow.t))
-    table = roots_of(flow.t, noise, strays=True)
+    labels = labels_of(SMALL, np.zeros(2))
+    table = roots_of(flow.t, noise, labels, flow(flow.t), flow.task_loss, strays=True)
     own = factors_of(SMALL, si.Balanced(), AT)
     matrices = (values[:, :, None] * np.eye(2) for values in (own.value, own.output))
     alone = kernels.Factors(own.key, own.query, *matrices)
@@ -96,12 +97,11 @@ def test_lanes_and_single_paths_take_the_same_steps() -> None:
     shapes = ((3, 2, 2),) * 3
     together = kernels.Record(marks, *(np.zeros((*shape, WIDTH)) for shape in shapes))
     single = kernels.Record(marks, *(np.zeros(shape) for shape in shapes))
-    sizes = np.array(SMALL.block_sizes, dtype=np.float64)
     model = model_of(SMALL, "asymptotic", AT)
-    kernels.descend_many(model, sizes, lanes, rule, table, normals, 0, together)
+    kernels.descend_many(model, labels, lanes, rule, table, normals, 0, together)
     for rows in (slice(0, 30), slice(30, 51)):  # in parts, as long paths are taken
         numbers = np.ascontiguousarray(normals[rows, :, 3])
-        kernels.descend_alone(model, sizes, alone, rule, table, numbers, rows.start, single)
+        kernels.descend_alone(model, labels, alone, rule, table, numbers, rows.start, single)
     for one, other in zip(together[1:], single[1:], strict=True):
         np.testing.assert_allclose(one[..., 3], other, rtol=1e-9, atol=1e-13)
 
@@ -110,7 +110,10 @@ def test_the_noise_of_a_pair_of_entries_has_their_covariance() -> None:
     """Of U_01 of both heads, then of U_10, along the flow."""
     flow = si.gradient_flow(PROBLEM, *START, t_end=22.0)
     noise = gradient_noise(PROBLEM, flow(np.array([0.0, 20.0, 22.0])))
-    roots = roots_of(np.array([0.0, 20.0, 22.0]), noise, strays=True).pairs[:, 0]
+    times = np.array([0.0, 20.0, 22.0])
+    losses = si.task_loss(PROBLEM, *flow(times))
+    made = roots_of(times, noise, labels_of(PROBLEM, np.zeros(2)), flow(times), losses, strays=True)
+    roots = made.pairs[:, 0]
     both = roots @ np.swapaxes(roots, 1, 2)
     np.testing.assert_allclose(both[:, :2, :2], noise.crossed[:, 0, 1], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(both[:, 2:, 2:], noise.crossed[:, 1, 0], rtol=1e-9, atol=1e-12)
