@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 PROBLEM = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=100)
 START = si.initial.paper(PROBLEM, 2, 0.1, 0.1, 0.2)
 STEP, BATCH = 0.01, 1000
-SETTINGS = ((0.01, 250, 12), (0.02, 250, 12), (0.01, 1000, 6), (0.02, 1000, 6), (0.02, 4000, 4))
+SETTINGS = ((0.01, 250, 6), (0.02, 250, 6), (0.01, 1000, 3), (0.02, 1000, 3), (0.02, 4000, 2))
 PLATEAUS = ((0.01, 250), (0.02, 250), (0.01, 1000), (0.02, 1000), (0.01, 4000))
 PLATEAU, UNTIL = 30.0, 24.0
 
