@@ -335,9 +335,9 @@ def _descents() -> None:
 
 
 PER_LAW = {
+    "large": Work(_large, "gradient_flow, ensembles and sweeps of many heads or tasks"),
     "ensembles": Work(_ensembles, "sweeps and gradient_flow_ensemble"),
     "flows": Work(_flows, "flow, verify and gradient_flow"),
-    "large": Work(_large, "gradient_flow, ensembles and sweeps of many heads or tasks"),
     "paths": Work(_paths, "stochastic_flow and flow with a step and a batch"),
     "losses": Work(_losses, "optimal, verify, loss and its derivatives"),
 }
