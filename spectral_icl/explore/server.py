@@ -24,7 +24,7 @@ from tornado.web import RequestHandler
 from spectral_icl.explore.choices import Choices
 from spectral_icl.explore.page import Page
 from spectral_icl.io.checks import ProblemError, integer
-from spectral_icl.io.interrupts import answered
+from spectral_icl.io.interrupts import ENDING, Terminated, answered
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 24
@@ -91,23 +91,23 @@ class Explorer:
 
         Raises
         ------
-        KeyboardInterrupt
-            Always, once nothing is answered any more.
+        KeyboardInterrupt, Terminated
+            Always one of them, once nothing is answered any more.
         """
         loop = self._server.io_loop
-        heard: list[object] = []
+        heard: list[int] = []
 
-        def hear(*_: object) -> None:
-            heard.append(True)
+        def hear(number: int, *_: object) -> None:
+            heard.append(number)
             loop.add_callback_from_signal(loop.stop)
 
         # a signal that comes just before the loop waits would be heard when something else wakes it
         PeriodicCallback(lambda: loop.stop() if heard else None, _HEARTBEAT).start()
         # raised by the handler it would come out of the middle of whatever runs, which may log or swallow it
-        with answered((signal.SIGINT,), hear):
+        with answered(ENDING, hear):
             loop.start()
         self._server.stop(wait=False)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt if heard[:1] == [signal.SIGINT] else Terminated
 
 
 class _Refusal(RequestHandler):

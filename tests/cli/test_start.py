@@ -35,7 +35,7 @@ def start(*args: str, redirected: str = "", **environment: str) -> subprocess.Co
 @pytest.mark.parametrize("module", ["spectral_icl", "spectral_icl.cli"])
 def test_the_package_and_its_command_line_can_be_run(module: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", module, "flow", "--seed"],
+        [sys.executable, "-m", module, "flow", "--no-such"],
         env={**os.environ, "PYTHONPATH": PATH},
         capture_output=True,
         text=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
 from typing import NamedTuple
 
@@ -163,10 +163,14 @@ def paths_of(run: Run, paths: int, threads: int, progress: Callable[[int], None]
         found = [some(first) for first in firsts]
     else:
         with ThreadPoolExecutor(threads) as pool:
+            parts = [pool.submit(some, first) for first in firsts]
             try:
-                found = list(pool.map(some, firsts))
+                for part in wait(parts, return_when=FIRST_EXCEPTION).done:
+                    part.result()  # of the first to fail, whatever its place
+                found = [part.result() for part in parts]
             except BaseException:  # the pool waits for its threads
                 ended.set()
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return Record(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
