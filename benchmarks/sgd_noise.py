@@ -225,7 +225,12 @@ def main() -> None:
     scattered, lost = scatter(options.quick), strays(options.quick)
     told = text(cost, scattered, lost)
     print(told)
-    record.write(options.out, "sgd_noise", told, {"cost": cost, "emergence": scattered, "strays": lost})
+    record.write(
+        options.out,
+        "sgd_noise",
+        told,
+        {"quick": options.quick, "cost": cost, "emergence": scattered, "strays": lost},
+    )
 
 
 if __name__ == "__main__":
