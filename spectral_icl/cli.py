@@ -213,8 +213,7 @@ def flow(
                 raise
             solution = error.solution
         paths = _paths(experiment, solution)
-        noisy = experiment.training is not None and experiment.training.noisy_queries
-        told = None if paths is None else TrainingReport(paths, noisy)
+        told = None if paths is None else TrainingReport(paths)
         emit(FlowReport(solution, _title(file), experiment.initial.to_dict(), told), as_json)
         if out is not None:
             solution.save(out)

@@ -85,9 +85,9 @@ class Room(NamedTuple):
     by_value: Floats  # (I, I)
     by_output: Floats  # (I, I)
     loss: Floats  # (I,)
-    error: Floats  # (I,) root of the mean square error over the flow's
-    read: Floats  # (H, I) root of what is read, over the flow's
-    tilted: Floats  # (H, B) likewise, of the gradient by omega
+    error: Floats  # (I,) mean square of errors, then its root over the flow's
+    read: Floats  # (H, I) likewise of what heads read
+    tilted: Floats  # (H, B) likewise of the gradient by omega
 
 
 @maker
@@ -160,34 +160,56 @@ def _root_ratio(own, flow):
 
 
 @inner(fastmath=ALGEBRA)
-def _scale(labels, noise, at, share, room):
-    """Fill how large the noise is over that at the flow's state: the roots of ratios of mean squares."""
-    (heads, blocks), tasks = room.omega.shape, room.mu.shape[1]
-    error, read, tilted = noise.error, noise.read, noise.tilted
+def _fill_squares(labels, omega, mu, loss, error, read, tilted):
+    """Fill the mean squares that noise goes by: of errors, of readings and of the gradient by omega."""
+    (heads, blocks), tasks = omega.shape, mu.shape[1]
     for i in range(tasks):
-        own = room.loss[i] - labels.known[i]
-        flow = error[at, i] + share * (error[at + 1, i] - error[at, i])
-        room.error[i] = _root_ratio(own, flow)
+        own = loss[i] - labels.known[i]
+        error[i] = where(own > 0.0, own, 0.0)
     for h in range(heads):
-        exponent = 0.0 * room.omega[h, 0]
+        exponent = 0.0 * omega[h, 0]
         for b in range(blocks):
-            exponent += labels.weight[b] * room.omega[h, b] * room.omega[h, b]
+            exponent += labels.weight[b] * omega[h, b] * omega[h, b]
         tilt = elementary.exponential(exponent)
         for i in range(tasks):
             own = labels.shared[i] * tilt
             for b in range(blocks):
-                signal = labels.kappa[b] * room.omega[h, b]
+                signal = labels.kappa[b] * omega[h, b]
                 own += labels.power[i, b] * signal * signal
-            flow = read[at, h, i] + share * (read[at + 1, h, i] - read[at, h, i])
-            room.read[h, i] = _root_ratio(own, flow)
+            read[h, i] = own
         for b in range(blocks):
             own = 0.0 * tilt
             for i in range(tasks):
                 size = labels.power[i, b] / labels.sizes[b] + labels.shared[i]
-                square = room.loss[i] - labels.known[i]
-                own += size * room.mu[h, i] * room.mu[h, i] * where(square > 0.0, square, 0.0)
+                own += size * mu[h, i] * mu[h, i] * error[i]
+            tilted[h, b] = own
+
+
+@entry(fastmath=ALGEBRA)
+def mean_squares(
+    labels: Labels, omega: Floats, mu: Floats, losses: Floats, error: Floats, read: Floats, tilted: Floats
+) -> None:
+    """Fill the mean squares of `Noise` at K states: error (K, I), read (K, H, I) and tilted (K, H, B)."""
+    for k in range(len(omega)):
+        _fill_squares(labels, omega[k], mu[k], losses[k], error[k], read[k], tilted[k])
+
+
+@inner(fastmath=ALGEBRA)
+def _scale(labels, noise, at, share, room):
+    """Fill how large the noise is over that at the flow's state: the roots of ratios of mean squares."""
+    (heads, blocks), tasks = room.omega.shape, room.mu.shape[1]
+    _fill_squares(labels, room.omega, room.mu, room.loss, room.error, room.read, room.tilted)
+    error, read, tilted = noise.error, noise.read, noise.tilted
+    for i in range(tasks):
+        flow = error[at, i] + share * (error[at + 1, i] - error[at, i])
+        room.error[i] = _root_ratio(room.error[i], flow)
+        for h in range(heads):
+            flow = read[at, h, i] + share * (read[at + 1, h, i] - read[at, h, i])
+            room.read[h, i] = _root_ratio(room.read[h, i], flow)
+    for h in range(heads):
+        for b in range(blocks):
             flow = tilted[at, h, b] + share * (tilted[at + 1, h, b] - tilted[at, h, b])
-            room.tilted[h, b] = _root_ratio(own, flow)
+            room.tilted[h, b] = _root_ratio(room.tilted[h, b], flow)
 
 
 @inner(fastmath=ALGEBRA)

@@ -58,7 +58,7 @@ class Room(NamedTuple):
     square: Floats  # (B,) sum of q^2 over a block
 
 
-@entry(fastmath=ALGEBRA)
+@entry(fastmath=ALGEBRA, slow=True)
 def add_moments(
     regression: Regression, omega: Floats, mu: Floats, x: Floats, query: Floats, out: Moments
 ) -> None:

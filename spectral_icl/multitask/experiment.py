@@ -19,7 +19,7 @@ from spectral_icl.multitask.context import DEFAULT, check_kernel
 from spectral_icl.multitask.flow.options import check_descent, check_entries, check_options, check_steps
 from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
-from spectral_icl.multitask.flow.stochastic import StochasticFlow, stochastic_flow
+from spectral_icl.multitask.flow.stochastic import StochasticFlow, paths_about
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS, Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_heads, check_state
@@ -370,24 +370,13 @@ class Experiment:
         ------
         ProblemError
             The flow is too short for the step, or there are too many paths to record.
-        IntegrationError
-            The flow was not solved again to its end.
         """
         if self.training is None:
             return None
         end = float(solution.trajectory.t[-1])
         with _OF_TRAINING:
-            check_steps(self.training.step, end)
-            return stochastic_flow(
-                self.problem,
-                *self.start,
-                parametrization=self.parametrization,
-                t_end=end,
-                t_eval=_recorded(solution, end),
-                kernel=self.model.kernel,
-                progress=progress,
-                **asdict(self.training),
-            )
+            times = _recorded(solution, end)
+            return paths_about(solution, t_eval=times, progress=progress, **asdict(self.training))
 
 
 def _recorded(solution: Solution, end: float) -> Floats:

@@ -25,12 +25,9 @@ class TrainingReport:
     Attributes
     ----------
     paths : StochasticFlow
-    noisy_queries : bool
-        Whether they were trained on labels with noise.
     """
 
     paths: StochasticFlow
-    noisy_queries: bool = False
 
     @cached_property
     def scatter(self) -> Scatter:
@@ -113,7 +110,7 @@ class TrainingReport:
             "batch": paths.batch,
             "paths": len(paths),
             "seed": paths.seed,
-            "noisy_queries": self.noisy_queries,
+            "noisy_queries": paths.noisy_queries,
             "strays": paths.strays,
             **spreads,
             **{name: value for name, value in numbers.items() if name not in _SPREADS},

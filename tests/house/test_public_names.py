@@ -179,6 +179,7 @@ STOCHASTIC_FLOW = {
     "seed",
     "step",
     "strays",
+    "noisy_queries",
     "t",
     "task_loss",
 }

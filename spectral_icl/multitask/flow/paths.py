@@ -99,27 +99,12 @@ def roots_of(
         pairs[:, m, heads:, heads:] = noise.crossed[:, j, i]
         pairs[:, m, :heads, heads:] = noise.swapped[:, i, j]
         pairs[:, m, heads:, :heads] = np.swapaxes(noise.swapped[:, i, j], 1, 2)
+    squares = np.empty((states, tasks)), np.empty(at.mu.shape), np.empty(at.omega.shape)
+    omega, mu = (np.ascontiguousarray(values) for values in at)
+    descent.mean_squares(labels, omega, mu, np.ascontiguousarray(losses), *squares)
     return descent.Noise(
-        time=nodes,
-        entries=_root(noise.entries),
-        pairs=_root(pairs),
-        curvature=np.ascontiguousarray(noise.curvature),
-        error=losses - labels.known,
-        read=_read(labels, at),
-        tilted=np.einsum(
-            "ib,khi,ki->khb",
-            labels.power / labels.sizes + labels.shared[:, None],
-            at.mu**2,
-            losses - labels.known,
-        ),
+        nodes, _root(noise.entries), _root(pairs), np.ascontiguousarray(noise.curvature), *squares
     )
-
-
-def _read(labels: descent.Labels, at: State) -> Floats:
-    """Mean square of what heads read of every task, to leading order in 1/L, (K, H, I)."""
-    signal = np.einsum("ib,khb->khi", labels.power, (labels.kappa * at.omega) ** 2)
-    found: Floats = signal + labels.shared * np.exp(at.omega**2 @ labels.weight)[..., None]
-    return found
 
 
 def _root(covariance: Floats) -> Floats:

@@ -44,9 +44,9 @@ class Spread:
         share = float(has.reshape(len(values), -1).any(axis=1).mean())
         if not found.size:
             return cls(flow, np.nan, np.nan, np.nan, np.nan, share)
-        low, median, high = np.quantile(found, (LOW, 0.5, HIGH)).tolist()
+        low, high = np.quantile(found, (LOW, HIGH)).tolist()
         deviation = float(found.std(ddof=1)) if found.size > 1 else np.nan
-        return cls(flow, median, low, high, deviation, share)
+        return cls(flow, float(np.median(found)), low, high, deviation, share)
 
 
 @dataclass(frozen=True)

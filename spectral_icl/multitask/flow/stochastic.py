@@ -20,7 +20,7 @@ from spectral_icl.io.checks import Floats, ProblemError, integer, number
 from spectral_icl.kernels import descent
 from spectral_icl.kernels.compile import announced
 from spectral_icl.kernels.threads import available_cores
-from spectral_icl.multitask.context import DEFAULT, check_kernel
+from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.flow.escape import EXIT
 from spectral_icl.multitask.flow.options import check_descent, check_entries, check_steps, check_times
 from spectral_icl.multitask.flow.paths import Run, labels_of, model_of, paths_of, roots_of, wider_model
@@ -31,7 +31,7 @@ from spectral_icl.multitask.noise.moments import gradient_noise
 from spectral_icl.multitask.noise.plateau import Cost, stationary_cost
 from spectral_icl.multitask.parametrization import Balanced, Parametrization
 from spectral_icl.multitask.problem import Problem
-from spectral_icl.multitask.state import State
+from spectral_icl.multitask.state import State, check_state
 
 _MOST_STRAY = 4096  # H I^3, up to which entries off the diagonals of O and V are followed
 _MOST_NUMBERS = 250_000_000  # that are recorded
@@ -65,6 +65,8 @@ class StochasticFlow:
         What noise costs there once it is stationary, by entries off the diagonals, and the edge of stability.
     strays : bool
         Whether entries off the diagonals of O and V were followed. If not, nothing changes an imbalance.
+    noisy_queries : bool
+        Whether errors in training are against labels with noise.
     """
 
     flow: Solution
@@ -78,6 +80,7 @@ class StochasticFlow:
     node: Floats
     cost: Cost
     strays: bool
+    noisy_queries: bool
 
     def __len__(self) -> int:
         return len(self.omega)
@@ -217,15 +220,52 @@ def stochastic_flow(
     >>> si.stochastic_flow(p, *start, step=0.01, batch=1000, t_end=60.)
     <StochasticFlow of 64 paths, H = 2, B = 2, I = 2: step 0.01, batch 1000>
     """
+    step, *_ = check_descent(step, batch, paths, seed, noisy_queries)
+    t_end = number("t_end", t_end, minimum=0.0, above=True)
+    check_steps(step, t_end)
+    if isinstance(problem, Problem):  # what is none the flow refuses
+        check_entries(problem, len(check_state(problem, omega0, mu0).omega))
+    return paths_about(
+        gradient_flow(problem, omega0, mu0, parametrization=parametrization, t_end=t_end, kernel=kernel),
+        step=step,
+        batch=batch,
+        t_eval=t_eval,
+        paths=paths,
+        seed=seed,
+        noisy_queries=noisy_queries,
+        prompts=prompts,
+        threads=threads,
+        progress=progress,
+    )
+
+
+def paths_about(
+    flow: Solution,
+    *,
+    step: float,
+    batch: int,
+    t_eval: ArrayLike | None = None,
+    paths: int = 64,
+    seed: int = 0,
+    noisy_queries: bool = False,
+    prompts: int = 4000,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> StochasticFlow:
+    """`stochastic_flow` about a flow that is solved, from its start as far as it goes.
+
+    Raises
+    ------
+    ProblemError
+        An argument is malformed, or the flow too large, or too short for the step.
+    """
     step, batch, paths, seed = check_descent(step, batch, paths, seed, noisy_queries)
     prompts = integer("prompts", prompts, minimum=100, maximum=10**8)
     threads = integer("threads", available_cores() if threads is None else threads, minimum=1, maximum=4096)
-    kernel = check_kernel(kernel)
-    t_end = number("t_end", t_end, minimum=0.0, above=True)
-    check_steps(step, t_end)
-    flow = gradient_flow(problem, omega0, mu0, parametrization=parametrization, t_end=t_end, kernel=kernel)
-    heads = flow.heads
+    problem, parametrization, kernel = flow.problem, flow.parametrization, flow.options.kernel
+    heads, t_end = flow.heads, float(flow.trajectory.t[-1])
     check_entries(problem, heads)
+    check_steps(step, t_end)
     times = np.linspace(0.0, t_end, _RECORDS) if t_eval is None else check_times(t_eval, t_end)
     marks = np.unique(np.rint(times / step).astype(np.int64))
     if paths * marks.size * (flow.heads * problem.blocks + 2 * flow.heads * problem.tasks) > _MOST_NUMBERS:
@@ -235,8 +275,19 @@ def stochastic_flow(
 
     nodes = _nodes(flow)
     at = flow(nodes)
-    with np.errstate(over="ignore", invalid="ignore"):
-        noise = gradient_noise(problem, at, kernel, noisy_queries=noisy_queries, prompts=prompts, seed=seed)
+    with (
+        announced("the noise of stochastic gradient descent", "twenty"),
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
+        noise = gradient_noise(
+            problem,
+            at,
+            kernel,
+            noisy_queries=noisy_queries,
+            prompts=prompts,
+            seed=seed,
+            threads=threads,
+        )
     if not all(np.isfinite(values).all() for values in noise):
         raise ProblemError(
             "kernel", kernel, "a law whose noise is finite along the flow: its logits overflow"
@@ -277,6 +328,7 @@ def stochastic_flow(
         node=nodes,
         cost=stationary_cost(problem, parametrization, at, noise, step, float(batch), kernel),
         strays=bool(strays),
+        noisy_queries=noisy_queries,
     )
 
 

@@ -21,9 +21,10 @@ from spectral_icl.kernels.asymptotic import Asymptotic
 from spectral_icl.kernels.exact import Exact
 from spectral_icl.kernels.first_order import FirstOrder
 from spectral_icl.kernels.model import Model
+from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import DEFAULT, pack, unknown
 from spectral_icl.multitask.noise.leading import leading_order
-from spectral_icl.multitask.noise.sampled import averaged
+from spectral_icl.multitask.noise.sampled import Drawn, averaged
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
@@ -63,6 +64,7 @@ def gradient_noise(
     noisy_queries: bool = False,
     prompts: int = 4000,
     seed: int = 0,
+    threads: int | None = None,
 ) -> GradientNoise:
     """How the gradient of one prompt scatters at decomposable weights.
 
@@ -78,6 +80,8 @@ def gradient_noise(
         Whether the query's label has noise in training, which the population gradient does not see.
     prompts, seed : int
         Of what is drawn; errors are some percent at 4000.
+    threads : int, optional
+        All cores by default; the result does not depend on it.
 
     Returns
     -------
@@ -89,20 +93,19 @@ def gradient_noise(
         There is no such law.
     """
     hidden = np.asarray(problem.noise) if noisy_queries else np.zeros(problem.tasks)
-    return _noise(pack(problem, kernel, at.omega), problem, at, hidden, prompts, seed)
+    drawn = Drawn(prompts, seed, available_cores() if threads is None else threads)
+    return _noise(pack(problem, kernel, at.omega), problem, at, hidden, drawn)
 
 
 @singledispatch
-def _noise(
-    model: Model, problem: Problem, at: State, hidden: Floats, prompts: int, seed: int
-) -> GradientNoise:
+def _noise(model: Model, problem: Problem, at: State, hidden: Floats, drawn: Drawn) -> GradientNoise:
     """The covariances by the law of a model; ``hidden`` (I,) is the noise of the queries' labels."""
     unknown(model, "a known covariance of the gradient")
 
 
 @_noise.register(Asymptotic)
 @_noise.register(FirstOrder)
-def _(model: Model, problem: Problem, at: State, hidden: Floats, prompts: int, seed: int) -> GradientNoise:
+def _(model: Model, problem: Problem, at: State, hidden: Floats, drawn: Drawn) -> GradientNoise:
     each = [
         leading_order(problem, State(omega, mu), hidden) for omega, mu in zip(at.omega, at.mu, strict=True)
     ]
@@ -110,5 +113,5 @@ def _(model: Model, problem: Problem, at: State, hidden: Floats, prompts: int, s
 
 
 @_noise.register
-def _(model: Exact, problem: Problem, at: State, hidden: Floats, prompts: int, seed: int) -> GradientNoise:
-    return GradientNoise(*averaged(problem, at, hidden, prompts, seed))
+def _(model: Exact, problem: Problem, at: State, hidden: Floats, drawn: Drawn) -> GradientNoise:
+    return GradientNoise(*averaged(problem, at, hidden, drawn))

@@ -89,41 +89,60 @@ def _cost(
     kernel: str,
 ) -> tuple[float, float, float]:
     """The fields of a `Cost` at one state."""
-    scale, sizes = parametrization.scale(problem), problem.block_sizes
+    scale, sizes = parametrization.scale(problem), np.asarray(problem.block_sizes, dtype=np.float64)
     key, query, value, output = factors_of(problem, parametrization, at)
     merged = not parametrization.trains_factors
-    sharpest = _sharpest_diagonal(problem, parametrization, at, kernel)
-    kq, ov = 0.0, 0.0
-    for b in range(problem.blocks):
-        for c in range(problem.blocks):
-            # of a block with itself: all entries but the mean of the diagonal's
-            count = sizes[b] * sizes[c] - (b == c)
-            if count:
-                stretch = [np.ones(len(key))] if merged else [scale * key[:, b], scale * query[:, c]]
-                lost, sharp = _modes(noise.bend[b, c], noise.stray[b, c], stretch, step)
-                kq, sharpest = kq + count * lost / batch, max(sharpest, sharp)
-    for i in range(problem.tasks):
-        for j in range(problem.tasks):
-            if i != j:
-                stretch = [np.ones(len(key))] if merged else [output[:, i], value[:, j]]
-                lost, sharp = _modes(noise.curvature[j], noise.crossed[i, j], stretch, step)
-                ov, sharpest = ov + lost / batch, max(sharpest, sharp)
-    return kq, ov, 0.5 * step * sharpest
+    # of a block with itself: all entries but the mean of the diagonal's
+    entries = np.outer(sizes, sizes) - np.eye(problem.blocks)
+    moves = _moves(key, query, scale, merged)
+    lost, sharp = _modes(noise.bend, noise.stray, moves, step)
+    kq = float((entries * np.where(entries > 0.0, lost, 0.0)).sum()) / batch
+    sharpest = max(
+        _sharpest_diagonal(problem, parametrization, at, kernel),
+        float(np.where(entries > 0.0, sharp, 0.0).max()),
+    )
+    if problem.tasks == 1:
+        return kq, 0.0, 0.5 * step * sharpest
+    apart = ~np.eye(problem.tasks, dtype=bool)
+    bend = np.broadcast_to(noise.curvature, noise.crossed.shape)  # by the label that is read, the second
+    lost, sharp = _modes(bend[apart], noise.crossed[apart], _moves(output, value, 1.0, merged)[apart], step)
+    return kq, float(lost.sum()) / batch, 0.5 * step * max(sharpest, float(sharp.max()))
 
 
-def _modes(bend: Floats, covariance: Floats, stretch: list[Floats], step: float) -> tuple[float, float]:
-    """Stationary loss of one entry's heads and factors times the batch, and the largest curvature.
+def _moves(first: Floats, second: Floats, scale: float, merged: bool) -> Floats:
+    """Derivatives of the entries (m, n) of a circuit by its factors, (M, N, H, H or 2 H).
 
-    ``stretch`` are the derivatives (H,) of the entry by each of the factors that it is made of.
+    Of a product of factors with the diagonals ``first`` (H, M) and ``second`` (H, N), to first order off the
+    diagonal: either factor's entry times the diagonal of the other.
     """
-    move = np.concatenate([np.diag(each) for each in stretch], axis=1)
-    curvature, modes = np.linalg.eigh(move.T @ bend @ move)
-    shaken = np.einsum("nm,np,pm->m", modes, move.T @ covariance @ move, modes)
+    unit = np.eye(len(first))
+    shape = (first.shape[1], second.shape[1], *unit.shape)
+    if merged:
+        return np.broadcast_to(unit, shape)
+    by_second = scale * first.T[:, None, None, :] * unit
+    by_first = scale * second.T[None, :, None, :] * unit
+    return np.concatenate([np.broadcast_to(by_second, shape), np.broadcast_to(by_first, shape)], axis=-1)
+
+
+def _modes(bend: Floats, covariance: Floats, moves: Floats, step: float) -> tuple[Floats, Floats]:
+    """Stationary losses of entries times the batch, and their largest curvatures, (...,).
+
+    Parameters
+    ----------
+    bend, covariance : ndarray, (..., H, H)
+        Second derivative of the loss by the entry of two heads, and covariance of its gradient.
+    moves : ndarray, (..., H, F)
+        Derivatives of each head's entry by the factors that it is made of.
+    step : float
+    """
+    across = np.swapaxes(moves, -1, -2)
+    curvature, modes = np.linalg.eigh(across @ bend @ moves)
+    shaken = np.einsum("...nm,...np,...pm->...m", modes, across @ covariance @ moves, modes)
     left = 2.0 - step * curvature
-    largest = float(curvature[-1])
-    if (left <= 0.0).any():
-        return float("inf"), largest
-    return float((0.5 * step * shaken / left).sum()), largest
+    stable = (left > 0.0).all(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lost = (0.5 * step * shaken / left).sum(axis=-1)
+    return np.where(stable, lost, np.inf), curvature[..., -1]
 
 
 def _sharpest_diagonal(problem: Problem, parametrization: Parametrization, at: State, kernel: str) -> float:

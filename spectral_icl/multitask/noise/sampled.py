@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.kernels.noise import Moments, Regression, add_moments
-from spectral_icl.kernels.threads import available_cores
 from spectral_icl.multitask.context import EXACT
 from spectral_icl.multitask.loss import hessian_at, losses_at
 from spectral_icl.multitask.problem import Problem
@@ -23,7 +23,15 @@ from spectral_icl.multitask.state import State
 _COVARIATES = 1_000_000  # drawn at a time
 
 
-def averaged(problem: Problem, at: State, hidden: Floats, prompts: int, seed: int) -> tuple[Floats, ...]:
+class Drawn(NamedTuple):
+    """How many prompts are drawn, by which seed, on how many threads."""
+
+    prompts: int
+    seed: int
+    threads: int
+
+
+def averaged(problem: Problem, at: State, hidden: Floats, drawn: Drawn) -> tuple[Floats, ...]:
     """The fields of `spectral_icl.multitask.noise.moments.GradientNoise` at K states.
 
     Parameters
@@ -33,10 +41,10 @@ def averaged(problem: Problem, at: State, hidden: Floats, prompts: int, seed: in
     at : State, (K, H, B) and (K, H, I)
     hidden : ndarray, (I,)
         Noise of the queries' labels, as they are trained on.
-    prompts, seed : int
+    drawn : Drawn
     """
-    sums = _sums(problem, at, hidden, prompts, seed)
-    gradient, mean, error, read, crossed, swapped, stray, bend = (values / prompts for values in sums)
+    sums = _sums(problem, at, hidden, drawn)
+    gradient, mean, error, read, crossed, swapped, stray, bend = (values / drawn.prompts for values in sums)
     entries = gradient - np.einsum("kn,km->knm", mean, mean)
 
     heads, tasks = at.mu.shape[1:]
@@ -55,7 +63,7 @@ def averaged(problem: Problem, at: State, hidden: Floats, prompts: int, seed: in
     return entries, better, swapped, curvature, stray, bend
 
 
-def _sums(problem: Problem, at: State, hidden: Floats, prompts: int, seed: int) -> Moments:
+def _sums(problem: Problem, at: State, hidden: Floats, drawn: Drawn) -> Moments:
     """Sums over drawn prompts."""
     heads, blocks, tasks = at.omega.shape[1], problem.blocks, problem.tasks
     states, size = len(at.omega), heads * (blocks + tasks)
@@ -84,13 +92,13 @@ def _sums(problem: Problem, at: State, hidden: Floats, prompts: int, seed: int) 
     omega, mu = (np.ascontiguousarray(values) for values in at)
 
     def part(first: int) -> Moments:
-        rng, count = np.random.default_rng([seed, first]), min(chunk, prompts - first)
+        rng, count = np.random.default_rng([drawn.seed, first]), min(chunk, drawn.prompts - first)
         query = rng.standard_normal((count, root.size)) * root
         x = rng.standard_normal((count, length, root.size)) * root
         sums = Moments(*(np.zeros((states, *shape)) for shape in shapes))
         add_moments(regression, omega, mu, x, query, sums)
         return sums
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        parts = pool.map(part, range(0, prompts, chunk))
+    with ThreadPoolExecutor(drawn.threads) as pool:
+        parts = pool.map(part, range(0, drawn.prompts, chunk))
         return reduce(lambda one, other: Moments(*map(np.add, one, other)), parts)

@@ -33,10 +33,10 @@ def test_a_mode_s_loss_is_that_of_the_iterated_covariance() -> None:
     sharpest = np.linalg.eigvalsh(whole.T @ bend @ whole)[-1]
     for over in (0.1, 0.5, 0.9):
         step = over * 2.0 / sharpest
-        lost, largest = _modes(bend, covariance, stretch, step)
+        lost, largest = _modes(bend, covariance, whole, step)
         assert largest == pytest.approx(sharpest)
         assert lost == pytest.approx(stationary(bend, covariance, stretch, step), rel=1e-6)
-    assert _modes(bend, covariance, stretch, 2.01 / sharpest)[0] == np.inf
+    assert _modes(bend, covariance, whole, 2.01 / sharpest)[0] == np.inf
 
 
 @pytest.mark.parametrize("weights", [si.Balanced(), si.Factored(1e-2, 0.3), si.Merged()], ids=repr)

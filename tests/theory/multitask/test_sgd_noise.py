@@ -39,7 +39,7 @@ def test_the_noise_of_two_heads_is_that_of_the_closed_form() -> None:
 def test_the_loss_of_a_mode_is_derived() -> None:
     step, curvature, noise = 0.1, 7.0, 3.0
     told = sgd_noise.stationary_loss(*map(sp.Float, (step, curvature, noise, 1.0)))
-    found = _modes(np.array([[curvature]]), np.array([[noise]]), [np.ones(1)], step)
+    found = _modes(np.array([[curvature]]), np.array([[noise]]), np.eye(1), step)
     assert found == pytest.approx((float(told), curvature))
 
 
