@@ -19,7 +19,7 @@ SHORT = si.Problem(
     covariance=(1.0, 0.6),
 )
 AT = State(np.array([[0.4, -0.2], [-0.3, 0.5]]), np.array([[1.2, -0.6], [-0.7, 0.9]]))
-_FAR = 5.0  # standard errors: of some 150 numbers that are right one is off by so many with probability 1e-4
+_FAR = 6.0  # standard errors of either half: of long tails one in 200 right numbers is 5 off in some draws
 
 
 def stacked(at: State) -> State:
@@ -29,29 +29,36 @@ def stacked(at: State) -> State:
 @pytest.fixture(scope="module", params=[False, True], ids=["targets", "noisy"])
 def drawn(request: pytest.FixtureRequest) -> tuple[Slopes, GradientNoise]:
     noisy = request.param
-    found = gradient_noise(SHORT, stacked(AT), "exact", noisy_queries=noisy, prompts=40_000, seed=1)
-    return slopes(SHORT, AT, 60_000, seed=2, noisy_queries=noisy), found
+    found = gradient_noise(SHORT, stacked(AT), "exact", noisy_queries=noisy, prompts=1_000_000, seed=1)
+    return slopes(SHORT, AT, 240_000, seed=2, noisy_queries=noisy), found
 
 
-def agree(measured: Floats, error: Floats, expected: Floats) -> None:
-    """Within errors, of which those of what is expected, by labels averaged over, are the smaller part."""
-    z = (measured - expected) / error
-    assert np.abs(z).max() < _FAR
-    assert np.sqrt(np.mean(z**2)) < 1.6  # entries are correlated
+def agree(one: Floats, other: Floats, expected: Floats) -> None:
+    """Covariances of gradients (N, ...) in either half of the prompts, within the errors of the other half.
+
+    Products of four Gaussians have long tails: where a covariance comes out small its own error does too.
+    What is expected, by labels averaged over, has the smaller error.
+    """
+    half = len(one) // 2
+    (first, first_error), (second, second_error) = (
+        covariance(one[part], other[part]) for part in (slice(half), slice(half, None))
+    )
+    assert np.abs((first - expected) / second_error).max() < _FAR
+    assert np.abs((second - expected) / first_error).max() < _FAR
 
 
 def test_entries_on_the_diagonals(drawn: tuple[Slopes, GradientNoise]) -> None:
     sampled, told = drawn
     rows = sampled.entries
-    agree(*covariance(rows[:, :, None], rows[:, None, :]), told.entries[0])
+    agree(rows[:, :, None], rows[:, None, :], told.entries[0])
 
 
 def test_entries_of_u_off_the_diagonal(drawn: tuple[Slopes, GradientNoise]) -> None:
     sampled, told = drawn
     for i, j in ((0, 1), (1, 0)):
         rows, others = sampled.ov[:, :, i, j], sampled.ov[:, :, j, i]
-        agree(*covariance(rows[:, :, None], rows[:, None, :]), told.crossed[0, i, j])
-        agree(*covariance(rows[:, :, None], others[:, None, :]), told.swapped[0, i, j])
+        agree(rows[:, :, None], rows[:, None, :], told.crossed[0, i, j])
+        agree(rows[:, :, None], others[:, None, :], told.swapped[0, i, j])
     assert (told.crossed[0, [0, 1], [0, 1]] == 0.0).all()
 
 
@@ -63,7 +70,7 @@ def test_entries_of_w_off_the_diagonal(
 ) -> None:
     sampled, told = drawn
     rows = sampled.kq[:, :, row, column]
-    agree(*covariance(rows[:, :, None], rows[:, None, :]), told.stray[0, b, c])
+    agree(rows[:, :, None], rows[:, None, :], told.stray[0, b, c])
 
 
 def test_a_block_of_one_coordinate_has_nothing_off_its_diagonal() -> None:
