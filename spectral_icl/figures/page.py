@@ -17,7 +17,7 @@ from spectral_icl.figures.style import rendered
 from spectral_icl.io.files import PAGES, check_target, put
 from spectral_icl.io.provenance import environment
 from spectral_icl.theorems.claim import Check, Claim, Verdict
-from spectral_icl.theorems.multitask.claims import CLAIMS
+from spectral_icl.theorems.multitask.claims.registry import CLAIMS
 from spectral_icl.theorems.report import SparseReport, SuiteReport, cells
 from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE_CLAIMS
 

@@ -25,6 +25,7 @@ OF_SEVERAL = [
     "multitask/test_exact_law.py",
     "multitask/test_extremes.py",
     "sparse/test_old_names.py",
+    "theorems/multitask/test_claims.py",
     "theory/sparse/test_broken.py",
     "theory/test_main.py",
     "validation/multitask/test_checks.py",
@@ -55,6 +56,7 @@ WITHOUT = {
     "sweeps/multitask": "labels",
     "sweeps/sparse": "labels quantities",
     "theorems/multitask": "check evidence factors",
+    "theorems/multitask/claims": "attention escape invariants optimality registry sampling training",
     "theorems/sparse": "check evidence",
 }
 

@@ -23,7 +23,7 @@ from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_state
 from spectral_icl.theorems.claim import Check, Claims
 from spectral_icl.theorems.examine import chosen, examine
-from spectral_icl.theorems.multitask.claims import CLAIMS
+from spectral_icl.theorems.multitask.claims.registry import CLAIMS
 from spectral_icl.theorems.multitask.evidence import Evidence
 
 PROMPTS = 4000  # to sample, unless a claim is not decided by them

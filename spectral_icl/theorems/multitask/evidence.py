@@ -182,6 +182,10 @@ class Evidence:
         """Time that the flow was solved to."""
         return float(self.flow.trajectory.t[-1])
 
+    def seen(self, time: float) -> float:
+        """The time, or the flow's end if it was not seen until then."""
+        return time if np.isfinite(time) else self.end
+
     def reducible(self, task_losses: Floats) -> Floats:
         """Task losses (I,) less the query noise, which no attention reduces.
 

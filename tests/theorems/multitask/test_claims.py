@@ -14,8 +14,10 @@ from spectral_icl.multitask import softmax
 from spectral_icl.multitask.flow.outline import Outline
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.theorems.claim import Check, Trial, UnmeasurableError, Verdict
-from spectral_icl.theorems.multitask import claims, evidence, factors
+from spectral_icl.theorems.multitask import evidence, factors
 from spectral_icl.theorems.multitask.check import check, names
+from spectral_icl.theorems.multitask.claims import invariants, sampling
+from spectral_icl.theorems.multitask.claims.registry import CLAIMS
 
 HOLDS, FAILS, NOT_APPLICABLE = Verdict.HOLDS, Verdict.FAILS, Verdict.NOT_APPLICABLE
 
@@ -241,7 +243,7 @@ def doctored(p: si.Problem) -> Doctored:
 
 def trial(claim: str, e: evidence.Evidence) -> Trial:
     """The one trial of a claim on the evidence."""
-    (only_one,) = claims.CLAIMS[claim].test(e)
+    (only_one,) = CLAIMS[claim].test(e)
     return only_one
 
 
@@ -275,12 +277,12 @@ def test_off_diagonal_gradients_would_be_seen(two_tasks: si.Problem) -> None:
     half = si.State(0.7 * limit.omega, 0.7 * limit.mu)
     kq, ov = softmax.decomposable(two_tasks, half)
     by_kq, by_ov = softmax.gradient(two_tasks, kq, ov, 2000, seed=0)
-    scores = np.concatenate([claims._off_diagonal(by_kq), claims._off_diagonal(by_ov)])
+    scores = np.concatenate([invariants._off_diagonal(by_kq), invariants._off_diagonal(by_ov)])
     assert np.abs(scores).max() < 5.5
     assert 0.9 < np.sqrt((scores**2).mean()) < 1.1
     kq[:, 0, 1] = 0.3
     tilted, _ = softmax.gradient(two_tasks, kq, ov, 2000, seed=0)
-    assert np.abs(claims._off_diagonal(tilted)).max() > 8.0
+    assert np.abs(invariants._off_diagonal(tilted)).max() > 8.0
 
 
 def test_sampled_gradient_is_the_reduced_one_at_large_length() -> None:
@@ -350,10 +352,10 @@ def test_error_bars_decide_but_do_not_excuse(
     noise = float(np.sum(two_tasks.noise))
     exactly = np.full(2, 0.01)
     monkeypatch.setattr(softmax, "losses", lambda *_: Drawn([value + noise for value in mean], error))
-    monkeypatch.setattr(claims, "losses_at", lambda *_: np.array([0.5, 0.5 + noise]))
-    monkeypatch.setattr(claims, "excess_errors", lambda *_: exactly)
+    monkeypatch.setattr(sampling, "losses_at", lambda *_: np.array([0.5, 0.5 + noise]))
+    monkeypatch.setattr(sampling, "excess_errors", lambda *_: exactly)
     e = doctored(two_tasks)
-    tested = claims._compared(two_tasks, [e.start, e.start], e, [])
+    tested = sampling.compared(two_tasks, [e.start, e.start], e, [])
     assert all(tested.hypotheses)
     if holds is None:
         with pytest.raises(UnmeasurableError, match="undecided with"):

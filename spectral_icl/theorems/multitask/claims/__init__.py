@@ -1,0 +1,12 @@
+"""The claims about the flow of softmax attention, in the order in which the theory makes them.
+
+Each is a function from `Evidence` to trials: how it is measured, what it needs and what it supposes.
+`registry.CLAIMS` has them by name.
+"""
+
+# ruff: noqa: I001  (a claim is registered when its module is imported: this is their order)
+from spectral_icl.theorems.multitask.claims import invariants as invariants
+from spectral_icl.theorems.multitask.claims import training as training
+from spectral_icl.theorems.multitask.claims import optimality as optimality
+from spectral_icl.theorems.multitask.claims import escape as escape
+from spectral_icl.theorems.multitask.claims import attention as attention
