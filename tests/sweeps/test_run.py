@@ -282,7 +282,8 @@ def test_dask_workers_give_the_same_bytes(file: Path, out: Path, reference: Path
     status, text, err = stores.finish(stores.command(file, "--out", out, "--workers", "2"))
     assert status == 0, err
     assert "solved    24" in text
-    assert re.fullmatch(r"24/24 points, .*\n", err)  # and nothing of dask's own log
+    # lines of progress, more than one on a busy machine, and nothing of dask's own log
+    assert re.fullmatch(r"(\d+/24 points, .*\n)*24/24 points, .*\n", err)
     assert stores.differing(out, reference) == []
 
 
