@@ -145,10 +145,15 @@ def unruly(rng: Rng) -> Case:
     return Case(p, start, si.Factored(imbalance, imbalance))
 
 
-# The generators from which problems are drawn for a claim: the more often those of one meet its hypotheses, the
-# more often they are drawn. A claim that is not here has all of the first line.
+# The generators from which problems are drawn for a claim: the more often the hypotheses are met by those of
+# one, the more often they are drawn. A claim that is not here has all of the first line.
 INSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
     "": (dominated, shared, imbalanced, anything),
+    "convergence-to-limit": (dominated, anything),
+    "task-allocation": (dominated, anything),
+    "three-phases": (dominated, anything),
+    "optimality": (dominated, anything),
+    "escape-rate": (imbalanced, unruly),
     "decomposability-preserved": (short, shared),
     "kernel-validity": (short, shared),
     "length-generalisation": (short, shared),
@@ -156,6 +161,7 @@ INSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
 }
 OUTSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
     "": (large, crowded, freed, unruly, shared, anything),
+    "escape-rate": (unruly,),
     "decomposability-preserved": (short, shared),
     "superposition": (shared,),
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise, product
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from spectral_icl.io.checks import ProblemError
+from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.theorems.claim import Verdict
 from spectral_icl.theorems.examine import Weighed
 
@@ -17,6 +20,10 @@ B = TypeVar("B")  # bases: problems, with their starts where there are any
 
 _MOST_BORDERS = 4  # of a line, that are narrowed down
 _ORDER = (Verdict.FAILS, Verdict.HOLDS, Verdict.NOT_APPLICABLE)  # of what decides about a point
+
+
+def _silent(points: int) -> None:
+    """What counts points where nobody asks how many there are."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Part(NamedTuple):
     predicted: float | None
     reason: str
     missing: tuple[str, ...]
+    hypotheses: tuple[Hypothesis, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,13 @@ class Range(NamedTuple):
     at: float | None
     why: tuple[str, ...]
 
+    @property
+    def margin_text(self) -> str:
+        """The least margin in words: nothing if none was measured, "refuted" if no number says how large."""
+        if self.margin is None:
+            return ""
+        return "refuted" if self.margin == -np.inf else f"{self.margin:.3g}"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -152,8 +167,7 @@ class Line:
             known = [(point.margin, value) for value, point in places if point.margin is not None]
             margin, at = min(known, default=(None, None))
             reasons = [text for _, point in places for text in point.missing]
-            why = tuple(sorted(set(reasons), key=lambda text: (-reasons.count(text), reasons.index(text))))
-            found.append(Range(places[0][0], places[-1][0], verdict, margin, at, why))
+            found.append(Range(places[0][0], places[-1][0], verdict, margin, at, _frequent(reasons)))
         return found
 
     @property
@@ -203,13 +217,23 @@ class Ground(Generic[B]):
     coarse: int = 1
     halvings: int = 6
 
-    def lines(self) -> Iterator[Line]:
-        """The claim along every variable, with its borders narrowed down."""
-        return (self.line(variable) for variable in self.variables)
+    @property
+    def points(self) -> int:
+        """Points of the lines and of the plane, without those by which borders are narrowed down."""
+        spanned = self._spanned()
+        plane = len(spanned[0].values) * len(spanned[1].values) if spanned else 0
+        return sum(len(variable.values) for variable in self.variables) + plane
 
-    def line(self, variable: Variable[B]) -> Line:
+    def lines(self, progress: Callable[[int], None] = _silent) -> Iterator[Line]:
+        """The claim along every variable, with its borders narrowed down; ``progress`` counts `points`."""
+        return (self.line(variable, progress) for variable in self.variables)
+
+    def line(self, variable: Variable[B], progress: Callable[[int], None] = _silent) -> Line:
         """The claim along one variable."""
-        found = {value: self._point((variable, value)) for value in variable.values}
+        found = {}
+        for value in variable.values:
+            found[value] = self._point((variable, value))
+            progress(1)
         edges = [(a, b) for a, b in pairwise(variable.values) if found[a].verdict is not found[b].verdict]
         for low, high in edges[:_MOST_BORDERS]:
             for _ in range(self.halvings):
@@ -217,20 +241,33 @@ class Ground(Generic[B]):
                 if middle is None:
                     break
                 found[middle] = self._point((variable, middle))
-                low, high = (middle, high) if found[middle].verdict is found[low].verdict else (low, middle)
+                below = found[middle].verdict is found[low].verdict
+                low, high = (middle, high) if below else (low, middle)
         values = tuple(sorted(found))
         return Line(variable, values, tuple(found[value] for value in values))
 
-    def over_plane(self) -> Plane | None:
+    def over_plane(self, progress: Callable[[int], None] = _silent) -> Plane | None:
         """The claim over the plane of two variables, if there are two."""
+        spanned = self._spanned()
+        if spanned is None:
+            return None
+        x, y = spanned
+        rows = []
+        for b in y.values:
+            row = []
+            for a in x.values:
+                row.append(self._point((x, a), (y, b)))
+                progress(1)
+            rows.append(tuple(row))
+        return Plane(x, y, tuple(rows))
+
+    def _spanned(self) -> tuple[Variable[B], Variable[B]] | None:
+        """The two variables of the plane, with the values that are in it."""
         named = {variable.name: variable for variable in self.variables}
         if len(self.plane) != 2 or not set(self.plane) <= set(named):
             return None
-        x, y = (_thinned(named[name], self.coarse) for name in self.plane)
-        points = [self._point((x, a), (y, b)) for b, a in product(y.values, x.values)]
-        width = len(x.values)
-        rows = [tuple(points[k : k + width]) for k in range(0, len(points), width)]
-        return Plane(x, y, tuple(rows))
+        x, y = (named[name] for name in self.plane)
+        return replace(x, values=x.values[:: self.coarse]), replace(y, values=y.values[:: self.coarse])
 
     def _point(self, *settings: tuple[Variable[B], float]) -> Point:
         """The claim where variables have values; not applicable where there is no such problem."""
@@ -244,12 +281,11 @@ class Ground(Generic[B]):
             return Point((Part(Verdict.NOT_APPLICABLE, None, None, None, why, ()),))
 
 
-def _thinned(variable: Variable[B], every: int) -> Variable[B]:
-    """The variable with fewer values, the least among them."""
-    kept = variable.values[::every]
-    return Variable(
-        variable.name, variable.label, variable.symbol, variable.base, kept, variable.at, variable.whole
-    )
+def _frequent(reasons: Sequence[str]) -> tuple[str, ...]:
+    """Each reason once, the most frequent first; of those that differ in their numbers only the first."""
+    alike = [re.sub(r"[\d.e+-]*\d", "#", text) for text in reasons]
+    first = {kind: text for kind, text in reversed(list(zip(alike, reasons, strict=True)))}
+    return tuple(first[kind] for kind, _ in Counter(alike).most_common())
 
 
 def _part(one: Weighed) -> Part:
@@ -257,4 +293,6 @@ def _part(one: Weighed) -> Part:
     margin = None
     if finding is not None and np.isfinite(finding.measured) and not np.isnan(finding.margin):
         margin = float(finding.margin)
-    return Part(check.verdict, margin, check.measured, check.predicted, check.reason, one.missing)
+    return Part(
+        check.verdict, margin, check.measured, check.predicted, check.reason, one.missing, check.hypotheses
+    )
