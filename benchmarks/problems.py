@@ -119,12 +119,13 @@ def large(rng: Rng) -> Case:
 
 
 def crowded(rng: Rng) -> Case:
-    """Leaders of several tasks in one head, or fewer heads than tasks."""
+    """One head that leads all tasks, among as many heads as there were or, more seldom, fewer than tasks."""
     found = dominated(rng)
-    p, keep = found.problem, int(rng.integers(1, found.problem.tasks + 1))
-    mu = found.start.mu.copy()
-    mu[int(rng.integers(len(mu)))] = 2.0 * mu.max()
-    return Case(p, si.State(found.start.omega[:keep], mu[:keep]), si.Balanced())
+    p, heads = found.problem, len(found.start.mu)
+    keep = int(rng.integers(1, p.tasks + 1)) if rng.random() < 0.2 else heads
+    mu, omega = found.start.mu.copy(), found.start.omega.copy()
+    mu[0], omega[0] = 2.0 * mu.max(), omega.max()
+    return Case(p, si.State(omega[:keep], mu[:keep]), si.Balanced())
 
 
 def freed(rng: Rng) -> Case:
@@ -161,6 +162,9 @@ INSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
 }
 OUTSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
     "": (large, crowded, freed, unruly, shared, anything),
+    "task-allocation": (large, crowded, anything),
+    "optimality": (large, crowded, anything),
+    "single-vs-multi": (shared,),
     "escape-rate": (unruly,),
     "decomposability-preserved": (short, shared),
     "superposition": (shared,),

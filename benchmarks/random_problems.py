@@ -25,12 +25,13 @@ from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE
 from spectral_icl.theorems.sparse.evidence import Evidence as SparseEvidence
 
 COUNT = 1000  # problems that meet the hypotheses of a claim
-COSTLY = 5  # times fewer, of claims that search or simulate for a second or so at each
-SEARCHED = ("head-budget", "superposition", "sign-conservation", "imbalance-conservation")
+COSTLY = 10  # times fewer, of claims that search, simulate or integrate for a second or so at each
+SEARCHED = ("head-budget", "superposition", "sign-conservation", "imbalance-conservation", "escape-rate")
 SAMPLED = ("decomposability-preserved", "kernel-validity", "length-generalisation")
 BROKEN = 25  # failures outside the hypotheses that are enough
 PIECE = 50  # problems of a piece of work
 _MOST, _MOST_OUTSIDE = 20, 12  # problems tried for each that is wanted
+_VAIN = 60  # problems outside after which nothing is measured without a hypothesis of the claim
 PROMPTS, SPARSE_PROMPTS = 400, 100  # more if they do not decide
 
 
@@ -113,7 +114,8 @@ def _weighed(
         draw = table.get(job.claim, table[""])
     hits, tries = np.ones(len(draw)), np.ones(len(draw))
     for k in range((_MOST_OUTSIDE if job.outside else _MOST) * job.wanted):
-        if record[enough] >= job.wanted:
+        vain = job.outside and record["tried"] >= _VAIN and not record["measured"]
+        if record[enough] >= job.wanted or vain:
             return
         seed = (*job.seed, k)
         rng = np.random.default_rng(seed)

@@ -154,7 +154,15 @@ def _shade(line: Line, axes: Axes) -> None:
             right = float(np.sqrt(one.last * after)) if logarithmic else 0.5 * (one.last + after)
         if one.verdict is not Verdict.HOLDS:
             shade, hatch = _SHADES[one.verdict], _HATCHES[one.verdict]
-            axes.axvspan(left, right, fc=shade, ec="0.75", hatch=hatch, lw=0, zorder=-2)
+            axes.axvspan(
+                left,
+                right,
+                fc=shade,
+                ec="0.75" if one.verdict is Verdict.NOT_APPLICABLE else "0.5",
+                hatch=hatch,
+                lw=0,
+                zorder=-2,
+            )
         left = right
     axes.set_xlim(min(float(pad[0]), values[0]), float(pad[-1]))
 

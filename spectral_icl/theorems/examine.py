@@ -46,11 +46,14 @@ class Weighed(NamedTuple):
         Hypotheses that are not met; of a trial that cannot be measured, those that it needs.
     finding : Finding or None
         None if nothing was measured.
+    claimed : bool
+        Whether the trial is of the whole claim, and not of what is left of it without a part.
     """
 
     check: Check
     missing: tuple[str, ...] = ()
     finding: Finding | None = None
+    claimed: bool = True
 
 
 def examine(claim: Claim[E, P], evidence: Iterable[E]) -> list[Check]:
@@ -85,8 +88,13 @@ def weigh(claim: Claim[E, P], evidence: Iterable[E]) -> list[Weighed]:
         except ProblemError as error:  # of what followed from the evidence: nobody gave that argument
             return [Weighed(unmeasured(claim, f"it needs {error.expected}"))]
     return [
-        Weighed(decide(claim, trial, x), tuple(trial.missing), x if isinstance(x, Finding) else None)
-        for trial, x in tried
+        Weighed(
+            check=decide(claim, trial, found),
+            missing=tuple(trial.missing),
+            finding=found if isinstance(found, Finding) else None,
+            claimed=not trial.without,
+        )
+        for trial, found in tried
     ]
 
 

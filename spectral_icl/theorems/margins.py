@@ -74,6 +74,7 @@ class Part(NamedTuple):
     reason: str
     missing: tuple[str, ...]
     hypotheses: tuple[Hypothesis, ...] = ()
+    claimed: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,15 @@ class Point:
 
     @property
     def worst(self) -> Part:
-        """The trial that decides: of those with the verdict, the one with the least margin."""
-        return min(self.parts, key=lambda p: (_ORDER.index(p.verdict), p.margin is None, p.margin or 0.0))
+        """The trial that decides: of those with the verdict, the one with the least margin.
+
+        A trial without a part of the claim never decides where there are others.
+        """
+
+        def rank(part: Part) -> tuple[int, bool, bool, float]:
+            return _ORDER.index(part.verdict), not part.claimed, part.margin is None, part.margin or 0.0
+
+        return min(self.parts, key=rank)
 
     @property
     def margin(self) -> float | None:
