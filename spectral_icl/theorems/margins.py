@@ -302,5 +302,12 @@ def _part(one: Weighed) -> Part:
     if finding is not None and np.isfinite(finding.measured) and not np.isnan(finding.margin):
         margin = float(finding.margin)
     return Part(
-        check.verdict, margin, check.measured, check.predicted, check.reason, one.missing, check.hypotheses
+        verdict=check.verdict,
+        margin=margin,
+        measured=check.measured,
+        predicted=check.predicted,
+        reason=check.reason,
+        missing=one.missing,
+        hypotheses=check.hypotheses,
+        claimed=one.claimed,
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from spectral_icl.io.checks import ProblemError
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.theorems.examine import Weighed, weigh
 from spectral_icl.theorems.margins import Ground, Variable
@@ -118,5 +119,12 @@ def _variable(name: str, base: SparseProblem, points: int) -> Variable[SparsePro
         changed: dict[str, Any] = {name: round(to) if kind.whole else to}
         return replace(problem, **changed)
 
-    found = tuple(sorted({*values.tolist(), value}))
+    def exists(to: float) -> bool:
+        try:
+            at(base, to)
+        except ProblemError:  # fewer features than weights, or a prompt that does not fit into memory
+            return False
+        return True
+
+    found = tuple(sorted({*filter(exists, values.tolist()), value}))
     return Variable(name, kind.label, kind.symbol, value, found, at, kind.whole)
