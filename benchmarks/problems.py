@@ -154,6 +154,7 @@ INSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
     "task-allocation": (dominated, anything),
     "three-phases": (dominated, anything),
     "optimality": (dominated, anything),
+    "single-vs-multi": (dominated, anything),
     "escape-rate": (imbalanced, unruly),
     "decomposability-preserved": (short, shared),
     "kernel-validity": (short, shared),

@@ -31,7 +31,8 @@ SAMPLED = ("decomposability-preserved", "kernel-validity", "length-generalisatio
 BROKEN = 25  # failures outside the hypotheses that are enough
 PIECE = 50  # problems of a piece of work
 _MOST, _MOST_OUTSIDE = 20, 12  # problems tried for each that is wanted
-_VAIN = 60  # problems outside after which nothing is measured without a hypothesis of the claim
+# problems outside after which it is enough if nothing could be measured, or of twice as many, if none failed
+_VAIN = 60
 PROMPTS, SPARSE_PROMPTS = 400, 100  # more if they do not decide
 
 
@@ -114,7 +115,10 @@ def _weighed(
         draw = table.get(job.claim, table[""])
     hits, tries = np.ones(len(draw)), np.ones(len(draw))
     for k in range((_MOST_OUTSIDE if job.outside else _MOST) * job.wanted):
-        vain = job.outside and record["tried"] >= _VAIN and not record["measured"]
+        vain = job.outside and (
+            (record["tried"] >= _VAIN and not record["measured"])
+            or (record["tried"] >= 2 * _VAIN and not record["failed"])
+        )
         if record[enough] >= job.wanted or vain:
             return
         seed = (*job.seed, k)

@@ -375,15 +375,19 @@ def _verify_theorem(
     from spectral_icl.multitask.experiment import BUILT_IN, Experiment
     from spectral_icl.sparse.experiment import BUILT_IN as BUILT_IN_SPARSE
     from spectral_icl.sparse.experiment import Study, is_sparse
-    from spectral_icl.theorems.theorem import about_sparse, theorem_of
+    from spectral_icl.theorems.theorem import about_sparse, check_subject, theorem_of
     from spectral_icl.theorems.theorem_report import TheoremReport, line_text
 
     base: Experiment | SparseProblem | None = None
+    title = ""
     if file is not None or overrides:
-        table = tables(file, overrides, BUILT_IN_SPARSE if about_sparse(name) else BUILT_IN)
+        built_in = BUILT_IN_SPARSE if about_sparse(name) else BUILT_IN
+        table = tables(file, overrides, built_in)
+        check_subject(name, is_sparse(table))
         base = Study.from_dict(table).problem if is_sparse(table) else Experiment.from_dict(table)
+        title = _title(file, _BUILT_IN if built_in is BUILT_IN else _BUILT_IN_SPARSE)
     with log_on_stderr():
-        theorem = theorem_of(name, base, _title(file) if base is not None else "", prompts, seed)
+        theorem = theorem_of(name, base, title, prompts, seed)
         ground = theorem.ground
         if not as_json:
             click.echo(theorem.heading + "\n")

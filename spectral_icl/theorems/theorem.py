@@ -96,9 +96,8 @@ def theorem_of(
         There is no such claim, it is not about such a base, or an argument is malformed.
     """
     of_sparse = about_sparse(name)
-    if base is not None and of_sparse != isinstance(base, SparseProblem):
-        subject = "sparse regression" if of_sparse else "softmax attention"
-        raise ProblemError("--theorem", name, f"a claim about what is given; this one is about {subject}")
+    if base is not None:
+        check_subject(name, isinstance(base, SparseProblem))
     usual = sparse_ranges.SAMPLED_PROMPTS if of_sparse else ranges.SAMPLED_PROMPTS
     most = 10**5 if of_sparse else 10**9
     prompts = integer("prompts", usual if prompts is None else prompts, minimum=100, maximum=most)
@@ -131,6 +130,14 @@ def about_sparse(name: str) -> bool:
         There is no such claim.
     """
     return choice("--theorem", name, names()) in SPARSE_CLAIMS
+
+
+def check_subject(name: str, sparse_given: bool) -> None:
+    """Raise what `theorem_of` would raise for a base of that subject, sparse regression or the other one."""
+    of_sparse = about_sparse(name)
+    if of_sparse is not sparse_given:
+        subject = "sparse regression" if of_sparse else "softmax attention"
+        raise ProblemError("--theorem", name, f"a claim about what is given; this one is about {subject}")
 
 
 def _documented(name: str, prompts: int, seed: int) -> tuple[str, str, Setting]:
