@@ -15,7 +15,7 @@ from strict import strict
 from weights import slow
 
 from spectral_icl.theorems.multitask import check as theorems
-from spectral_icl.theorems.multitask import claims
+from spectral_icl.theorems.multitask.claims import training
 from spectral_icl.theorems.report import CaseReport, report_case
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -29,7 +29,7 @@ def test_verify_a_file() -> None:
 
 
 def test_a_failed_check_is_status_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "EMERGENCE", 1e-9)
+    monkeypatch.setattr(training, "EMERGENCE", 1e-9)
     arguments = ("verify", str(EXAMPLES / "two_tasks.toml"), "--claim", "three-phases")
     status, out, err = run(*arguments)
     assert (status, err) == (1, "")

@@ -17,7 +17,7 @@ from spectral_icl.theorems.sparse.evidence import Evidence, Kept
 
 SAMPLED_PROMPTS = 100  # at every point of a page, unless a claim is not decided by them
 _DOUBLINGS = 2  # of these prompts
-_HALVINGS = 3  # of the interval in which a border is
+_HALVINGS = 3  # of the interval in which a border is, unless every point is a family of problems
 
 
 class Kind(NamedTuple):
@@ -61,8 +61,8 @@ class Choice(NamedTuple):
 CHOICES = {
     "ridge-domination": Choice(("n", "d", "noise", "correlation"), ("n", "d")),
     "lasso": Choice(("n", "d", "s", "noise"), points=5),
-    "exponents": Choice(("noise",), (), 3),
-    "memorisation": Choice(("noise", "n"), (), 3),
+    "exponents": Choice(("noise",), (), 2),
+    "memorisation": Choice(("noise",), (), 2),
     "snr": Choice(plane=("n", "noise")),
     "correlated-design": Choice(plane=("n", "correlation")),
     "low-variance-support": Choice(("n", "d", "s", "noise", "support_variance"), ("n", "support_variance")),
@@ -106,7 +106,8 @@ def ground(
 
     count = chosen.points if points is None else points
     found = tuple(_variable(one, base, count) for one in chosen.variables)
-    return Ground(base, weighed, found, chosen.plane, 2, _HALVINGS)
+    halvings = _HALVINGS if claim.anywhere else 0
+    return Ground(base, weighed, found, chosen.plane, 2, halvings)
 
 
 def _variable(name: str, base: SparseProblem, points: int) -> Variable[SparseProblem]:
