@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import spectral_icl as si
-from benchmarks.claims import disjoint, overlapping
+from benchmarks.problems import disjoint, overlapping
 from benchmarks.record import RESULTS, machine_line, write
 from spectral_icl.theorems.claim import Verdict
 from spectral_icl.theorems.multitask.check import check, names

@@ -299,5 +299,10 @@ def unmeasured(claim: Claim[E, P], why: str) -> Check:
 
 def verdicts(checks: Iterable[Check]) -> dict[str, int]:
     """Numbers of checks by verdict."""
-    found = [check.verdict for check in checks]
+    return verdicts_of(check.verdict for check in checks)
+
+
+def verdicts_of(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """Numbers of each verdict."""
+    found = list(verdicts)
     return {verdict.value: found.count(verdict) for verdict in Verdict}
