@@ -73,6 +73,12 @@ class Finding:
         return cls(measured, predicted, 1.0 - off / tolerance if np.isfinite(off) else -np.inf, what)
 
     @classmethod
+    def near(cls, measured: float, predicted: float, tolerance: float, what: str) -> Finding:
+        """Two numbers that agree within an absolute tolerance: 1 minus their distance over the tolerance."""
+        off = abs(measured - predicted)
+        return cls(measured, predicted, 1.0 - off / tolerance if np.isfinite(off) else -np.inf, what)
+
+    @classmethod
     def sampled(cls, measured: float, error: float, predicted: float, tolerance: float, what: str) -> Finding:
         """A sampled number that predicts within a tolerance: as of `agreement`, in parts of ``measured``."""
         off = float(np.divide(abs(predicted - measured), measured))

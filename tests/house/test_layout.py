@@ -55,7 +55,7 @@ WITHOUT = {
     "sweeps": "arrays axes points provenance quantities report",
     "sweeps/multitask": "labels",
     "sweeps/sparse": "labels quantities",
-    "theorems/multitask": "check evidence factors",
+    "theorems/multitask": "check evidence factors measured",
     "theorems/multitask/claims": "attention escape invariants optimality registry sampling training",
     "theorems/sparse": "check evidence",
 }
