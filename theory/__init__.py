@@ -40,7 +40,7 @@ _MULTITASK = (
     "emergence",
     "race",
     "width",
-    "scaling",
+    "scaling_times",
     "merged",
     "escape",
     "sgd_noise",

@@ -10,7 +10,7 @@ from spectral_icl.theorems.multitask.claims import invariants as invariants
 from spectral_icl.theorems.multitask.claims import training as training
 from spectral_icl.theorems.multitask.claims import emergence as emergence
 from spectral_icl.theorems.multitask.claims import relaxation as relaxation
-from spectral_icl.theorems.multitask.claims import scaling as scaling
+from spectral_icl.theorems.multitask.claims import scaling_times as scaling_times
 from spectral_icl.theorems.multitask.claims import optimality as optimality
 from spectral_icl.theorems.multitask.claims import escape as escape
 from spectral_icl.theorems.multitask.claims import merged as merged

@@ -8,7 +8,7 @@ import sympy as sp
 
 import spectral_icl as si
 from spectral_icl.multitask.flow.rates import losing_rates, winner_rates
-from theory.multitask import head_per_task, scaling
+from theory.multitask import head_per_task, scaling_times
 from theory.symbols import L, a, c, d, phi
 
 
@@ -31,6 +31,6 @@ def test_exponents_are_those_of_the_rates(length: float) -> None:
     }
     for by, (more, less) in steps.items():
         for place, formula in enumerate(formulas):
-            expected = float(scaling.exponent(formula, by).subs(scaling.y, y))
+            expected = float(scaling_times.exponent(formula, by).subs(scaling_times.y, y))
             measured = np.log(more[place] / less[place]) / (2 * step)
             assert measured == pytest.approx(expected, abs=2e-3), (by, place)

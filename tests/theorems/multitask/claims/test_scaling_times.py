@@ -8,7 +8,7 @@ import pytest
 import spectral_icl as si
 from spectral_icl.theorems.claim import Verdict
 from spectral_icl.theorems.multitask.check import check
-from spectral_icl.theorems.multitask.claims import scaling
+from spectral_icl.theorems.multitask.claims import scaling_times
 
 CLAIM = ["scaling-times"]
 
@@ -30,7 +30,7 @@ def test_it_holds(uneven: si.Problem, heads: int) -> None:
 
 def test_changes_change_one_thing(uneven: si.Problem) -> None:
     start = si.initial.dominant(uneven, 2, 1e-3, 1.0)
-    made = {name: (p, at) for name, p, at in scaling.changes(uneven, start)}
+    made = {name: (p, at) for name, p, at in scaling_times.changes(uneven, start)}
     assert len(made) == 6
     assert made["the context length"][0].context_length == 180
     assert made["the dimension"][0].block_sizes == (12, 24)
@@ -42,7 +42,7 @@ def test_changes_change_one_thing(uneven: si.Problem) -> None:
     assert at.omega.shape == (4, 4)
     np.testing.assert_array_equal(at.omega[2:, 2:], start.omega)
     quiet = si.Problem.multitask(task_sizes=(6,), signal=1.0, noise=0.0, context_length=90)
-    assert len(list(scaling.changes(quiet, si.initial.dominant(quiet, 1)))) == 5
+    assert len(list(scaling_times.changes(quiet, si.initial.dominant(quiet, 1)))) == 5
 
 
 def test_under_another_law_exponents_are_others(uneven: si.Problem) -> None:
@@ -51,17 +51,17 @@ def test_under_another_law_exponents_are_others(uneven: si.Problem) -> None:
     assert one.verdict is Verdict.NOT_APPLICABLE
     assert "law of the context is asymptotic" in one.reason
     assert one.margin is None
-    assert one.measured is None or abs(one.measured - one.predicted) > scaling.EXPONENT
+    assert one.measured is None or abs(one.measured - one.predicted) > scaling_times.EXPONENT
 
 
 def test_a_wrong_exponent_would_be_seen(uneven: si.Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Widths that grow with the dimension a little faster than they do."""
-    right = scaling.emergence_widths
+    right = scaling_times.emergence_widths
 
     def wrong(p: si.Problem, key_scale: float) -> np.ndarray:
         return right(p, key_scale) * np.sum(p.block_sizes) ** 0.05
 
-    monkeypatch.setattr(scaling, "emergence_widths", wrong)
+    monkeypatch.setattr(scaling_times, "emergence_widths", wrong)
     (one,) = check(uneven, *si.initial.dominant(uneven, 2, 2e-3, 1.0), claims=CLAIM)
     assert one.verdict is Verdict.FAILS
     assert "its width in the" in one.reason
