@@ -8,5 +8,10 @@ Each is a function from `Evidence` to trials: how it is measured, what it needs 
 from spectral_icl.theorems.multitask.claims import invariants as invariants
 from spectral_icl.theorems.multitask.claims import training as training
 from spectral_icl.theorems.multitask.claims import optimality as optimality
+from spectral_icl.theorems.multitask.claims import separation as separation
 from spectral_icl.theorems.multitask.claims import escape as escape
 from spectral_icl.theorems.multitask.claims import attention as attention
+from spectral_icl.theorems.multitask.claims import symmetry as symmetry
+from spectral_icl.theorems.multitask.claims import smoother as smoother
+from spectral_icl.theorems.multitask.claims import bayes as bayes
+from spectral_icl.theorems.multitask.claims import scaling as scaling
