@@ -27,7 +27,7 @@ def _equiangular(e: Evidence) -> Trials:
     def measure() -> Finding:
         if e.problem.tasks > MOST_SEARCHED:
             raise UnmeasurableError(f"it needs at most {MOST_SEARCHED} tasks, to be searched")
-        least = head_budget(e.problem, e.problem.tasks).loss - float(np.sum(e.problem.noise))
+        least = float(e.reducible(head_budget(e.problem, e.problem.tasks).task_loss).sum())
         what = f"least excess at equal angles against that of all weights, within {FOUND:g}"
         return Finding.agreement(equiangular.searched(e.problem), least, FOUND, what)
 

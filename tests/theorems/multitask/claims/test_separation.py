@@ -7,7 +7,7 @@ import pytest
 from tried import tried
 
 import spectral_icl as si
-from spectral_icl.theorems.claim import Verdict
+from spectral_icl.theorems.claim import UnmeasurableError, Verdict
 
 UNEQUAL = si.Problem.multitask(
     task_sizes=(6, 25, 11), signal=(0.5, 3.0, 1.0), noise=(0.3, 0.1, 0.2), context_length=900
@@ -72,3 +72,10 @@ def test_the_single_head_of_another_law_is_elsewhere() -> None:
     found = tried("single-head-optimum", p, si.initial.dominant(p, 2), kernel="first-order")
     assert found.fails_outside
     assert abs(found.finding.measured - found.finding.predicted) > 0.02
+
+
+@pytest.mark.parametrize("claim", ["single-head-optimum", "equiangular-heads", "separation-factor"])
+def test_a_loss_that_is_all_noise_says_nothing(claim: str) -> None:
+    p = si.Problem.multitask(task_sizes=(6, 6), signal=1e-30, noise=0.1, context_length=80)
+    with pytest.raises(UnmeasurableError, match="all query noise"):
+        tried(claim, p, si.initial.dominant(p, 2))
