@@ -42,7 +42,7 @@ _MULTITASK = (
     "small_heads",
     "bayes",
     "bayes_comparison",
-    "scaling",
+    "scaling_losses",
     "emergence",
     "race",
     "escape",

@@ -14,4 +14,4 @@ from spectral_icl.theorems.multitask.claims import attention as attention
 from spectral_icl.theorems.multitask.claims import symmetry as symmetry
 from spectral_icl.theorems.multitask.claims import smoother as smoother
 from spectral_icl.theorems.multitask.claims import bayes as bayes
-from spectral_icl.theorems.multitask.claims import scaling as scaling
+from spectral_icl.theorems.multitask.claims import scaling_losses as scaling_losses

@@ -7,7 +7,7 @@ from tried import tried
 
 import spectral_icl as si
 from spectral_icl.theorems.claim import Verdict
-from spectral_icl.theorems.multitask.claims import scaling
+from spectral_icl.theorems.multitask.claims import scaling_losses
 
 
 def test_exponents_of_trained_losses(two_tasks: si.Problem) -> None:
@@ -21,17 +21,17 @@ def test_exponents_of_trained_losses(two_tasks: si.Problem) -> None:
 def test_long_prompts_have_whole_exponents(monkeypatch: pytest.MonkeyPatch) -> None:
     """-1 in L, 1 in d, and 1 and 2 in the number of tasks, of the limit and of one head."""
     seen = {}
-    exponent = scaling._exponent
+    exponent = scaling_losses._exponent
 
     def kept(name, whose, family, excess):  # type: ignore[no-untyped-def]
         found = exponent(name, whose, family, excess)
         seen[name, whose] = found.measured
         return found
 
-    monkeypatch.setattr(scaling, "_exponent", kept)
+    monkeypatch.setattr(scaling_losses, "_exponent", kept)
     p = si.Problem.multitask(task_sizes=(5, 5), signal=1.0, noise=1.0, context_length=1e5)
     assert tried("scaling-losses", p, si.initial.dominant(p, 2)).verdict is Verdict.HOLDS
-    for whose, tasks in ((scaling.LIMIT, 1.0), (scaling.ONE_HEAD, 2.0)):
+    for whose, tasks in ((scaling_losses.LIMIT, 1.0), (scaling_losses.ONE_HEAD, 2.0)):
         assert seen["length", whose] == pytest.approx(-1.0, abs=0.01)
         assert seen["dimension", whose] == pytest.approx(1.0, abs=0.01)
         assert seen["tasks", whose] == pytest.approx(tasks, abs=0.01)
