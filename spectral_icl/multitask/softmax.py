@@ -114,6 +114,46 @@ def _losses(problem: Problem, at: State, x: Floats, q: Floats, prior: Floats, no
     return losses
 
 
+def interference(
+    problem: Problem, at: State, kernel: Floats, scale: Floats, prompts: int, seed: int
+) -> Sample:
+    """Mean squared distance of answers from kernel smoothers, over the mean square of these, by task, (I,).
+
+    The smoother of task i is the Nadaraya-Watson estimate with the kernel exp(``kernel[i]`` x . q) on its
+    block, times ``scale[i]``. Over coefficients and label noise the means are taken exactly, as in `losses`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of disjoint tasks.
+    at : State
+        Weights of softmax attention.
+    kernel, scale : ndarray, (I,)
+    prompts : int
+    seed : int
+    """
+    assert problem.home is not None
+    prior, noise = _prior(problem), np.asarray(problem.noise)
+    ends = np.cumsum(problem.block_sizes)
+    own = [slice(ends[b] - problem.block_sizes[b], ends[b]) for b in problem.home]
+    distances: list[Floats] = []
+    squares: list[Floats] = []
+    for x, q in _prompts(problem, prompts, np.random.default_rng(seed), len(at.omega) + problem.tasks):
+        omega = np.repeat(at.omega, problem.block_sizes, axis=1)
+        used = np.einsum("hi,nhl->nil", at.mu, _attention(x, q[:, None, :] * omega))
+        local = np.empty_like(used)
+        for i, block in enumerate(own):
+            bumps = np.exp(kernel[i] * np.einsum("nld,nd->nl", x[:, :, block], q[:, block]))
+            local[:, i] = scale[i] * bumps / bumps.sum(axis=1, keepdims=True)
+        for kept, weights in ((distances, used - local), (squares, local)):
+            read = np.einsum("id,nid->ni", prior, (weights @ x) ** 2)
+            kept.append(read + noise * (weights**2).sum(axis=2))
+    distance, square = np.concatenate(distances), np.concatenate(squares)
+    mean = distance.mean(axis=0) / square.mean(axis=0)
+    spread = (distance - mean * square).std(axis=0) / np.sqrt(len(square))
+    return Sample(mean, spread / square.mean(axis=0))
+
+
 def gradient(problem: Problem, kq: Floats, ov: Floats, prompts: int, seed: int) -> tuple[Sample, Sample]:
     """Gradient of the full model's loss by the whole matrices W^h (H, d, d) and U^h (H, I, I), sampled.
 

@@ -56,7 +56,7 @@ WITHOUT = {
     "sweeps/multitask": "labels",
     "sweeps/sparse": "labels quantities",
     "theorems/multitask": "check evidence factors measured",
-    "theorems/multitask/claims": "attention escape invariants optimality registry sampling training",
+    "theorems/multitask/claims": "attention escape invariants registry sampling training",
     "theorems/sparse": "check evidence",
 }
 
