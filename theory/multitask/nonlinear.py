@@ -408,17 +408,27 @@ def _bound(step: Derivation) -> None:
     risk = power * (1 - moment) ** 2 + label * degree / (factorial * L) * moment**2
     best = 1 / (1 + label * degree / (factorial * L * power))
     step.minimum(
-        "A degree that stands alone, of the power {a}:",
+        "The part {read} of the highest degree is read by its own moment alone. Of the power {a}, with its "
+        "noise, it leaves at least",
         risk,
         moment,
         best,
         a=power,
+        read=sp.Eq(sp.Symbol("F_K"), sp.Symbol("c_K") * moment, evaluate=False),
     )
     step.identity(
-        "It is left like a linear task of the effective dimension {X} of that degree: prompts must be as "
-        "long.",
+        "like a linear task of the effective dimension {X} of that degree: prompts must be as long.",
         risk.subs(moment, best),
         task_loss(power, label / power, degree / factorial),
         shown=sp.Symbol("least"),
         X=sp.Eq(X, degree / factorial, evaluate=False),
+    )
+    c = sp.Symbol("c", positive=True)
+    step.minimum(
+        "Not even endless prompts are enough for a function without its lower degrees, whose parts come "
+        "along: of the second degree alone, {f}, a third is left.",
+        average((moment * c * t**2 / sp.sqrt(2) - c * hermite(2, t)) ** 2, sp.Integer(1)),
+        moment,
+        sp.Rational(2, 3),
+        f=sp.Eq(sp.Symbol("f"), c * sp.Symbol("h_2"), evaluate=False),
     )

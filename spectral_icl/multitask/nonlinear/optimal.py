@@ -97,8 +97,9 @@ def lower_bound(problem: SingleIndex) -> Floats:
     The overlaps expand as E_hk = sum_k d^k (omega_h omega_k)^k / k!, so that with the moments M_k = sum_h
     mu_h omega_h^k their noise is (V / L) sum_k (d^k / k!) M_k^2, of which the bound keeps k <= K, while what
     is read is linear in the moments, F_j = sum_k c_k E[t^k h_j] M_k / sqrt(k!). The least over M is a linear
-    system. Small heads, K + 1 at least, come as close as one likes; mu grows. A degree that stands alone
-    keeps c_k^2 / (1 + L k! c_k^2 / (V d^k)).
+    system. Small heads, K + 1 at least, come as close as one likes; mu grows. The highest degree alone keeps
+    c_K^2 / (1 + L K! c_K^2 / (V d^K)), and a degree whose lower ones of its parity are missing is never
+    learned whole, however long the prompts.
     """
     degree, factorials = problem.degree, hermite.root_factorials(problem.degree)
     reads = problem.tilted[:, :, None] * hermite.projections(degree)  # (I, k, j)
