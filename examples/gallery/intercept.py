@@ -20,7 +20,7 @@ tasks = {"task_sizes": (50,), "noise": 0.1, "context_length": 5000}
 problems = [si.nonlinear.SingleIndex(coefficients=(c, 1.0), **tasks) for c in intercepts]
 best = {
     "best head": [si.nonlinear.best_head(p) for p in problems],
-    r"best pair, $\sum_h \mu_h = 0$": [si.nonlinear.best_pair(p) for p in problems],
+    r"best pair, sum of $\mu$ 0": [si.nonlinear.best_pair(p) for p in problems],
     "best pair": [si.nonlinear.best_pair(p, balanced=False) for p in problems],
 }
 figure, (loss, omega, gain) = plt.subplots(1, 3, figsize=(6.75, 2.4))
@@ -32,7 +32,7 @@ omega.plot(intercepts, [50**0.5 * b.omega[0] for b in best["best head"]], label=
 omega.plot(intercepts, [b.mu[0] for b in best["best head"]], "--", label=r"$\mu$")
 loss.set(yscale="log", title="loss without noise")
 omega.set(title="best head")
-gain.set(yscale="symlog", title=r"$\sum_h \mu_h$, times the intercept")
+gain.set(title=r"sum of $\mu$, the factor of $c_0$")
 omega.legend()
 for axes in (loss, omega, gain):
     axes.set_xlabel("intercept $c_0$")
