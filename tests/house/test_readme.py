@@ -13,6 +13,7 @@ import pytest
 from shell import run
 
 from spectral_icl.multitask.experiment import Experiment
+from spectral_icl.multitask.nonlinear.experiment import NonlinearExperiment
 from spectral_icl.sparse.comparison import compare
 from spectral_icl.sparse.experiment import Study
 from spectral_icl.sweeps.plan import Plan
@@ -127,7 +128,8 @@ def test_every_sparse_example_has_the_winner_that_it_names(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_example_solves(path: Path) -> None:
-    assert Experiment.read(path).solve().success
+    kind = NonlinearExperiment if path.stem == "nonlinear" else Experiment
+    assert kind.read(path).solve().success
 
 
 def test_the_example_file_is_the_built_in_one() -> None:
