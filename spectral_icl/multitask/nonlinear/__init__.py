@@ -13,7 +13,7 @@ from spectral_icl.multitask.nonlinear.learned import learned as learned
 from spectral_icl.multitask.nonlinear.loss import gradient as gradient
 from spectral_icl.multitask.nonlinear.loss import loss as loss
 from spectral_icl.multitask.nonlinear.loss import task_loss as task_loss
-from spectral_icl.multitask.nonlinear.optimal import Best as Best
+from spectral_icl.multitask.nonlinear.optimal import BestHeads as BestHeads
 from spectral_icl.multitask.nonlinear.optimal import best_head as best_head
 from spectral_icl.multitask.nonlinear.optimal import best_pair as best_pair
 from spectral_icl.multitask.nonlinear.optimal import lower_bound as lower_bound

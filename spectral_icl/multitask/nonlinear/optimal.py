@@ -27,7 +27,7 @@ _SAME = 1e-12  # losses that differ by less are equal
 
 
 @dataclass(frozen=True, eq=False)
-class Best:
+class BestHeads:
     """Heads that are best for one task, silent on the others.
 
     Attributes
@@ -50,7 +50,7 @@ class Best:
         return float(self.mu.sum())
 
 
-def best_head(problem: SingleIndex, task: int = 0, kernel: str = DEFAULT) -> Best:
+def best_head(problem: SingleIndex, task: int = 0, kernel: str = DEFAULT) -> BestHeads:
     """The best single head for a task: for every omega the best mu is (F . c + n) / (F . F + N).
 
     F are the Hermite coefficients of t -> m(omega t), N and n what prompts of finite length add. Over omega,
@@ -75,7 +75,7 @@ def best_head(problem: SingleIndex, task: int = 0, kernel: str = DEFAULT) -> Bes
     return _searched(alone, starts, most, kernel, balanced=False)
 
 
-def best_pair(problem: SingleIndex, task: int = 0, kernel: str = DEFAULT, balanced: bool = True) -> Best:
+def best_pair(problem: SingleIndex, task: int = 0, kernel: str = DEFAULT, balanced: bool = True) -> BestHeads:
     """The best two heads for a task; ``balanced`` ones have mu of sum zero.
 
     Those pass no intercept on: a single head, or two of one sign, multiply it by sum_h mu_h, which to read
@@ -151,7 +151,9 @@ def _profile(problem: SingleIndex, omega: Floats, kernel: str, balanced: bool) -
     return mu, float(task_loss_at(problem, State(omega[:, None], mu[:, None]), kernel)[0])
 
 
-def _searched(problem: SingleIndex, starts: list[Floats], most: float, kernel: str, balanced: bool) -> Best:
+def _searched(
+    problem: SingleIndex, starts: list[Floats], most: float, kernel: str, balanced: bool
+) -> BestHeads:
     """The best heads that searches from the best of some starts, sqrt(d) omega, end at."""
     from scipy.optimize import minimize  # slow to import, and only needed here
 
@@ -173,7 +175,7 @@ def _searched(problem: SingleIndex, starts: list[Floats], most: float, kernel: s
         if end.fun < least - _SAME:
             point, least = end.x, float(end.fun)
     mu, loss = _profile(problem, point / root, kernel, balanced)
-    return Best(point / root, mu, loss)
+    return BestHeads(point / root, mu, loss)
 
 
 def _simplex(start: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from spectral_icl.io.text import NEVER, plain, shortened, table
 from spectral_icl.multitask.nonlinear.flow import SingleIndexFlow
 from spectral_icl.multitask.nonlinear.learned import Learned, learned_at
-from spectral_icl.multitask.nonlinear.optimal import Best, best_head, best_pair, lower_bound
+from spectral_icl.multitask.nonlinear.optimal import BestHeads, best_head, best_pair, lower_bound
 
 _MOST_SEARCHED = 4  # tasks of which the best heads are looked for, in seconds
 
@@ -36,7 +36,7 @@ class NonlinearReport:
         return learned_at(self.flow.problem, self.flow.final)
 
     @cached_property
-    def best(self) -> Mapping[str, tuple[Best, ...]]:
+    def best(self) -> Mapping[str, tuple[BestHeads, ...]]:
         """The best heads of every task, by name; none where there are many tasks."""
         problem, kernel = self.flow.problem, self.flow.kernel
         if problem.tasks > _MOST_SEARCHED:

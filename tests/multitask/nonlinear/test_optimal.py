@@ -12,7 +12,7 @@ import pytest
 import spectral_icl as si
 from spectral_icl.multitask.nonlinear.laws import LAWS
 from spectral_icl.multitask.nonlinear.loss import gradient, loss
-from spectral_icl.multitask.nonlinear.optimal import Best, best_head, best_pair, lower_bound
+from spectral_icl.multitask.nonlinear.optimal import BestHeads, best_head, best_pair, lower_bound
 from spectral_icl.multitask.nonlinear.problem import SingleIndex
 
 KERNELS = sorted(LAWS)
@@ -29,7 +29,7 @@ def problem(case: str, d: int = 30, length: float = 3000.0) -> SingleIndex:
 
 
 @cache
-def best(case: str, kernel: str, pair: bool) -> Best:
+def best(case: str, kernel: str, pair: bool) -> BestHeads:
     return (best_pair if pair else best_head)(problem(case), 0, kernel)
 
 
