@@ -12,6 +12,7 @@ if _TYPE_CHECKING:
     from spectral_icl.figures import optimal as optimal_plots  # noqa: F401
     from spectral_icl.io.checks import ProblemError as ProblemError
     from spectral_icl.multitask import initial as initial
+    from spectral_icl.multitask import nonlinear as nonlinear
     from spectral_icl.multitask import optimal as optimal
     from spectral_icl.multitask.flow.ensemble import Ensemble as Ensemble
     from spectral_icl.multitask.flow.ensemble import gradient_flow_ensemble as gradient_flow_ensemble
@@ -58,6 +59,7 @@ _HOMES = {
 }
 _ROOMS = {
     "initial": "multitask.initial",
+    "nonlinear": "multitask.nonlinear",
     "optimal": "multitask.optimal",
     "sparse": "sparse",
     "theorems": "theorems",

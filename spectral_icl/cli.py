@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _BUILT_IN = "built-in two-task example"  # what stands in a title where no file is named
 _BUILT_IN_SPARSE = "built-in sparse problem"
+_BUILT_IN_NONLINEAR = "built-in single-index task"
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 _overrides = click.option(
@@ -513,6 +514,45 @@ def sparse(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple
                 figure = figures.comparison_figure(found, progress.update)
             save(figure, plot)
         say_wrote(plot, as_json)
+
+
+@cli.command(example="spectral-icl nonlinear --set nonlinear.context_length=1000 --plot nonlinear.pdf")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@_json
+@_plot
+@_overrides
+def nonlinear(file: Path | None, as_json: bool, plot: Path | None, overrides: tuple[str, ...]) -> None:
+    """Solve the gradient flow on the single-index tasks in FILE (TOML), or on a built-in one.
+
+    Tasks are functions of one direction, in Hermite polynomials. Printed are the share of every degree that
+    the heads learn, and the losses of the best heads.
+
+    Exit status: 0 solved, 1 the end was not reached, 2 bad input.
+    """
+    from spectral_icl.io import files
+    from spectral_icl.multitask.nonlinear.experiment import NonlinearExperiment
+    from spectral_icl.multitask.nonlinear.flow import UnfinishedFlow
+    from spectral_icl.multitask.nonlinear.report import NonlinearReport
+
+    files.check_targets({"--plot": (plot, files.FIGURES)}, file)
+    experiment = NonlinearExperiment.read(file, overrides)
+    with log_on_stderr():
+        try:
+            solved = experiment.solve()
+        except UnfinishedFlow as error:
+            if error.flow is None:
+                raise
+            solved = error.flow
+        emit(NonlinearReport(solved, _title(file, _BUILT_IN_NONLINEAR)), as_json)
+    if plot is not None:
+        with drawing(plot):
+            from spectral_icl.figures.nonlinear import nonlinear_figure
+            from spectral_icl.figures.style import save
+
+            save(nonlinear_figure(solved), plot)
+        say_wrote(plot, as_json)
+    if not solved.success:
+        fail(solved.message, 1)
 
 
 @cli.command(

@@ -21,6 +21,7 @@ _MULTITASK = (
     "first_order",
     "first_order_gradient",
     "second_order",
+    "nonlinear",
     "finite_length",
     "finite_length_gradient",
     "finite_length_overlaps",

@@ -12,6 +12,7 @@ ORDER = [
     *("circuits", "trajectories", "phases", "heads", "context_length", "length_generalisation"),
     *("p2o_steps", "p2o_context", "p2o_plane", "p2o_heads"),
     *("escape", "sgd_noise", "head_budget", "three_laws", "emergence", "allocation", "overlap"),
+    *("intercept", "nonlinear_laws"),
     *("validity", "margins", "saturated", "solvers"),
     *("scaling_law", "emergence_times", "separation"),
 ]

@@ -129,5 +129,6 @@ def _described(name: str) -> Example:
     words = " ".join(line.lstrip("# ") for line in (head[0] if head else "").splitlines())
     found = _FIRST.match(f"{words} ")
     tables = parsed(_file(name))
-    command = "sweep" if "axis" in tables else "sparse" if "sparse" in tables else "flow"
+    by_table = {"axis": "sweep", "sparse": "sparse", "nonlinear": "nonlinear"}
+    command = next((by_table[table] for table in by_table if table in tables), "flow")
     return Example(name, found[0] if found else words, command)

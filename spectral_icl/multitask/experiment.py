@@ -294,6 +294,9 @@ class Experiment:
         if "sparse" in table:
             expected = "no [sparse]: a flow is not a sparse problem (spectral-icl sparse looks at those)"
             raise ProblemError("sparse", table["sparse"], expected)
+        if "nonlinear" in table:
+            expected = "no [nonlinear]: tasks here are linear (spectral-icl nonlinear solves those)"
+            raise ProblemError("nonlinear", table["nonlinear"], expected)
         for key in table:
             if key not in (*SECTIONS, TRAINING):
                 raise ProblemError(str(key), table[key], UNKNOWN)

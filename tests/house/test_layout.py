@@ -37,7 +37,7 @@ WITHOUT = {
     ".": "__main__ cli console version",
     "doctor": "facts report",
     "explore": "curves heads losses maps",
-    "figures": "optimal page sweep_lines sweep_map sweep_view",
+    "figures": "nonlinear optimal page sweep_lines sweep_map sweep_view",
     "io": "hypothesis provenance text",
     "kernels": (
         "averages control dense descent ensemble integrator linear log loss model noise overlaps parts "
@@ -48,6 +48,7 @@ WITHOUT = {
     "multitask/exact": "table",
     "multitask/flow": "curve options paths trajectory",
     "multitask/noise": "sampled",
+    "multitask/nonlinear": "asymptotic first_order laws reading",
     "multitask/optimal": "asymptotic optima profile search small",
     "sparse": "descent landscape problem",
     "sparse/risk": "best contour given_labels quick spectrum",

@@ -35,7 +35,7 @@ NAMES = {
     "stochastic_flow",
     "task_loss",
 }
-MODULES = {"initial", "optimal", "theorems"}
+MODULES = {"initial", "nonlinear", "optimal", "theorems"}
 
 # Parameters in order; "*" stands before those that must be named, "=" after those with a default.
 SIGNATURES = {
@@ -75,6 +75,16 @@ SIGNATURES = {
     "optimal.length_generalisation": "problem context_length omega= mu= kernel=",
     "optimal.minimise": "problem heads kernel= seed=",
     "optimal.effective_dimension": "problem benchmark",
+    "nonlinear.SingleIndex": "* task_sizes coefficients noise context_length",
+    "nonlinear.loss": "problem omega mu kernel=",
+    "nonlinear.task_loss": "problem omega mu kernel=",
+    "nonlinear.gradient": "problem omega mu kernel=",
+    "nonlinear.gradient_flow": "problem omega0 mu0 * parametrization= t_end= t_eval= rtol= kernel=",
+    "nonlinear.learned": "problem omega mu",
+    "nonlinear.best_head": "problem task= kernel=",
+    "nonlinear.best_pair": "problem task= kernel= balanced=",
+    "nonlinear.lower_bound": "problem",
+    "nonlinear.losses": "problem omega mu prompts seed",
     "theorems.check": "problem omega0 mu0 * parametrization= claims= t_end= rtol= kernel= prompts= seed=",
     "theorems.names": "",
     "Solution.__call__": "self t",
@@ -121,6 +131,14 @@ DEFAULTS = {
     "optimal.small_heads": {"heads": None},
     "optimal.length_generalisation": {"omega": None, "mu": None, "kernel": "asymptotic"},
     "optimal.minimise": {"kernel": "asymptotic", "seed": 0},
+    "nonlinear.gradient_flow": {
+        "parametrization": None,
+        "t_end": 200.0,
+        "t_eval": None,
+        "rtol": 1e-8,
+        "kernel": "asymptotic",
+    },
+    "nonlinear.best_pair": {"task": 0, "kernel": "asymptotic", "balanced": True},
     "theorems.check": {
         "parametrization": si.Balanced(key_scale=None),
         "claims": None,

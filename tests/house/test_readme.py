@@ -13,12 +13,14 @@ import pytest
 from shell import run
 
 from spectral_icl.multitask.experiment import Experiment
+from spectral_icl.multitask.nonlinear.experiment import NonlinearExperiment
 from spectral_icl.sparse.comparison import compare
 from spectral_icl.sparse.experiment import Study
 from spectral_icl.sweeps.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 README, SWEEPS, SPARSE, LARGE = "README.md", "docs/sweeps.md", "docs/sparse.md", "docs/large.md"
+NONLINEAR = "docs/nonlinear.md"
 GUIDES = [README, "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 KNOWN = {"README", "CONTRIBUTING", "CHANGELOG", "CITATION"}  # files whose names are in capitals
 PAGES = [*GUIDES, "CHANGELOG.md", *(p.relative_to(ROOT).as_posix() for p in sorted(ROOT.glob("*/README.md")))]
@@ -40,7 +42,10 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
 
 
 def test_every_block_of_code_is_run_below() -> None:
-    for language, expected in (("python", [README, SWEEPS, SPARSE]), ("toml", [SWEEPS, LARGE, LARGE])):
+    for language, expected in (
+        ("python", [README, NONLINEAR, SWEEPS, SPARSE]),
+        ("toml", [SWEEPS, LARGE, LARGE]),
+    ):
         found = [page for page in PAGES for _ in blocks(page, language)]
         assert sorted(found) == sorted(expected), language
 
@@ -118,6 +123,16 @@ def test_the_sparse_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(error) < 1e-12
 
 
+def test_the_nonlinear_lines_run() -> None:
+    """Two heads read the intercept and the linear part, a single one cannot have both."""
+    names: dict[str, Any] = {}
+    (lines,) = blocks(NONLINEAR, "python")
+    exec(compile(lines, NONLINEAR, "exec"), names)
+    assert (names["share"][0, :2] > 0.999).all()
+    assert 0.3 < names["share"][0, 2] < 0.35
+    assert names["best"].loss > 2.0 * names["flow"].final_task_loss[0]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "sparse").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_sparse_example_has_the_winner_that_it_names(path: Path) -> None:
     found = compare(Study.read(path, ("study.prompts=100", "study.draws=16")))
@@ -127,7 +142,8 @@ def test_every_sparse_example_has_the_winner_that_it_names(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_example_solves(path: Path) -> None:
-    assert Experiment.read(path).solve().success
+    kind = NonlinearExperiment if path.stem == "nonlinear" else Experiment
+    assert kind.read(path).solve().success
 
 
 def test_the_example_file_is_the_built_in_one() -> None:

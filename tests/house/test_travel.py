@@ -39,6 +39,10 @@ from spectral_icl.multitask.flow.census import Census
 from spectral_icl.multitask.flow.escape import Escape
 from spectral_icl.multitask.flow.scatter import Scatter
 from spectral_icl.multitask.noise.moments import gradient_noise
+from spectral_icl.multitask.nonlinear import best_head, learned, losses
+from spectral_icl.multitask.nonlinear.experiment import BUILT_IN as NONLINEAR
+from spectral_icl.multitask.nonlinear.experiment import NonlinearExperiment
+from spectral_icl.multitask.nonlinear.report import NonlinearReport
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import FlowReport
 from spectral_icl.multitask.state import State
@@ -62,9 +66,9 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Dial Drawn Ended Evidence ExactOptima Factors
-FirstOrderOptima Flows Found Guard HeadLimit Label Large LimitArguments Look Method Optima Panel Rates
-Record Reference Requirement Rule Run Section Spectral Start Table Trial Variable Verification View Work
+AsymptoticOptima Batch Best Cells Claim Class Contour Dial Drawn Drift Ended Evidence ExactOptima Factors
+FirstOrderOptima Flows Found Guard HeadLimit Label Large Law LimitArguments Look Method Optima Pairs Panel
+Rates Record Reference Requirement Rule Run Section Spectral Start Table Trial Variable Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -194,6 +198,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     starts = [{"kind": "paper"}, {"kind": "random"}, {"kind": "explicit", **at_start}, {"kind": "dominant"}]
     case = Case("case", "", Experiment.from_dict(tables | {"initial": starts[-1]}))
     paths = si.stochastic_flow(PROBLEM, *START, step=0.1, batch=100, t_end=1.0, paths=2)
+    nonlinear = NonlinearExperiment.from_dict(NONLINEAR | {"flow": {"t_end": 1.0}})
     compared = sparse.compare(STUDY)
     assert compared.simulation is not None
     return {
@@ -216,6 +221,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             overlap(1.0, 2.0, 0.5, 10.0),
             FINE,
             errors(PROBLEM, pack(PROBLEM, "exact"), State(START.omega[None], START.mu[None])),
+        ),
+        "nonlinear": (
+            nonlinear,
+            NonlinearReport(nonlinear.solve(), "nonlinear"),
+            learned(nonlinear.problem, *nonlinear.start),
+            best_head(nonlinear.problem),
+            losses(nonlinear.problem, *nonlinear.start, 2, 0),
         ),
         "validity": (validity_map([40.0], [5], [0.2]), compare_flows([100.0], [10])),
         "sampled": (

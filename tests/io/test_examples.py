@@ -11,12 +11,18 @@ from shell import run
 
 from spectral_icl.io.examples import described, names
 from spectral_icl.multitask.experiment import Experiment
+from spectral_icl.multitask.nonlinear.experiment import NonlinearExperiment
 from spectral_icl.sparse.experiment import Study
 from spectral_icl.sweeps.plan import Plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = {path.relative_to(EXAMPLES).with_suffix("").as_posix(): path for path in EXAMPLES.rglob("*.toml")}
-READERS = {"flow": Experiment.read, "sparse": Study.read, "sweep": Plan.read}
+READERS = {
+    "flow": Experiment.read,
+    "nonlinear": NonlinearExperiment.read,
+    "sparse": Study.read,
+    "sweep": Plan.read,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -259,6 +259,7 @@ def test_outputs_are_apart_from_each_other_and_from_the_input(tmp_path: Path, so
         ("flow", "--plot", ".pdf"),
         ("verify", "--report", ".html"),
         ("optimal", "--plot", ".png"),
+        ("nonlinear", "--plot", ".pdf"),
         ("sparse", "--plot", ".svg"),
         ("plot", "--out", ".pdf"),
     ],
