@@ -39,6 +39,7 @@ _MULTITASK = (
     "bayes",
     "emergence",
     "race",
+    "general_starts",
     "escape",
     "sgd_noise",
     "length_generalisation",
