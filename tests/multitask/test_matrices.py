@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import spectral_icl as si
+from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.experiment import Experiment
 from spectral_icl.multitask.matrices import Matrices
 
@@ -68,6 +70,67 @@ def test_aligned_matrices_are_the_same_in_other_features(sign: float) -> None:
     before, after = (np.linalg.svd(m.key.swapaxes(1, 2) @ m.query)[1] for m in (drawn, found))
     np.testing.assert_allclose(after, before, rtol=1e-12)
     assert not np.allclose(found.state(P.by_feature()).omega, drawn.state(P.by_feature()).omega, atol=1e-3)
+
+
+ALONE = si.Problem.multitask(task_sizes=(10,), signal=10.0, noise=0.1, context_length=150.0)
+
+
+def _whole_flow(drawn: Matrices, times: Floats) -> Floats:
+    """Losses at times of one head's K, Q, V and O on one task of 10 features: the asymptotic law by matrices.
+
+    a / d |1 - u W|^2 + (s / L) u^2 e^(tr W^T W) + sigma^2, with u = o v.
+    """
+    c, unit = drawn.key_scale, np.eye(10)
+    share, noise = ALONE.power[0] / 10, ALONE.variance[0] / ALONE.context_length
+
+    def parts(theta: Floats) -> tuple[Floats, Floats, float, float, Floats, float]:
+        key, query = theta[:100].reshape(10, 10), theta[100:200].reshape(10, 10)
+        value, output = theta[200:]
+        w, u = c * key.T @ query, output * value
+        return key, query, value, output, w, u
+
+    def field(_: float, theta: Floats) -> Floats:
+        key, query, value, output, w, u = parts(theta)
+        tilt = np.exp((w**2).sum())
+        by_w = -2 * share * u * (unit - u * w) + 2 * noise * u**2 * tilt * w
+        by_u = -2 * share * (w * (unit - u * w)).sum() + 2 * noise * u * tilt
+        by_key, by_query = c * query @ by_w.T, c * key @ by_w
+        return -np.concatenate([by_key.ravel(), by_query.ravel(), [output * by_u, value * by_u]])
+
+    start = np.concatenate([m.ravel() for m in (drawn.key, drawn.query, drawn.value, drawn.output)])
+    path = solve_ivp(field, (0.0, times[-1]), start, "DOP853", times, rtol=1e-8, atol=1e-10)
+    losses = []
+    for theta in path.y.T:
+        w, u = parts(theta)[-2:]
+        losses.append(share * ((unit - u * w) ** 2).sum() + noise * u**2 * np.exp((w**2).sum()) + 0.1)
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_in_aligned_features_the_reduced_flow_is_nearly_that_of_whole_matrices(seed: int) -> None:
+    """Block means and diagonals are four to ten times further from it."""
+    drawn, times = Matrices.random(ALONE, 1, 0.15, seed), np.linspace(0.0, 60.0, 601)
+    whole, split = _whole_flow(drawn, times), ALONE.by_feature()
+
+    def told(p: si.Problem, m: Matrices) -> Floats:
+        at = m.state(p)
+        solved = si.gradient_flow(p, *at, parametrization=m.weights(p), t_end=60.0, t_eval=times)
+        return solved.loss
+
+    blocks = told(ALONE, drawn)
+    assert whole[-1] == pytest.approx(blocks[-1], rel=1e-3)
+    assert whole[-1] < 0.5 * whole[0], "the task has emerged"
+    final = si.gradient_flow(
+        ALONE, *drawn.state(ALONE), parametrization=drawn.weights(ALONE), t_end=60.0
+    ).final
+    turned = drawn.aligned(ALONE, (0,), (final.mu[0, 0],))
+    far, diagonal, near = (
+        np.sqrt(np.mean((losses - whole) ** 2))
+        for losses in (blocks, told(split, drawn), told(split, turned))
+    )
+    assert near < 0.4 * min(far, diagonal)
+    wrong = drawn.aligned(ALONE, (0,), (-final.mu[0, 0],))
+    assert np.sqrt(np.mean((told(split, wrong) - whole) ** 2)) > 2.0 * near
 
 
 def test_stray_is_that_of_independent_entries() -> None:
