@@ -49,6 +49,7 @@ _MULTITASK = (
     "width",
     "scaling_times",
     "merged",
+    "general_starts",
     "escape",
     "sgd_noise",
     "length_generalisation",
