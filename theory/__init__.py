@@ -66,6 +66,8 @@ _SPARSE = (
     "marchenko_pastur",
     "one_step",
     "least_squares",
+    "linear_bound",
+    "rate",
 )
 MODULES = {name: f"theory.multitask.{name}" for name in _MULTITASK} | {"sparse": "theory.sparse"}
 NAMES = tuple(MODULES)

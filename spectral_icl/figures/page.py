@@ -19,7 +19,7 @@ from spectral_icl.io.provenance import environment
 from spectral_icl.theorems.claim import Check, Claim, Verdict
 from spectral_icl.theorems.multitask.claims.registry import CLAIMS
 from spectral_icl.theorems.report import SparseReport, SuiteReport, cells
-from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE_CLAIMS
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS as SPARSE_CLAIMS
 
 _CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.NOT_APPLICABLE: "na"}
 
