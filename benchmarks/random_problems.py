@@ -21,7 +21,7 @@ from spectral_icl.theorems.claim import SIGMAS, Verdict
 from spectral_icl.theorems.examine import Weighed, weigh
 from spectral_icl.theorems.multitask.claims.registry import CLAIMS
 from spectral_icl.theorems.multitask.evidence import Evidence
-from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS as SPARSE
 from spectral_icl.theorems.sparse.evidence import Evidence as SparseEvidence
 
 COUNT = 1000  # problems that meet the hypotheses of a claim

@@ -17,7 +17,7 @@ from spectral_icl.theorems.multitask.claims.registry import CLAIMS
 from spectral_icl.theorems.multitask.setting import Setting
 from spectral_icl.theorems.sparse import check as sparse
 from spectral_icl.theorems.sparse import ranges as sparse_ranges
-from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE_CLAIMS
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS as SPARSE_CLAIMS
 from spectral_icl.theorems.suite import suite
 
 

@@ -13,7 +13,7 @@ from strict import strict
 
 from spectral_icl.theorems.margins import Ground
 from spectral_icl.theorems.multitask.claims.registry import CLAIMS
-from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE_CLAIMS
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS as SPARSE_CLAIMS
 
 SMALL = ("--set", "sparse.d=16", "--set", "sparse.n=200", "--set", "sparse.s=1")
 

@@ -12,7 +12,7 @@ from spectral_icl.io.checks import ProblemError
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.theorems.examine import Weighed, weigh
 from spectral_icl.theorems.margins import Ground, Variable
-from spectral_icl.theorems.sparse.claims import CLAIMS
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS
 from spectral_icl.theorems.sparse.evidence import Evidence, Kept
 
 SAMPLED_PROMPTS = 100  # at every point of a page, unless a claim is not decided by them
