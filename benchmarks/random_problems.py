@@ -68,9 +68,10 @@ def work(job: Job) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     record: dict[str, Any] = {"tried": 0, "applicable": 0, "failed": 0, "undecided": 0, "measured": 0}
     record |= {"by": Counter(), "margins": [], "covered": {}, "failures": []}
-    for seed, described, found in _weighed(job, record):
+    for seed, case, found in _weighed(job, record):
+        described = describe(case)
         applied = [one for one in found if one.check.verdict is not Verdict.NOT_APPLICABLE]
-        broken = [one for one in found if one.missing and one.finding is not None]
+        broken = [one for one in found if one.missing and one.claimed and one.finding is not None]
         record["tried"] += 1
         if job.outside:
             record["measured"] += bool(broken)
@@ -93,14 +94,14 @@ def work(job: Job) -> dict[str, Any]:
                 record["failed" if decided else "undecided"] += 1
                 numbers = {"measured": one.finding.measured, "predicted": one.finding.predicted}
                 told = {"error": one.finding.error, "what": one.check.reason, "decided": bool(decided)}
-                record["failures"].append({"seed": list(seed), **described, **numbers, **told})
+                record["failures"].append({"seed": list(seed), **written_out(case), **numbers, **told})
     margins = record.pop("margins")
     return record | {"least margin": min(margins, default=None)}
 
 
 def _weighed(
     job: Job, record: dict[str, Any]
-) -> Iterator[tuple[tuple[int, ...], dict[str, float], list[Weighed]]]:
+) -> Iterator[tuple[tuple[int, ...], Case | SparseProblem, list[Weighed]]]:
     """The checks of a claim on one problem after the other, until there are as many as are wanted.
 
     Each is drawn by a seed of its own from a generator, and the more often from one the more often the
@@ -126,7 +127,7 @@ def _weighed(
         which = int(rng.choice(len(draw), p=hits / tries / (hits / tries).sum()))
         before = record[enough]
         case = draw[which](rng)
-        yield seed, describe(case), test(job.claim, case, int(rng.integers(2**31)))
+        yield seed, case, test(job.claim, case, int(rng.integers(2**31)))
         tries[which] += 1.0
         hits[which] += record[enough] - before
 
@@ -161,6 +162,14 @@ def describe(case: Case | SparseProblem) -> dict[str, float]:
         "SNR": float(problem.power.sum()) / noise,
         "size": max(float(np.abs(values).max()) for values in start),
     }
+
+
+def written_out(case: Case | SparseProblem) -> dict[str, Any]:
+    """A problem, and its start if it has one, as plain objects from which they can be made again."""
+    if isinstance(case, SparseProblem):
+        return {"problem": case.to_dict()}
+    start = {name: values.tolist() for name, values in case.start._asdict().items()}
+    return {"problem": case.problem.to_dict(), **start, "weights": repr(case.parametrization)}
 
 
 def measure(chosen: Sequence[str], seed: int, share: int, workers: int) -> list[dict[str, Any]]:
@@ -238,5 +247,13 @@ def text(found: Sequence[dict[str, Any]]) -> str:
             lines.append("      no hypothesis that can be broken and the claim still measured")
         lines += [f"      {count:4} without: {text}" for text, count in x["by hypothesis"].items()]
     for one in found:
-        lines += [f"FAILED {one['claim']}: {failure}" for failure in one["inside"]["failures"]]
+        lines += [_failure(one["claim"], failure) for failure in one["inside"]["failures"]]
     return "\n".join(lines)
+
+
+def _failure(claim: str, failure: dict[str, Any]) -> str:
+    """One line for a failure, whose problem is in the JSON."""
+    error = f" +- {failure['error']:.1g}" if failure["error"] else ""
+    numbers = f"{failure['measured']:.4g}{error} against {failure['predicted']:.4g}"
+    kind = "FAILED" if failure["decided"] else "undecided"
+    return f"{kind} {claim} {failure['seed']}: {failure['what']}: {numbers}"
