@@ -15,6 +15,7 @@ from spectral_icl.theorems.multitask.claims import optimality as optimality
 from spectral_icl.theorems.multitask.claims import separation as separation
 from spectral_icl.theorems.multitask.claims import escape as escape
 from spectral_icl.theorems.multitask.claims import merged as merged
+from spectral_icl.theorems.multitask.claims import equality as equality
 from spectral_icl.theorems.multitask.claims import attention as attention
 from spectral_icl.theorems.multitask.claims import symmetry as symmetry
 from spectral_icl.theorems.multitask.claims import smoother as smoother
