@@ -124,7 +124,7 @@ def aligned(title: str, rows: list[list[str]]) -> str:
 
 
 def report(data: dict[str, Any], line: str) -> str:
-    """Everything that was measured, in words, under the line of the machine where all but the last part was."""
+    """Everything that was measured, in words; ``line`` is the machine of all but the last part."""
     return "\n\n".join(
         [
             line,
