@@ -123,15 +123,18 @@ def aligned(title: str, rows: list[list[str]]) -> str:
     return "\n".join([title, *lines])
 
 
-def report(data: dict[str, Any]) -> str:
-    """Everything that was measured, in words."""
+def report(data: dict[str, Any], line: str) -> str:
+    """Everything that was measured, in words; ``line`` is the machine of all but the last part."""
     return "\n\n".join(
         [
-            machine_line(),
+            line,
             listed("dominant starts, random disjoint problems", data["dominant"]),
             listed("numerical optimum, random problems, half of them overlapping", data["optima"]),
             aligned("the built-in two tasks", data["two_tasks"]),
             aligned("Bayes risk and simulated ridge regression, L = 20", data["bayes"]),
+            "\n".join(
+                ["random problems, on " + one for one in sorted({x["machine"] for x in data["random"]})]
+            ),
             random_problems.text(data["random"]),
         ]
     )
@@ -151,7 +154,10 @@ def main() -> None:
     share = 5 if arguments.quick else 1
     chosen = arguments.claim or random_problems.names()
     tested = random_problems.measure(chosen, arguments.seed, share, arguments.jobs)
+    line = machine_line()
+    tested = [{**one, "machine": line} for one in tested]
     if arguments.claim:
+        line = (arguments.out / "claims.txt").read_text("utf-8").splitlines()[0]
         data = json.loads((arguments.out / "claims.json").read_text("utf-8"))
         known = {one["claim"]: one for one in [*data.get("random", []), *tested]}
         data["random"] = [known[name] for name in random_problems.names() if name in known]
@@ -164,8 +170,8 @@ def main() -> None:
             "bayes": bayes_risks(20_000 // share),
             "random": tested,
         }
-        print(report(data))
-    write(arguments.out, "claims", report(data), {k: v for k, v in data.items() if k != "machine"})
+        print(report(data, line))
+    write(arguments.out, "claims", report(data, line), data)
 
 
 if __name__ == "__main__":
