@@ -26,7 +26,7 @@ def _monotone(e: Evidence) -> Trials:
             rise, RISE * e.rtol, "largest rise of the excess between two times, over the excess"
         )
 
-    yield Trial(measure, needs=[e.learns])
+    yield Trial(measure, needs=[e.learns], supposes=[e.solved])
 
 
 @claim("sign-conservation", "Balanced weights keep the sign of every omega and mu.", f"{CSWY}; mirror flow")

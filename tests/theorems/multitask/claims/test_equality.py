@@ -26,8 +26,7 @@ def test_it_holds_under_heads_of_their_own(seed: int) -> None:
 
 
 def test_heads_that_share_a_task_need_not_make_its_entries_equal() -> None:
-    omega, mu = np.full((2, 2), 0.01), np.full((2, 2), 0.01)
-    found = tried(NAME, P, si.State(omega, mu))
+    found = tried(NAME, P, si.initial.random(P, 3, 0.1, 0, positive=True))
     assert found.verdict is Verdict.NOT_APPLICABLE
     assert "every task has its own dominant head" in found.reason
     assert not found.finding.holds
