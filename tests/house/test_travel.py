@@ -67,8 +67,9 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
 AsymptoticOptima Batch Best Cells Claim Class Contour Dial Drawn Drift Ended Evidence ExactOptima Factors
-FirstOrderOptima Flows Found Guard HeadLimit Label Large Law LimitArguments Look Method Optima Pairs Panel
-Rates Record Reference Requirement Rule Run Section Spectral Start Table Trial Variable Verification View Work
+FirstOrderOptima Flows Found Guard HeadLimit Integrated Label Large Law LimitArguments Look Method Optima
+Pairs Panel Rates Record Reference Requirement Rule Run Section Spectral Start Table Trial Variable
+Verification View Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
