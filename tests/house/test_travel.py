@@ -72,10 +72,10 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
 AsymptoticOptima Batch Best Cells Changed Choice Claim Class Contour Dial Drawn Drift Embedded Ended
-Evidence ExactOptima Factors FirstOrderOptima Flows Found Ground Guard HeadLimit Kind Label Large Law
-LimitArguments Line Look Losers Method Optima Pairs Panel Part Plane Point Range Rates Record Reference
-Requirement Rule Run Section Setting Spectral Start Strays Table Theorem TheoremReport Trial Variable
-Verification View Weighed Winners Work
+Evidence ExactOptima Factors FirstOrderOptima Flows Found Ground Guard HeadLimit Integrated Kind Label
+Large Law LimitArguments Line Look Losers Method Optima Pairs Panel Part Plane Point Range Rates Record
+Reference Requirement Rule Run Section Setting Spectral Start Strays Table Theorem TheoremReport Trial
+Variable Verification View Weighed Winners Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
