@@ -13,5 +13,6 @@ from spectral_icl.theorems.multitask.claims import relaxation as relaxation
 from spectral_icl.theorems.multitask.claims import scaling as scaling
 from spectral_icl.theorems.multitask.claims import optimality as optimality
 from spectral_icl.theorems.multitask.claims import escape as escape
+from spectral_icl.theorems.multitask.claims import escape_scaling as escape_scaling
 from spectral_icl.theorems.multitask.claims import merged as merged
 from spectral_icl.theorems.multitask.claims import attention as attention
