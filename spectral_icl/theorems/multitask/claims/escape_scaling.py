@@ -16,7 +16,7 @@ from spectral_icl.theorems.multitask.claims.relaxation import few
 from spectral_icl.theorems.multitask.claims.scaling import COPIES, FACTOR, MOST, changes
 from spectral_icl.theorems.multitask.evidence import Evidence
 
-EXPONENT = 0.05  # error of an exponent
+EXPONENT = 0.1  # error of an exponent
 
 
 class _Case(NamedTuple):
