@@ -13,7 +13,7 @@ from spectral_icl.multitask.parametrization import Factored
 from spectral_icl.theorems.claim import Finding, Trial, Trials
 from spectral_icl.theorems.multitask.claims.registry import CLAIMS, claim
 from spectral_icl.theorems.multitask.claims.relaxation import few
-from spectral_icl.theorems.multitask.claims.scaling import COPIES, FACTOR, MOST, changes
+from spectral_icl.theorems.multitask.claims.scaling_times import COPIES, FACTOR, MOST, changes
 from spectral_icl.theorems.multitask.evidence import Evidence
 
 EXPONENT = 0.1  # error of an exponent
