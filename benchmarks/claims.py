@@ -2,48 +2,28 @@
 
 Run from the repository root:
 
-    python -m benchmarks.claims [--out DIR]
+    python -m benchmarks.claims [--claim NAME] [--jobs N] [--seed N] [--quick] [--out DIR]
+
+With --claim it is only the random problems of these claims, which replace what is recorded of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import spectral_icl as si
+from benchmarks import random_problems
+from benchmarks.problems import disjoint, overlapping
 from benchmarks.record import RESULTS, machine_line, write
 from spectral_icl.theorems.claim import Verdict
 from spectral_icl.theorems.multitask.check import check
 
 CLAIMS = ["convergence-to-limit", "task-allocation", "optimality"]
-
-
-def disjoint(rng: np.random.Generator, tasks: int) -> si.Problem:
-    """A random problem of unequal, anisotropic, disjoint tasks."""
-    return si.Problem.multitask(
-        task_sizes=rng.integers(2, 40, tasks).tolist(),
-        signal=rng.lognormal(0.0, 1.0, tasks).tolist(),
-        noise=rng.lognormal(-1.5, 1.0, tasks).tolist(),
-        context_length=float(round(np.exp(rng.uniform(np.log(30), np.log(5000))))),
-        covariance=rng.uniform(0.5, 2.0, tasks).tolist(),
-    )
-
-
-def overlapping(rng: np.random.Generator, tasks: int) -> si.Problem:
-    """A random problem whose tasks share blocks."""
-    blocks = int(rng.integers(1, 4))
-    signal = rng.lognormal(0.0, 1.5, (tasks, blocks)) * (rng.random((tasks, blocks)) < 0.7)
-    signal[np.arange(tasks), rng.integers(0, blocks, tasks)] += 0.3
-    return si.Problem(
-        block_sizes=tuple(rng.integers(1, 30, blocks).tolist()),
-        signal=signal,
-        noise=tuple(rng.lognormal(-1.0, 1.0, tasks)),
-        context_length=float(round(np.exp(rng.uniform(1.0, 8.0)))),
-        covariance=tuple(rng.uniform(0.3, 2.0, blocks)),
-    )
 
 
 def dominant_starts(count: int) -> dict[str, Any]:
@@ -143,27 +123,55 @@ def aligned(title: str, rows: list[list[str]]) -> str:
     return "\n".join([title, *lines])
 
 
+def report(data: dict[str, Any], line: str) -> str:
+    """Everything that was measured, in words; ``line`` is the machine of all but the last part."""
+    return "\n\n".join(
+        [
+            line,
+            listed("dominant starts, random disjoint problems", data["dominant"]),
+            listed("numerical optimum, random problems, half of them overlapping", data["optima"]),
+            aligned("the built-in two tasks", data["two_tasks"]),
+            aligned("Bayes risk and simulated ridge regression, L = 20", data["bayes"]),
+            "\n".join(
+                ["random problems, on " + one for one in sorted({x["machine"] for x in data["random"]})]
+            ),
+            random_problems.text(data["random"]),
+        ]
+    )
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="a fifth of the problems")
+    parser.add_argument("--claim", action="append", choices=random_problems.names(), metavar="NAME")
+    parser.add_argument("--jobs", type=int, default=2, help="processes for the random problems")
+    parser.add_argument("--seed", type=int, default=0, help="of the random problems")
     arguments = parser.parse_args()
+    if arguments.jobs < 1 or arguments.seed < 0:
+        parser.error("--jobs and --seed: expected a whole number from 1 and from 0 on")
     share = 5 if arguments.quick else 1
-    starts, best = dominant_starts(500 // share), optima(100 // share)
-    example, risks = two_tasks(), bayes_risks(20_000 // share)
-    text = "\n\n".join(
-        [
-            machine_line(),
-            listed("dominant starts, random disjoint problems", starts),
-            listed("numerical optimum, random problems, half of them overlapping", best),
-            aligned("the built-in two tasks", example),
-            aligned("Bayes risk and simulated ridge regression, L = 20", risks),
-        ]
-    )
-    print(text)
-    data = {"dominant": starts, "optima": best, "two_tasks": example, "bayes": risks}
-    write(arguments.out, "claims", text, data)
+    chosen = arguments.claim or random_problems.names()
+    tested = random_problems.measure(chosen, arguments.seed, share, arguments.jobs)
+    line = machine_line()
+    tested = [{**one, "machine": line} for one in tested]
+    if arguments.claim:
+        line = (arguments.out / "claims.txt").read_text("utf-8").splitlines()[0]
+        data = json.loads((arguments.out / "claims.json").read_text("utf-8"))
+        known = {one["claim"]: one for one in [*data.get("random", []), *tested]}
+        data["random"] = [known[name] for name in random_problems.names() if name in known]
+        print(random_problems.text(tested))
+    else:
+        data = {
+            "dominant": dominant_starts(500 // share),
+            "optima": optima(100 // share),
+            "two_tasks": two_tasks(),
+            "bayes": bayes_risks(20_000 // share),
+            "random": tested,
+        }
+        print(report(data, line))
+    write(arguments.out, "claims", report(data, line), data)
 
 
 if __name__ == "__main__":

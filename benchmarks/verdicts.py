@@ -21,13 +21,19 @@ from typing import Any
 import numpy as np
 
 import spectral_icl as si
-from benchmarks.claims import disjoint, overlapping
+from benchmarks.problems import disjoint, overlapping
 from benchmarks.record import RESULTS, machine_line, write
 from spectral_icl.theorems.claim import Verdict
 from spectral_icl.theorems.multitask.check import check, names
 
 KERNELS = ("asymptotic", "first-order")
-SAMPLED = ("decomposability-preserved", "kernel-validity", "length-generalisation", "superposition")
+SAMPLED = (
+    "decomposability-preserved",
+    "kernel-validity",
+    "length-generalisation",
+    "superposition",
+    "kernel-smoother",
+)
 
 
 def case(seed: int, shortest: float = 2.0, longest: float = 1e5) -> tuple[si.Problem, si.State, Any]:

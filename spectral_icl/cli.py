@@ -286,6 +286,9 @@ def explore(file: Path | None, port: int, browser: bool, overrides: tuple[str, .
 @_json
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with figures.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME", help="Check this claim; may be repeated.")
+@click.option(
+    "--theorem", metavar="NAME", help="Where this claim holds, and where it stops, along every variable."
+)
 @click.option("--prompts", cls=_Prompts, type=int)
 @click.option("--seed", default=0, show_default=True, help="Of the sampled prompts and numerical searches.")
 @click.option("--sparse", "second", is_flag=True, help="The claims about sparse regression, at their places.")
@@ -295,6 +298,7 @@ def verify(
     as_json: bool,
     page: Path | None,
     claims: tuple[str, ...],
+    theorem: str | None,
     prompts: int | None,
     seed: int,
     second: bool,
@@ -304,6 +308,8 @@ def verify(
 
     With --set but no FILE it is the built-in two-task example. Flows are solved to rest, whatever [flow]
     says. The claims about sparse regression are checked with --sparse, or on a FILE with a table [sparse].
+    With --theorem one claim is followed from FILE, or else from a problem that documents it, along every
+    variable to where it fails or a hypothesis is no longer met.
 
     Exit status: 0 no check failed, 1 one did, 2 bad input.
     """
@@ -317,6 +323,11 @@ def verify(
 
     files.check_targets({"--report": (page, files.PAGES)}, file)
     named = file is not None or bool(overrides)
+    if theorem is not None:
+        for option, value in (("--claim", claims), ("--sparse", second)):
+            if value:
+                raise ProblemError("--theorem", theorem, f"no {option} beside it: it is a claim by itself")
+        return _verify_theorem(theorem, file, overrides, as_json, page, prompts, seed)
     if second:
         if named:
             given = overrides[0] if file is None else str(file)
@@ -344,6 +355,56 @@ def verify(
     if page is not None:
         with drawing(page):
             from spectral_icl.figures import page as html_report
+
+            html_report.save(report, page)
+        say_wrote(page, as_json)
+    if not report.success:
+        sys.exit(1)
+
+
+def _verify_theorem(
+    name: str,
+    file: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    page: Path | None,
+    prompts: int | None,
+    seed: int,
+) -> None:
+    """`verify` for one claim: along the variables of a problem, and over a plane of two."""
+    from spectral_icl.io.toml import tables
+    from spectral_icl.multitask.experiment import BUILT_IN, Experiment
+    from spectral_icl.sparse.experiment import BUILT_IN as BUILT_IN_SPARSE
+    from spectral_icl.sparse.experiment import Study, is_sparse
+    from spectral_icl.theorems.theorem import about_sparse, check_subject, theorem_of
+    from spectral_icl.theorems.theorem_report import TheoremReport, line_text
+
+    base: Experiment | SparseProblem | None = None
+    title = ""
+    if file is not None or overrides:
+        built_in = BUILT_IN_SPARSE if about_sparse(name) else BUILT_IN
+        table = tables(file, overrides, built_in)
+        check_subject(name, is_sparse(table))
+        base = Study.from_dict(table).problem if is_sparse(table) else Experiment.from_dict(table)
+        title = _title(file, _BUILT_IN if built_in is BUILT_IN else _BUILT_IN_SPARSE)
+    with log_on_stderr():
+        theorem = theorem_of(name, base, title, prompts, seed)
+        ground = theorem.ground
+        if not as_json:
+            click.echo(theorem.heading + "\n")
+        lines = []
+        bar = as_json or not sys.stdout.isatty()  # where no lines come between
+        with Progress(ground.points, label=name, shown=bar, logged=False) as progress:
+            for line in ground.lines(progress.update):
+                lines.append(line)
+                if not as_json:  # as they come, so that an interrupt loses none
+                    click.echo(line_text(line) + "\n")
+            plane = ground.over_plane(progress.update)
+    report = TheoremReport(theorem, tuple(lines), plane)
+    emit(report, as_json)
+    if page is not None:
+        with drawing(page):
+            from spectral_icl.figures import theorem as html_report
 
             html_report.save(report, page)
         say_wrote(page, as_json)

@@ -11,9 +11,9 @@ from sphinx_gallery.scrapers import figure_rst
 ORDER = [
     *("circuits", "trajectories", "phases", "heads", "context_length", "length_generalisation"),
     *("p2o_steps", "p2o_context", "p2o_plane", "p2o_heads"),
-    *("escape", "sgd_noise", "head_budget", "three_laws", "emergence", "allocation", "overlap"),
-    *("intercept", "nonlinear_laws"),
-    *("validity", "saturated", "solvers"),
+    *("escape", "sgd_noise", "head_budget", "three_laws"),
+    *("emergence", "allocation", "general_starts", "overlap", "intercept", "nonlinear_laws"),
+    *("validity", "margins", "saturated", "solvers"),
     *("scaling_law", "emergence_times", "separation"),
 ]
 RESOLUTION = 160  # dots per inch

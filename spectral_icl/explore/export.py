@@ -11,7 +11,8 @@ import tomlkit
 from spectral_icl.io.toml import Tables
 from spectral_icl.multitask.parametrization import PARAMETRIZATIONS
 
-_SHORTHANDS = ("tasks", "snr", "decay")  # of a table [problem], which only `Problem.from_dict` understands
+# of a table [problem], which only `Problem.from_dict` understands
+_SHORTHANDS = ("tasks", "snr", "decay", "by_feature")
 
 
 def toml(table: Tables) -> str:
@@ -25,7 +26,7 @@ def script(table: Tables) -> str:
     heads, kernel = model.pop("heads"), model.pop("kernel")
     weights = PARAMETRIZATIONS[model.pop("parametrization")].__name__
     kind = initial.pop("kind")
-    if kind == "paper" and "key_scale" in model:  # which its omega is made with
+    if kind in ("paper", "matrices") and "key_scale" in model:  # which its omega is made with
         initial["key_scale"] = model["key_scale"]
     start = (
         f"{initial['omega']!r}, {initial['mu']!r}"

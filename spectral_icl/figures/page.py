@@ -19,7 +19,7 @@ from spectral_icl.io.provenance import environment
 from spectral_icl.theorems.claim import Check, Claim, Verdict
 from spectral_icl.theorems.multitask.claims.registry import CLAIMS
 from spectral_icl.theorems.report import SparseReport, SuiteReport, cells
-from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE_CLAIMS
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS as SPARSE_CLAIMS
 
 _CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.NOT_APPLICABLE: "na"}
 
@@ -77,12 +77,12 @@ def _rendered(
         .from_string(template)
         .render(
             what=what,
-            sections=[(one, "" if one.figure is None else _encoded(one.figure)) for one in sections],
+            sections=[(one, "" if one.figure is None else embedded(one.figure)) for one in sections],
             claims=[claim for claim in claims if claim.name in named],
             counts=counts,
             cells=cells,
             classes=_CLASSES,
-            benchmarks=[(name, _encoded(figure)) for name, figure in benchmarks],
+            benchmarks=[(name, embedded(figure)) for name, figure in benchmarks],
             environment=environment(),
         )
     )
@@ -91,19 +91,20 @@ def _rendered(
 
 def save(report: SuiteReport, path: Path) -> None:
     """Write the page; the file appears only once it is whole."""
-    _write(page(report), path)
+    write(page(report), path)
 
 
 def save_sparse(report: SparseReport, path: Path) -> None:
     """Write the page of the claims about sparse regression."""
-    _write(sparse_page(report), path)
+    write(sparse_page(report), path)
 
 
-def _write(text: str, path: Path) -> None:
+def write(text: str, path: Path) -> None:
+    """Write a page; the file appears only once it is whole, over nothing but another page."""
     check_target("path", path, PAGES)
     put(path, text.encode())
 
 
-def _encoded(figure: Figure) -> str:
+def embedded(figure: Figure) -> str:
     """A figure as SVG in base64, small because it has lines only."""
     return base64.b64encode(rendered(figure, "svg")).decode("ascii")

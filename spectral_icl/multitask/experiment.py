@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SECTIONS = ("problem", "model", "initial", "flow")
 TRAINING = "training"  # of a flow alone: a sweep has no paths
-PROBLEM_KEYS = (  # what `Problem.from_dict` understands
+PROBLEM_KEYS = (  # the numbers that `Problem.from_dict` understands
     *("task_sizes", "tasks", "block_sizes", "signal", "decay", "noise", "snr"),
     *("context_length", "covariance"),
 )
@@ -150,6 +150,32 @@ class DominantStart(Start, kind="dominant"):
     def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
         """A small start with one leading head per task."""
         return initial.dominant(problem, heads, self.scale, self.margin, self.seed)
+
+
+@dataclass(frozen=True)
+class ScatteredStart(Start, kind="scattered"):
+    """``[initial]`` with kind = "scattered"; within blocks if ``[problem]`` has by_feature = true."""
+
+    scale: float = 0.01
+    margin: float = 0.5
+    scatter: float = 0.5
+    seed: int = 0
+
+    def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
+        """A dominated start of entries that scatter."""
+        return initial.scattered(problem, heads, self.scale, self.margin, self.scatter, self.seed)
+
+
+@dataclass(frozen=True)
+class MatricesStart(Start, kind="matrices"):
+    """``[initial]`` with kind = "matrices": what random K, Q, V and O have on their diagonals."""
+
+    size: float = 0.1
+    seed: int = 0
+
+    def build(self, problem: Problem, heads: int, key_scale: float | None) -> State:
+        """The decomposable part of random matrices."""
+        return initial.matrices(problem, heads, self.size, self.seed, key_scale)
 
 
 @dataclass(frozen=True)

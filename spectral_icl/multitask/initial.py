@@ -7,10 +7,12 @@ import math
 import numpy as np
 
 from spectral_icl.io.checks import LARGEST, ProblemError, integer, number
+from spectral_icl.multitask.matrices import Matrices
 from spectral_icl.multitask.parametrization import key_scale_of
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State, check_heads
 
+_LARGEST_SCATTER = 10.0  # of logarithms: e^10 is 22000
 _LARGEST_SCALE = LARGEST / 10.0  # so that no draw is past what a state may hold
 
 
@@ -100,6 +102,60 @@ def dominant(
     omega[leaders[signal.task], signal.block] = scale
     mu[leaders, np.arange(problem.tasks)] = scale * (1.0 + margin)
     return State(omega, mu)
+
+
+def scattered(
+    problem: Problem,
+    heads: int,
+    scale: float = 0.01,
+    margin: float = 0.5,
+    scatter: float = 0.5,
+    seed: int = 0,
+) -> State:
+    """The start of `dominant` without a seed, with every omega times a log-normal factor of mean 1.
+
+    The factors are e^(scatter n - scatter^2 / 2), n independent N(0, 1). Entries within a block differ if the
+    blocks are single features (`Problem.by_feature`); the mean of many is that of the `dominant` start.
+
+    Parameters
+    ----------
+    problem : Problem
+    heads : int
+        H >= I.
+    scale, margin : float
+        As of `dominant`.
+    scatter : float
+        Standard deviation of the logarithms, between 0 and 10.
+    seed : int
+    """
+    omega, mu = dominant(problem, heads, scale, margin)
+    scatter = number("scatter", scatter, minimum=0.0, maximum=_LARGEST_SCATTER)
+    rng = np.random.default_rng(integer("seed", seed, minimum=0, maximum=2**63))
+    factors = np.exp(scatter * (rng.standard_normal(omega.shape) - 0.5 * scatter))
+    return State(np.minimum(omega * factors, LARGEST), mu)
+
+
+def matrices(
+    problem: Problem, heads: int, size: float = 0.1, seed: int = 0, key_scale: float | None = None
+) -> State:
+    """The decomposable part of random matrices: what K, Q, V and O of independent entries have on diagonals.
+
+    The block means of the diagonals of W = c K^T Q, and the diagonals of U = O V: centred, of size
+    c ``size``^2 (d / d_b)^(1/2) and ``size``^2 I^(1/2). `spectral_icl.multitask.matrices` has the matrices,
+    what is off the diagonals, and the imbalances at which the reduced flow is as fast as they are.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of d <= 2048 features.
+    heads : int
+    size : float
+        Standard deviation of every entry, > 0.
+    seed : int
+    key_scale : float, optional
+        c; (d + I)^(-1/2) if None. Give the one of the parametrization.
+    """
+    return Matrices.random(problem, heads, size, seed, key_scale).state(problem)
 
 
 def random(problem: Problem, heads: int, scale: float = 0.01, seed: int = 0, positive: bool = False) -> State:

@@ -26,8 +26,10 @@ from spectral_icl.io.text import abbreviated
 from spectral_icl.multitask.signal import MOST_WRITTEN, SMALLEST, Signal, Signals, powers
 
 _SHORTHANDS = {"tasks", "snr", "decay"}  # keys of a table, not arguments of the class
+_SPLIT = "by_feature"  # a key of any table
 _STEEPEST = 20.0  # decay of powers with the number of the task
 _MOST_TASKS = 100_000
+_MOST_FEATURES = 2**22  # that may be blocks of their own: as many entries as a state may hold
 _MOST_TRIED = 2**22  # entries I B up to which a digest of the dense rows is made, to tell an old one
 LARGEST_BLOCK = 10**9  # coordinates
 
@@ -159,7 +161,15 @@ class Problem:
         > 0) in place of ``noise`` sets sigma_i^2 = A_ii / snr_i, the signal-to-noise ratio of Chen, Sheen,
         Wang and Yang (2024). ``decay = a`` (a number >= 0) beside one number for ``signal`` stands for powers
         that fall with the number of the task, A_ii = signal (i + 1)^-a.
+
+        Any table may have ``by_feature = true``: the problem is then split by `by_feature`.
         """
+        if _SPLIT in table:
+            split = table[_SPLIT]
+            if not isinstance(split, bool):
+                raise ProblemError(_SPLIT, split, "True or False")
+            whole = cls.from_dict({key: value for key, value in table.items() if key != _SPLIT})
+            return whole.by_feature() if split else whole
         disjoint = "task_sizes" in table
         allowed = {f.name for f in fields(cls)}
         if disjoint:
@@ -175,6 +185,40 @@ class Problem:
             if key not in entries:
                 raise ProblemError(key, None, "a value")
         return cls.multitask(**entries) if disjoint else cls(**entries)
+
+    def by_feature(self) -> Problem:
+        """The problem with every feature a block of its own: d blocks of one, of power A_ib / d_b each.
+
+        Its state (H, d) may have entries that differ within a block. A state that has none has the loss and
+        the flow of this problem; `spectral_icl.multitask.features` takes states there and back.
+
+        Raises
+        ------
+        ProblemError
+            There are more than 4,194,304 features, or more powers, or a power A_ib / d_b is below 1e-30.
+        """
+        signal, sizes = self.signal, np.array(self.block_sizes)
+        per_power = sizes[signal.block]
+        for what, count in (("features", self.dimension), ("powers", int(per_power.sum()))):
+            if count > _MOST_FEATURES:
+                expected = f"at most {_MOST_FEATURES} {what} of single features"
+                raise ProblemError("block_sizes", f"{count} {what}", expected)
+        shares = np.repeat(signal.power / per_power, per_power)
+        if shares.min() < SMALLEST:
+            expected = f"A_ib / d_b >= {SMALLEST:g} where there is power"
+            raise ProblemError("signal", float(shares.min()), expected)
+        begin = np.cumsum(sizes) - sizes
+        ends = np.cumsum(per_power)
+        within = np.arange(shares.size) - np.repeat(ends - per_power, per_power)
+        first = np.concatenate([[0], ends])[signal.first]
+        features = np.repeat(begin[signal.block], per_power) + within
+        return Problem(
+            block_sizes=(1,) * self.dimension,
+            signal=Signal(first, features, shares, self.dimension),
+            noise=self.noise,
+            context_length=self.context_length,
+            covariance=tuple(np.repeat(self.covariance, sizes).tolist()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain Python objects; `from_dict` is its inverse.

@@ -49,6 +49,24 @@ class Losses(NamedTuple):
     gap_error: Floats
 
 
+class Embedded(NamedTuple):
+    """The sampled gradient in the authors' embedding, tokens (x; y).
+
+    Attributes
+    ----------
+    kq : Sample
+        By W_XX above W_YX, (H, d + I, d).
+    ov : Sample
+        By U_X before U_Y, (H, I, d + I).
+    gaps : Sample
+        Differences of neighbours on the diagonal of W_XX that share a block, (H, P).
+    """
+
+    kq: Sample
+    ov: Sample
+    gaps: Sample
+
+
 def affordable(problem: Problem, prompts: int) -> int:
     """``prompts``, or as many as a second or so allows, at least a hundred."""
     return int(min(prompts, max(_FEWEST, _WORK // (_length(problem) * problem.dimension))))
@@ -96,33 +114,141 @@ def _losses(problem: Problem, at: State, x: Floats, q: Floats, prior: Floats, no
     return losses
 
 
+def interference(
+    problem: Problem, at: State, kernel: Floats, scale: Floats, prompts: int, seed: int
+) -> Sample:
+    """Mean squared distance of answers from kernel smoothers, over the mean square of these, by task, (I,).
+
+    The smoother of task i is the Nadaraya-Watson estimate with the kernel exp(``kernel[i]`` x . q) on its
+    block, times ``scale[i]``. Over coefficients and label noise the means are taken exactly, as in `losses`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of disjoint tasks.
+    at : State
+        Weights of softmax attention.
+    kernel, scale : ndarray, (I,)
+    prompts : int
+    seed : int
+    """
+    assert problem.home is not None
+    prior, noise = _prior(problem), np.asarray(problem.noise)
+    ends = np.cumsum(problem.block_sizes)
+    own = [slice(ends[b] - problem.block_sizes[b], ends[b]) for b in problem.home]
+    distances: list[Floats] = []
+    squares: list[Floats] = []
+    for x, q in _prompts(problem, prompts, np.random.default_rng(seed), len(at.omega) + problem.tasks):
+        omega = np.repeat(at.omega, problem.block_sizes, axis=1)
+        used = np.einsum("hi,nhl->nil", at.mu, _attention(x, q[:, None, :] * omega))
+        local = np.empty_like(used)
+        for i, block in enumerate(own):
+            bumps = np.exp(kernel[i] * np.einsum("nld,nd->nl", x[:, :, block], q[:, block]))
+            local[:, i] = scale[i] * bumps / bumps.sum(axis=1, keepdims=True)
+        for kept, weights in ((distances, used - local), (squares, local)):
+            read = np.einsum("id,nid->ni", prior, (weights @ x) ** 2)
+            kept.append(read + noise * (weights**2).sum(axis=2))
+    distance, square = np.concatenate(distances), np.concatenate(squares)
+    mean = distance.mean(axis=0) / square.mean(axis=0)
+    spread = (distance - mean * square).std(axis=0) / np.sqrt(len(square))
+    return Sample(mean, spread / square.mean(axis=0))
+
+
 def gradient(problem: Problem, kq: Floats, ov: Floats, prompts: int, seed: int) -> tuple[Sample, Sample]:
     """Gradient of the full model's loss by the whole matrices W^h (H, d, d) and U^h (H, I, I), sampled.
 
     The loss of one prompt is |sum_h U^h Y softmax(X^T W^h q) - G q|^2 with coefficients G, labels Y and
     everything else drawn afresh.
     """
+    by_kq, by_ov = _Moments(kq), _Moments(ov)
+    for by_key, q, error, read in _slopes(problem, kq, ov, prompts, seed, embedded=False):
+        by_kq.add_outer("nhd,ne->hde", by_key, q)
+        by_ov.add_outer("ni,nhk->hik", error, read)
+    return by_kq.sample(), by_ov.sample()
+
+
+def embedded_gradient(problem: Problem, kq: Floats, ov: Floats, prompts: int, seed: int) -> Embedded:
+    """Gradient of the loss in the embedding of the authors' code: tokens (x; y), a query (q; 0), sampled.
+
+    The loss of one prompt is |sum_h U^h Z softmax(Z^T W^h (q; 0)) - G q|^2 with tokens Z = (X; Y).
+
+    Parameters
+    ----------
+    problem : Problem
+    kq : ndarray, (H, d + I, d)
+        The columns of W^h that see the query: W_XX above W_YX. The others meet the zeros of (q; 0).
+    ov : ndarray, (H, I, d + I)
+        The rows of U^h that predict: U_X before U_Y.
+    prompts : int
+    seed : int
+    """
+    of_block = np.repeat(np.arange(problem.blocks), problem.block_sizes)
+    pairs = np.flatnonzero(of_block[1:] == of_block[:-1])
+    by_kq, by_ov, gaps = _Moments(kq), _Moments(ov), _Moments(np.zeros((len(kq), pairs.size)))
+    for by_key, q, error, read in _slopes(problem, kq, ov, prompts, seed, embedded=True):
+        by_kq.add_outer("nhd,ne->hde", by_key, q)
+        by_ov.add_outer("ni,nhk->hik", error, read)
+        diagonal = by_key[:, :, : problem.dimension] * q[:, None, :]
+        gaps.add(diagonal[:, :, pairs + 1] - diagonal[:, :, pairs])
+    return Embedded(by_kq.sample(), by_ov.sample(), gaps.sample())
+
+
+def embedded(problem: Problem, at: State) -> tuple[Floats, Floats]:
+    """Decomposable weights in the authors' embedding, for `embedded_gradient`: W_YX = 0 and U_X = 0."""
+    kq, ov = decomposable(problem, at)
+    below, before = (0, problem.tasks), (problem.dimension, 0)
+    return np.pad(kq, ((0, 0), below, (0, 0))), np.pad(ov, ((0, 0), (0, 0), before))
+
+
+def _slopes(
+    problem: Problem, kq: Floats, ov: Floats, prompts: int, seed: int, *, embedded: bool
+) -> Iterator[tuple[Floats, Floats, Floats, Floats]]:
+    """Factors of the gradients of single prompts, chunk by chunk: those by W^h and those by U^h.
+
+    The gradient by W^h is the outer product of (N, H, k) and the query (N, d), that by U^h of the error
+    (N, I) and what the head has read (N, H, v). Keys are the covariates and values the labels, or tokens
+    (x; y) are both if they are ``embedded``.
+    """
     rng = np.random.default_rng(seed)
     prior, noise = _prior(problem), np.asarray(problem.noise)
-    sums = [np.zeros_like(kq), np.zeros_like(kq), np.zeros_like(ov), np.zeros_like(ov)]
-    count = 0
     for x, q in _prompts(problem, prompts, rng, len(kq), ov.size):
         g = rng.normal(size=(x.shape[0], *prior.shape)) * np.sqrt(prior)
         y = np.einsum("nld,nid->nil", x, g)
         y += rng.normal(size=y.shape) * np.sqrt(noise)[:, None]
-        p = _attention(x, np.einsum("hde,ne->nhd", kq, q))
-        read = np.einsum("nil,nhl->nhi", y, p)
+        keys, values = x, y.swapaxes(1, 2)
+        if embedded:
+            keys = values = np.concatenate([x, values], axis=2)
+        p = _attention(keys, np.einsum("hde,ne->nhd", kq, q, optimize=True))
+        read = p @ values
         error = 2.0 * (np.einsum("hik,nhk->ni", ov, read) - np.einsum("nid,nd->ni", g, q))
-        by_ov = np.einsum("ni,nhk->nhik", error, read)
-        by_p = np.einsum("ni,hik,nkl->nhl", error, ov, y, optimize=True)
+        by_p = np.einsum("ni,hik->nhk", error, ov, optimize=True) @ values.swapaxes(1, 2)
         by_logit = p * (by_p - (p * by_p).sum(axis=2, keepdims=True))
-        by_key = by_logit @ x  # (N, H, d); the gradient by W^h is its outer product with q
-        sums[0] += np.einsum("nhd,ne->hde", by_key, q)
-        sums[1] += np.einsum("nhd,ne->hde", by_key**2, q**2)
-        sums[2] += by_ov.sum(axis=0)
-        sums[3] += (by_ov**2).sum(axis=0)
-        count += x.shape[0]
-    return _sample(sums[0], sums[1], count), _sample(sums[2], sums[3], count)
+        yield by_logit @ keys, q, error, read
+
+
+class _Moments:
+    """Sums of samples of an array and of their squares."""
+
+    def __init__(self, like: Floats) -> None:
+        self.total, self.squares, self.count = np.zeros_like(like), np.zeros_like(like), 0
+
+    def add(self, samples: Floats) -> None:
+        """Add samples (N, ...)."""
+        self.total += samples.sum(axis=0)
+        self.squares += (samples**2).sum(axis=0)
+        self.count += len(samples)
+
+    def add_outer(self, product: str, one: Floats, other: Floats) -> None:
+        """Add N samples that are outer products, which are not made one by one."""
+        self.total += np.einsum(product, one, other, optimize=True)
+        self.squares += np.einsum(product, one**2, other**2, optimize=True)
+        self.count += len(one)
+
+    def sample(self) -> Sample:
+        """Their mean, and its standard error."""
+        mean = self.total / self.count
+        variance = np.maximum(self.squares / self.count - mean**2, 0.0)
+        return Sample(mean, np.sqrt(variance / self.count))
 
 
 def decomposable(problem: Problem, at: State) -> tuple[Floats, Floats]:
@@ -171,8 +297,3 @@ def _prior(problem: Problem) -> Floats:
     scale = np.asarray(problem.block_sizes) * np.asarray(problem.covariance)
     prior: Floats = np.repeat(problem.signal.dense() / scale, problem.block_sizes, axis=1)
     return prior
-
-
-def _sample(total: Floats, squares: Floats, count: int) -> Sample:
-    mean = total / count
-    return Sample(mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0) / count))

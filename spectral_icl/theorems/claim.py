@@ -73,6 +73,12 @@ class Finding:
         return cls(measured, predicted, 1.0 - off / tolerance if np.isfinite(off) else -np.inf, what)
 
     @classmethod
+    def near(cls, measured: float, predicted: float, tolerance: float, what: str) -> Finding:
+        """Two numbers that agree within an absolute tolerance: 1 minus their distance over the tolerance."""
+        off = abs(measured - predicted)
+        return cls(measured, predicted, 1.0 - off / tolerance if np.isfinite(off) else -np.inf, what)
+
+    @classmethod
     def sampled(cls, measured: float, error: float, predicted: float, tolerance: float, what: str) -> Finding:
         """A sampled number that predicts within a tolerance: as of `agreement`, in parts of ``measured``."""
         off = float(np.divide(abs(predicted - measured), measured))
@@ -299,5 +305,10 @@ def unmeasured(claim: Claim[E, P], why: str) -> Check:
 
 def verdicts(checks: Iterable[Check]) -> dict[str, int]:
     """Numbers of checks by verdict."""
-    found = [check.verdict for check in checks]
+    return verdicts_of(check.verdict for check in checks)
+
+
+def verdicts_of(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """Numbers of each verdict."""
+    found = list(verdicts)
     return {verdict.value: found.count(verdict) for verdict in Verdict}

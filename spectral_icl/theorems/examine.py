@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,26 @@ def chosen(claims: Sequence[str] | None, known: Mapping[str, Claim[E, P]]) -> li
     return [known[name] for name in dict.fromkeys(names)]
 
 
+class Weighed(NamedTuple):
+    """The check of one trial, and beside it what was measured whether or not its hypotheses are met.
+
+    Attributes
+    ----------
+    check : Check
+    missing : tuple of str
+        Hypotheses that are not met; of a trial that cannot be measured, those that it needs.
+    finding : Finding or None
+        None if nothing was measured.
+    claimed : bool
+        Whether the trial is of the whole claim, and not of what is left of it without a part.
+    """
+
+    check: Check
+    missing: tuple[str, ...] = ()
+    finding: Finding | None = None
+    claimed: bool = True
+
+
 def examine(claim: Claim[E, P], evidence: Iterable[E]) -> list[Check]:
     """The checks of a claim, one for each of its trials.
 
@@ -49,6 +70,11 @@ def examine(claim: Claim[E, P], evidence: Iterable[E]) -> list[Check]:
     -------
     list of Check
     """
+    return [one.check for one in weigh(claim, evidence)]
+
+
+def weigh(claim: Claim[E, P], evidence: Iterable[E]) -> list[Weighed]:
+    """The checks of `examine`, each with the numbers that it leaves out where a hypothesis is not met."""
     tried: list[tuple[Trial, Finding | UnmeasurableError | None]] = []
     # extreme problems may overflow: what is not finite is said in the check
     with np.errstate(all="ignore"):
@@ -58,10 +84,18 @@ def examine(claim: Claim[E, P], evidence: Iterable[E]) -> list[Check]:
                 if all(trial.missing or (isinstance(x, Finding) and x.decided) for trial, x in tried):
                     break
         except UnmeasurableError as error:
-            return [unmeasured(claim, str(error))]
+            return [Weighed(unmeasured(claim, str(error)))]
         except ProblemError as error:  # of what followed from the evidence: nobody gave that argument
-            return [unmeasured(claim, f"it needs {error.expected}")]
-    return [decide(claim, trial, found) for trial, found in tried]
+            return [Weighed(unmeasured(claim, f"it needs {error.expected}"))]
+    return [
+        Weighed(
+            check=decide(claim, trial, found),
+            missing=tuple(trial.missing),
+            finding=found if isinstance(found, Finding) else None,
+            claimed=not trial.without,
+        )
+        for trial, found in tried
+    ]
 
 
 def _attempt(trial: Trial) -> Finding | UnmeasurableError | None:

@@ -39,8 +39,8 @@ def test_text_says_who_wins_and_which_hypotheses_are_not_met() -> None:
     assert status == 0
     assert out.startswith("built-in sparse problem\n")
     assert (
-        "no advantage over ridge is claimed here: not met are: prompts that show the support, n >= 12 s"
-        in out
+        "no advantage over ridge is claimed here: not met are: prompts that show the support, n >= 16 s "
+        "(1 + noise/signal)" in out
     )
     status, out, _ = run("sparse", *QUICK)
     assert "P2O / ridge = 0." in out
@@ -120,7 +120,7 @@ def test_verify_checks_a_sparse_file(tmp_path: Path) -> None:
     assert "2 holds, 0 fails, 0 not applicable" in out
     text = page.read_text("utf-8")
     assert "upper-bound" in text
-    assert "n = 128: P2O / ridge" in text
+    assert "n = 128, noise = 0.25: P2O / ridge" in text
 
 
 def test_verify_json_of_the_suite() -> None:
@@ -131,9 +131,10 @@ def test_verify_json_of_the_suite() -> None:
     assert table["success"] is True
     (claim,) = table["claims"]
     verdicts = [check["verdict"] for check in claim["checks"]]
-    assert verdicts == ["holds"] * 5 + ["not applicable"] + ["not applicable", "holds"] * 2
-    assert all("FAILS without" in claim["checks"][k]["reason"] for k in (5, 6, 8))
-    assert all("dense weights" in claim["checks"][k]["reason"] for k in (7, 9))
+    ridge_wins = ["not applicable", "holds"]
+    assert verdicts == ["holds"] * 5 + ["not applicable"] * 2 + ridge_wins + ["holds"] + ridge_wins
+    assert all("FAILS without" in claim["checks"][k]["reason"] for k in (6, 7, 10))
+    assert all("dense weights" in claim["checks"][k]["reason"] for k in (8, 11))
 
 
 def test_a_claim_about_families_is_not_measured_on_one_problem(tmp_path: Path) -> None:
@@ -196,4 +197,4 @@ def test_bad_options_of_verify_are_one_line(args: list[str], named: str) -> None
 
 def test_help_names_the_command() -> None:
     assert "sparse" in run("--help")[1]
-    assert len(names()) == 13
+    assert len(names()) == 17

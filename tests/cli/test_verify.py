@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drawn_benchmarks import few_points
+from pages import Page
 from shell import run
 from strict import strict
 from weights import slow
 
 from spectral_icl.theorems.multitask import check as theorems
-from spectral_icl.theorems.multitask import claims
+from spectral_icl.theorems.multitask.claims import training
 from spectral_icl.theorems.report import CaseReport, report_case
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -29,7 +29,7 @@ def test_verify_a_file() -> None:
 
 
 def test_a_failed_check_is_status_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "EMERGENCE", 1e-9)
+    monkeypatch.setattr(training, "EMERGENCE", 1e-9)
     arguments = ("verify", str(EXAMPLES / "two_tasks.toml"), "--claim", "three-phases")
     status, out, err = run(*arguments)
     assert (status, err) == (1, "")
@@ -72,32 +72,6 @@ def test_overrides_and_chosen_claims() -> None:
         ("optimality", "not applicable"),
         ("head-budget", "holds"),
     ]
-
-
-class Page(HTMLParser):
-    """Tags that are open, and pictures."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.pictures: list[str] = []
-        self.links: list[str] = []
-        self.words: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        named = dict(attributes)
-        if tag == "img":
-            self.pictures.append(named["src"] or "")
-            assert named["alt"]
-        if tag not in {"img", "meta", "br"}:
-            self.open.append(tag)
-        self.links += [value or "" for key, value in attributes if key in {"href", "src"}]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
 
 
 def test_page_is_one_file_with_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ TABLES: list[dict[str, Any]] = [
     {"initial": {"omega": [[0.1, 0.2]], "mu": [[0.3, -0.1]]}, "model": {}},
     {"model": {"parametrization": "factored", "imbalance_omega": 0.1, "imbalance_mu": 0.0, "key_scale": 0.4}},
     {"model": {"parametrization": "merged"}, "initial": {"kind": "random", "positive": True}},
+    {"problem": {**BUILT_IN["problem"], "by_feature": True}, "initial": {"kind": "scattered", "seed": 1}},
+    {"initial": {"kind": "matrices", "size": 0.3}, "model": {"heads": 3, "key_scale": 0.4}},
     {"flow": {"t_end": float("inf"), "stationary": 1e-4}, "initial": {"kind": "dominant", "seed": 1}},
 ]
 

@@ -42,6 +42,7 @@ SIGNATURES = {
     "Problem": "* block_sizes signal noise context_length covariance=",
     "Problem.multitask": "* task_sizes signal noise context_length covariance=",
     "Problem.from_dict": "table",
+    "Problem.by_feature": "self",
     "Problem.to_dict": "self",
     "Problem.digest": "self",
     "Problem.has_digest": "self text",
@@ -64,6 +65,8 @@ SIGNATURES = {
     "initial.paper": "problem heads qk= ov_low= ov_high= key_scale=",
     "initial.dominant": "problem heads scale= margin= seed=",
     "initial.random": "problem heads scale= seed= positive=",
+    "initial.scattered": "problem heads scale= margin= scatter= seed=",
+    "initial.matrices": "problem heads size= seed= key_scale=",
     "optimal.single_head": "problem kernel=",
     "optimal.head_per_task": "problem kernel=",
     "optimal.lower_bound": "problem kernel=",
@@ -124,6 +127,8 @@ DEFAULTS = {
     "Factored": {"key_scale": None},
     "initial.paper": {"qk": None, "ov_low": None, "ov_high": None, "key_scale": None},
     "initial.dominant": {"scale": 0.01, "margin": 0.5, "seed": None},
+    "initial.scattered": {"scale": 0.01, "margin": 0.5, "scatter": 0.5, "seed": 0},
+    "initial.matrices": {"size": 0.1, "seed": 0, "key_scale": None},
     "initial.random": {"scale": 0.01, "seed": 0, "positive": False},
     **{
         f"optimal.{name}": {"kernel": "asymptotic"}

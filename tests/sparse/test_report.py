@@ -13,7 +13,7 @@ from spectral_icl.sparse.methods import COMPARED, METHODS
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.report import ComparisonReport
 
-PROBLEM = SparseProblem(8, 2, 24, 0.3)
+PROBLEM = SparseProblem(8, 2, 48, 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def usual() -> Comparison:
 def test_text(usual: Comparison) -> None:
     lines = ComparisonReport(usual, "A title").to_text().splitlines()
     assert lines[0] == "A title"
-    assert "d = 8, s = 2, n = 24, noise 0.3, signal 1" in lines[1]
+    assert "d = 8, s = 2, n = 48, noise 0.3, signal 1" in lines[1]
     for name in COMPARED:
         rows = [line for line in lines if line.strip().startswith(METHODS[name].name)]
         assert len(rows) == (name != "lasso")
@@ -39,7 +39,8 @@ def test_text(usual: Comparison) -> None:
     p = replace(PROBLEM, d=8, s=8, weights="gauss", support_variance=0.2)
     text = ComparisonReport(compare(Study(p, prompts=0, draws=16)), "t").to_text()
     assert "Gaussian weights, variance 0.2 on the support" in text
-    assert "not met are: sparse weights, d >= 4 s; prompts that show the support, n >= 12 s; variance" in text
+    shown = "prompts that show the support, n >= 16 s (1 + noise/signal)/variance"
+    assert f"not met are: sparse weights, d >= 4 s; {shown}; variance on the support from 0.3" in text
 
 
 def test_json(usual: Comparison) -> None:

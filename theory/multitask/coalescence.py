@@ -31,10 +31,9 @@ def derive() -> Derivation:
     """The limit of heads that coalesce, from the exact overlaps; then its special cases."""
     step = Derivation(
         "Heads that coalesce",
-        "Derived here. Decomposable weights under the asymptotic loss, any covariance. Proved: what such "
-        "heads cost in the limit. Not proved: that the infimum over the weights of H heads, two or more, is "
-        "reached for disjoint tasks by heads that coalesce at zero. That is what every numerical search has "
-        "found.",
+        "Derived here. Decomposable weights under the asymptotic loss, any covariance. What such heads cost "
+        "in the limit; that for disjoint tasks no two heads or more do better than those that coalesce at "
+        "zero is proved with the head budget. Of tasks that overlap nothing is said.",
     )
     _coordinates(step)
     _limit(step, 2)
@@ -262,8 +261,7 @@ def _small(step: Derivation) -> None:
     step.say(
         "Heads come as close to this value as they like, so it bounds the infimum over {H} heads from above, "
         "with the best {p}. With more heads than tasks every {p} is one, and the lower bound meets it. With "
-        "fewer, that no {H} heads do better is not proved, here or elsewhere in these derivations: searches "
-        "over all weights, and over all bases and spans, agree with it.",
+        "fewer, no {H} heads, two or more, do better (see the head budget).",
         H=sp.Symbol("H"),
         p=sp.Symbol("p_i"),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sympy as sp
 
-from theory.algebra import limit_at_zero
+from theory.algebra import equal, inserted, limit_at_zero
 from theory.derivation import Derivation
 from theory.multitask.loss import kernel, task_losses
 from theory.multitask.single_head import disjoint, profile, read_off
 from theory.symbols import d, task_loss
 
 epsilon = sp.Symbol("epsilon", positive=True)  # scale of the KQ values
+_CANCELLED = "the difference vanishes once it is written out"
 
 
 def pair_dimension(value: sp.Expr, size: sp.Expr) -> sp.Expr:
@@ -23,6 +24,11 @@ def dimension(size: sp.Expr, share: sp.Expr) -> sp.Expr:
     return size / share
 
 
+def limit_ratio(gain: sp.Expr, share: sp.Expr) -> sp.Expr:
+    """Loss of the head-per-task limit over v(d / p), without query noise; ``gain`` is L / (phi d)."""
+    return (1 + gain * share) / (1 + gain / sp.E)
+
+
 def overlaps(omega: sp.Matrix, sizes: sp.Matrix) -> sp.Matrix:
     """The matrix E of the overlaps of all heads, for unit covariance."""
     heads, blocks = omega.shape
@@ -30,7 +36,7 @@ def overlaps(omega: sp.Matrix, sizes: sp.Matrix) -> sp.Matrix:
 
 
 def derive() -> Derivation:
-    """Two heads for one task, three for two, and then any number at small scale."""
+    """Two heads for one task, three for two, any number at small scale; and no heads do better."""
     step = Derivation(
         "The head budget",
         "The pair is the debiased gradient descent of He, Pan, Chen and Yang (2025); the rest is derived "
@@ -39,6 +45,9 @@ def derive() -> Derivation:
     _pair(step)
     _enough(step)
     _fewer(step)
+    _no_better(step)
+    _more_heads(step)
+    _against_the_limit(step)
     return step
 
 
@@ -254,4 +263,196 @@ def _as_many_heads_as_tasks(step: Derivation) -> None:
         shown=1 - sp.Symbol("c_0") ** 2 / sizes[0] / sp.Symbol("S"),
         p=sp.Symbol("p_b"),
         c=sp.Eq(sp.Symbol("c_b"), sp.sqrt(sp.Symbol("d_b") * (1 - sp.Symbol("p_b"))), evaluate=False),
+    )
+
+
+def _no_better(step: Derivation) -> None:
+    """Two heads, small or not: their shares add up to one at most."""
+    x = sp.Matrix(2, 2, lambda h, b: sp.Symbol(f"x_{h}_{b}", real=True))
+    E, G, tau = sp.MatrixSymbol("E", 2, 2), sp.MatrixSymbol("G", 2, 2), sp.Symbol("tau")
+    e = sp.Matrix(2, 2, sp.symbols("E_00 E_01 E_01 E_11", positive=True))
+    columns = [x[:, b] for b in range(2)]
+    p, q, r = sp.Symbol("p", nonnegative=True), sp.Symbol("q", nonnegative=True), sp.Symbol("r", real=True)
+    scaled = sp.Eq(sp.Symbol("x_h_b"), sp.sqrt(sp.Symbol("d_b")) * sp.Symbol("omega_h_b"), evaluate=False)
+    step.identity(
+        "Heads that are not small. Let {share} be the share of a task, its size over its effective "
+        "dimension: the lower bound says that it is below one. With {x}, and {G} for the matrix of the "
+        "products of the heads' vectors, whose exponentials the overlaps {E} are, the shares add up to a "
+        "trace, {tau}; here for two heads and two tasks.",
+        sum((column.T * e.inv() * column)[0] for column in columns),
+        tau,
+        by=inserted({tau: (e.inv() * x * x.T).trace()}),
+        shown=sp.Symbol("p_0") + sp.Symbol("p_1"),
+        share=sp.Eq(sp.Symbol("p_i"), sp.Symbol("d_i") / sp.Symbol("X_i"), evaluate=False),
+        x=scaled,
+        G=G,
+        E=E,
+        tau=equal(tau, sp.Trace(sp.Inverse(E) * G)),
+    )
+    gram = sp.Matrix([[p, r], [r, q]])
+    whole = gram.applyfunc(sp.exp)
+    rest = whole - gram
+    gap = sp.Symbol("Delta")
+    step.identity(
+        "Let {K}. For two heads, {p} and {q} being the squared lengths of their vectors and {r} the product, "
+        "one less the sum of the shares is {Delta} over the determinant of the overlaps,",
+        (1 - (whole.inv() * gram).trace()) * whole.det(),
+        rest.det() - gram.det(),
+        by=lambda difference: sp.expand(sp.simplify(difference)),
+        how=_CANCELLED,
+        shown=gap,
+        K=equal(sp.MatrixSymbol("K", 2, 2), E - G),
+        Delta=gap,
+        p=p,
+        q=q,
+        r=r,
+    )
+    step.identity(
+        "Its derivative in {r} is",
+        sp.diff(rest.det() - gram.det(), r),
+        -2 * sp.exp(r) * (sp.exp(r) - 1 - r),
+        by=sp.expand,
+        how=_CANCELLED,
+        shown=sp.Derivative(gap, r),
+        r=r,
+    )
+    step.minimum(
+        "never positive: so {Delta} is least where {r} is largest,",
+        sp.exp(r) - 1 - r,
+        r,
+        sp.Integer(0),
+        Delta=gap,
+        r=r,
+    )
+    m, n = sp.symbols("m n", real=True)
+    step.identity(
+        "which by the inequality of Cauchy and Schwarz is at {r}, with {p} and {q}. There the determinant of "
+        "{G} vanishes, and that of {K} is left.",
+        (rest.det() - gram.det()).subs({p: m**2, q: n**2, r: m * n}),
+        (sp.exp(m**2) - m**2) * (sp.exp(n**2) - n**2) - (sp.exp(m * n) - m * n) ** 2,
+        by=sp.expand,
+        how=_CANCELLED,
+        shown=gap,
+        r=sp.Eq(r, m * n, evaluate=False),
+        p=sp.Eq(p, m**2, evaluate=False),
+        q=sp.Eq(q, n**2, evaluate=False),
+        G=G,
+        K=sp.MatrixSymbol("K", 2, 2),
+    )
+    j, k = sp.symbols("j k", integer=True, nonnegative=True)
+    weight = sp.factorial(j) * sp.factorial(k)
+    step.sign(
+        "Written as series, without the terms of degree one, the products have for every pair of degrees "
+        "{j} and {k} a square. So two heads never have more than one share.",
+        (m ** (2 * j) * n ** (2 * k) + m ** (2 * k) * n ** (2 * j) - 2 * (m * n) ** (j + k)).subs(
+            (m * n) ** (j + k), m**j * m**k * n**j * n**k
+        )
+        / weight,
+        ">=",
+        form=(m**j * n**k - m**k * n**j) ** 2 / weight,
+        shown=sp.Function("Delta")(j, k),
+        j=j,
+        k=k,
+    )
+
+
+def _more_heads(step: Derivation) -> None:
+    """Every further head adds one share at most."""
+    e = sp.Matrix(2, 2, sp.symbols("E_00 E_01 E_01 E_11", real=True))
+    column, corner = sp.Matrix(sp.symbols("e_0 e_1", real=True)), sp.Symbol("e_2", real=True)
+    K = sp.Matrix(3, 3, lambda h, k: sp.Symbol(f"K_{min(h, k)}{max(h, k)}", real=True))
+    whole = sp.Matrix.vstack(sp.Matrix.hstack(e, column), sp.Matrix([[*column, corner]]))
+    y = sp.Matrix.vstack(-e.inv() * column, sp.ones(1, 1))
+    k, s, traces = sp.Symbol("k"), sp.Symbol("s"), sp.symbols("theta_2 theta_3")
+    named, grown = sp.MatrixSymbol("y", 3, 1), sp.MatrixSymbol("E", 3, 3)
+    step.identity(
+        "One head more, here a third. Let {theta}, {e} the new head's overlaps with the others, and {y}. The "
+        "trace grows by a quotient of two quadratic forms, {k} and {s}.",
+        traces[1] - traces[0],
+        k / s,
+        by=inserted(
+            {
+                traces[1]: (whole.inv() * K).trace(),
+                traces[0]: (e.inv() * K[:2, :2]).trace(),
+                k: (y.T * K * y)[0],
+                s: (y.T * whole * y)[0],
+            }
+        ),
+        theta=equal(
+            sp.Symbol("theta"), sp.Trace(sp.Inverse(sp.MatrixSymbol("E", 2, 2)) * sp.MatrixSymbol("K", 2, 2))
+        ),
+        e=sp.MatrixSymbol("e", 2, 1),
+        y=equal(
+            named,
+            sp.Tuple(-sp.Inverse(sp.MatrixSymbol("E", 2, 2)) * sp.MatrixSymbol("e", 2, 1), sp.Integer(1)),
+        ),
+        k=equal(k, sp.Transpose(named) * sp.MatrixSymbol("K", 3, 3) * named),
+        s=equal(s, sp.Transpose(named) * grown * named),
+    )
+    heads, shares = sp.Symbol("H", integer=True, positive=True), sp.Symbol("p_i")
+    step.say(
+        "Neither form is negative, by the product theorem: entrywise {K} is a power series with positive "
+        "coefficients, as {E} is. The trace is that of {one} less the sum of the shares. So from two heads "
+        "on, where it is one at least, it never falls below one, and {H} heads have shares with {sum}, "
+        "whatever their KQ values. Every set of shares up to one each that adds up to this is had by small "
+        "heads, as above, and more share is less loss: no two heads or more, small or not, do better on "
+        "disjoint tasks than small heads.",
+        K=sp.exp(sp.Symbol("z")) - sp.Symbol("z"),
+        E=sp.exp(sp.Symbol("z")),
+        one=sp.Identity(heads),
+        H=heads,
+        sum=sp.Le(sp.Sum(shares, (sp.Symbol("i"), 1, sp.Symbol("I"))), heads - 1, evaluate=False),
+    )
+
+
+def _against_the_limit(step: Derivation) -> None:
+    """The factor by which a head per task is worse than the best of as many heads."""
+    g, r = sp.symbols("g r", positive=True)
+    p, v = sp.Symbol("p", positive=True), sp.Function("v")
+    quotient = v(sp.E * d) / v(d / p)
+    length, phi = sp.Symbol("L", positive=True), sp.Symbol("phi", positive=True)
+    step.identity(
+        "The limit of a head per task against that: on a task of share {p} its loss is larger by a factor "
+        "that depends on {p} and {g}.",
+        (task_loss(1, phi, sp.E * d) / task_loss(1, phi, d / p)).subs(phi, length / (g * d)),
+        limit_ratio(g, p),
+        shown=quotient,
+        p=p,
+        g=sp.Eq(g, length / (phi * d), evaluate=False),
+    )
+    step.sign(
+        "If the share is above {least} the factor is above one,",
+        limit_ratio(g, 1 / sp.E + r) - 1,
+        ">",
+        form=g * r / (1 + g / sp.E),
+        shown=quotient - 1,
+        least=1 / sp.E,
+    )
+    step.sign(
+        "and below {most}, which it approaches for long prompts.",
+        sp.E * (1 / sp.E + r) - limit_ratio(g, 1 / sp.E + r),
+        ">",
+        form=sp.E * r / (1 + g / sp.E),
+        shown=sp.E * p - quotient,
+        most=sp.E * p,
+    )
+    count = sp.Symbol("I", integer=True, positive=True)
+    more = sp.Symbol("j", integer=True, nonnegative=True)
+    step.sign(
+        "Equal tasks with as many heads have {share} each, above {least} from two tasks on, here for {I}.",
+        (1 - 1 / (2 + more)) - sp.Rational(1, 2),
+        ">=",
+        form=more / (2 * (2 + more)),
+        shown=p - sp.Rational(1, 2),
+        share=sp.Eq(p, 1 - 1 / count, evaluate=False),
+        least=1 / sp.E,
+        I=sp.Eq(count, 2 + more, evaluate=False),
+    )
+    step.say(
+        "A ratio of sums over the tasks lies between the least and the largest of their ratios. Equal shares "
+        "are no better than the best ones: so with as many heads as tasks, two at least, the limit's loss "
+        "without query noise is above that of the best attention with as many heads, by a factor below {e} "
+        "times the largest of its shares; for equal tasks {equal}. With more heads the shares are one.",
+        e=sp.E,
+        equal=sp.E * (1 - 1 / count),
     )

@@ -334,6 +334,24 @@ def _strays(step: Derivation) -> None:
         path=path,
     )
 
+    found = sum(task_losses(at)).subs(at["omega"][0, 1], stray).subs(limit(at))
+    left = step.identity(
+        "What it costs falls as its square: the excess over the limit of a small {w} is",
+        sp.limit((found - found.subs(stray, 0)) / stray**2, stray, 0),
+        power * ratio / L * at["mu"][0, 0].subs(limit(at)) ** 2 * sp.E * at["sizes"][1],
+        shown=sp.Limit((sp.Function("loss")(stray) - sp.Function("loss")(0)) / stray**2, stray, 0),
+        w=stray,
+    )
+    step.identity(
+        "In the end {path} has forgotten its start, and the excess is this over {square}: it falls as the "
+        "inverse square of time after everything else has settled.",
+        sp.limit(t**2 * left * path**2, t, sp.oo),
+        left / k**2,
+        shown=sp.Limit(t**2 * (sp.Symbol("loss") - sp.Symbol("loss_0")), t, sp.oo),
+        path=sp.Eq(stray, path, evaluate=False),
+        square=(k * t) ** 2,
+    )
+
 
 def _directions(heads: int, tasks: int) -> tuple[sp.Matrix, sp.Matrix]:
     """Symbols for a change of every weight."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from theory.algebra import entries, equal, matrix
+from theory.algebra import entries, equal, expanded, matrix
 from theory.derivation import Derivation
 from theory.sparse.symbols import REFERENCE, SIZE
 from theory.symbols import d
@@ -30,18 +30,29 @@ def derive() -> Derivation:
     heads, p, k = sp.symbols("H p k", integer=True, positive=True)
     step.say(
         "Can fewer than {d} heads write the features of the query exactly, for all prompts? Let the "
-        "embedding be any linear one, the heads any, and the pairs more than the coordinates, so that {S}, "
-        "{r} and the mean square {q} of the labels fill an open set. What does not depend on the pairs must "
-        "vanish by itself. A head adds to the features {product} times the query's covariates: {P} is its "
-        "value after the embedding, in the rows of the features, and {W} its keys and queries, embedded on "
-        "both sides.",
+        "embedding be any linear one, the heads any, and the labels noisy. A head adds to the features "
+        "{product} times the query's covariates: {P} is its value after the embedding, in the rows of the "
+        "features, {W} its keys and queries, embedded on both sides, and {G} the mean over pairs of the "
+        "products of covariates and label with each other: {S}, {r} and the mean square {q} of the labels.",
         d=d,
-        S=S_,
-        r=r_,
-        q=q,
         product=P * G * W,
         P=P,
         W=W,
+        G=G,
+        S=S_,
+        r=r_,
+        q=q,
+    )
+    pair, other = sp.MatrixSymbol("z_1", 3, 1), sp.MatrixSymbol("z_2", 3, 1)
+    step.identity(
+        "What does not depend on the pairs must vanish by itself, as prompts of small and large pairs show, "
+        "and {G} may be that of a single pair, {single}: what is linear in it and right for all of these is "
+        "right for all symmetric matrices, which they span.",
+        pair * other.T + other * pair.T,
+        (pair + other) * (pair.T + other.T) - pair * pair.T - other * other.T,
+        by=expanded({}),
+        G=G,
+        single=pair * pair.T,
     )
     step.identity(
         "Let {a} be the last column of {P} and {A} the others, {row} the last row of {W} and {C} the others. "

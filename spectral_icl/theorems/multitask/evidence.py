@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spectral_icl.io.checks import Floats
 from spectral_icl.io.hypothesis import Hypothesis
-from spectral_icl.multitask.context import DEFAULT, check_kernel
+from spectral_icl.multitask.context import DEFAULT, EXACT, check_kernel
 from spectral_icl.multitask.flow.emergence import one_sign, size_of_start
 from spectral_icl.multitask.flow.options import Outcome
 from spectral_icl.multitask.flow.outline import POINTS, Outline
@@ -167,10 +167,20 @@ class Evidence:
         """The head-per-task limit."""
         return BENCHMARKS["head_per_task"].of(self.problem, self.kernel)
 
+    @property
+    def limit_excess(self) -> float:
+        """The excess of the head-per-task limit, the sum over tasks."""
+        return excess(self.problem, self.limit.loss)
+
     @cached_property
     def best(self) -> Optimum:
         """The best attention with the start's number of heads."""
         return minimise(self.problem, self.heads, self.kernel, self.seed)
+
+    @cached_property
+    def one_head(self) -> Optimum:
+        """The best single head, by a search over its weights."""
+        return minimise(self.problem, 1, self.kernel, self.seed)
 
     @property
     def heads(self) -> int:
@@ -317,6 +327,11 @@ class Evidence:
         """The flow's law is that of the paper, of which the claim speaks."""
         law = check_kernel(self.kernel)
         return Hypothesis(f"the law of the context is {DEFAULT}", law == DEFAULT)
+
+    @property
+    def closed_form(self) -> Hypothesis:
+        """The flow's law has a closed form, so that much can be searched and solved with it."""
+        return Hypothesis("the law has a closed form", check_kernel(self.kernel) != EXACT)
 
     @property
     def signs(self) -> Hypothesis:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,12 +15,25 @@ from spectral_icl.sparse.methods import USUAL
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.sparse.prompts import draw, excess_risk, most_prompts
 from spectral_icl.sparse.simulation import Estimate, Simulation, simulate
+from spectral_icl.sparse.transformer.construction import (
+    build_gd_head,
+    build_narrow_heads,
+    build_preprocess_heads,
+)
+from spectral_icl.sparse.transformer.heads import head_mismatch, mismatch
+from spectral_icl.sparse.transformer.model import LinTF
 from spectral_icl.sparse.tuning import Tuning
 from spectral_icl.theorems.claim import UnmeasurableError
+from spectral_icl.theorems.sparse.bounds import spectral_bound
 
 _WIDE, _FEWEST = 8, 50  # prompts of wide problems: so many times fewer, and at least so many
 _FEATURES = 2**25  # drawn at once
 _LAYERS = 3  # steps of gradient descent, and of P2O
+_GROWTH = (1, 2, 4)  # of the context, along which a rate is followed
+_BOUNDED = 200  # prompts whose spectra tell what no filter goes below
+_BUILT, _DEEP, _HEADS = 4, 8, 64  # prompts that layers are built for, steps, and features at most
+_SEARCHED, _STARTS = 4, 6  # features of a search for weights, at most, and its starts
+_NARROW = 100.0  # factor of features that have no rows of their own
 
 
 Kept = dict[tuple[object, ...], Simulation]
@@ -122,6 +136,74 @@ class Evidence:
             "p2o", "gd"
         )
 
+    @property
+    def along(self) -> list[tuple[SparseProblem, Estimate]]:
+        """The problem at this context length, twice and four times it, each with the least risk of P2O."""
+        longer = [replace(self.problem, n=k * self.problem.n) for k in _GROWTH]
+        return [(p, self.at(p)._simulated(("p2o",), self.prompts).at_best("p2o")) for p in longer]
+
+    @property
+    def spectral_bound(self) -> Estimate:
+        """Risk that no spectral filter goes below, on as many prompts as do."""
+        p, count = self.problem, min(self.prompts, _BOUNDED)
+        if p.d * max(p.n, p.d) > _FEATURES // count:
+            raise UnmeasurableError(f"{count} prompts of this size do not fit into memory together")
+        return spectral_bound(p, count, self.seed)
+
+    def built(self, layout: str = "wide", without: int = 0) -> float:
+        """Largest difference of the features and predictions of constructed layers from those of P2O.
+
+        In units of the labels' standard deviation, over prompts of the problem and after every step, each of
+        size 1 over the prompt's largest eigenvalue.
+
+        Parameters
+        ----------
+        layout : {"wide", "narrow"}
+            With rows for the features, or without.
+        without : int
+            Heads of the first layer to take out.
+        """
+        p = self.problem
+        if p.d > _HEADS:
+            raise UnmeasurableError(f"explicit heads are put to the test for at most {_HEADS} features")
+        if p.n * p.d > _FEATURES // _BUILT:
+            raise UnmeasurableError(f"{_BUILT} prompts of this size do not fit into memory together")
+        sample = draw(p, _BUILT, np.random.default_rng(self.seed))
+        scale = np.sqrt(p.signal + p.noise)
+        r = predictors.correlations(sample.X, sample.y)
+        top = np.linalg.norm(sample.X * r[:, None], 2, axis=(1, 2)) ** 2 / p.n
+        mask = [np.arange(p.d) >= without, *([np.ones(1)] * _DEEP)]
+        worst = 0.0
+        for X, y, xq, metric, eta in zip(sample.X, sample.y, sample.xq, r, (1.0 / top).tolist(), strict=True):
+            if layout == "wide":
+                first, later = build_preprocess_heads(p.d), build_gd_head(p.d, b=eta)
+            else:
+                factor = _NARROW / scale
+                first = build_narrow_heads(p.d, factor)
+                later = build_gd_head(p.d, a=eta / factor**2, layout="narrow")
+            model = LinTF.constructed([first, *([later] * _DEEP)], layout)
+            _, columns = model.forward(X, y, xq, mask=mask, probe=True)
+            off = [columns[1:, -1] + predictors.p2o(X, y, eta, _DEEP) @ xq]
+            if layout == "wide":
+                off.append(columns[1:, p.d : 2 * p.d] - metric * xq)
+            worst = max(worst, *(float(np.abs(part).max()) for part in off))
+        return worst / float(scale)
+
+    def mismatch(self, heads: int) -> float:
+        """Least mismatch of fewer heads than features from exact preprocessing that a search finds.
+
+        That of the construction for as many heads as there are features.
+        """
+        d = self.problem.d
+        if d > _SEARCHED:
+            raise UnmeasurableError(f"weights are searched for d <= {_SEARCHED}; the proof is for every d")
+        if heads < d:
+            return _searched(heads, d, self.seed)
+        rows, units = np.zeros((d, d, d)), np.eye(d)
+        columns = units[:, :, None] * units[:, None]  # values copy the label, keys and queries read a feature
+        built = np.concatenate([part.ravel() for part in (rows, columns, units, np.zeros((d, d)))])
+        return mismatch(built, d, d)[0]
+
     def _simulated(self, methods: tuple[str, ...], prompts: int, time: float | None = None) -> Simulation:
         if prompts > most_prompts(self.problem):
             raise UnmeasurableError(f"{prompts} prompts of this size take hours")
@@ -130,3 +212,9 @@ class Evidence:
             tuning = Tuning.of(self.problem, time)
             self.kept[key] = simulate(self.problem, methods, prompts, self.seed, tuning)
         return self.kept[key]
+
+
+@lru_cache(maxsize=64)
+def _searched(heads: int, d: int, seed: int) -> float:
+    """Least mismatch that is found from a few random starts: it does not depend on the prompts."""
+    return head_mismatch(heads, d, _STARTS, seed)

@@ -12,7 +12,7 @@ from site_extensions import loaded
 
 from spectral_icl.theorems.claim import Claim
 from spectral_icl.theorems.multitask.claims.registry import CLAIMS
-from spectral_icl.theorems.sparse.claims import CLAIMS as SPARSE
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS as SPARSE
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))

@@ -1,4 +1,4 @@
-"""The thirteen claims about sparse regression: they hold where they should, and fail where they should."""
+"""The claims about sparse regression: they hold where they should, and fail where they should."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.theorems.claim import Check, Finding, Trial, UnmeasurableError, Verdict
 from spectral_icl.theorems.report import ClaimReport
 from spectral_icl.theorems.sparse import check as sparse
-from spectral_icl.theorems.sparse import claims
-from spectral_icl.theorems.sparse.claims import CLAIMS
+from spectral_icl.theorems.sparse.claims import advantage
+from spectral_icl.theorems.sparse.claims.registry import CLAIMS
 from spectral_icl.theorems.sparse.evidence import Evidence
 
 PROMPTS = 100
@@ -37,8 +37,8 @@ def test_no_claim_fails_where_its_hypotheses_are_met(claim: str) -> None:
     assert any(one.verdict is Verdict.HOLDS for one in checks)
 
 
-def test_there_are_thirteen_claims() -> None:
-    assert len(sparse.names()) == 13
+def test_there_are_seventeen_claims() -> None:
+    assert len(sparse.names()) == 17
     assert sparse.names() == list(CLAIMS)
 
 
@@ -46,20 +46,29 @@ def test_there_are_thirteen_claims() -> None:
     ("claim", "place"),
     [
         ("oracle-rate", "n = 128: P2O / oracle"),
-        ("advantage", "n = 8:"),
+        ("advantage", "n = 8, noise = 0.25:"),
+        ("advantage", "n = 48, noise = 1:"),
         ("sparsity", "s = 64"),
-        ("sparsity", "d = 16, s = 16, n = 80"),
+        ("sparsity", "d = 16, s = 16, n = 64"),
+        ("beats-lower-bound", "rho = 0.9: P2O"),
+        ("beats-lower-bound", "variance = 0.1"),
+        ("rate", "noise = 0.25, n = 16 to 64: largest"),
+        ("rate", "noise = 0.01, n = 24 to 96: largest"),
+        ("rate", "variance = 0.1, n = 256 to 1024: largest"),
         ("lasso", "d = 128, s = 4, n = 64"),
         ("lasso", "d = 256, s = 4, n = 128"),
         ("upper-bound", "n = 32, noise = 0.001: P2O / bound"),
         ("upper-bound", "n = 24, noise = 0.25: P2O / the same with log n"),
+        ("upper-bound", "n = 48, noise = 0.25: P2O / the same with log n"),
         ("memorisation", "d = 1600, n = 400: quick model / P2O"),
-        ("snr", "noise = 16: P2O / ridge;"),
-        ("correlated-design", "rho = 0.9:"),
-        ("correlated-design", "rho = 0.97"),
+        ("snr", "n = 128, noise = 16: P2O / ridge, half;"),
+        ("correlated-design", "d = 64, s = 4, rho = 0.9: P2O / ridge, both"),
+        ("correlated-design", "d = 64, s = 4, rho = 0.97: P2O / ridge, both"),
+        ("correlated-design", "d = 32, s = 8, rho = 0.6"),
         ("low-variance-support", "variance = 0.05"),
         ("no-beta-min", "n = 1024: P2O / oracle"),
-        ("depth", "d = 16, n = 256: P2O after 3 steps"),
+        ("depth", "d = 16, n = 256, noise = 0.25: P2O after 3 steps"),
+        ("depth", "d = 64, n = 128, noise = 0.25: P2O after 2 steps"),
     ],
 )
 def test_failures_without_a_hypothesis_are_shown(claim: str, place: str) -> None:
@@ -75,9 +84,9 @@ def test_failures_without_a_hypothesis_are_shown(claim: str, place: str) -> None
     ("claim", "place", "least"),
     [
         ("sparsity", "s = 64, n = 256: P2O / ridge, dense weights", 1.05),
-        ("sparsity", "d = 16, s = 16, n = 80: P2O / ridge, dense", 1.03),
-        ("correlated-design", "rho = 0.9: P2O / ridge, strongly", 1.02),
-        ("correlated-design", "rho = 0.97: P2O / ridge, strongly", 1.3),
+        ("sparsity", "d = 16, s = 16, n = 64: P2O / ridge, dense", 1.08),
+        ("correlated-design", "d = 32, s = 8, rho = 0.9: P2O / ridge, strongly", 1.3),
+        ("correlated-design", "d = 32, s = 8, rho = 0.97: P2O / ridge, strongly", 1.3),
     ],
 )
 def test_where_ridge_wins_is_claimed(claim: str, place: str, least: float) -> None:
@@ -93,18 +102,19 @@ def test_where_ridge_wins_is_claimed(claim: str, place: str, least: float) -> No
     [
         ("oracle-rate", "n = 1024: P2O / oracle", 1.16, 0.1),
         ("oracle-rate", "n = 1024: P2O / ridge", 0.072, 0.01),
-        ("advantage", "n = 48:", 0.40, 0.06),
-        ("advantage", "n = 128:", 0.20, 0.03),
+        ("advantage", "n = 48, noise = 0.25:", 0.40, 0.06),
+        ("advantage", "n = 48, noise = 1:", 0.75, 0.07),
+        ("advantage", "n = 128, noise = 0.25:", 0.20, 0.03),
         ("sparsity", "s = 16, n = 256", 0.57, 0.06),
         ("sparsity", "s = 64, n = 256", 1.15, 0.06),
         ("lasso", "d = 64, s = 4, n = 256", 0.60, 0.1),
         slow("exponents", "exponent of n, features without", -2.81, 0.2),
         slow("exponents", "exponent of s, features without", 1.89, 0.2),
-        ("snr", "noise = 4: P2O / ridge;", 0.75, 0.08),
-        ("correlated-design", "rho = 0.6", 0.39, 0.06),
+        ("snr", "n = 128, noise = 4: P2O / ridge;", 0.75, 0.08),
+        ("correlated-design", "d = 64, s = 4, rho = 0.6", 0.39, 0.06),
         ("low-variance-support", "variance = 0.3", 0.435, 0.06),
         ("no-beta-min", "n = 1024: P2O / ridge", 0.17, 0.04),
-        ("depth", "d = 64, n = 128: P2O after 8", 0.21, 0.05),
+        ("depth", "d = 64, n = 128, noise = 0.25: P2O after 8", 0.21, 0.05),
     ],
 )
 def test_numbers(claim: str, place: str, value: float, off: float) -> None:
@@ -145,7 +155,7 @@ def test_a_missing_scikit_learn_is_said(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_wrong_claim_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """P2O has more than a hundredth of ridge's risk; saying otherwise is found out."""
-    monkeypatch.setattr(claims, "DENSER", 0.01)
+    monkeypatch.setattr(advantage, "DENSER", 0.01)
     ((one,),) = sparse.check(["sparsity"], SparseProblem(64, 4, 128, 0.25), 100)
     assert one.verdict is Verdict.FAILS
     assert one.margin is not None
@@ -161,14 +171,26 @@ def trials(*measured: float) -> Callable[[Evidence], list[Trial]]:
     return test
 
 
-@pytest.mark.parametrize(("measured", "error"), [(0.5, 0.1), (0.75, 1.0 / math.sqrt(200)), (1.001, 0.025)])
+@pytest.mark.parametrize(
+    ("measured", "error", "verdict"),
+    [
+        (0.5, 0.1, Verdict.HOLDS),
+        (0.75, 1.0 / math.sqrt(200), Verdict.HOLDS),
+        (1.5, 0.1, Verdict.FAILS),
+        (0.999, 0.025, Verdict.NOT_APPLICABLE),
+        (1.001, 0.025, Verdict.NOT_APPLICABLE),
+    ],
+)
 def test_prompts_grow_until_a_claim_is_decided(
-    monkeypatch: pytest.MonkeyPatch, measured: float, error: float
+    monkeypatch: pytest.MonkeyPatch, measured: float, error: float, verdict: Verdict
 ) -> None:
+    """And what they do not decide in the end neither holds nor fails."""
     claim = replace(CLAIMS["snr"], test=trials(measured))
     monkeypatch.setattr(sparse, "CLAIMS", {"snr": claim})
     ((one,),) = sparse.check(["snr"], SparseProblem(8, 1, 40, 0.25), 100)
     assert one.error == pytest.approx(error)
+    assert one.verdict is verdict
+    assert ("undecided" in one.reason) == (verdict is Verdict.NOT_APPLICABLE)
 
 
 def test_what_would_take_hours_or_all_memory_is_not_measured() -> None:

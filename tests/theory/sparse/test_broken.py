@@ -18,9 +18,11 @@ from theory.sparse import (
     filters,
     given_labels,
     least_squares,
+    linear_bound,
     marchenko_pastur,
     one_step,
     preprocessing,
+    rate,
     spectral,
 )
 
@@ -66,6 +68,13 @@ BROKEN: dict[str, tuple[ModuleType, str, Callable[..., Any]]] = {
     ),
     "one coordinate too many": (one_step, "one_step_size", lambda d, n, v, s2: 1 / (1 + (d + 2) / n)),
     "noise where there is none": (least_squares, "noiseless_risk", lambda d, n, v: v * n / d),
+    "bound of another penalty": (linear_bound, "ridge_penalty", lambda d, n, v, s2: s2 / (n * v)),
+    "noise not fitted off the support": (
+        rate,
+        "off_support",
+        lambda d, s, n, v, s2, T: (d - s) * s2 * T / n,
+    ),
+    "a rate without its first term": (rate, "rate", lambda d, s, n, s2: s2 * sp.log(n) * d / n**2),
     "a degree of freedom too many": (least_squares, "ols_risk", lambda d, n, s2: s2 * d / (n - d)),
 }
 

@@ -1,49 +1,16 @@
-"""What the flow keeps: diagonals, signs, imbalances, and the direction of the loss."""
+"""What the flow keeps: signs, imbalances, and the direction of the loss."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
-from spectral_icl.io.hypothesis import Hypothesis
-from spectral_icl.multitask import softmax
 from spectral_icl.theorems.claim import Finding, Trial, Trials, UnmeasurableError
 from spectral_icl.theorems.multitask.claims.registry import CSWY, claim
-from spectral_icl.theorems.multitask.claims.sampling import sampled
 from spectral_icl.theorems.multitask.evidence import Evidence
 
 ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
 RISE = 10.0  # relative rise of the loss that the integration may cause, over rtol
 PATH = 1e4  # agreement of the flow with that of k, q, o and v through the steepest fall, over rtol
-FALSE_ALARM = 1e-6  # chance that sampled zeros look like something else
-
-
-@claim(
-    "decomposability-preserved",
-    "At decomposable weights the full model's gradient is decomposable: every off-diagonal entry vanishes.",
-    CSWY,
-)
-def _decomposability(e: Evidence) -> Trials:
-    def measure() -> Finding:
-        # While a task is learned the gradient is large, so that entries that should vanish are seen if not.
-        times = [task.time for task in e.flow.phases.tasks if np.isfinite(task.time)]
-        at = e.near(min(times)) if times else e.flow.final
-        prompts = softmax.affordable(e.problem, e.prompts)
-        by_kq, by_ov = softmax.gradient(e.problem, *softmax.decomposable(e.problem, at), prompts, e.seed)
-        scores = np.concatenate([_off_diagonal(sample) for sample in (by_kq, by_ov)])
-        if not scores.size:
-            raise UnmeasurableError("all off-diagonal entries are zero, or too small to square")
-        from scipy.special import ndtri  # slow to import, and only needed here
-
-        most = float(-ndtri(0.5 * FALSE_ALARM / scores.size))
-        worst = float(np.abs(scores).max())
-        what = f"largest |z| of {scores.size} entries, rms {_rms(scores):.2f}, {prompts} prompts"
-        return Finding.below(worst, most, what)
-
-    entries = e.heads * (e.problem.dimension**2 + e.problem.tasks**2)
-    few = entries <= 10**6 and max(e.problem.dimension, e.problem.tasks) > 1
-    entries_too = Hypothesis("matrices have off-diagonal entries, at most a million", few)
-    yield Trial(measure, needs=[sampled(e), entries_too, e.learns])
 
 
 @claim("monotone-loss", "The loss never increases along the flow.", "gradient flow")
@@ -59,7 +26,7 @@ def _monotone(e: Evidence) -> Trials:
             rise, RISE * e.rtol, "largest rise of the excess between two times, over the excess"
         )
 
-    yield Trial(measure, needs=[e.learns])
+    yield Trial(measure, needs=[e.learns], supposes=[e.solved])
 
 
 @claim("sign-conservation", "Balanced weights keep the sign of every omega and mu.", f"{CSWY}; mirror flow")
@@ -90,15 +57,3 @@ def _imbalance(e: Evidence) -> Trials:
         return Finding.zero(worst, bar, what)
 
     yield Trial(measure, needs=[e.trained_factors, e.learns], supposes=[e.solved])
-
-
-def _off_diagonal(sample: softmax.Sample) -> Floats:
-    """z-scores of the off-diagonal entries of matrices (H, n, n)."""
-    outside = ~np.eye(sample.mean.shape[1], dtype=bool)
-    mean, error = sample.mean[:, outside].ravel(), sample.error[:, outside].ravel()
-    scores: Floats = mean[error > 0.0] / error[error > 0.0]
-    return scores
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt((values**2).mean()))

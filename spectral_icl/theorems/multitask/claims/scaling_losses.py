@@ -1,0 +1,115 @@
+"""How losses scale with the length, the dimension, the signal-to-noise ratio and the number of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from spectral_icl.io.checks import LARGEST, Floats
+from spectral_icl.io.hypothesis import Hypothesis
+from spectral_icl.multitask import initial
+from spectral_icl.multitask.optimal.benchmarks import single_head
+from spectral_icl.multitask.optimal.exponents import of_losses
+from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
+from spectral_icl.multitask.signal import Signal
+from spectral_icl.theorems.claim import Finding, Trial, Trials
+from spectral_icl.theorems.multitask.claims.registry import CSWY, claim
+from spectral_icl.theorems.multitask.evidence import Evidence
+
+FACTORS = (1, 2, 4)  # of a variable, of which a line through the logarithms has the exponent
+LIMIT, ONE_HEAD = "the limit", "one head"
+# absolute error of an exponent; that of one head has kinks, where a task begins to have a share of it
+EXPONENT = {LIMIT: 2e-3, ONE_HEAD: 2e-2}
+MOST = 64  # entries I H, the numbers of tasks and heads of the problem
+SCALE, MARGIN = 1e-3, 1.0  # of the starts of the flows
+
+
+@claim(
+    "scaling-losses",
+    "Over a factor of four in the length, the dimension or the signal-to-noise ratio the excess of the "
+    "flow's limit, and of the best single head, has the exponents -l, l and -l / (1 + SNR), l being the "
+    "share of the signal that is learned, averaged over tasks by excess; in the number of equal tasks 1, "
+    "and 1 + l.",
+    f"{CSWY} for long prompts, l = 1; local exponents derived",
+)
+def _scaling(e: Evidence) -> Trials:
+    few = Hypothesis(
+        f"there are at most {MOST} pairs of a task and a head", e.problem.tasks * e.heads <= MOST
+    )
+    small = max(e.problem.block_sizes) * FACTORS[-1] <= LARGEST_BLOCK
+    short = e.problem.context_length * FACTORS[-1] <= LARGEST
+    room = Hypothesis("four times the length and the dimension is in range", small and short)
+    needs = [e.disjoint, e.enough_heads, few, room, e.balanced, e.closed_form]
+    if not all(needs):
+        yield Trial(lambda: Finding.zero(np.nan, 1.0, ""), needs)
+        return
+    trained = _trained(e, e.problem, 1)
+    families = {
+        name: [
+            trained,
+            *(_trained(e, change(e.problem, k), k if name == "tasks" else 1) for k in FACTORS[1:]),
+        ]
+        for name, change in _CHANGES.items()
+    }
+
+    def measure() -> Finding:
+        found = []
+        for name, family in families.items():
+            limits = [one.reducible(one.flow.final_task_loss) for one in family]
+            found.append(_exponent(name, LIMIT, family, limits))
+            if e.of_paper:  # under other laws one head is searched, which takes long
+                singles = [one.reducible(single_head(one.problem).task_loss) for one in family]
+                found.append(_exponent(name, ONE_HEAD, family, singles))
+        return min(found, key=lambda finding: finding.margin)
+
+    met = all(all(one.theorem) and one.rests for family in families.values() for one in family)
+    converge = Hypothesis("flows from small dominated starts come to rest", met)
+    yield Trial(measure, needs, supposes=[e.of_paper, converge])
+
+
+def _trained(e: Evidence, problem: Problem, copies: int) -> Evidence:
+    """The evidence of another problem of the family, from a small dominated start, with heads to spare."""
+    heads = e.heads + (copies - 1) * e.problem.tasks
+    start = initial.dominant(problem, heads, SCALE, MARGIN)
+    return replace(e, problem=problem, start=start, t_end=None)
+
+
+def _exponent(name: str, whose: str, family: list[Evidence], excess: list[Floats]) -> Finding:
+    """The exponent over a family, against the mean of the local ones of its excess (I,) by Simpson's rule."""
+    first, middle, last = (_local(name, whose, one.problem, v) for one, v in zip(family, excess, strict=True))
+    predicted = (first + 4.0 * middle + last) / 6.0
+    totals = [float(v.sum()) for v in excess]
+    measured = float(np.log(totals[-1] / totals[0]) / np.log(FACTORS[-1]))
+    margin = 1.0 - abs(measured - predicted) / EXPONENT[whose]
+    what = f"exponent of the excess of {whose} in the {name}, within {EXPONENT[whose]:g}"
+    return Finding(measured, predicted, margin if np.isfinite(margin) else -np.inf, what)
+
+
+def _local(name: str, whose: str, problem: Problem, excess: Floats) -> float:
+    """The exponent that the theory says."""
+    local = of_losses(problem.power, np.asarray(problem.noise), excess)
+    in_tasks = 1.0 if whose == LIMIT else 1.0 - local.length
+    by_name = {"length": local.length, "dimension": local.dimension, "signal-to-noise ratio": local.snr}
+    return by_name.get(name, in_tasks)
+
+
+def _copies(problem: Problem, k: int) -> Problem:
+    """Every task k times, on blocks of its own."""
+    home = list(problem.home or ())
+    return Problem(
+        block_sizes=tuple(problem.block_sizes[b] for b in home) * k,
+        signal=Signal.disjoint(np.tile(problem.power, k)),
+        noise=problem.noise * k,
+        context_length=problem.context_length,
+        covariance=tuple(problem.covariance[b] for b in home) * k,
+    )
+
+
+_CHANGES: dict[str, Callable[[Problem, int], Problem]] = {
+    "length": lambda p, k: replace(p, context_length=k * p.context_length),
+    "dimension": lambda p, k: replace(p, block_sizes=tuple(k * size for size in p.block_sizes)),
+    "signal-to-noise ratio": lambda p, k: replace(p, noise=tuple(noise / k for noise in p.noise)),
+    "tasks": _copies,
+}

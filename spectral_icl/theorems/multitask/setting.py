@@ -1,0 +1,247 @@
+"""A problem, a start and a parametrization that can be varied one variable at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+
+from spectral_icl.io.checks import ProblemError
+from spectral_icl.multitask.experiment import (
+    DominantStart,
+    Experiment,
+    ExplicitStart,
+    PaperStart,
+    Start,
+)
+from spectral_icl.multitask.parametrization import Factored, Parametrization
+from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.signal import Signal
+from spectral_icl.multitask.state import State, check_state
+from spectral_icl.theorems.multitask.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a flow is solved of, with the start as it is described and not yet as numbers.
+
+    Attributes
+    ----------
+    problem : Problem
+    start : Start
+        Made anew for every problem and number of heads.
+    heads : int
+    parametrization : Parametrization
+    kernel : str
+    rtol : float
+    key_scale : float or None
+    size : float or None
+        Largest entry of omega and mu, to which the start is scaled; None to leave it.
+    margin : float or None
+        Relative lead of a task's head in mu, of starts that have one; None to leave it.
+    """
+
+    problem: Problem
+    start: Start
+    heads: int
+    parametrization: Parametrization
+    kernel: str
+    rtol: float
+    key_scale: float | None = None
+    size: float | None = field(default=None)
+    margin: float | None = field(default=None)
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Setting:
+        """The setting of an experiment, whatever its ``[flow]`` says of the end."""
+        return cls(
+            experiment.problem,
+            experiment.initial,
+            len(experiment.start.omega),
+            experiment.parametrization,
+            experiment.model.kernel,
+            experiment.flow.rtol,
+            experiment.model.key_scale,
+        )
+
+    @property
+    def state(self) -> State:
+        """The start, omega (H, B) and mu (H, I).
+
+        A dominant start of fewer heads than tasks has those leaders that there are heads for.
+        """
+        start, problem = self.start, self.problem
+        heads = self.heads
+        if self.margin is not None:
+            start = _with_lead(start, problem, self.margin)
+        if isinstance(start, DominantStart):
+            heads = max(heads, problem.tasks)
+        made = start.build(problem, heads, self.key_scale)
+        made = State(made.omega[: self.heads], made.mu[: self.heads])
+        if self.size is not None:
+            factor = self.size / _largest(made)
+            made = State(made.omega * factor, made.mu * factor)
+        return check_state(problem, *made)
+
+    def evidence(self, prompts: int, seed: int) -> Evidence:
+        """What claims are tested on, the flow followed to rest."""
+        state = self.state
+        self.parametrization.chart(self.problem, state)  # refuses imbalances of another shape
+        return Evidence(
+            self.problem, state, self.parametrization, None, self.rtol, self.kernel, prompts, seed
+        )
+
+
+# What can be varied: the value at a setting, None where it has none, and the setting with another value.
+Reading = Callable[[Setting], float | None]
+Change = Callable[[Setting, float], Setting]
+
+
+def length(at: Setting) -> float:
+    """Context length L."""
+    return at.problem.context_length
+
+
+def with_length(at: Setting, value: float) -> Setting:
+    """The setting at another context length, with all else as it was."""
+    return replace(at, problem=replace(at.problem, context_length=value))
+
+
+def dimension(at: Setting) -> float:
+    """Coordinates of the largest block, d."""
+    return float(max(at.problem.block_sizes))
+
+
+def with_dimension(at: Setting, value: float) -> Setting:
+    """The setting with all blocks larger or smaller by one factor, and signals of one power as before."""
+    factor = value / dimension(at)
+    sizes = tuple(max(1, round(size * factor)) for size in at.problem.block_sizes)
+    return replace(at, problem=replace(at.problem, block_sizes=sizes))
+
+
+def tasks(at: Setting) -> float | None:
+    """Number of tasks I; None of a start that is given entry by entry."""
+    return None if _of_fixed_shape(at) else float(at.problem.tasks)
+
+
+def with_tasks(at: Setting, value: float) -> Setting:
+    """The setting with the first tasks only, or with more that are like them, on blocks of their own.
+
+    Heads come and go with the tasks.
+
+    Raises
+    ------
+    ProblemError
+        Tasks that share blocks cannot be more than they are.
+    """
+    problem, count = at.problem, round(value)
+    if problem.home is None:
+        if count > problem.tasks:
+            raise ProblemError("tasks", count, f"at most {problem.tasks}, of tasks that share blocks")
+        rows = Signal.of([problem.signal[k] for k in range(count)], problem.blocks)
+        changed = replace(problem, signal=rows, noise=problem.noise[:count])
+    else:
+        like = [k % problem.tasks for k in range(count)]
+        home = [problem.home[k] for k in like]
+        changed = Problem.multitask(
+            task_sizes=[problem.block_sizes[b] for b in home],
+            signal=[float(problem.power[k]) for k in like],
+            noise=[problem.noise[k] for k in like],
+            context_length=problem.context_length,
+            covariance=[problem.covariance[b] for b in home],
+        )
+    return replace(at, problem=changed, heads=max(1, at.heads + count - problem.tasks))
+
+
+def heads(at: Setting) -> float | None:
+    """Number of heads H; None of a start that is given entry by entry."""
+    return None if _of_fixed_shape(at) else float(at.heads)
+
+
+def with_heads(at: Setting, value: float) -> Setting:
+    """The setting with another number of heads."""
+    return replace(at, heads=round(value))
+
+
+def ratio(at: Setting) -> float | None:
+    """Signal over noise, of all tasks together; None without noise."""
+    noise = float(np.sum(at.problem.noise))
+    return float(at.problem.power.sum()) / noise if noise > 0.0 else None
+
+
+def with_ratio(at: Setting, value: float) -> Setting:
+    """The setting with the noise of all tasks larger or smaller by one factor."""
+    before = ratio(at)
+    assert before is not None
+    noise = tuple(variance * before / value for variance in at.problem.noise)
+    return replace(at, problem=replace(at.problem, noise=noise))
+
+
+def size(at: Setting) -> float | None:
+    """Largest entry of omega and mu at the start; None of a start at zero."""
+    return _largest(at.state) or None
+
+
+def with_size(at: Setting, value: float) -> Setting:
+    """The setting with the start larger or smaller by one factor."""
+    return replace(at, size=value)
+
+
+def lead(at: Setting) -> float | None:
+    """Relative lead of a task's head in mu; None of a start that is made without one."""
+    if at.margin is not None:
+        return at.margin
+    if isinstance(at.start, PaperStart):
+        low, high = _paper_weights(at.start, at.problem)
+        return (high / low) ** 2 - 1.0 if low and abs(high) > abs(low) else None
+    found = getattr(at.start, "margin", None)
+    return float(found) if found else None
+
+
+def with_lead(at: Setting, value: float) -> Setting:
+    """The setting with another lead, and the other entries of the start as they were."""
+    return replace(at, margin=value)
+
+
+def imbalance(at: Setting) -> float | None:
+    """Imbalance of both circuits; None of weights that have none, or of several."""
+    given = at.parametrization
+    if not isinstance(given, Factored) or _of_fixed_shape(at):
+        return None
+    largest = max(float(np.max(given.imbalance(c))) for c in ("omega", "mu"))
+    return largest or None
+
+
+def with_imbalance(at: Setting, value: float) -> Setting:
+    """The setting with one imbalance for both circuits."""
+    assert isinstance(at.parametrization, Factored)
+    changed = replace(at.parametrization, imbalance_omega=value, imbalance_mu=value)
+    return replace(at, parametrization=changed)
+
+
+def _of_fixed_shape(at: Setting) -> bool:
+    """Whether the start or an imbalance is given entry by entry."""
+    shaped = any(at.parametrization.imbalance(c).ndim > 0 for c in ("omega", "mu"))
+    return shaped or isinstance(at.start, ExplicitStart)
+
+
+def _largest(state: State) -> float:
+    return max(float(np.abs(values).max()) for values in state)
+
+
+def _paper_weights(start: PaperStart, problem: Problem) -> tuple[float, float]:
+    """The smaller and the larger weight of the start of the authors' code."""
+    unit = problem.context_length**-0.75
+    low = unit if start.ov_low is None else start.ov_low
+    return low, 2.0 * unit if start.ov_high is None else start.ov_high
+
+
+def _with_lead(start: Start, problem: Problem, margin: float) -> Start:
+    if isinstance(start, PaperStart):
+        low, _ = _paper_weights(start, problem)
+        return replace(start, ov_low=low, ov_high=abs(low) * (1.0 + margin) ** 0.5)
+    if "margin" in {one.name for one in fields(start)}:
+        changed: Start = replace(start, margin=margin)  # type: ignore[call-arg]
+        return changed
+    raise ProblemError("margin", margin, "a start with a lead")
