@@ -15,7 +15,7 @@ SCRIPTS = sorted((ROOT / "examples" / "gallery").glob("[a-z]*.py"))
 # seconds each; the site, built beside the tests, runs every script at small size too, and stops at an error
 LONG = {
     *("three_laws", "saturated", "p2o_context", "p2o_plane"),
-    *("trajectories", "context_length", "separation"),
+    *("trajectories", "context_length", "separation", "margins", "nonlinear_laws"),
 }
 
 
