@@ -118,7 +118,7 @@ BALANCED, DOMINANT, HEADS = "balanced", "dominant", "H >= I"
         ("imbalanced", "optimality", BALANCED),
         ("merged", "imbalance-conservation", "k, q, o and v"),
         ("merged", "sign-conservation", BALANCED),
-        ("overlapping", "single-vs-multi", "disjoint"),
+        ("one block", "single-vs-multi", "no one omega is best for all tasks"),
         ("overlapping", "head-budget", "disjoint"),
         ("one task", "single-vs-multi", "two tasks"),
         ("built-in", "escape-rate", "imbalance is positive"),
@@ -146,6 +146,9 @@ def test_broken_hypotheses_are_named(two_tasks: si.Problem, name: str, claim: st
         options["parametrization"] = si.Merged()
     elif name == "overlapping":
         p = si.Problem(block_sizes=(8, 8), signal=((1.0, 1.0), (0.0, 1.0)), noise=0.1, context_length=200)
+        start = si.initial.random(p, 2, scale=0.01, positive=True)
+    elif name == "one block":
+        p = si.Problem(block_sizes=(8,), signal=((1.0,), (2.0,)), noise=0.1, context_length=200)
         start = si.initial.random(p, 2, scale=0.01, positive=True)
     elif name == "one task":
         p = si.Problem.multitask(task_sizes=(10,), signal=1.0, noise=0.1, context_length=100)
