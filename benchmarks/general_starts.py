@@ -1,6 +1,6 @@
 """What starts with unequal entries cost, how they become equal, and what of random matrices they explain.
 
-    python -m benchmarks.general_starts [--quick] [--out DIR]
+    python -m benchmarks.general_starts [--quick] [--only PART] [--out DIR]
 
 Cost: disjoint tasks, the flow of `Problem.by_feature` from a scattered start beside that of the blocks.
 
@@ -14,12 +14,19 @@ features in which the winners' matrices grow (`Matrices.aligned`). A run is expl
 within 5 %, with the right winner, and the loss at the end is within 2 %. Then softmax attention itself,
 trained with d = 8, L = 64, whose finite length is taken from block flows under the exact and the asymptotic
 law.
+
+Strays: two tasks and two heads again, from matrices without what is off the diagonals of U, without what W
+has between blocks (a block has hidden units of its own), and without either: which do reduced flows miss?
+
+With ``--only`` all other parts are those on record.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +52,8 @@ SIZES = (6, 30, 60, 120, 200)  # features of three tasks
 SCATTERS, SCALES = (0.2, 0.5, 1.0), (0.01, 0.001)
 SETTINGS = ((1, 1), (1, 4), (2, 2), (2, 4))  # tasks, heads
 STARTS, TRAINED = 10, 4
+WITHOUT, CLEANED = ("U", "W", "UW"), 8  # what is left out, and starts of which
+PARTS = ("cost", "equality", "matrices", "strays", "trained")
 END, SPAN = 60.0, 0.6  # of flows of matrices; time over which slopes are taken
 KINDS = ("block means", "diagonals", "aligned")
 CLOSE, SAME = 0.05, 0.02  # of emergence times, and of the loss at the end
@@ -159,13 +168,30 @@ def aligned(problem: si.Problem, drawn: Matrices, grid: Floats) -> Matrices:
     return drawn.aligned(problem, found.head, signs)
 
 
-def of_matrices(tasks: int, heads: int, seed: int) -> dict[str, Any]:
+def without(problem: si.Problem, drawn: Matrices, circuits: str) -> Matrices:
+    """The matrices without the strays of U, or of W between blocks, and as fast as they were."""
+    if "U" in circuits:
+        mu = drawn.state(problem).mu
+        speed = np.hypot(drawn.imbalance(problem).mu, 2.0 * mu)
+        both, less = np.sqrt(speed + 2.0 * mu), np.sqrt(speed - 2.0 * mu)
+        output, value = (
+            np.array([np.diag(row) for row in half]) for half in ((both + less) / 2, (both - less) / 2)
+        )
+        drawn = replace(drawn, output=output, value=value)
+    if "W" in circuits:  # every block has hidden units of its own, fewer and larger
+        of_block = np.repeat(np.arange(problem.blocks), problem.block_sizes)
+        own = problem.blocks**0.5 * (of_block[:, None] == of_block)
+        drawn = replace(drawn, key=own * drawn.key, query=own * drawn.query)
+    return drawn
+
+
+def of_matrices(tasks: int, heads: int, seed: int, left_out: str = "") -> dict[str, Any]:
     """One start of whole matrices, and what the three reduced flows say of it."""
     problem = si.Problem.multitask(
         task_sizes=(16 // tasks,) * tasks, signal=16.0 / tasks, noise=0.1, context_length=200.0
     )
     grid = np.linspace(0.0, END, 1201)
-    drawn = Matrices.random(problem, heads, 0.1, seed)
+    drawn = without(problem, Matrices.random(problem, heads, 0.1, seed), left_out)
     split, turned = problem.by_feature(), aligned(problem, drawn, grid)
     truth = whole(problem, drawn, grid)
     curves = {
@@ -175,7 +201,13 @@ def of_matrices(tasks: int, heads: int, seed: int) -> dict[str, Any]:
     }
     seen = outcome(grid, truth)
     order = np.argsort(seen.time)
-    row: dict[str, Any] = {"tasks": tasks, "heads": heads, "seed": seed, "stray": drawn.stray()}
+    row: dict[str, Any] = {
+        "tasks": tasks,
+        "heads": heads,
+        "seed": seed,
+        "left_out": left_out,
+        "stray": drawn.stray(),
+    }
     row["time"], row["loss"] = seen.time[order].tolist(), seen.loss
     for kind, curve in curves.items():
         told = outcome(grid, curve)
@@ -268,17 +300,13 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         return drawn
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="starts with unequal entries")
-    parser.add_argument("--quick", action="store_true", help="few starts and sizes")
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    sizes, starts, trained = (SIZES[:2], 2, 1) if options.quick else (SIZES, STARTS, TRAINED)
-    costs = [cost(size, 3) for size in sizes]
-    evened = [row for scale in SCALES for scatter in SCATTERS for row in equality(scale, scatter, 1)]
-    matrices = [of_matrices(*setting, seed) for setting in SETTINGS for seed in range(starts)]
-    runs = [of_training(seed) for seed in range(trained)]
+def tables(data: dict[str, Any]) -> str:
+    """The text of all parts."""
+    starts, matrices, strays = len(data["matrices"]) // len(SETTINGS), data["matrices"], data["strays"]
+    heading = [
+        "                           first emergence   later ones               loss at    rms     explained",
+        "tasks heads                median  largest % median  largest % winners   end, %  distance    runs",
+    ]
     lines = [
         record.machine_line(), "",
         "flows to t = 1e4, H = 4, I = 3, scatter 0.5: best of 3",
@@ -287,35 +315,68 @@ def main() -> None:
             f"{one['features']:5d} {one['seconds_features']:21.4f} {one['seconds_blocks']:11.4f}"
             f" {one['seconds_features'] / one['seconds_blocks']:7.1f}"
             f" {one['steps_features']:18d} {one['steps_blocks']:11d}"
-            for one in costs
+            for one in data["cost"]
         ), "",
         "differences within a block of two tasks, two heads: logarithm of their fall, and emergence",
         "  scale  scatter  unevenness   folds   derived   rivals   later than equal, %",
         *(
             f"{one['scale']:7g} {one['scatter']:8g} {one['unevenness']:11.3f} {one['folds']:7.3f}"
             f" {one['predicted_folds']:9.3f} {one['rivals']:8.2g} {100 * one['late']:22.2f}"
-            for one in evened
+            for one in data["equality"]
         ), "",
-        f"whole matrices, d = 16, L = 200, {starts} starts each, beside reduced flows from",
-        "                           first emergence   later ones               loss at    rms     explained",
-        "tasks heads                median  largest % median  largest % winners   end, %  distance    runs",
-        *(line for setting in SETTINGS for line in summary(matrices, *setting)), "",
-        f"softmax attention, trained: d = 8, L = 64, two tasks and heads, {trained} starts",
+        f"whole matrices, d = 16, L = 200, {starts} starts each, beside reduced flows from", *heading,
+        *(line for setting in SETTINGS for line in summary(matrices, *setting)),
+    ]  # fmt: skip
+    for left_out in WITHOUT:
+        mine = [row for row in strays if row["left_out"] == left_out]
+        named = " and ".join(
+            {"U": "U off its diagonal", "W": "W between blocks"}[circuit] for circuit in left_out
+        )
+        lines += ["", f"{len(mine)} of these starts without {named}", *heading, *summary(mine, 2, 2)]
+    lines += [
+        "", f"softmax attention, trained: d = 8, L = 64, two tasks and heads, {len(data['trained'])} starts",
         "             first emergence, %: mean  scatter   later ones: mean  scatter   loss at end, %: mean",
     ]  # fmt: skip
     for kind in KINDS:
-        late = 100.0 * np.array([row[kind]["late"] for row in runs])
-        off = 100.0 * np.mean([row[kind]["loss"] for row in runs])
+        late = 100.0 * np.array([row[kind]["late"] for row in data["trained"]])
+        off = 100.0 * np.mean([row[kind]["loss"] for row in data["trained"]])
         cells = [f"{late[:, i].mean():+10.2f} {late[:, i].std():8.2f}" for i in range(2)]
         lines.append(f"{kind:<12} {cells[0]:>25} {cells[1]:>27} {off:+22.1f}")
-    text = "\n".join(lines)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="starts with unequal entries")
+    parser.add_argument("--quick", action="store_true", help="few starts and sizes")
+    parser.add_argument("--only", choices=PARTS, help="one part; the others are those on record")
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    sizes, starts, trained, cleaned = (
+        (SIZES[:2], 2, 1, 1) if options.quick else (SIZES, STARTS, TRAINED, CLEANED)
+    )
+    parts = {
+        "cost": lambda: [cost(size, 3) for size in sizes],
+        "equality": lambda: [
+            row for scale in SCALES for scatter in SCATTERS for row in equality(scale, scatter, 1)
+        ],
+        "matrices": lambda: [of_matrices(*setting, seed) for setting in SETTINGS for seed in range(starts)],
+        "strays": lambda: [of_matrices(2, 2, seed, name) for name in WITHOUT for seed in range(cleaned)],
+        "trained": lambda: [of_training(seed) for seed in range(trained)],
+    }
+    file = options.out / "general_starts.json"
+    data = json.loads(file.read_text("utf-8")) if options.only else {}
+    for name in (options.only,) if options.only else PARTS:
+        data[name] = parts[name]()
+    data.pop("machine", None)
+    text = tables(data)
     print(text)
-    drawn = figure(matrices)
-    for row in matrices:
-        del row["curves"]
-    data = {"cost": costs, "equality": evened, "matrices": matrices, "trained": runs}
+    drawn = figure(data["matrices"]) if "curves" in data["matrices"][0] else None
+    for row in (*data["matrices"], *data["strays"]):
+        row.pop("curves", None)
     record.write(options.out, "general_starts", text, data)
-    drawn.savefig(options.out / "general_starts.png", dpi=160)
+    if drawn is not None:
+        drawn.savefig(options.out / "general_starts.png", dpi=160)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _BUILT_IN = "built-in two-task example"  # what stands in a title where no file is named
 _BUILT_IN_SPARSE = "built-in sparse problem"
-_BUILT_IN_NONLINEAR = "built-in single-index task"
+_BUILT_IN_NONLINEAR = "built-in single-index example"
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 _overrides = click.option(

@@ -51,8 +51,10 @@ def degrees(flow: SingleIndexFlow, task: int, axes: Axes) -> None:
     for k in range(flow.problem.degree + 1):
         if left[:, k].any():
             axes.plot(t, left[:, k], color=f"C{k % 10}", ls="--", label=f"degree {k}")
-    low = max(float(np.min(np.array(total) - flow.problem.noise[task])), 1e-12)
-    axes.set(yscale="log", ylim=(0.3 * low, None))
+    axes.set_yscale("log")
+    # tasks may share an axis; what is left of a degree may be nothing
+    low = min(float(np.min(line.get_ydata())) for panel in _sharing(axes) for line in panel.lines[:1])
+    axes.set_ylim(bottom=0.3 * max(low, 1e-12))
     _time_axis(flow, axes)
 
 
@@ -65,6 +67,11 @@ def heads(flow: SingleIndexFlow, task: int, circuit: str, axes: Axes) -> None:
     if circuit == "mu":
         axes.plot(t, values.sum(axis=1), color="black", ls=":", label="sum")
     _time_axis(flow, axes)
+
+
+def _sharing(axes: Axes) -> list[Axes]:
+    """The axes that share their vertical range with one, itself included."""
+    return list(axes.get_shared_y_axes().get_siblings(axes))
 
 
 def _sampled(flow: SingleIndexFlow) -> tuple[Floats, list[State]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, integer, number
+from spectral_icl.io.checks import Floats, ProblemError, array, integer, integers, number
 from spectral_icl.multitask.features import block_means
 from spectral_icl.multitask.parametrization import Factored, key_scale_of
 from spectral_icl.multitask.problem import Problem
@@ -117,11 +117,25 @@ class Matrices:
         heads : sequence of int, (B,)
             The head of every block: the one that takes its task.
         signs : sequence of float, (B,)
-            Sign of that head's mu.
+            That head's mu, of which the sign counts.
+
+        Raises
+        ------
+        ProblemError
+            The matrices are not of the problem's size, or there is no head, or no sign, for every block.
         """
+        if self.key.shape[-1] != problem.dimension:
+            expected = f"one of {self.key.shape[-1]} features, as the matrices"
+            raise ProblemError("problem", f"d = {problem.dimension}", expected)
+        leaders = integers("heads", heads, minimum=0, maximum=len(self.key) - 1)
+        pulls = array("signs", signs, (problem.blocks,))
+        if len(leaders) != problem.blocks:
+            raise ProblemError("heads", f"{len(leaders)} heads", f"one for each of {problem.blocks} blocks")
+        if (pulls == 0.0).any():
+            raise ProblemError("signs", signs, "numbers that are not zero")
         key, query = self.key.copy(), self.query.copy()
         ends = np.cumsum(problem.block_sizes)
-        for size, end, head, sign in zip(problem.block_sizes, ends, heads, signs, strict=True):
+        for size, end, head, sign in zip(problem.block_sizes, ends, leaders, pulls, strict=True):
             block = slice(end - size, end)
             growing = self.key[head][:, block] + np.sign(sign) * self.query[head][:, block]
             basis = np.linalg.eigh(growing.T @ growing)[1]

@@ -17,7 +17,7 @@ QUICK = ("--set", "flow.t_end=20.0")
 def test_text_and_json() -> None:
     status, out, err = run("nonlinear", *QUICK)
     assert (status, err) == (0, "")
-    assert out.startswith("built-in single-index task\n")
+    assert out.startswith("built-in single-index example\n")
     assert "reached the end (at t = 20)" in out
     status, out, _ = run("nonlinear", "--json", *QUICK)
     found = json.loads(out)

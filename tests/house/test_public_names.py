@@ -82,7 +82,8 @@ SIGNATURES = {
     "nonlinear.loss": "problem omega mu kernel=",
     "nonlinear.task_loss": "problem omega mu kernel=",
     "nonlinear.gradient": "problem omega mu kernel=",
-    "nonlinear.gradient_flow": "problem omega0 mu0 * parametrization= t_end= t_eval= rtol= kernel=",
+    "nonlinear.gradient_flow": "problem omega0 mu0"
+    " * parametrization= t_end= t_eval= rtol= kernel= max_steps=",
     "nonlinear.learned": "problem omega mu",
     "nonlinear.best_head": "problem task= kernel=",
     "nonlinear.best_pair": "problem task= kernel= balanced=",
@@ -137,11 +138,12 @@ DEFAULTS = {
     "optimal.length_generalisation": {"omega": None, "mu": None, "kernel": "asymptotic"},
     "optimal.minimise": {"kernel": "asymptotic", "seed": 0},
     "nonlinear.gradient_flow": {
-        "parametrization": None,
+        "parametrization": si.Balanced(key_scale=None),
         "t_end": 200.0,
         "t_eval": None,
         "rtol": 1e-8,
         "kernel": "asymptotic",
+        "max_steps": 20_000,
     },
     "nonlinear.best_pair": {"task": 0, "kernel": "asymptotic", "balanced": True},
     "theorems.check": {

@@ -36,13 +36,18 @@ from spectral_icl.multitask.exact.evaluate import evaluate
 from spectral_icl.multitask.exact.overlaps import FINE, overlap
 from spectral_icl.multitask.experiment import BUILT_IN, Experiment
 from spectral_icl.multitask.flow.census import Census
+from spectral_icl.multitask.flow.equality import equalities
 from spectral_icl.multitask.flow.escape import Escape
+from spectral_icl.multitask.flow.rates import winner_rates
 from spectral_icl.multitask.flow.scatter import Scatter
+from spectral_icl.multitask.matrices import Matrices
 from spectral_icl.multitask.noise.moments import gradient_noise
 from spectral_icl.multitask.nonlinear import best_head, learned, losses
 from spectral_icl.multitask.nonlinear.experiment import BUILT_IN as NONLINEAR
 from spectral_icl.multitask.nonlinear.experiment import NonlinearExperiment
 from spectral_icl.multitask.nonlinear.report import NonlinearReport
+from spectral_icl.multitask.optimal.constants import separation
+from spectral_icl.multitask.optimal.exponents import exponents
 from spectral_icl.multitask.optimal.report import benchmark_report
 from spectral_icl.multitask.report import FlowReport
 from spectral_icl.multitask.state import State
@@ -66,9 +71,11 @@ STUDY = sparse.Study(sparse.SparseProblem(8, 2, 20, 0.1, 1.0), prompts=20, draws
 
 # what no function returns: parts of a computation, and what stands for code
 INSIDE = """
-AsymptoticOptima Batch Best Cells Claim Class Contour Dial Drawn Drift Ended Evidence ExactOptima Factors
-FirstOrderOptima Flows Found Guard HeadLimit Label Large Law LimitArguments Look Method Optima Pairs Panel
-Rates Record Reference Requirement Rule Run Section Spectral Start Table Trial Variable Verification View Work
+AsymptoticOptima Batch Best Cells Changed Choice Claim Class Contour Dial Drawn Drift Embedded Ended
+Evidence ExactOptima Factors FirstOrderOptima Flows Found Ground Guard HeadLimit Integrated Kind Label
+Large Law LimitArguments Line Look Losers Method Optima Pairs Panel Part Plane Point Range Rates Record
+Reference Requirement Rule Run Section Setting Spectral Start Strays Table Theorem TheoremReport Trial
+Variable Verification View Weighed Winners Work
 """
 
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -195,9 +202,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         si.gradient_flow(PROBLEM, *START, t_end=20.0, max_steps=5)
     at_start = {name: values.tolist() for name, values in START._asdict().items()}
     tables = {"problem": PROBLEM.to_dict(), "model": {"heads": 2}, "training": {"step": 0.1, "batch": 100}}
-    starts = [{"kind": "paper"}, {"kind": "random"}, {"kind": "explicit", **at_start}, {"kind": "dominant"}]
+    starts = [{"kind": "paper"}, {"kind": "random"}, {"kind": "explicit", **at_start}, {"kind": "scattered"}]
+    starts += [{"kind": "matrices"}, {"kind": "dominant"}]
     case = Case("case", "", Experiment.from_dict(tables | {"initial": starts[-1]}))
     paths = si.stochastic_flow(PROBLEM, *START, step=0.1, batch=100, t_end=1.0, paths=2)
+    scattered = si.initial.scattered(PROBLEM.by_feature(), 2)
     nonlinear = NonlinearExperiment.from_dict(NONLINEAR | {"flow": {"t_end": 1.0}})
     compared = sparse.compare(STUDY)
     assert compared.simulation is not None
@@ -209,6 +218,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "of a flow": (solution.phases, solution.forecast, solution.saturation, Escape(0, 1, 2.0, None)),
         "in outline": (outlined, Census.of(outlined.phases, outlined.heads)),
         "unfinished": unfinished.value,
+        "single features": (
+            Matrices.random(PROBLEM, 2),
+            equalities(PROBLEM, si.gradient_flow(PROBLEM.by_feature(), *scattered, t_end=50.0)),
+        ),
+        "at the limit": (
+            winner_rates(PROBLEM, solution.key_scale),
+            separation(PROBLEM),
+            exponents(PROBLEM, si.optimal.head_per_task(PROBLEM)),
+        ),
         "paths": (TrainingReport(paths), Scatter.of(paths)),
         "noise": gradient_noise(PROBLEM, State(START.omega[None], START.mu[None])),
         "other weights": (si.Factored(0.1, 0.2), si.Merged()),

@@ -162,3 +162,20 @@ def test_what_is_refused_is_named(heads: int, size: float, sizes: tuple[int, int
     p = si.Problem.multitask(task_sizes=sizes, signal=1.0, noise=0.1, context_length=50.0)
     with pytest.raises(si.ProblemError, match=complaint):
         si.initial.matrices(p, heads, size)
+
+
+@pytest.mark.parametrize(
+    ("p", "heads", "signs", "complaint"),
+    [
+        (ALONE, (0,), (1.0,), "^problem: expected one of 8 features, as the matrices, got 'd = 10'"),
+        (P, (0,), (1.0, 1.0), "^heads: expected one for each of 2 blocks, got '1 heads'"),
+        (P, (0, 2), (1.0, 1.0), "^heads"),
+        (P, (0, 1), (1.0,), "^signs: "),
+        (P, (0, 1), (1.0, 0.0), "^signs: expected numbers that are not zero"),
+    ],
+)
+def test_a_basis_needs_a_head_and_a_sign_for_every_block(
+    p: si.Problem, heads: tuple[int, ...], signs: tuple[float, ...], complaint: str
+) -> None:
+    with pytest.raises(si.ProblemError, match=complaint):
+        Matrices.random(P, heads=2).aligned(p, heads, signs)

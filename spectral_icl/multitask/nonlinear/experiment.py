@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spectral_icl.io.checks import ProblemError, Relabelled, renamed, within
+from spectral_icl.io.checks import ProblemError, Relabelled, integer, renamed, within
 from spectral_icl.io.toml import SWEEP_KEYS, UNKNOWN, Tables, read_table, tables
 from spectral_icl.multitask.experiment import ExplicitStart, ModelTable, Start, start_of
-from spectral_icl.multitask.flow.options import check_rtol, check_t_end
+from spectral_icl.multitask.flow.options import MOST_STEPS, check_rtol, check_t_end
 from spectral_icl.multitask.nonlinear.flow import SingleIndexFlow, check_start, gradient_flow
 from spectral_icl.multitask.nonlinear.laws import check_kernel
 from spectral_icl.multitask.nonlinear.problem import SingleIndex
@@ -44,6 +44,7 @@ class NonlinearFlowTable:
 
     t_end: float = 200.0
     rtol: float = 1e-8
+    max_steps: int = 20_000
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class NonlinearExperiment:
     start : State
     model, initial, flow
         The other tables of the file, with defaults filled in; those of flows on linear tasks, but that a flow
-        here has ``t_end`` and ``rtol`` alone.
+        here has ``t_end``, ``rtol`` and ``max_steps`` alone.
     """
 
     problem: SingleIndex
@@ -104,6 +105,7 @@ class NonlinearExperiment:
         with within("flow"):
             check_t_end(flow.t_end)
             check_rtol(flow.rtol)
+            integer("max_steps", flow.max_steps, minimum=1, maximum=MOST_STEPS)
         return cls(problem, parametrization, at, model, start, flow)
 
     @classmethod
@@ -125,6 +127,7 @@ class NonlinearExperiment:
             parametrization=self.parametrization,
             t_end=self.flow.t_end,
             rtol=self.flow.rtol,
+            max_steps=self.flow.max_steps,
             kernel=self.model.kernel,
         )
 

@@ -23,6 +23,7 @@ _LEAST = 0.02  # of sqrt(d) omega, and half of it between heads: closer ones dif
 _FAR = 3.0  # beyond sqrt(log L), where the asymptotic law counts a head's weights as more than one
 _WORST = 0.1  # of the terms of first order, relative to what they correct
 _REFINED = 2  # best points of a grid from which a search goes on
+_WALL = 1e3  # in the place of the loss where heads are not searched
 _SAME = 1e-12  # losses that differ by less are equal
 
 
@@ -145,6 +146,8 @@ def _profile(problem: SingleIndex, omega: Floats, kernel: str, balanced: bool) -
     frame = np.array([[1.0], [-1.0]]) if balanced else np.eye(omega.size)
     inner = frame.T @ system @ frame
     values, vectors = np.linalg.eigh(inner)
+    if not values.any():  # of a task of zeros without noise
+        return np.zeros(omega.size), float(problem.power[0])
     if not (values > 1e-13 * max(values[-1], 1e-300)).all():
         return np.zeros(omega.size), np.inf  # heads that coincide, or corrections that are no longer small
     mu = frame @ (vectors @ (vectors.T @ (frame.T @ wanted) / values))
@@ -157,14 +160,15 @@ def _searched(
     """The best heads that searches from the best of some starts, sqrt(d) omega, end at."""
     from scipy.optimize import minimize  # slow to import, and only needed here
 
-    root, wall = np.sqrt(problem.sizes[0]), 1e3 * float(problem.power[0] + problem.variance[0])
+    root = np.sqrt(problem.sizes[0])
+    unit = float(problem.power[0] + problem.variance[0]) or 1.0  # of losses, whose differences are compared
 
     def objective(w: Floats) -> float:
         close = 2.0 * _LEAST - abs(w[0] - w[1]) if w.size == 2 else _LEAST - abs(w[0])
         outside = np.maximum(np.abs(w) - most, 0.0).sum() + max(0.0, close)
-        return (
-            wall * (1.0 + outside) if outside else min(wall, _profile(problem, w / root, kernel, balanced)[1])
-        )
+        if outside:
+            return float(_WALL * (1.0 + outside))
+        return min(_WALL, _profile(problem, w / root, kernel, balanced)[1] / unit)
 
     found = [objective(w) for w in starts]
     order = np.argsort(np.round(found, 12), kind="stable")[:_REFINED]  # of mirror images the first

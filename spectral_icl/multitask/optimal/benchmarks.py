@@ -122,7 +122,8 @@ def head_budget(problem: Problem, heads: int, kernel: str = DEFAULT) -> Benchmar
     What H small heads read off spans H - 1 dimensions, since mu must sum to zero. For disjoint tasks that
     leaves X_i = d_i / p_i with 0 <= p_i <= 1 and sum_i p_i = H - 1, the diagonals of projectors of that rank
     (Schur and Horn), and the best p is a water-filling: 1 + g_i p_i proportional to sqrt(a_i g_i),
-    g_i = L / (phi_i d_i), where 0 < p_i < 1. From H = min(I, B) + 1 heads on it is `lower_bound`. Overlapping
+    g_i = L / (phi_i d_i), where 0 < p_i < 1. Heads that are not small have no more, sum_i d_i / X_i <= H - 1:
+    it is the infimum of all H heads. From H = min(I, B) + 1 heads on it is `lower_bound`. Overlapping
     tasks with fewer heads are searched numerically, up to H B = 1000. That is the asymptotic law; under the
     first-order law the excess is a_i / L and (1 - 1/L) of that at length L - 1. Under the exact law it is
     that of `small_heads`: a statement about small heads, and no bound, since heads that are not small may

@@ -71,6 +71,14 @@ def test_every_claim_has_its_theorem() -> None:
         assert sorted((name, test) for name, of, test in named if of == subject) == wanted
 
 
+def test_every_claim_is_placed_beside_the_papers() -> None:
+    """On the page of statements, in backquotes, and nothing that is no claim is named as one."""
+    text = (ROOT / "docs" / "statements.md").read_text("utf-8").split("## What was measured")[0]
+    named = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", text))
+    assert {*CLAIMS, *SPARSE} == named & {*CLAIMS, *SPARSE}
+    assert not {name for name in named if "-" in name} - {*CLAIMS, *SPARSE}
+
+
 def test_every_theorem_has_a_label_a_check_and_an_end() -> None:
     text = (ROOT / "docs" / "theorems.md").read_text("utf-8")
     parts = re.split(r"^:::\{prf:(?:theorem|observation)\} ", text, flags=re.MULTILINE)[1:]

@@ -95,15 +95,28 @@ def test_a_flow_that_leaves_the_range_of_its_law_says_when() -> None:
     assert pickle.loads(pickle.dumps(error.value)).flow.end == flow.end
 
 
+def test_a_flow_that_runs_out_of_steps_keeps_what_it_has(solved: SingleIndexFlow) -> None:
+    with pytest.raises(UnfinishedFlow, match="ran out of steps") as error:
+        gradient_flow(MIXED, *START, kernel="first-order", max_steps=10)
+    flow = error.value.flow
+    assert flow is not None
+    assert (flow.outcome, flow.t.size) == (Outcome.STEP_LIMIT, 11)
+    assert flow.t[-1] == flow.end < 200.0
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
         ({"omega0": [[0.1, 0.1]]}, "omega0: expected an array of finite numbers of shape (any, 1)"),
         ({"mu0": [[0.1]]}, "mu0: expected as many heads as omega, which has 2, and >= 1, got '1 heads'"),
-        ({"omega0": [[0.8], [0.1]]}, "omega0: expected heads in the range of the first-order law, 2 omega^2"),
+        (
+            {"omega0": [[0.8], [0.1]]},
+            "omega0: expected heads in the range of the first-order law, 2 omega^2 < 0.999",
+        ),
         ({"t_end": 0.0}, "t_end: expected a number > 0"),
         ({"t_eval": [1.0, 0.5]}, "t_eval: expected times that do not decrease"),
         ({"t_eval": [300.0]}, "t_eval: expected times that do not decrease"),
+        ({"max_steps": 0}, "max_steps: expected a whole number >= 1"),
         ({"rtol": 1.0}, "rtol: expected a number >= 1e-13 and <= 0.1"),
         ({"kernel": "exact"}, "kernel: expected one of 'asymptotic', 'first-order', got 'exact'"),
         ({"parametrization": "balanced"}, "parametrization: expected Balanced, Factored or Merged"),

@@ -91,7 +91,7 @@ def test_every_claim_is_checked_once_and_described(two_tasks: si.Problem) -> Non
         assert c.verdict is NOT_APPLICABLE or all(met for _, met in c.hypotheses)
         assert c.verdict is not HOLDS or (c.margin or 0.0) > 0.0
     silent = {c.claim for c in found if c.verdict is NOT_APPLICABLE}
-    assert silent == {"merged", "escape-rate", "superposition"}
+    assert silent == {"merged", "escape-rate", "escape-scaling", "superposition"}
     assert not [c for c in found if c.verdict is FAILS]
 
 

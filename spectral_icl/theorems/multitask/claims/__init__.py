@@ -14,6 +14,7 @@ from spectral_icl.theorems.multitask.claims import scaling_times as scaling_time
 from spectral_icl.theorems.multitask.claims import optimality as optimality
 from spectral_icl.theorems.multitask.claims import separation as separation
 from spectral_icl.theorems.multitask.claims import escape as escape
+from spectral_icl.theorems.multitask.claims import escape_scaling as escape_scaling
 from spectral_icl.theorems.multitask.claims import merged as merged
 from spectral_icl.theorems.multitask.claims import equality as equality
 from spectral_icl.theorems.multitask.claims import attention as attention

@@ -13,7 +13,7 @@ from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import Finding, Trial, Trials
 from spectral_icl.theorems.multitask import measured
 from spectral_icl.theorems.multitask.claims.registry import CSWY, claim
-from spectral_icl.theorems.multitask.claims.relaxation import few
+from spectral_icl.theorems.multitask.claims.relaxation import emerged, few
 from spectral_icl.theorems.multitask.evidence import Evidence
 
 FACTORS = (1 / 4, 1 / 16, 1 / 64)  # of the start
@@ -60,4 +60,5 @@ def _width(e: Evidence) -> Trials:
 
     size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint else np.inf
     small = Hypothesis(f"the start is small, of size at most {START:g}", size <= START)
-    yield Trial(measure, [e.disjoint, few(e, MOST)], [e.enough_heads, *e.theorem, small, e.of_paper])
+    needs = [e.disjoint, few(e, MOST), emerged(e)]
+    yield Trial(measure, needs, [e.enough_heads, *e.theorem, small, e.of_paper])

@@ -106,10 +106,10 @@ def _one_sign(e: Evidence) -> Trials:
     mu = e.start.mu
     same = (mu >= 0.0).all(axis=0) | (mu <= 0.0).all(axis=0)
     one = Hypothesis("OV values on a task start with one sign", bool(same.all()))
-    supposes = [e.of_paper, e.balanced, one]
+    supposes = [e.balanced, one]
     if e.enough_heads:
         supposes.append(e.beyond_zero(e.limit_excess >= (1.0 - LEARNED) * float(e.powers.sum())))
-    yield Trial(measure, needs=[e.enough_heads, e.closed_form], supposes=supposes)
+    yield Trial(measure, needs=[e.enough_heads, e.of_paper], supposes=supposes)
 
 
 @claim(

@@ -27,6 +27,7 @@ EXPONENT = 0.02  # error of an exponent
 FACTOR = 2.0  # by which everything is changed, one at a time
 SMALLER = 1 / 16  # of the start, which is where the closed forms are exact
 START = 0.05  # size of a start up to which that is so
+COPIES = "the number of tasks"
 MOST = 100  # omega and mu of a flow that is solved for every change
 
 
@@ -82,7 +83,7 @@ def changes(problem: Problem, start: State) -> Iterator[Changed]:
     yield Changed("the power of the signal", stronger, start)
     if any(louder):
         yield Changed("the noise", replace(problem, noise=louder), start)
-    yield Changed("the number of tasks", *_twice(problem, start))
+    yield Changed(COPIES, *_twice(problem, start))
     yield Changed("the size of the start", problem, State(*(FACTOR * values for values in start)))
 
 
