@@ -185,6 +185,18 @@ def test_what_happens_without_the_hypotheses_is_measured(two_tasks: si.Problem) 
     assert flips.measured >= 2
 
 
+def test_who_takes_a_task_that_drowns_in_noise_is_not_told() -> None:
+    """Of a loss of 1e4 it falls by 2.5e-5, in which no emergence is seen."""
+    p = si.Problem.multitask(
+        task_sizes=(3, 32), signal=(0.5, 0.2), noise=1e4, context_length=430, covariance=1.8
+    )
+    found = only(p, si.initial.dominant(p, 2, 1e-4, 1.0), "task-allocation")
+    assert found.verdict is NOT_APPLICABLE
+    assert found.reason == "not measured: the fall of a task's loss is lost in the query noise"
+    louder = replace(p, noise=(1.0, 1.0))
+    assert only(louder, si.initial.dominant(louder, 2, 1e-4, 1.0), "task-allocation").verdict is HOLDS
+
+
 def test_where_the_law_is_wrong_nothing_is_claimed_of_it(two_tasks: si.Problem) -> None:
     """A saturated start, and blocks of two coordinates: measured all the same, and far off."""
     start = ([[1.2, 0.01], [0.01, 0.1]], [[0.1, 0.01], [0.01, 0.1]])
