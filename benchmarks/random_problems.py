@@ -54,7 +54,7 @@ FEWER |= dict.fromkeys(  # about a second,
     ),
     100,
 )
-FEWER |= {"scaling-times": 50} | dict.fromkeys(SPARSE, 100)  # and more
+FEWER |= {"scaling-times": 50, "escape-scaling": 50} | dict.fromkeys(SPARSE, 100)  # and more
 BROKEN = 25  # failures outside the hypotheses that are enough
 PIECE = 50  # problems of a piece of work
 _MOST, _MOST_OUTSIDE = 20, 12  # problems tried for each that is wanted
