@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 import spectral_icl as si
+from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.parametrization import Parametrization
 from spectral_icl.sparse.problem import SparseProblem
 
@@ -16,11 +17,12 @@ Rng = np.random.Generator
 
 
 class Case(NamedTuple):
-    """A problem, a start and a parametrization."""
+    """A problem, a start, a parametrization and a law of the context."""
 
     problem: si.Problem
     start: si.State
     parametrization: Parametrization
+    kernel: str = DEFAULT
 
 
 def disjoint(rng: Rng, tasks: int) -> si.Problem:
@@ -146,6 +148,84 @@ def unruly(rng: Rng) -> Case:
     return Case(p, start, si.Factored(imbalance, imbalance))
 
 
+def alike(rng: Rng) -> Case:
+    """Equal tasks, two at least, and as many heads."""
+    tasks = int(rng.integers(2, 7))
+    p = si.Problem.multitask(
+        task_sizes=[int(rng.integers(1, 60))] * tasks,
+        signal=spread(rng, 0.1, 10.0),
+        noise=spread(rng, 1e-3, 10.0),
+        context_length=float(round(spread(rng, 2.0, 1e4))),
+        covariance=spread(rng, 0.3, 3.0),
+    )
+    return Case(p, si.initial.dominant(p, tasks, 0.01, 1.0, int(rng.integers(2**31))), si.Balanced())
+
+
+def unlike(rng: Rng) -> Case:
+    """As many heads as tasks, two at least, of unequal tasks."""
+    p = disjoint(rng, int(rng.integers(2, 5)))
+    return Case(p, si.initial.dominant(p, p.tasks, 0.01, 1.0, int(rng.integers(2**31))), si.Balanced())
+
+
+def direct(rng: Rng) -> Case:
+    """As `dominated`, of two tasks or more and with W and U trained directly."""
+    found = dominated(rng)
+    while found.problem.tasks < 2:
+        found = dominated(rng)
+    return found._replace(parametrization=si.Merged())
+
+
+def direct_at_will(rng: Rng) -> Case:
+    """W and U trained directly, of one task, or from starts without leaders, of any signs or of any size."""
+    p = disjoint(rng, int(rng.integers(1, 4)))
+    heads = p.tasks + int(rng.integers(0, 3))
+    start = si.initial.random(
+        p, heads, spread(rng, 1e-3, 3.0), int(rng.integers(2**31)), bool(rng.integers(2))
+    )
+    return Case(p, start, si.Merged())
+
+
+def grown(rng: Rng) -> Case:
+    """As `dominated`, with a start that is not small."""
+    found = dominated(rng)
+    p, scale = found.problem, spread(rng, 0.1, 2.0)
+    heads, seed = len(found.start.mu), int(rng.integers(2**31))
+    return found._replace(start=si.initial.dominant(p, heads, scale, spread(rng, 0.1, 5.0), seed))
+
+
+def of_order_one(rng: Rng) -> Case:
+    """As `dominated`, under the law to order 1 / L, with prompts that are short enough for it to matter."""
+    found = dominated(rng)
+    p = replace(found.problem, context_length=float(round(spread(rng, 10.0, 300.0))))
+    return found._replace(problem=p, kernel="first-order")
+
+
+def drowned(rng: Rng) -> Case:
+    """As `dominated`, with noise of which almost nothing can be learned."""
+    found = dominated(rng)
+    p = found.problem
+    return found._replace(problem=replace(p, noise=(spread(rng, 1e3, 1e6),) * p.tasks))
+
+
+def mixed(rng: Rng) -> Case:
+    """Few heads of either sign, in any number, on one task or on tasks that share blocks."""
+    p = overlapping(rng, int(rng.integers(1, 3)))
+    start = si.initial.random(p, p.tasks + 1, spread(rng, 1e-2, 1.0), int(rng.integers(2**31)), False)
+    return Case(p, start, si.Balanced())
+
+
+def proportional(rng: Rng) -> Case:
+    """Tasks that share their blocks in equal parts, or almost."""
+    p = overlapping(rng, int(rng.integers(2, 4)))
+    power = np.outer(rng.lognormal(0.0, 1.0, p.tasks), rng.lognormal(0.0, 1.0, p.blocks))
+    if rng.random() < 0.5:
+        noise = tuple((spread(rng, 0.01, 3.0) * power.sum(axis=1)).tolist())
+        p = replace(p, signal=power, noise=noise)
+    else:
+        p = replace(p, block_sizes=p.block_sizes[:1], signal=power[:, :1], covariance=p.covariance[:1])
+    return Case(p, si.initial.random(p, p.tasks, 0.01, int(rng.integers(2**31)), True), si.Balanced())
+
+
 # The generators from which problems are drawn for a claim: the more often the hypotheses are met by those of
 # one, the more often they are drawn. A claim that is not here has all of the first line.
 INSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
@@ -160,13 +240,44 @@ INSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
     "kernel-validity": (short, shared),
     "length-generalisation": (short, shared),
     "superposition": (shared,),
+    "escape-scaling": (imbalanced, unruly),
+    "emergence-width": (dominated, anything),
+    "losing-heads": (dominated, anything),
+    "winner-rates": (dominated, anything),
+    "stray-decay": (dominated, anything),
+    "scaling-times": (dominated,),
+    "equality-within-blocks": (dominated, anything),
+    "merged": (direct,),
+    "optimality-same-heads": (dominated, anything),
+    "optimality-one-sign": (shared, dominated, anything),
+    "separation-factor": (dominated, anything),
+    "equiangular-heads": (alike,),
+    "kernel-smoother": (short,),
+    "bayes-comparison": (dominated, anything),
+    "scaling-losses": (dominated, anything),
 }
 OUTSIDE: dict[str, tuple[Callable[[Rng], Case], ...]] = {
     "": (large, crowded, freed, unruly, shared, anything),
     "task-allocation": (large, crowded, anything),
     "optimality": (large, crowded, anything),
-    "single-vs-multi": (shared,),
+    "single-vs-multi": (shared, proportional),
     "escape-rate": (unruly,),
+    "escape-scaling": (unruly,),
+    "emergence-width": (grown, freed, of_order_one),
+    "losing-heads": (grown, freed, of_order_one),
+    "winner-rates": (grown, freed, of_order_one),
+    "stray-decay": (grown, freed, of_order_one),
+    "scaling-times": (grown, of_order_one),
+    "equality-within-blocks": (large, grown, dominated),
+    "merged": (direct_at_will,),
+    "optimality-same-heads": (large, crowded, of_order_one),
+    "optimality-one-sign": (mixed, freed, of_order_one),
+    "separation-factor": (large, crowded, freed, of_order_one),
+    "single-head-optimum": (drowned, of_order_one),
+    "equiangular-heads": (unlike,),
+    "kernel-smoother": (large, crowded, freed),
+    "bayes-comparison": (large, crowded, freed, of_order_one),
+    "scaling-losses": (of_order_one, drowned),
     "decomposability-preserved": (short, shared),
     "superposition": (shared,),
 }

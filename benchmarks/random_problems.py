@@ -15,7 +15,6 @@ from zlib import crc32
 import numpy as np
 
 from benchmarks.problems import INSIDE, OUTSIDE, Case, sparse_inside, sparse_outside
-from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.theorems.claim import SIGMAS, Verdict
 from spectral_icl.theorems.examine import Weighed, weigh
@@ -24,10 +23,38 @@ from spectral_icl.theorems.multitask.evidence import Evidence
 from spectral_icl.theorems.sparse.claims.registry import CLAIMS as SPARSE
 from spectral_icl.theorems.sparse.evidence import Evidence as SparseEvidence
 
-COUNT = 1000  # problems that meet the hypotheses of a claim
-COSTLY = 10  # times fewer, of claims that search, simulate or integrate for a second or so at each
-SEARCHED = ("head-budget", "superposition", "sign-conservation", "imbalance-conservation", "escape-rate")
-SAMPLED = ("decomposability-preserved", "kernel-validity", "length-generalisation")
+COUNT = 1000  # problems that meet the hypotheses of a claim,
+# or fewer, of claims that solve, search or sample for longer at each, on one core: half a second,
+FEWER = dict.fromkeys(
+    (
+        "monotone-loss",
+        "emergence-width",
+        "equality-within-blocks",
+        "separation-factor",
+        "single-head-optimum",
+        "bayes-comparison",
+        "escape-rate",
+        "merged",
+        "equiangular-heads",
+    ),
+    200,
+)
+FEWER |= dict.fromkeys(  # about a second,
+    (
+        "sign-conservation",
+        "imbalance-conservation",
+        "head-budget",
+        "superposition",
+        "decomposability-preserved",
+        "kernel-validity",
+        "length-generalisation",
+        "kernel-smoother",
+        "optimality-one-sign",
+        "scaling-losses",
+    ),
+    100,
+)
+FEWER |= {"scaling-times": 50, "escape-scaling": 50} | dict.fromkeys(SPARSE, 100)  # and more
 BROKEN = 25  # failures outside the hypotheses that are enough
 PIECE = 50  # problems of a piece of work
 _MOST, _MOST_OUTSIDE = 20, 12  # problems tried for each that is wanted
@@ -54,8 +81,7 @@ def jobs(chosen: Sequence[str], seed: int, share: int) -> list[Job]:
     """The pieces of work for some claims, of ``1 / share`` of the problems."""
     found = []
     for name in chosen:
-        costly = name in SPARSE or name in (*SEARCHED, *SAMPLED)
-        count = max(1, COUNT // share // (COSTLY if costly else 1))
+        count = max(1, FEWER.get(name, COUNT) // share)
         key = crc32(name.encode())
         for k, first in enumerate(range(0, count, PIECE)):
             found.append(Job(name, False, min(PIECE, count - first), (seed, key, k)))
@@ -136,9 +162,9 @@ def test(claim: str, case: Case | SparseProblem, seed: int) -> list[Weighed]:
     """The checks of a claim on a problem."""
     if isinstance(case, SparseProblem):
         return weigh(SPARSE[claim], SparseEvidence(case, SPARSE_PROMPTS, seed).growing(4))
-    problem, start, weights = case
-    prompts = PROMPTS if claim in (*SAMPLED, "superposition") else 100
-    return weigh(CLAIMS[claim], [Evidence(problem, start, weights, None, 1e-8, DEFAULT, prompts, seed)])
+    problem, start, weights, kernel = case
+    evidence = Evidence(problem, start, weights, None, 1e-8, kernel, PROMPTS, seed)
+    return weigh(CLAIMS[claim], [evidence])
 
 
 def describe(case: Case | SparseProblem) -> dict[str, float]:
@@ -152,7 +178,7 @@ def describe(case: Case | SparseProblem) -> dict[str, float]:
             "correlation": case.correlation,
             "variance on the support": case.support_variance,
         }
-    problem, start, _ = case
+    problem, start = case.problem, case.start
     noise = float(np.sum(problem.noise))
     return {
         "L": problem.context_length,
@@ -169,7 +195,8 @@ def written_out(case: Case | SparseProblem) -> dict[str, Any]:
     if isinstance(case, SparseProblem):
         return {"problem": case.to_dict()}
     start = {name: values.tolist() for name, values in case.start._asdict().items()}
-    return {"problem": case.problem.to_dict(), **start, "weights": repr(case.parametrization)}
+    how = {"weights": repr(case.parametrization), "kernel": case.kernel}
+    return {"problem": case.problem.to_dict(), **start, **how}
 
 
 def measure(chosen: Sequence[str], seed: int, share: int, workers: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.flow.width import LEAST, MOST
 from spectral_icl.multitask.loss import losses_at
 from spectral_icl.multitask.optimal.benchmarks import BENCHMARKS
-from spectral_icl.multitask.parametrization import Balanced, Parametrization
+from spectral_icl.multitask.parametrization import Balanced, Factored, Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import UnmeasurableError
@@ -118,13 +118,31 @@ def winners(e: Evidence) -> Winners:
     for task, block in enumerate(_home(e.problem)):
         head = leaders(e)[task]
         start = float(at[task].omega[head, block]), float(at[task].mu[head, task])
-        each.append(_winner(e.problem, task, block, start, e.flow.key_scale, e.kernel))
+        weights = _of_one_head(e, head, block, task)
+        each.append(_winner(e.problem, task, block, start, weights, e.flow.key_scale, e.kernel))
     fast, slow = np.array(each).T
     return Winners(fast, slow)
 
 
+def _of_one_head(e: Evidence, head: int, block: int, task: int) -> Parametrization:
+    """The weights of a head on one block and task, of those of the flow and with its key scale."""
+    if e.parametrization.conserves_signs:
+        return Balanced(e.flow.key_scale)
+    if not e.parametrization.trains_factors:
+        return e.parametrization
+    of_omega = np.broadcast_to(e.parametrization.imbalance("omega"), e.start.omega.shape)
+    of_mu = np.broadcast_to(e.parametrization.imbalance("mu"), e.start.mu.shape)
+    return Factored(float(of_omega[head, block]), float(of_mu[head, task]), e.flow.key_scale)
+
+
 def _winner(
-    problem: Problem, task: int, block: int, start: tuple[float, float], key_scale: float, kernel: str
+    problem: Problem,
+    task: int,
+    block: int,
+    start: tuple[float, float],
+    weights: Parametrization,
+    key_scale: float,
+    kernel: str,
 ) -> tuple[float, float]:
     alone = Problem.multitask(
         task_sizes=(problem.block_sizes[block],),
@@ -141,7 +159,7 @@ def _winner(
     def moved(place: Floats, times: Floats) -> Floats:
         """Logarithmic distance (T, 2) from the limit."""
         at = State(place[:1, None], place[1:, None])
-        flow = follow(alone, at, Balanced(key_scale), float(times[-1]), _FINE, kernel)
+        flow = follow(alone, at, weights, float(times[-1]), _FINE, kernel)
         distance: Floats = np.log(np.concatenate(flow(times), axis=1)[:, :, 0] / there)
         return distance
 

@@ -67,6 +67,7 @@ KINDS = {
     "imbalance": Kind("imbalance", "D", setting.imbalance, setting.with_imbalance, 1e-4, 1e4),
 }
 _PROBLEM = ("length", "dimension", "tasks", "snr")
+_FLOW = ("length", "dimension", "snr", "size", "lead")
 _SAMPLED = ("length", "dimension", "snr", "size")
 
 
@@ -109,6 +110,30 @@ CHOICES = {
     "superposition": Choice(
         ("length", "dimension", "snr"), ("length", "snr"), 5, "overlapping tasks", costly=True
     ),
+    "losing-heads": Choice(_FLOW, ("length", "snr")),
+    "winner-rates": Choice(_FLOW, ("length", "snr")),
+    "stray-decay": Choice(_FLOW, ("length", "snr")),
+    "emergence-width": Choice(_FLOW, ("length", "size"), points=5, costly=True),
+    "scaling-times": Choice(
+        ("length", "dimension", "snr", "size"), ("length", "size"), points=3, costly=True
+    ),
+    "equality-within-blocks": Choice(_FLOW, ("lead", "size"), points=5, costly=True),
+    "merged": Choice(_FLOW, ("length", "size"), points=5, base="two equal tasks, merged", costly=True),
+    "escape-scaling": Choice(
+        ("length", "snr", "size", "imbalance"),
+        ("imbalance", "size"),
+        points=3,
+        base="two equal tasks, imbalanced",
+        costly=True,
+    ),
+    "optimality-same-heads": Choice(plane=("length", "snr")),
+    "optimality-one-sign": Choice((*_PROBLEM, "heads"), ("length", "snr"), points=5, costly=True),
+    "separation-factor": Choice(_PROBLEM, ("dimension", "length"), points=5, costly=True),
+    "single-head-optimum": Choice(_PROBLEM, ("length", "snr"), points=5, costly=True),
+    "equiangular-heads": Choice(_PROBLEM, ("length", "snr"), points=5, costly=True),
+    "kernel-smoother": Choice(_SAMPLED, ("length", "size"), points=5, costly=True),
+    "bayes-comparison": Choice(_FLOW, ("length", "snr")),
+    "scaling-losses": Choice(_PROBLEM, ("length", "snr"), points=5, costly=True),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask.features import spread
 from spectral_icl.multitask.flow.equality import Equality, equalising_rate, equalities
-from spectral_icl.multitask.flow.solution import Solution
+from spectral_icl.multitask.flow.solution import IntegrationError, Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import Finding, Trial, Trials, UnmeasurableError
@@ -69,14 +69,17 @@ def _scattered(e: Evidence) -> Solution:
     factors = np.exp(SCATTER * np.random.default_rng(e.seed).standard_normal(at.omega.shape))
     plateau = max(task.settled for task in e.flow.phases.tasks)
     end = 2.0 * plateau + _WAIT / float(equalising_rate(e.problem, e.flow.key_scale).min())
-    return gradient_flow(
-        split,
-        *State(at.omega * factors, at.mu),
-        parametrization=e.parametrization,
-        t_end=end,
-        rtol=min(e.rtol, 1e-8),
-        dense_output=True,
-    )
+    try:
+        return gradient_flow(
+            split,
+            *State(at.omega * factors, at.mu),
+            parametrization=e.parametrization,
+            t_end=end,
+            rtol=min(e.rtol, 1e-8),
+            dense_output=True,
+        )
+    except IntegrationError as error:
+        raise UnmeasurableError("the flow of single features could not be followed to its end") from error
 
 
 def _compared(one: Equality) -> Finding:

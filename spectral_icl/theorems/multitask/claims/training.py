@@ -47,6 +47,9 @@ def _allocation(e: Evidence) -> Trials:
     def measure() -> Finding:
         # where the flow rests: the winner of a close race may not be known yet on the plateau
         held = e.flow.shares
+        falls = e.problem.variance - e.limit.task_loss
+        if not (falls > RESOLVED * e.problem.variance).all():  # steps that round off are the steepest then
+            raise UnmeasurableError("the fall of a task's loss is lost in the query noise")
         emerged = [task.head is not None for task in e.flow.phases.tasks]
         allocation = tuple(int(held[:, i].argmax()) if emerged[i] else None for i in range(e.problem.tasks))
         heads = e.leaders

@@ -10,6 +10,7 @@ from tried import tried
 
 import spectral_icl as si
 from spectral_icl.theorems.claim import Verdict
+from spectral_icl.theorems.multitask.check import check
 from spectral_icl.theorems.multitask.claims import equality
 
 NAME = "equality-within-blocks"
@@ -30,6 +31,15 @@ def test_heads_that_share_a_task_need_not_make_its_entries_equal() -> None:
     assert found.verdict is Verdict.NOT_APPLICABLE
     assert "every task has its own dominant head" in found.reason
     assert not found.finding.holds
+
+
+def test_a_flow_that_overflows_with_scattered_entries_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(equality, "SCATTER", 8.0)
+    (found,) = check(P, *si.initial.dominant(P, 2, 0.003, 2.0), claims=[NAME])
+    assert found.verdict is Verdict.NOT_APPLICABLE
+    assert "could not be followed to its end" in found.reason
 
 
 def test_another_rate_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,3 +131,12 @@ def test_the_fast_rate_is_that_of_the_jacobian() -> None:
         fast, slow_rate = np.sort(-np.linalg.eigvals(jacobian).real)[::-1]
         assert seen.fast[task] == pytest.approx(fast, rel=1e-3)
         assert seen.slow[task] == pytest.approx(slow_rate, rel=1e-3)
+
+
+@pytest.mark.parametrize("weights", [si.Factored(0.0, 2.0), si.Merged()])
+def test_winners_of_other_weights_have_other_rates(weights: si.Factored | si.Merged) -> None:
+    """The winner is followed with the weights that it has, so that the balance it supposes is needed."""
+    p = uneven()
+    one = found(p, si.initial.dominant(p, 2, 1e-3, 1.0), "winner-rates", parametrization=weights)
+    assert one.verdict is NOT_APPLICABLE
+    assert abs(one.measured / one.predicted - 1.0) > relaxation.RATE

@@ -14,6 +14,23 @@ UNEQUAL = si.Problem.multitask(
 )
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_heads_of_their_own_pay_where_tasks_want_different_omega(apart: bool) -> None:
+    """Of tasks that share blocks too; on a block of both, one omega is the best for both."""
+    signal = ((1.0, 0.2), (0.3, 1.0)) if apart else ((1.0, 0.0), (4.0, 0.0))
+    p = si.Problem(block_sizes=(8, 5), signal=signal, noise=(0.1, 0.7), context_length=200)
+    found = tried("single-vs-multi", p, si.initial.random(p, 2, 0.01))
+    single, limit = (f(p).loss - 0.8 for f in (si.optimal.single_head, si.optimal.head_per_task))
+    assert found.finding.measured / found.finding.predicted == pytest.approx(limit / single, rel=1e-9)
+    if apart:
+        assert found.verdict is Verdict.HOLDS
+        assert limit < 0.99 * single
+    else:
+        assert found.fails_outside
+        assert "no one omega" in found.reason
+        assert limit == pytest.approx(single, rel=1e-9)
+
+
 @pytest.mark.parametrize("tasks", [2, 5])
 def test_the_factor_of_equal_tasks(tasks: int) -> None:
     """I (1 + g) / (I + g), half of I or more from g = I - 2 on."""
