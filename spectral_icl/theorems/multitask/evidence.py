@@ -273,14 +273,35 @@ class Evidence:
         fits &= np.abs(self.start.mu) <= SMALL * self.limit.weights.mu[tasks, tasks]
         return Hypothesis(text, bool(fits.all()))
 
+    @cached_property
+    def lead(self) -> float:
+        """By how much the omega mu of leaders exceed those of their rivals, relative: the least of all tasks.
+
+        Infinite of a head without rivals, and 0 of a task without a leader.
+        """
+        if self.problem.home is None:
+            return 0.0
+        least = np.inf
+        for task, (block, leader) in enumerate(zip(self.problem.home, self.leaders, strict=True)):
+            if leader is None:
+                return 0.0
+            product = np.maximum(self.start.omega[:, block] * self.start.mu[:, task], 0.0)
+            rival = float(np.delete(product, leader).max(initial=0.0))
+            least = min(least, float(product[leader]) / rival - 1.0 if rival > 0.0 else np.inf)
+        return least
+
     @property
     def rests(self) -> Hypothesis:
-        """The flow was followed until it came to rest, or for so long that it should have."""
+        """The flow was followed until it came to rest, or for so long that it should have.
+
+        Weights that are too small to move by then are no rest: zero weights are a saddle.
+        """
         # a tiny key scale, power or eigenvalue slows the flow down below any tolerance: that is no rest
         longer = self.t_end is None and self.parametrization.conserves_signs and self.flow.outcome.success
         pace = self.flow.key_scale * min(1.0, *self.powers) * min(1.0, *self.problem.covariance)
         there = self.flow.outcome is Outcome.STATIONARY or longer or self.end >= FOREVER
-        return Hypothesis("the flow was followed to rest", there and pace >= _SLOWEST)
+        away = excess(self.problem, self.flow.final_loss) < (1.0 - _MOVED) * float(self.powers.sum())
+        return Hypothesis("the flow was followed to rest", there and away and pace >= _SLOWEST)
 
     @property
     def kept_whole(self) -> Hypothesis:

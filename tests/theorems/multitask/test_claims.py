@@ -665,3 +665,12 @@ def test_many_heads_and_tasks_are_checked_and_told_in_a_line() -> None:
     held = {c.claim for c in found if c.verdict is HOLDS}
     assert {"monotone-loss", "sign-conservation", "convergence-to-limit", "task-allocation"} <= held
     assert max(len(c.reason) for c in found) < 300
+
+
+def test_weights_too_small_to_move_are_not_at_rest(two_tasks: si.Problem) -> None:
+    """Zero weights are a saddle: near them the gradient is below any tolerance."""
+    omega, mu = si.initial.dominant(two_tasks, 2, 1e-3)
+    chosen = ["convergence-to-limit", "task-allocation", "optimality", "separation-factor"]
+    for found in check(two_tasks, 1e-11 * omega, 1e-11 * mu, claims=chosen):
+        assert found.verdict is NOT_APPLICABLE
+        assert "the flow was followed to rest" in found.reason

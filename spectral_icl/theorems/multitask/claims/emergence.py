@@ -18,6 +18,7 @@ from spectral_icl.theorems.multitask.evidence import Evidence
 
 FACTORS = (1 / 4, 1 / 16, 1 / 64)  # of the start
 START = 0.05  # size of a start up to which its smaller copies are near the limit of small ones
+CLEAR = 25.0  # times its size by which leaders are ahead, so that rivals are gone when a task emerges
 EXPONENT = 0.02  # error of the exponent of width over time,
 WIDTH = 0.02  # and of the width itself, relative
 MOST = 400  # omega and mu of a flow that is solved again for every factor
@@ -58,7 +59,17 @@ def _width(e: Evidence) -> Trials:
             what=f"{worst.what}, within {EXPONENT:g}; ratio {ratio:.1e} at {FACTORS[-1]:g} of the start",
         )
 
-    size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint else np.inf
-    small = Hypothesis(f"the start is small, of size at most {START:g}", size <= START)
     needs = [e.disjoint, few(e, MOST), emerged(e)]
-    yield Trial(measure, needs, [e.enough_heads, *e.theorem, small, e.of_paper])
+    yield Trial(measure, needs, [e.enough_heads, *e.theorem, *small(e), e.of_paper])
+
+
+def small(e: Evidence) -> list[Hypothesis]:
+    """The start is so small that a task's head is alone when it emerges.
+
+    A rival with an omega as large falls behind as one over the time that is left, by the lead over the size.
+    """
+    size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint else np.inf
+    return [
+        Hypothesis(f"the start is small, of size at most {START:g}", size <= START),
+        Hypothesis(f"leaders are ahead by {CLEAR:g} times that size", e.lead >= CLEAR * size),
+    ]

@@ -42,8 +42,9 @@ def _losers(e: Evidence) -> Trials:
 
 @claim(
     "winner-rates",
-    "Winners come to the limit at the two rates that the linearised flow has there.",
-    f"{CSWY}, who say that they converge; the rates are derived here",
+    "A winner, all other weights being zero, comes to the limit at the two rates that the linearised flow has "
+    "there. With other weights it follows these in the end.",
+    f"{CSWY}, who say that winners converge; the rates are derived here",
 )
 def _winners(e: Evidence) -> Trials:
     def measure() -> Finding:

@@ -20,8 +20,10 @@ from spectral_icl.theorems.multitask.evidence import Evidence
 
 FACTORS = (1, 2, 4)  # of a variable, of which a line through the logarithms has the exponent
 LIMIT, ONE_HEAD = "the limit", "one head"
-# absolute error of an exponent; that of one head has kinks, where a task begins to have a share of it
-EXPONENT = {LIMIT: 2e-3, ONE_HEAD: 2e-2}
+EXPONENT = 2e-3  # absolute error of an exponent
+_PATH = (
+    129  # problems between, since the exponents of one head have kinks, where a task begins to have a share
+)
 MOST = 64  # entries I H, the numbers of tasks and heads of the problem
 SCALE, MARGIN = 1e-3, 1.0  # of the starts of the flows
 
@@ -39,8 +41,8 @@ def _scaling(e: Evidence) -> Trials:
         f"there are at most {MOST} pairs of a task and a head", e.problem.tasks * e.heads <= MOST
     )
     small = max(e.problem.block_sizes) * FACTORS[-1] <= LARGEST_BLOCK
-    short = e.problem.context_length * FACTORS[-1] <= LARGEST
-    room = Hypothesis("four times the length and the dimension is in range", small and short)
+    short = FACTORS[-1] <= e.problem.context_length <= LARGEST / FACTORS[-1]
+    room = Hypothesis("four times the length and the dimension, and a fourth, is in range", small and short)
     needs = [e.disjoint, e.enough_heads, few, room, e.balanced, e.closed_form]
     if not all(needs):
         yield Trial(lambda: Finding.zero(np.nan, 1.0, ""), needs)
@@ -77,13 +79,19 @@ def _trained(e: Evidence, problem: Problem, copies: int) -> Evidence:
 
 
 def _exponent(name: str, whose: str, family: list[Evidence], excess: list[Floats]) -> Finding:
-    """The exponent over a family, against the mean of the local ones of its excess (I,) by Simpson's rule."""
-    first, middle, last = (_local(name, whose, one.problem, v) for one, v in zip(family, excess, strict=True))
-    predicted = (first + 4.0 * middle + last) / 6.0
+    """The exponent over a family, against the mean of the local ones, by Simpson's rule."""
+    if whose == LIMIT:
+        between = [_local(name, whose, one.problem, v) for one, v in zip(family, excess, strict=True)]
+    else:
+        problems = (_between(name, family[0].problem, share) for share in np.linspace(0.0, 1.0, _PATH))
+        between = [_local(name, whose, p, single_head(p).task_loss - np.asarray(p.noise)) for p in problems]
+    weights = np.ones(len(between))
+    weights[1:-1:2], weights[2:-1:2] = 4.0, 2.0
+    predicted = float(weights @ between / weights.sum())
     totals = [float(v.sum()) for v in excess]
     measured = float(np.log(totals[-1] / totals[0]) / np.log(FACTORS[-1]))
-    margin = 1.0 - abs(measured - predicted) / EXPONENT[whose]
-    what = f"exponent of the excess of {whose} in the {name}, within {EXPONENT[whose]:g}"
+    margin = 1.0 - abs(measured - predicted) / EXPONENT
+    what = f"exponent of the excess of {whose} in the {name}, within {EXPONENT:g}"
     return Finding(measured, predicted, margin if np.isfinite(margin) else -np.inf, what)
 
 
@@ -93,6 +101,19 @@ def _local(name: str, whose: str, problem: Problem, excess: Floats) -> float:
     in_tasks = 1.0 if whose == LIMIT else 1.0 - local.length
     by_name = {"length": local.length, "dimension": local.dimension, "signal-to-noise ratio": local.snr}
     return by_name.get(name, in_tasks)
+
+
+def _between(name: str, problem: Problem, share: float) -> Problem:
+    """A problem on the way of a variable, by a share of its logarithm, with the local exponents of one head.
+
+    Sizes and tasks are whole numbers, but one head has these exponents by d / L and by the number of copies
+    over L alone.
+    """
+    factor = FACTORS[-1] ** share
+    if name == "signal-to-noise ratio":
+        return replace(problem, noise=tuple(noise / factor for noise in problem.noise))
+    length = problem.context_length * (factor if name == "length" else 1.0 / factor)
+    return replace(problem, context_length=length)
 
 
 def _copies(problem: Problem, k: int) -> Problem:

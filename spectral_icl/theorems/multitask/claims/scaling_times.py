@@ -9,9 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spectral_icl.io.checks import Floats
-from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.multitask.flow import rates
-from spectral_icl.multitask.flow.emergence import size_of_start
 from spectral_icl.multitask.flow.width import emergence_widths
 from spectral_icl.multitask.parametrization import Balanced
 from spectral_icl.multitask.problem import Problem
@@ -19,6 +17,7 @@ from spectral_icl.multitask.signal import Signal
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import Finding, Trial, Trials, UnmeasurableError
 from spectral_icl.theorems.multitask import measured
+from spectral_icl.theorems.multitask.claims.emergence import small
 from spectral_icl.theorems.multitask.claims.registry import CSWY, claim
 from spectral_icl.theorems.multitask.claims.relaxation import emerged, few, losing
 from spectral_icl.theorems.multitask.evidence import Evidence
@@ -26,7 +25,6 @@ from spectral_icl.theorems.multitask.evidence import Evidence
 EXPONENT = 0.02  # error of an exponent
 FACTOR = 2.0  # by which everything is changed, one at a time
 SMALLER = 1 / 16  # of the start, which is where the closed forms are exact
-START = 0.05  # size of a start up to which that is so
 COPIES = "the number of tasks"
 MOST = 100  # omega and mu of a flow that is solved for every change
 
@@ -63,10 +61,8 @@ def _scaling(e: Evidence) -> Trials:
                 found.append(Finding.near(float(exponents[worst]), float(theory[worst]), EXPONENT, text))
         return min(found, key=lambda finding: finding.margin)
 
-    size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint else np.inf
-    small = Hypothesis(f"the start is small, of size at most {START:g}", size <= START)
     needs = [e.disjoint, few(e, MOST), e.balanced, emerged(e), e.dominated]
-    yield Trial(measure, needs, [e.enough_heads, *e.theorem, small, e.of_paper])
+    yield Trial(measure, needs, [e.enough_heads, *e.theorem, *small(e), e.of_paper])
 
 
 def changes(problem: Problem, start: State) -> Iterator[Changed]:

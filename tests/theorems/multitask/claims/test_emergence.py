@@ -78,3 +78,17 @@ def test_a_slow_emergence_would_be_seen(two_tasks: si.Problem, monkeypatch: pyte
     assert check(two_tasks, *start, claims=CLAIM)[0].verdict is Verdict.FAILS
     monkeypatch.setattr(emergence.measured, "widths", lambda e: 1.03 * right(e))
     assert check(two_tasks, *start, claims=CLAIM)[0].verdict is Verdict.FAILS
+
+
+@pytest.mark.parametrize(("scale", "lead"), [(4e-3, 0.05), (6e-3, 0.10)])
+def test_rivals_that_are_close_make_it_wider(scale: float, lead: float) -> None:
+    """An omega as large and a lead that is not large against the start: the rival is there at the emergence."""
+    p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=1000)
+    omega, mu = np.full((3, 2), scale), np.full((3, 2), scale)
+    mu[0, 0] *= 1.0 + lead
+    mu[1, 1] *= 1.0 + lead
+    (one,) = check(p, omega, mu, claims=CLAIM)
+    assert one.verdict is Verdict.NOT_APPLICABLE
+    assert "leaders are ahead" in one.reason
+    assert one.measured is not None
+    assert abs(one.measured - 1.0) > 2 * emergence.EXPONENT

@@ -14,8 +14,14 @@ def test_exponents_of_trained_losses(two_tasks: si.Problem) -> None:
     unequal = si.Problem.multitask(
         task_sizes=(6, 25), signal=(0.5, 3.0), noise=(0.3, 0.1), context_length=700, covariance=(1.5, 0.7)
     )
-    for p in (two_tasks, unequal):
-        assert tried("scaling-losses", p, si.initial.dominant(p, 2)).verdict is Verdict.HOLDS
+    shared_late = si.Problem.multitask(  # one head begins to serve another task on the way
+        task_sizes=(4, 5, 9),
+        signal=(0.92573, 0.087778, 0.52096),
+        noise=(0.128464, 7.903403, 1.810238),
+        context_length=595,
+    )
+    for p in (two_tasks, unequal, shared_late):
+        assert tried("scaling-losses", p, si.initial.dominant(p, p.tasks)).verdict is Verdict.HOLDS
 
 
 def test_long_prompts_have_whole_exponents(monkeypatch: pytest.MonkeyPatch) -> None:
