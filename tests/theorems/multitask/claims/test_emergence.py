@@ -30,7 +30,7 @@ def test_it_holds_of_unequal_tasks(heads: int) -> None:
     p = si.Problem.multitask(
         task_sizes=(6, 30), signal=(2.0, 0.5), noise=(0.1, 0.4), context_length=90, covariance=(0.5, 2.0)
     )
-    (one,) = check(p, *si.initial.dominant(p, heads, 2e-3, 0.5), claims=CLAIM)
+    (one,) = check(p, *si.initial.dominant(p, heads, 2e-3, 2.0), claims=CLAIM)
     assert one.verdict is Verdict.HOLDS, one
     assert one.margin > 0.7
 
@@ -82,7 +82,7 @@ def test_a_slow_emergence_would_be_seen(two_tasks: si.Problem, monkeypatch: pyte
 
 @pytest.mark.parametrize(("scale", "lead"), [(4e-3, 0.05), (6e-3, 0.10)])
 def test_rivals_that_are_close_make_it_wider(scale: float, lead: float) -> None:
-    """An omega as large and a lead that is not large against the start: the rival is there at the emergence."""
+    """An omega as large, a lead not large against the start: the rival is there at the emergence."""
     p = si.Problem.multitask(task_sizes=(10, 10), signal=10.0, noise=0.09, context_length=1000)
     omega, mu = np.full((3, 2), scale), np.full((3, 2), scale)
     mu[0, 0] *= 1.0 + lead
