@@ -18,6 +18,7 @@ from spectral_icl.theorems.multitask.evidence import Evidence
 
 FACTORS = (1 / 4, 1 / 16, 1 / 64)  # of the start
 START = 0.05  # size of a start up to which its smaller copies are near the limit of small ones
+OUTGROWN = 0.5  # size of a start over the least lead, up to which rivals are left behind
 EXPONENT = 0.02  # error of the exponent of width over time,
 WIDTH = 0.02  # and of the width itself, relative
 MOST = 400  # omega and mu of a flow that is solved again for every factor
@@ -61,4 +62,19 @@ def _width(e: Evidence) -> Trials:
     size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint else np.inf
     small = Hypothesis(f"the start is small, of size at most {START:g}", size <= START)
     needs = [e.disjoint, few(e, MOST), emerged(e)]
-    yield Trial(measure, needs, [e.enough_heads, *e.theorem, small, e.of_paper])
+    yield Trial(measure, needs, [e.enough_heads, *e.theorem, small, outgrown(e), e.of_paper])
+
+
+def outgrown(e: Evidence) -> Hypothesis:
+    """Every leader is so far ahead that at its emergence it is as good as alone.
+
+    Weights grow as the reciprocal of the time that they still have: a rival that trails by a small lead has
+    the part size / lead of the leader's weights when that emerges.
+    """
+    met = False
+    if e.problem.home is not None and e.dominated:
+        ahead = np.abs(e.start.omega[:, list(e.problem.home)] * e.start.mu)
+        second, first = np.sort(np.vstack([np.zeros_like(ahead[:1]), ahead]), axis=0)[-2:]
+        size = size_of_start(e.problem, e.start, e.flow.key_scale)
+        met = bool((size * second <= OUTGROWN * (first - second)).all())
+    return Hypothesis(f"the start is small against the leads, at most {OUTGROWN:g} of each", met)

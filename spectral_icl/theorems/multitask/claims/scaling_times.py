@@ -19,6 +19,7 @@ from spectral_icl.multitask.signal import Signal
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import Finding, Trial, Trials, UnmeasurableError
 from spectral_icl.theorems.multitask import measured
+from spectral_icl.theorems.multitask.claims.emergence import outgrown
 from spectral_icl.theorems.multitask.claims.registry import CSWY, claim
 from spectral_icl.theorems.multitask.claims.relaxation import emerged, few, losing
 from spectral_icl.theorems.multitask.evidence import Evidence
@@ -66,7 +67,7 @@ def _scaling(e: Evidence) -> Trials:
     size = size_of_start(e.problem, e.start, e.flow.key_scale) if e.disjoint else np.inf
     small = Hypothesis(f"the start is small, of size at most {START:g}", size <= START)
     needs = [e.disjoint, few(e, MOST), e.balanced, emerged(e), e.dominated]
-    yield Trial(measure, needs, [e.enough_heads, *e.theorem, small, e.of_paper])
+    yield Trial(measure, needs, [e.enough_heads, *e.theorem, small, outgrown(e), e.of_paper])
 
 
 def changes(problem: Problem, start: State) -> Iterator[Changed]:
