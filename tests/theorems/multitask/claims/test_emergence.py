@@ -35,6 +35,18 @@ def test_it_holds_of_unequal_tasks(heads: int) -> None:
     assert one.margin > 0.7
 
 
+def test_rivals_close_behind_emerge_too(two_tasks: si.Problem) -> None:
+    """Leads of half the start leave a rival at the emergence; ten times as large they leave little."""
+    close, ahead = (
+        check(two_tasks, *si.initial.dominant(two_tasks, 2, 0.005, lead), claims=CLAIM)[0]
+        for lead in (0.006, 0.1)
+    )
+    assert close.verdict is Verdict.NOT_APPLICABLE
+    assert "leaders are ahead" in close.reason
+    assert abs(close.measured / close.predicted - 1.0) > emergence.EXPONENT
+    assert ahead.verdict is Verdict.HOLDS
+
+
 @pytest.mark.parametrize("weights", [si.Merged(), si.Factored(0.1, 0.1)])
 def test_other_weights_emerge_in_logarithmic_time(two_tasks: si.Problem, weights: si.Merged) -> None:
     """Where small weights grow exponentially the time is a logarithm of the start."""
