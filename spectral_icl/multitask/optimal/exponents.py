@@ -17,7 +17,6 @@ from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.optimal.optima import NAMES, Benchmark
 from spectral_icl.multitask.problem import Problem
 
-
 _PROPORTIONAL = tuple(NAMES[key] for key in ("head_per_task", "single_head", "lower_bound", "plateau"))
 
 
