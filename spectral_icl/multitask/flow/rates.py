@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError
+from spectral_icl.io.checks import Floats, ProblemError, array, floats, number
 from spectral_icl.multitask.problem import Problem
 
 
@@ -35,9 +35,10 @@ def winner_rates(problem: Problem, key_scale: float) -> WinnerRates:
     Raises
     ------
     ProblemError
-        Tasks are not disjoint.
+        Tasks are not disjoint, or the key scale is not positive.
     """
     at = _limit(problem)
+    key_scale = number("key_scale", key_scale, minimum=0.0, above=True)
     c = at.kappa * key_scale
     m = c * (1.0 + 3.0 * at.y) / (1.0 + at.y) ** 2
     spread = 1.0 + m + np.sqrt((1.0 - m) ** 2 + 4.0 * c / (1.0 + at.y))
@@ -61,14 +62,18 @@ def losing_rates(problem: Problem, reading: Floats) -> Floats:
     Returns
     -------
     ndarray, (..., I)
+        Infinite from z = 710 on.
 
     Raises
     ------
     ProblemError
-        Tasks are not disjoint.
+        Tasks are not disjoint, or the readings are no finite numbers of that shape.
     """
     at = _limit(problem)
-    found: Floats = 4.0 * at.noise * at.mu * (np.exp(reading) - np.e * reading)
+    reading = floats("reading", reading)
+    reading = array("reading", reading, (*reading.shape[:-1], problem.tasks))
+    with np.errstate(over="ignore"):
+        found: Floats = 4.0 * at.noise * at.mu * (np.exp(reading) - np.e * reading)
     return found
 
 
@@ -92,9 +97,10 @@ def stray_coefficients(problem: Problem, key_scale: float) -> Floats:
     Raises
     ------
     ProblemError
-        Tasks are not disjoint.
+        Tasks are not disjoint, or the key scale is not positive.
     """
     at = _limit(problem)
+    key_scale = number("key_scale", key_scale, minimum=0.0, above=True)
     taken = 4.0 * np.e * key_scale * at.noise * at.mu**2
     found: Floats = np.outer(taken, np.asarray(problem.covariance) ** 2)
     return found

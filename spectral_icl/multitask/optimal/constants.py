@@ -22,8 +22,7 @@ class Separation(NamedTuple):
     factor : float
         The single head's excess over that of the head-per-task limit, in [1, I).
     least : float
-        A bound below the factor in closed form; equal to it if the single head serves all tasks and the
-        limit's tasks are equal.
+        A bound below the factor in closed form; equal to it if the single head serves all tasks, p_i > 0.
     tasks : float
         The effective number of tasks J = (sum_i c_i^(1/2))^2 / sum_i c_i, c_i = s_i d_i, in [1, I].
     """

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, number
+from spectral_icl.io.checks import Floats, ProblemError, integer, number
 from spectral_icl.multitask.optimal.search import Attention, Found, search, with_best_mu
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.state import State
 
 _ALIKE = 1e-12  # relative difference of equal tasks
-_LARGEST = 30.0  # of alpha and beta: their squares are exponents
+_LARGEST = 30.0  # of alpha and beta: weights hold the exponentials of their squares
 
 
 def alike(problem: Problem) -> bool:
@@ -33,7 +33,9 @@ def alike(problem: Problem) -> bool:
 
 
 def share(tasks: int, alpha: float, beta: float) -> float:
-    """The share p = d / X of each of I equal tasks, with the best mu, in (0, 1 - 1 / I].
+    """The share p = d / X of each of I equal tasks, with the best mu, in [0, 1 - 1 / I].
+
+    It is positive, and 0 where it is below the smallest number.
 
     Parameters
     ----------
@@ -41,12 +43,20 @@ def share(tasks: int, alpha: float, beta: float) -> float:
         I >= 2, and as many heads.
     alpha, beta : float
         omega on all blocks, and what a head has more on its own, in units of 1 / (kappa sqrt(d)).
+
+    Raises
+    ------
+    ProblemError
+        There are fewer than two tasks, or alpha or beta is above 30 in size.
     """
+    tasks = integer("tasks", tasks, minimum=2, maximum=10**9)
     alpha = number("alpha", alpha, minimum=-_LARGEST, maximum=_LARGEST)
     beta = number("beta", beta, minimum=-_LARGEST, maximum=_LARGEST)
     u, v = beta**2, (tasks * alpha + beta) ** 2 / tasks
-    own = (1.0 - 1.0 / tasks) * (u / np.expm1(u) if u > 0.0 else 1.0)
-    return float(np.exp(u / tasks - v) * (own + v / (np.exp(u) + tasks - 1.0)))
+    # e^u, which may overflow, is taken out of both denominators
+    own = (1.0 - 1.0 / tasks) * (u / -np.expm1(-u) if u > 0.0 else 1.0)
+    rest = v / (1.0 + (tasks - 1.0) * np.exp(-u))
+    return float(np.exp(u / tasks - v - u) * (own + rest))
 
 
 def weights(problem: Problem, alpha: float, beta: float) -> State:

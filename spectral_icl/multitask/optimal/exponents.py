@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats
-from spectral_icl.multitask.optimal.optima import Benchmark
+from spectral_icl.io.checks import Floats, ProblemError, array
+from spectral_icl.multitask.context import DEFAULT
+from spectral_icl.multitask.optimal.optima import NAMES, Benchmark
 from spectral_icl.multitask.problem import Problem
+
+_PROPORTIONAL = tuple(NAMES[key] for key in ("head_per_task", "single_head", "lower_bound", "plateau"))
 
 
 class Exponents(NamedTuple):
@@ -46,8 +49,22 @@ def exponents(problem: Problem, benchmark: Benchmark) -> Exponents:
     problem : Problem
         Of disjoint tasks.
     benchmark : Benchmark
-        Of the problem, under the asymptotic law.
+        Of the problem, under the asymptotic law: `benchmarks.head_per_task`, `single_head`, `head_budget` (or
+        `plateau`) or `lower_bound`. Of the others X is not proportional to d.
+
+    Raises
+    ------
+    ProblemError
+        The tasks overlap, or the benchmark is another, of another law, or of another number of tasks.
     """
+    if problem.home is None:
+        raise ProblemError("problem", "tasks that overlap", "disjoint tasks, one block each")
+    if benchmark.law != DEFAULT:
+        raise ProblemError("benchmark.law", benchmark.law, repr(DEFAULT))
+    if benchmark.name not in _PROPORTIONAL and not benchmark.name.startswith("infimum of "):
+        expected = "head_per_task, single_head, head_budget, plateau or lower_bound"
+        raise ProblemError("benchmark", benchmark.name, expected)
+    array("benchmark.task_loss", benchmark.task_loss, (problem.tasks,))
     noise = np.asarray(problem.noise)
     return of_losses(problem.power, noise, benchmark.task_loss - noise)
 

@@ -75,3 +75,23 @@ def test_overlapping_tasks_have_no_such_rates() -> None:
     ):
         with pytest.raises(si.ProblemError, match="disjoint tasks, one block each"):
             rates()
+
+
+def test_bad_arguments_are_named(uneven: si.Problem) -> None:
+    for scale in (0.0, -1.0, np.nan):
+        with pytest.raises(si.ProblemError, match="key_scale: expected a number > 0"):
+            winner_rates(uneven, scale)
+        with pytest.raises(si.ProblemError, match="key_scale: expected a number > 0"):
+            stray_coefficients(uneven, scale)
+    for reading in (np.zeros(3), np.zeros((2, 1)), 0.5):
+        with pytest.raises(si.ProblemError, match="reading: expected an array"):
+            losing_rates(uneven, reading)  # type: ignore[arg-type]
+    with pytest.raises(si.ProblemError, match=r"reading\[1\]: expected a finite number"):
+        losing_rates(uneven, np.array([0.0, np.nan]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_far_readings_decay_at_once(uneven: si.Problem) -> None:
+    assert losing_rates(uneven, np.array([800.0, 800.0])).tolist() == [np.inf, np.inf]
+    near = losing_rates(uneven, np.array([0.3, 0.3]))
+    np.testing.assert_array_equal(losing_rates(uneven, [[[0.3, 0.3]]] * 4), np.tile(near, (4, 1, 1)))

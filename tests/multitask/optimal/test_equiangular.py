@@ -48,6 +48,24 @@ def test_the_least_is_the_head_budget() -> None:
     assert equiangular.share(3, 0.1, 0.0) < 2 / 3  # all heads the same
 
 
+@pytest.mark.filterwarnings("error")
+def test_far_heads_share_next_to_nothing() -> None:
+    """Where e^u would overflow, by the derived share in many digits."""
+    for tasks, alpha, beta in ((2, -13.5, 27.0), (3, -9.0, 27.5), (40, -0.7, 30.0)):
+        u, v = beta**2, (tasks * alpha + beta) ** 2 / tasks
+        expected = derived.share(sp.Rational(u), sp.Rational(v), sp.Integer(tasks)).evalf(30)
+        assert equiangular.share(tasks, alpha, beta) == pytest.approx(float(expected), rel=1e-11, abs=0.0)
+    assert equiangular.share(2, 30.0, 30.0) == 0.0
+
+
+def test_bad_arguments_are_named() -> None:
+    for tasks in (1, 2.5, True):
+        with pytest.raises(si.ProblemError, match="tasks: expected a whole number >= 2"):
+            equiangular.share(tasks, 0.1, 0.1)  # type: ignore[arg-type]
+    with pytest.raises(si.ProblemError, match="alpha: expected a number"):
+        equiangular.share(2, np.inf, 0.1)
+
+
 def test_equal_tasks_are_recognised() -> None:
     assert equiangular.alike(equal(3))
     for change in ({"task_sizes": (7, 8)}, {"signal": (1.0, 1.1)}, {"noise": (0.3, 0.31)}):

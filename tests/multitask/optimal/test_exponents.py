@@ -11,7 +11,7 @@ from expressions import value
 
 import spectral_icl as si
 from spectral_icl.multitask.optimal.exponents import exponents
-from theory.multitask import scaling
+from theory.multitask import scaling_losses
 
 P = si.Problem.multitask(
     task_sizes=(600, 2500, 1100), signal=(0.5, 3.0, 1.0), noise=(0.3, 0.1, 2.0), context_length=5000
@@ -63,8 +63,25 @@ def test_one_task_is_the_derived_one() -> None:
     limit = si.optimal.head_per_task(p)
     found = exponents(p, limit)
     loss = sp.Symbol("a") / (1 + sp.Symbol("L") / sp.Symbol("g"))
-    slope = scaling.exponent(loss, sp.Symbol("L"))
+    slope = scaling_losses.exponent(loss, sp.Symbol("L"))
     assert found.length == pytest.approx(value(slope, L=100, g=np.e * 30 * 1.25))
-    share = scaling.share_learned(sp.Float(1.0), sp.Float(limit.loss - 0.25))
+    share = scaling_losses.share_learned(sp.Float(1.0), sp.Float(limit.loss - 0.25))
     assert found.length == pytest.approx(-float(share))
     assert found.snr == pytest.approx(-float(share) / 5)
+
+
+def test_what_has_no_such_exponents_is_refused() -> None:
+    """Overlapping tasks, other laws, and losses whose X is not proportional to d."""
+    overlapping = si.Problem(
+        block_sizes=(8, 8), signal=((1.0, 1.0), (0.0, 1.0)), noise=0.1, context_length=200
+    )
+    with pytest.raises(si.ProblemError, match="problem: expected disjoint tasks, one block each"):
+        exponents(overlapping, si.optimal.head_per_task(overlapping))
+    for other in (si.optimal.gradient_step(P), si.optimal.lower_bound(P, "first-order")):
+        with pytest.raises(si.ProblemError, match=r"benchmark.law: expected 'asymptotic'"):
+            exponents(P, other)
+    with pytest.raises(si.ProblemError, match="benchmark: expected head_per_task, single_head"):
+        exponents(P, si.optimal.length_generalisation(P, 9000))
+    one = si.Problem.multitask(task_sizes=(5,), signal=1.0, noise=0.1, context_length=50)
+    with pytest.raises(si.ProblemError, match=r"benchmark.task_loss: expected an array .* \(3\)"):
+        exponents(P, si.optimal.head_per_task(one))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +37,27 @@ def test_the_limit_is_the_best_of_them(heads: int, two_tasks: si.Problem) -> Non
         limit = si.optimal.head_per_task(p).loss
         assert one_signed(p, heads) == pytest.approx(limit, rel=1e-7)
         assert one_signed(p, heads) >= limit * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(("lift", "searches"), [(0.0, 2), (1e-3, 5)])
+def test_a_search_ends_once_two_starts_agree(
+    lift: float, searches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of five, where the first two find the limit; all, if the least two losses differ."""
+    ends: list[float] = []
+    right = scipy.optimize.minimize
+
+    def counted(*args: object, **options: object) -> object:
+        end = right(*args, **options)
+        end.fun = end.fun + lift * len(ends)
+        ends.append(end.fun)
+        return end
+
+    monkeypatch.setattr(scipy.optimize, "minimize", counted)
+    p = si.Problem.multitask(task_sizes=(6, 9), signal=(0.5, 3.0), noise=0.3, context_length=900)
+    least = one_signed(p, 2) - 0.6
+    assert len(ends) == searches
+    assert least == pytest.approx(si.optimal.head_per_task(p).loss - 0.6, rel=1e-6)
 
 
 def test_with_both_signs_it_is_not() -> None:

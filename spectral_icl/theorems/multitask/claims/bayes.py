@@ -27,6 +27,9 @@ def _bayes(e: Evidence) -> Trials:
         if not (final / step > 1.0 + RESOLVED).all():
             raise UnmeasurableError("the limit and one gradient step agree, to the accuracy of the flow")
         ratio = final / risk
+        told = e.reducible(e.limit.task_loss) / (risk * factor)
+        if (np.abs(told - 1.0) <= RESOLVED).any():
+            raise UnmeasurableError("the ratio is e (1 + SNR), to the accuracy of the flow")
         task = int((ratio / factor).argmax())
         what = f"task {task}, excess over the Bayes risk, in (1, {factor[task]:.4g})"
         found = Finding.between(float(ratio[task]), 1.0, float(factor[task]), what)

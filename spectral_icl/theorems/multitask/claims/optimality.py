@@ -87,7 +87,8 @@ def _same_heads(e: Evidence) -> Trials:
 @claim(
     "optimality-one-sign",
     "The limit is the best of all attention, of any number of heads and on any tasks, whose OV values on "
-    "each task have one sign, X_i >= e d_i: so balanced flow never goes below it.",
+    "each task have one sign, X_i >= e d_i: so balanced flow never goes below it. Searched is the positive "
+    "sign.",
     "derived here, for the asymptotic law: the exponential lies above its tangent",
 )
 def _one_sign(e: Evidence) -> Trials:
@@ -99,7 +100,9 @@ def _one_sign(e: Evidence) -> Trials:
         limit = float(e.reducible(e.limit.task_loss).sum())
         lowest = float(e.losses.min()) - noise
         found = min(lowest, one_signed(e.problem, e.heads, e.kernel, e.seed) - noise)
-        what = f"least excess, of a search and along the flow, against the limit's, within {SIGNED:g}"
+        what = (
+            f"least excess, searched over mu >= 0 and along the flow, against the limit's, within {SIGNED:g}"
+        )
         finding = Finding.agreement(found, limit, SIGNED, what)
         return finding if found > limit - ROUNDING * (limit + noise) else finding.refuted(what)
 

@@ -31,9 +31,9 @@ SCALE, MARGIN = 1e-3, 1.0  # of the starts of the flows
 @claim(
     "scaling-losses",
     "Over a factor of four in the length, the dimension or the signal-to-noise ratio the excess of the "
-    "flow's limit, and of the best single head, has the exponents -l, l and -l / (1 + SNR), l being the "
-    "share of the signal that is learned, averaged over tasks by excess; in the number of equal tasks 1, "
-    "and 1 + l.",
+    "flow's limit, from small dominated starts that are made for it, and of the best single head, has the "
+    "exponents -l, l and -l / (1 + SNR), l being the share of the signal that is learned, and l and "
+    "l / (1 + SNR) being averaged over tasks by excess; in the number of equal tasks 1, and 1 + l.",
     f"{CSWY} for long prompts, l = 1; local exponents derived",
 )
 def _scaling(e: Evidence) -> Trials:

@@ -14,7 +14,8 @@ from spectral_icl.theorems.multitask.evidence import Evidence
 RESOLVED = 1e-5  # what the end of a flow resolves of a loss, and of a ratio of losses
 ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
 SEARCHED = 1e-8  # relative to the loss, to which a numerical search is trusted
-FLAT = 1e-3  # absolute error of what a search finds of shares and fractions: the loss is flat around them
+# error of what a search finds of roots of shares, and of fractions over the largest: losses are flat there
+FLAT = 1e-3
 LEARNED = 1e-3  # share of the signal that one head has to learn for its weights to matter
 
 
@@ -43,8 +44,9 @@ def _separation(e: Evidence) -> Trials:
 @claim(
     "separation-factor",
     "The best single head has I (1 + g) / (I + g) times the excess of the flow's limit for equal tasks, "
-    "g = L / (e phi d), and of unequal ones less than I and more than J / (1 + sum_i 1 / g_i) times, "
-    "J = (sum_i c_i^(1/2))^2 / sum_i c_i, c_i = s_i d_i.",
+    "g = L / (e phi d), and of unequal ones less than I and at least (sum_i c_i^(1/2))^2 / [(1 + sum_i 1 / "
+    "g_i) sum_i c_i g_i / (1 + g_i)] times, c_i = s_i d_i: more than J / (1 + sum_i 1 / g_i), "
+    "J = (sum_i c_i^(1/2))^2 / sum_i c_i.",
     f"{CSWY}, separation by a factor of order I; factor and bounds derived",
 )
 def _factor(e: Evidence) -> Trials:
@@ -86,11 +88,12 @@ def _single_head(e: Evidence) -> Trials:
         for at in (found, known):
             read = kappa * at.mu[0] * at.omega[0, home]
             pairs.append(np.concatenate([root * kappa * np.abs(at.omega[0, home]), read]))
-        worst = int(np.abs(pairs[0] - pairs[1]).argmax())
+        allowed = FLAT * np.repeat([1.0, pairs[1][len(home) :].max()], len(home))
+        worst = int((np.abs(pairs[0] - pairs[1]) / allowed).argmax())
         measured, predicted = float(pairs[0][worst]), float(pairs[1][worst])
         named = "root of the share" if worst < len(home) else "fraction read off"
-        what = f"{named} of task {worst % len(home)}, the worst, by search, within {FLAT:g}"
-        return Finding(measured, predicted, 1.0 - abs(measured - predicted) / FLAT, what)
+        what = f"{named} of task {worst % len(home)}, the worst, by search, within {allowed[worst]:.3g}"
+        return Finding(measured, predicted, 1.0 - abs(measured - predicted) / float(allowed[worst]), what)
 
     enough = False
     if e.disjoint:

@@ -7,7 +7,7 @@ import pytest
 from tried import tried
 
 import spectral_icl as si
-from spectral_icl.theorems.claim import Verdict
+from spectral_icl.theorems.claim import UnmeasurableError, Verdict
 
 
 def test_the_factor_is_reached_for_long_prompts() -> None:
@@ -35,3 +35,10 @@ def test_the_bound_of_the_first_order_law_is_passed_in_few_dimensions() -> None:
     found = tried("bayes-comparison", p, si.initial.dominant(p, 1), kernel="first-order")
     assert found.fails_outside
     assert "the law of the context is asymptotic" in found.reason
+
+
+def test_a_ratio_at_the_factor_itself_says_nothing() -> None:
+    """Where they agree to what the flow resolves, the error of its end would decide."""
+    p = si.Problem.multitask(task_sizes=(10,), signal=1.0, noise=0.5, context_length=10**8)
+    with pytest.raises(UnmeasurableError, match=r"e \(1 \+ SNR\)"):
+        tried("bayes-comparison", p, si.initial.dominant(p, 1))

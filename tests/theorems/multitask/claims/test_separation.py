@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tried import tried
 
 import spectral_icl as si
 from spectral_icl.theorems.claim import UnmeasurableError, Verdict
+from spectral_icl.theorems.multitask.claims import separation
 
 UNEQUAL = si.Problem.multitask(
     task_sizes=(6, 25, 11), signal=(0.5, 3.0, 1.0), noise=(0.3, 0.1, 0.2), context_length=900
@@ -89,6 +92,20 @@ def test_the_single_head_of_another_law_is_elsewhere() -> None:
     found = tried("single-head-optimum", p, si.initial.dominant(p, 2), kernel="first-order")
     assert found.fails_outside
     assert abs(found.finding.measured - found.finding.predicted) > 0.02
+
+
+def test_small_fractions_are_told_from_wrong_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two percent off, of a head that learns a fraction of a percent."""
+    p = si.Problem.multitask(task_sizes=(30, 60), signal=(0.1, 0.15), noise=2.0, context_length=30)
+    start = si.initial.dominant(p, 2)
+    assert tried("single-head-optimum", p, start).verdict is Verdict.HOLDS
+    right = si.optimal.single_head(p)
+    assert right.weights is not None
+    wrong = replace(right, weights=si.State(right.weights.omega, 1.02 * right.weights.mu))
+    monkeypatch.setattr(separation, "single_head", lambda _: wrong)
+    found = tried("single-head-optimum", p, start)
+    assert found.verdict is Verdict.FAILS
+    assert abs(found.finding.measured - found.finding.predicted) < 1e-3
 
 
 @pytest.mark.parametrize("claim", ["single-head-optimum", "equiangular-heads", "separation-factor"])
