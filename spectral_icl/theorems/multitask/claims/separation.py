@@ -14,8 +14,12 @@ from spectral_icl.theorems.multitask.evidence import Evidence
 RESOLVED = 1e-5  # what the end of a flow resolves of a loss, and of a ratio of losses
 ROUNDING = 1e-11  # relative to the loss, below which a difference means nothing
 SEARCHED = 1e-8  # relative to the loss, to which a numerical search is trusted
-# error of what a search finds of roots of shares, and of fractions over the largest: losses are flat there
-FLAT = 1e-3
+FLAT = (
+    1e-3  # error of what a search finds of roots of shares, and relative of fractions: losses are flat there
+)
+LEAST = (
+    1e-2  # fraction over the largest, below which errors are relative to that: a head may serve no such task
+)
 LEARNED = 1e-3  # share of the signal that one head has to learn for its weights to matter
 
 
@@ -88,7 +92,8 @@ def _single_head(e: Evidence) -> Trials:
         for at in (found, known):
             read = kappa * at.mu[0] * at.omega[0, home]
             pairs.append(np.concatenate([root * kappa * np.abs(at.omega[0, home]), read]))
-        allowed = FLAT * np.repeat([1.0, pairs[1][len(home) :].max()], len(home))
+        read = pairs[1][len(home) :]
+        allowed = FLAT * np.concatenate([np.ones(len(home)), np.maximum(read, LEAST * read.max())])
         worst = int((np.abs(pairs[0] - pairs[1]) / allowed).argmax())
         measured, predicted = float(pairs[0][worst]), float(pairs[1][worst])
         named = "root of the share" if worst < len(home) else "fraction read off"
