@@ -114,10 +114,13 @@ class _Prompts(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The option's line of the help."""
         from spectral_icl.theorems.multitask.check import PROMPTS
+        from spectral_icl.theorems.multitask.ranges import SAMPLED_PROMPTS
         from spectral_icl.theorems.sparse.check import PROMPTS as SPARSE_PROMPTS
+        from spectral_icl.theorems.sparse.ranges import SAMPLED_PROMPTS as SPARSE_SAMPLED_PROMPTS
 
         self.help = (
-            f"To sample, more if undecided; {PROMPTS}, or {SPARSE_PROMPTS} for sparse regression, by default."
+            f"To sample, more if undecided; by default {PROMPTS}, or {SPARSE_PROMPTS} for sparse regression, "
+            f"and with --theorem {SAMPLED_PROMPTS} or {SPARSE_SAMPLED_PROMPTS} at every point."
         )
         return super().get_help_record(ctx)
 
@@ -309,7 +312,8 @@ def verify(
     With --set but no FILE it is the built-in two-task example. Flows are solved to rest, whatever [flow]
     says. The claims about sparse regression are checked with --sparse, or on a FILE with a table [sparse].
     With --theorem one claim is followed from FILE, or else from a problem that documents it, along every
-    variable to where it fails or a hypothesis is no longer met.
+    variable to where it fails or a hypothesis is no longer met; --set but no FILE is then the built-in sparse
+    example if the claim is about sparse regression.
 
     Exit status: 0 no check failed, 1 one did, 2 bad input.
     """

@@ -9,7 +9,7 @@ from spectral_icl.figures.margins import margins_figure, plane_figure
 from spectral_icl.figures.page import embedded, write
 from spectral_icl.io.provenance import environment
 from spectral_icl.theorems.claim import Verdict
-from spectral_icl.theorems.theorem_report import TheoremReport, written
+from spectral_icl.theorems.theorem_report import TheoremReport, mark, written
 
 _CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.NOT_APPLICABLE: "na"}
 
@@ -29,6 +29,7 @@ def theorem_page(report: TheoremReport) -> str:
             lines=embedded(margins_figure(report.lines)),
             plane=embedded(plane_figure(report.plane)) if report.plane else "",
             classes=_CLASSES,
+            mark=mark,
             written=written,
             environment=environment(),
         )

@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 LARGEST = 1e12  # magnitudes beyond this are typing errors, and their products would overflow
 PLAIN = frozenset({float, int, np.float64})  # types of numbers that are right as they are
 _MANY = 40  # entries from which an array of them is looked at faster than each by itself
+_WORD = 30  # letters that are left out of a line at most so as not to cut a word
 _SHOWN = 80  # characters of an offending value that an error line repeats
 
 
@@ -64,9 +65,16 @@ def _shown(value: object) -> str:
 
 
 def cut(text: str, most: int = _SHOWN) -> str:
-    """The text, its middle cut out if it has more than ``most`` letters: the ends tell most."""
+    """The text, its middle cut out if it has more than ``most`` letters: the ends tell most.
+
+    Words that the cut goes through are left out, but for long ones.
+    """
     half = most // 2
-    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+    if len(text) <= most:
+        return text
+    first, last = text[:half], text[-half:]
+    end, start = first.rfind(" ", half - _WORD) + 1, last.find(" ", 0, _WORD)
+    return f"{first[:end] if end else first}...{last[max(start, 0) :]}"
 
 
 class Relabelled:

@@ -32,11 +32,26 @@ _SCALARS = {float: "a number", int: "a whole number", bool: "true or false", str
 
 
 def tables(file: Path | None, overrides: tuple[str, ...], built_in: Tables) -> Tables:
-    """The tables of a TOML file, or the built-in ones, with ``section.key=value`` overrides."""
-    table = built_in if file is None else parsed(file)
+    """The tables of a TOML file, or the built-in ones, with ``section.key=value`` overrides.
+
+    A built-in table of another ``kind`` has no entries but those given: they are of the kind that it was.
+    """
+    table = _of_kinds(built_in, overrides) if file is None else parsed(file)
     for override in overrides:
         table = overridden(table, override)
     return table
+
+
+def _of_kinds(built_in: Tables, overrides: tuple[str, ...]) -> Tables:
+    """The built-in tables, those of which the overrides change the ``kind`` left empty."""
+    changed = built_in
+    for override in overrides:
+        if override.partition("=")[0].strip().partition(".")[2] == "kind":
+            changed = overridden(changed, override)
+    return {
+        name: {} if isinstance(table, Mapping) and table.get("kind") != changed[name].get("kind") else table
+        for name, table in built_in.items()
+    }
 
 
 def parsed(file: Path) -> dict[str, Any]:

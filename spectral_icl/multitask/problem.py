@@ -179,7 +179,7 @@ class Problem:
                 raise ProblemError(key, table[key], "nothing without task_sizes")
             if key not in allowed | _SHORTHANDS:
                 known = allowed | _SHORTHANDS if disjoint else allowed
-                raise ProblemError(str(key), table[key], f"one of the keys {sorted(known)}")
+                raise ProblemError(str(key), table[key], f"one of the keys {sorted(known | {_SPLIT})}")
         entries = _written_out(table) if disjoint else table
         for key in sorted(allowed - {"covariance"}):
             if key not in entries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from spectral_icl.theorems.examine import Weighed
 
 B = TypeVar("B")  # bases: problems, with their starts where there are any
 
+_ROUNDING = 1e-9  # relative difference of values of a variable that are one
 _MOST_BORDERS = 4  # of a line, that are narrowed down
 _ORDER = (Verdict.FAILS, Verdict.HOLDS, Verdict.NOT_APPLICABLE)  # of what decides about a point
 
@@ -62,6 +63,12 @@ class Variable(Generic[B]):
             if not low < middle < high:  # the roots of products of small numbers lean to the lower one
                 middle = low + 1.0
         return middle if low < middle < high else None
+
+
+def with_base(values: Iterable[float], base: float) -> tuple[float, ...]:
+    """Sorted distinct values, the base among them in the place of any that rounding sets apart from it."""
+    apart = {float(value) for value in values if abs(value - base) > _ROUNDING * abs(base)}
+    return tuple(sorted({*apart, base}))
 
 
 class Part(NamedTuple):

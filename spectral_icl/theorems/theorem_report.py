@@ -95,12 +95,12 @@ def line_text(line: Line) -> str:
     for one in line.ranges:
         why = "; ".join(one.why[:_REASONS]) + ("; ..." if len(one.why) > _REASONS else "")
         at = "" if one.at is None else written(one.at)
-        rows.append((written(one.first), written(one.last), _mark(one), one.margin_text, at, why))
+        rows.append((written(one.first), written(one.last), mark(one), one.margin_text, at, why))
     heading = f"{variable.label} {variable.symbol}, {written(variable.base)} at the base"
     return "\n".join([heading, *table(rows)])
 
 
-def _mark(one: Range) -> str:
+def mark(one: Range) -> str:
     """The verdict of a range; where hypotheses are not met also whether the claim fails without them."""
     fails = one.verdict is Verdict.NOT_APPLICABLE and one.margin is not None and one.margin <= 0.0
     return f"{_MARKS[one.verdict]}, fails" if fails else _MARKS[one.verdict]

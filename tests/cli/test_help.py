@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ import pytest
 from shell import run
 
 from spectral_icl.cli import cli
+from spectral_icl.theorems.multitask import check, ranges
+from spectral_icl.theorems.sparse import check as sparse_check
+from spectral_icl.theorems.sparse import ranges as sparse_ranges
 
 PATH = os.pathsep.join(path for path in sys.path if path)
 LASTING = ["explore"]  # what ends with Ctrl-C is parsed alone
@@ -54,6 +58,15 @@ def test_help_ends_with_an_example_that_works(
         assert status == 0, err
         assert out
     assert command == () or any(line.split()[1] == command[0] for line in lines)
+
+
+def test_the_prompts_that_verify_samples_are_told() -> None:
+    status, out, err = run("verify", "--help")
+    assert (status, err) == (0, "")
+    told = " ".join(out.split()).partition("To sample")[2].partition("--seed")[0]
+    usual = [check.PROMPTS, sparse_check.PROMPTS]
+    usual += [ranges.SAMPLED_PROMPTS, sparse_ranges.SAMPLED_PROMPTS]
+    assert [int(number) for number in re.findall(r"\d+", told)] == usual
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

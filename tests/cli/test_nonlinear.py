@@ -56,6 +56,7 @@ def test_a_flow_that_leaves_its_range_is_reported_and_said(tmp_path: Path) -> No
     assert json.loads(out)["outcome"] == "left_range"
     assert err.startswith("Error: left the range of the first-order law")
     assert err.count("\n") == 1
+    assert "tables" not in err
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,9 @@ def test_other_commands_say_whose_the_file_is() -> None:
     status, _, err = run("flow", file)
     assert status == 2
     assert "nonlinear: expected no [nonlinear]: tasks here are linear (spectral-icl nonlinear solves" in err
+
+
+@pytest.mark.parametrize("kind", ["scattered", "matrices"])
+def test_another_kind_of_start_leaves_the_entries_of_the_built_in_one(kind: str) -> None:
+    status, _, err = run("nonlinear", "--set", f"initial.kind={kind}", *QUICK)
+    assert (status, err) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ from pages import Page
 
 import spectral_icl as si
 from spectral_icl.figures.theorem import save, theorem_page
+from spectral_icl.theorems.claim import Verdict
+from spectral_icl.theorems.margins import Line
 from spectral_icl.theorems.theorem import theorem_of
-from spectral_icl.theorems.theorem_report import TheoremReport
+from spectral_icl.theorems.theorem_report import TheoremReport, line_text
+
+ABSENT = Verdict.NOT_APPLICABLE
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +36,16 @@ def test_a_page_has_every_range_and_hypothesis(report: TheoremReport) -> None:
         assert hypothesis in text
         assert f"{count} of {len(report.points)} points" in text
     assert len(page.pictures) == 2
+
+
+def test_a_range_without_its_hypotheses_says_that_the_claim_fails_there(report: TheoremReport) -> None:
+    """As the table in words does."""
+    variable, (low, high) = report.lines[0].variable, report.lines[0].points[:2]
+    failing = replace(high, parts=tuple(part._replace(verdict=ABSENT, margin=-0.5) for part in high.parts))
+    line = Line(variable, variable.values[:2], (low, failing))
+    assert line.ranges[-1].verdict is ABSENT
+    assert "n/a, fails" in line_text(line)
+    assert ">n/a, fails<" in theorem_page(TheoremReport(report.theorem, (*report.lines, line), None))
 
 
 def test_without_a_plane_there_is_one_picture(report: TheoremReport) -> None:

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 from spectral_icl.io.checks import (
     ProblemError,
     array,
+    cut,
     floats,
     integer,
     integers,
@@ -105,3 +106,12 @@ def test_a_whole_number_that_is_wrong_is_named_among_few_and_many(size: int, odd
             integers("sizes", [entries[0], odd, *entries[2:]], minimum=1, maximum=10**9)
     with pytest.raises(ProblemError, match=r"^sizes: expected whole numbers, got 3"):
         integers("sizes", 3, minimum=1, maximum=9)
+
+
+def test_a_cut_keeps_words_whole() -> None:
+    names = " ".join(f"name-{k}" for k in range(100, 140))
+    found = cut(names, 100)
+    assert len(found) <= 103
+    first, last = found.split("...")
+    assert {*first.split(), *last.split()} < set(names.split())
+    assert cut("x" * 200, 100) == "x" * 50 + "..." + "x" * 50

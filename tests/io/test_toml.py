@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spectral_icl.io.checks import ProblemError
-from spectral_icl.io.toml import overridden, parsed, plain, read_table
+from spectral_icl.io.toml import overridden, parsed, plain, read_table, tables
 
 
 @dataclass(frozen=True)
@@ -143,3 +143,13 @@ def test_long_rows_of_numbers_and_of_dots_are_not_deep(tmp_path: Path) -> None:
     rows = [[1.5] * 200] * 200
     (tmp_path / "x.toml").write_text(f"# {dots}\nx = {rows}\ntext = 'a. b. {dots}'\n")
     assert parsed(tmp_path / "x.toml")["x"] == rows
+
+
+def test_a_built_in_table_of_another_kind_has_only_the_entries_that_are_given(tmp_path: Path) -> None:
+    built_in = {"start": {"kind": "a", "x": 1, "y": 2}, "rest": {"z": 3}}
+    given = ("start.x=5", "start.kind=b")
+    assert tables(None, given, built_in) == {"start": {"kind": "b", "x": 5}, "rest": {"z": 3}}
+    assert tables(None, ("start.kind=a",), built_in) == built_in
+    file = tmp_path / "own.toml"
+    file.write_text("[start]\nkind = 'a'\ny = 2\n")
+    assert tables(file, given, built_in) == {"start": {"kind": "b", "x": 5, "y": 2}}

@@ -93,6 +93,10 @@ def test_unevenness_by_its_definition() -> None:
             "^signal: expected A_ib / d_b >= 1e-30",
         ),
         (
+            lambda: si.Problem.from_dict({**BUILT_IN["problem"], "foo": 1}),
+            r"^foo: expected one of the keys .*'by_feature'",
+        ),
+        (
             lambda: si.Problem.from_dict({**BUILT_IN["problem"], "by_feature": 1}),
             "^by_feature: expected True or False, got 1",
         ),

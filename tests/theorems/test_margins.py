@@ -9,7 +9,7 @@ from spectral_icl.io.checks import ProblemError
 from spectral_icl.io.hypothesis import Hypothesis
 from spectral_icl.theorems.claim import Claim, Finding, Trial, Trials, UnmeasurableError, Verdict
 from spectral_icl.theorems.examine import examine, weigh
-from spectral_icl.theorems.margins import Ground, Line, Variable
+from spectral_icl.theorems.margins import Ground, Line, Variable, with_base
 
 LEAST, MOST = 0.1, 1.0
 
@@ -127,3 +127,9 @@ def test_a_plane_has_a_row_for_each_value_of_y() -> None:
     both.over_plane(counted.append)
     assert sum(counted) == both.points == 3 + 2 + 6
     assert Ground(0.5, both.weigh, (x,), ("x", "z")).over_plane() is None
+
+
+def test_a_value_that_rounding_sets_apart_from_the_base_is_the_base() -> None:
+    base = 0.3
+    assert with_base([0.1, np.nextafter(base, 1.0), 0.7, 0.1], base) == (0.1, base, 0.7)
+    assert with_base([0.0, 1e-12], 0.0) == (0.0, 1e-12)

@@ -32,6 +32,17 @@ _MOST_ENTRIES = 256  # H 2 I: every step of a stiff solver differentiates by all
 _FLOOR = 1e-3  # of rtol, the absolute tolerance of dual coordinates, which are of order one
 
 
+def _advice(outcome: Outcome, kernel: str) -> str:
+    """What happened and what to try; the range is that of laws on white features, which have no tables."""
+    if outcome is not Outcome.LEFT_RANGE:
+        return outcome.advice
+    logits = f"d omega^2 < {_MOST_LOGITS:g}"
+    if kernel == DEFAULT:
+        return f"left the range of numbers, {logits}: start from a smaller omega"
+    law = f"the first-order law, 2 omega^2 < {_EDGE:g} and {logits}"
+    return f"left the range of {law}: start from a smaller omega, or take longer prompts"
+
+
 class UnfinishedFlow(IntegrationError):
     """A flow on single-index tasks that did not reach its end.
 
@@ -127,7 +138,7 @@ class SingleIndexFlow:
     @property
     def message(self) -> str:
         """How the flow ended, and when."""
-        return f"{self.outcome.advice} (at t = {self.end:.6g})"
+        return f"{_advice(self.outcome, self.kernel)} (at t = {self.end:.6g})"
 
 
 def gradient_flow(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, integers, is_number, number, numbers, sequence
+from spectral_icl.io.checks import Floats, ProblemError, integers, is_number, number, sequence
 from spectral_icl.multitask.nonlinear import hermite
 from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
 from spectral_icl.multitask.signal import powers
@@ -164,19 +164,24 @@ def _rows(given: object, tasks: int) -> tuple[tuple[float, ...], ...]:
     """Coefficients as rows of one length."""
     entries = sequence("coefficients", given, "rows of numbers c_0, c_1, ...")
     if all(is_number(entry) for entry in entries):
-        rows = [numbers("coefficients", given)] * tasks
+        rows = [_row("coefficients", given)] * tasks
     else:
-        rows = [numbers(f"coefficients[{i}]", entry) for i, entry in enumerate(entries)]
+        rows = [_row(f"coefficients[{i}]", entry) for i, entry in enumerate(entries)]
     if len(rows) != tasks:
         raise ProblemError("coefficients", f"{len(rows)} rows", f"{tasks} rows, one for each task")
-    for i, row in enumerate(rows):
-        if len(row) > MOST_DEGREE + 1:
-            expected = f"degrees up to {MOST_DEGREE}"
-            raise ProblemError(f"coefficients[{i}]", f"a degree of {len(row) - 1}", expected)
-        for k, value in enumerate(row):
-            number(f"coefficients[{i}][{k}]", value, minimum=-_LARGEST, maximum=_LARGEST)
     length = max(2, *(len(row) for row in rows))
     return tuple(row + (0.0,) * (length - len(row)) for row in rows)
+
+
+def _row(argument: str, given: object) -> tuple[float, ...]:
+    """Coefficients c_0, c_1, ... of one task."""
+    entries = sequence(argument, given, "numbers c_0, c_1, ...")
+    if len(entries) > MOST_DEGREE + 1:
+        raise ProblemError(argument, f"a degree of {len(entries) - 1}", f"degrees up to {MOST_DEGREE}")
+    return tuple(
+        number(f"{argument}[{k}]", value, minimum=-_LARGEST, maximum=_LARGEST)
+        for k, value in enumerate(entries)
+    )
 
 
 def _read_only(values: Floats) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 
 from spectral_icl.multitask.context import pack
 from spectral_icl.theorems.examine import Weighed, weigh
-from spectral_icl.theorems.margins import Ground, Variable
+from spectral_icl.theorems.margins import Ground, Variable, with_base
 from spectral_icl.theorems.multitask import setting
 from spectral_icl.theorems.multitask.check import PROMPTS, claims_about
 from spectral_icl.theorems.multitask.setting import Change, Reading, Setting
@@ -51,7 +51,7 @@ class Kind(NamedTuple):
         else:
             found = np.geomspace(max(self.least, base * self.low), base * self.high, points)
             found = np.unique(np.round(found)) if self.whole else found
-        return tuple(sorted({*found.tolist(), base}))
+        return with_base(found.tolist(), base)
 
 
 KINDS = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.multitask.experiment import (
@@ -109,15 +110,36 @@ def with_length(at: Setting, value: float) -> Setting:
 
 
 def dimension(at: Setting) -> float:
-    """Coordinates of the largest block, d."""
-    return float(max(at.problem.block_sizes))
+    """Features that the largest task has power in, d."""
+    return float(_task_sizes(at.problem).max())
 
 
 def with_dimension(at: Setting, value: float) -> Setting:
-    """The setting with all blocks larger or smaller by one factor, and signals of one power as before."""
-    factor = value / dimension(at)
-    sizes = tuple(max(1, round(size * factor)) for size in at.problem.block_sizes)
-    return replace(at, problem=replace(at.problem, block_sizes=sizes))
+    """The setting with all blocks larger or smaller by one factor, and signals of one power as before.
+
+    Sizes are whole numbers. Where tasks share or span blocks, those of the largest task are rounded such
+    that they sum to the value, rounded.
+
+    Raises
+    ------
+    ProblemError
+        The largest task spans more blocks than that.
+    """
+    problem, before = at.problem, round(dimension(at))
+    if problem.home is not None:
+        sizes = [max(1, round(size * value / before)) for size in problem.block_sizes]
+        return replace(at, problem=replace(problem, block_sizes=tuple(sizes)))
+    largest = int(_task_sizes(problem).argmax())
+    own = problem.signal.block[problem.signal.first[largest] : problem.signal.first[largest + 1]].tolist()
+    if value < len(own):
+        expected = f"at least {len(own)}, of a task that spans as many blocks"
+        raise ProblemError("dimension", value, expected)
+    sizes, end, last = list(problem.block_sizes), 0, 0
+    for b in (*own, *sorted(set(range(len(sizes))) - set(own))):
+        end += problem.block_sizes[b]
+        scaled = end * round(value) // before
+        sizes[b], last = max(1, scaled - last), scaled
+    return replace(at, problem=replace(problem, block_sizes=tuple(sizes)))
 
 
 def tasks(at: Setting) -> float | None:
@@ -133,12 +155,12 @@ def with_tasks(at: Setting, value: float) -> Setting:
     Raises
     ------
     ProblemError
-        Tasks that share blocks cannot be more than they are.
+        Tasks that share or span blocks cannot be more than they are.
     """
     problem, count = at.problem, round(value)
     if problem.home is None:
         if count > problem.tasks:
-            raise ProblemError("tasks", count, f"at most {problem.tasks}, of tasks that share blocks")
+            raise ProblemError("tasks", count, f"at most {problem.tasks}, of tasks that share or span blocks")
         rows = Signal.of([problem.signal[k] for k in range(count)], problem.blocks)
         changed = replace(problem, signal=rows, noise=problem.noise[:count])
     else:
@@ -218,6 +240,13 @@ def with_imbalance(at: Setting, value: float) -> Setting:
     assert isinstance(at.parametrization, Factored)
     changed = replace(at.parametrization, imbalance_omega=value, imbalance_mu=value)
     return replace(at, parametrization=changed)
+
+
+def _task_sizes(problem: Problem) -> NDArray[np.int64]:
+    """Numbers of features that each task has power in, (I,)."""
+    sizes = np.array(problem.block_sizes)[problem.signal.block]
+    found: NDArray[np.int64] = np.add.reduceat(sizes, problem.signal.first[:-1])
+    return found
 
 
 def _of_fixed_shape(at: Setting) -> bool:

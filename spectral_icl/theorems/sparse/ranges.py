@@ -11,7 +11,7 @@ import numpy as np
 from spectral_icl.io.checks import ProblemError
 from spectral_icl.sparse.problem import SparseProblem
 from spectral_icl.theorems.examine import Weighed, weigh
-from spectral_icl.theorems.margins import Ground, Variable
+from spectral_icl.theorems.margins import Ground, Variable, with_base
 from spectral_icl.theorems.sparse.claims.registry import CLAIMS
 from spectral_icl.theorems.sparse.evidence import Evidence, Kept
 
@@ -127,5 +127,5 @@ def _variable(name: str, base: SparseProblem, points: int) -> Variable[SparsePro
             return False
         return True
 
-    found = tuple(sorted({*filter(exists, values.tolist()), value}))
+    found = with_base(filter(exists, values.tolist()), value)
     return Variable(name, kind.label, kind.symbol, value, found, at, kind.whole)

@@ -68,7 +68,7 @@ def test_more_tasks_are_like_those_there_are() -> None:
     assert grown.block_sizes == (12, 20, 30, 12, 20)
     assert grown.power.tolist() == [1.0, 2.0, 3.0, 1.0, 2.0]
     assert grown.home == (0, 1, 2, 3, 4)
-    with pytest.raises(si.ProblemError, match="at most 2, of tasks that share blocks"):
+    with pytest.raises(si.ProblemError, match="at most 2, of tasks that share or span blocks"):
         setting.with_tasks(CASES["overlapping tasks"], 3.0)
 
 
@@ -83,3 +83,19 @@ def test_a_start_given_entry_by_entry_keeps_its_shape() -> None:
     quiet = Experiment.from_dict({**BUILT_IN, "problem": {**BUILT_IN["problem"], "noise": 0.0}})
     assert setting.ratio(Setting.of(quiet)) is None
     assert setting.size(replace(Setting.of(quiet), start=type(quiet.initial)(0.0, 0.0, 0.0))) is None
+
+
+def test_the_size_of_a_task_counts_all_blocks_that_it_has_power_in() -> None:
+    """Two tasks of three blocks, one shared, and a block that is none of theirs; then feature by feature."""
+    signal = ((1.0, 1.0, 0.0, 0.0), (0.0, 1.0, 1.0, 0.0))
+    problem = si.Problem(block_sizes=(20, 21, 7, 90), signal=signal, noise=0.1, context_length=100.0)
+    at = CASES["overlapping tasks"]
+    for base in (problem, problem.by_feature()):
+        given = replace(at, problem=base)
+        assert setting.dimension(given) == 41.0
+        for value in (41.0, 43.0, 82.0, 100.0):
+            changed = setting.with_dimension(given, value)
+            assert setting.dimension(changed) == value
+            assert changed.problem.signal.power.sum() == pytest.approx(base.signal.power.sum())
+    with pytest.raises(si.ProblemError, match=r"^dimension: expected at least 2, of a task that spans"):
+        setting.with_dimension(replace(at, problem=problem), 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from spectral_icl.sparse import hypotheses
@@ -50,3 +51,9 @@ def test_without_noise_there_is_a_range_of_it() -> None:
     (noise,) = ranges.ground("exponents", SparseProblem(16, 1, 24, 0.0)).variables
     assert noise.base == noise.values[0] == 0.0
     assert noise.values[-1] > 1.0
+
+
+def test_the_base_is_one_of_the_values_and_not_two() -> None:
+    """The middle of values spread about 0.3 is that but for rounding."""
+    (noise,) = ranges.ground("exponents", SparseProblem(16, 1, 24, 0.3), points=7).variables
+    assert np.diff(np.log(noise.values)).min() > 0.1
