@@ -19,6 +19,7 @@ from spectral_icl.multitask.state import State
 
 _GRID = 24  # points for one head, on either side of zero
 _PAIRS = 8  # and for each of a pair
+_EVEN = 12  # and for pairs spread evenly, and for those that nearly coincide
 _LEAST = 0.02  # of sqrt(d) omega, and half of it between heads: closer ones differ in loss by its square
 _FAR = 3.0  # beyond sqrt(log L), where the asymptotic law counts a head's weights as more than one
 _WORST = 0.1  # of the terms of first order, relative to what they correct
@@ -81,14 +82,18 @@ def best_pair(problem: SingleIndex, task: int = 0, kernel: str = DEFAULT, balanc
 
     Those pass no intercept on: a single head, or two of one sign, multiply it by sum_h mu_h, which to read
     the linear part must be of the size of sqrt(d). Often it is best that two heads coalesce, at zero or
-    elsewhere, while mu grows, and none are: the search ends where sqrt(d) omega differs by 0.04, which costs
-    less than 1e-3 of the signal. Parameters and errors as in `best_head`.
+    elsewhere, while mu grows, and none are: the search ends where sqrt(d) omega differs by 0.04. What that
+    costs is not bounded: under the first-order law, on blocks of a few features, it can be a tenth of the
+    signal. The search is a local one from the best of a grid. Parameters and errors as in `best_head`.
     """
     alone = _alone(problem, task)
     most = _reach(alone, check_kernel(kernel))
     half = np.geomspace(min(_LEAST, 0.5 * most), most, _PAIRS)
-    grid = (*half[::-1], 0.0, *-half)
-    starts = [np.array(pair) for pair in combinations(grid, 2)]
+    even = np.linspace(-most, most, _EVEN)
+    apart = min(3.0 * _LEAST, 0.25 * most)
+    starts = [np.array(pair) for pair in combinations((*half[::-1], 0.0, *-half), 2)]
+    starts += [np.array(pair) for pair in combinations(even[::-1], 2)]
+    starts += [np.array([w + apart, w]) for w in np.linspace(-most, most - apart, _EVEN)]
     return _searched(alone, starts, most, kernel, balanced)
 
 

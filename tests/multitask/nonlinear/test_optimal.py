@@ -139,3 +139,28 @@ def test_a_degree_without_its_lower_ones_is_never_learned_whole() -> None:
 def test_a_task_that_is_not_there_is_refused() -> None:
     with pytest.raises(si.ProblemError, match="task: expected a whole number >= 0 and <= 0, got 1"):
         best_head(problem("linear"), 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "coefficients", "noise", "omega"),
+    [
+        (1, 1031.468, (-0.3043, -1.0479, -0.3962, 0.0, -1.3552), 0.0911, (0.567, 0.5245)),
+        (2, 10856.0, (-1.78, -0.57, 0.7, 1.58, 0.42), 0.716, (0.46, -0.409)),
+    ],
+)
+def test_no_pair_of_few_features_is_better_where_it_is_searched(
+    size: int, length: float, coefficients: tuple[float, ...], noise: float, omega: tuple[float, float]
+) -> None:
+    """Large heads on small blocks, whose loss has several valleys; the best mu from losses at six of them."""
+    p = SingleIndex(task_sizes=(size,), coefficients=coefficients, noise=noise, context_length=length)
+    heads = np.array(omega)[:, None]
+
+    def at(mu: tuple[float, float]) -> float:
+        return loss(p, heads, np.array(mu)[:, None], "first-order")
+
+    zero, units = at((0.0, 0.0)), ((1.0, 0.0), (0.0, 1.0))
+    slope = np.array([(at(u) - at((-u[0], -u[1]))) / 2 for u in units])
+    square = np.diag([(at(u) + at((-u[0], -u[1]))) / 2 - zero for u in units])
+    square[0, 1] = square[1, 0] = (at((1.0, 1.0)) - zero - slope.sum() - np.trace(square)) / 2
+    other = zero - slope @ np.linalg.solve(square, slope) / 4
+    assert best_pair(p, kernel="first-order", balanced=False).loss < other + 1e-3 * p.power[0]
