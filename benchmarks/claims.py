@@ -144,7 +144,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the problems")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the problems inside")
     parser.add_argument("--claim", action="append", choices=random_problems.names(), metavar="NAME")
     parser.add_argument("--jobs", type=int, default=2, help="processes for the random problems")
     parser.add_argument("--seed", type=int, default=0, help="of the random problems")

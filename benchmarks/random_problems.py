@@ -85,7 +85,7 @@ def jobs(chosen: Sequence[str], seed: int, share: int) -> list[Job]:
         key = crc32(name.encode())
         for k, first in enumerate(range(0, count, PIECE)):
             found.append(Job(name, False, min(PIECE, count - first), (seed, key, k)))
-        found.append(Job(name, True, max(1, BROKEN // share), (seed, key, 10**6)))
+        found.append(Job(name, True, BROKEN, (seed, key, 10**6)))
     return found
 
 
