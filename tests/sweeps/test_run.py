@@ -294,6 +294,7 @@ def test_batches_do_not_depend_on_threads_or_order(file: Path, out: Path, refere
     assert stores.differing(out, reference) == []
 
 
+@pytest.mark.slow  # shards, of which several write at once, are tried above
 def test_two_writers_at_once_do_no_harm(file: Path, out: Path, reference: Path) -> None:
     processes = [stores.command(file, "--out", out) for _ in range(2)]
     for process in processes:

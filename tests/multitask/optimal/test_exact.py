@@ -141,6 +141,7 @@ def test_small_heads_are_the_limit_of_small_weights() -> None:
     assert near.loss == pytest.approx(SMALL, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_heads_that_gain_less_than_they_cost_are_small() -> None:
     """Two tasks and three heads: the infimum is that of small heads, which none attain."""
     p = si.Problem.multitask(task_sizes=(5, 5), signal=1.0, noise=0.1, context_length=40)

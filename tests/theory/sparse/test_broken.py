@@ -27,6 +27,7 @@ from theory.sparse import (
 )
 
 
+@pytest.mark.slow  # proved whole in test_main as well
 def test_it_is_proved_and_printed() -> None:
     made = derived("sparse")
     assert sum(step.proved for step in made.steps) >= 60
