@@ -443,7 +443,7 @@ REFUSED: list[tuple[Table, str, str]] = [
     (given_axis(values=None, replicates=3), "axis[0].path", "initial.seed"),
     (sweep(axis("initial.seed", replicates=0)), "axis[0].replicates", ">= 1"),
     (sweep(axis("initial.seed", replicates=True)), "axis[0].replicates", "True"),
-    (sweep(SEEDS, initial={"kind": "paper"}), "axis[0].path", "a random or dominant start"),
+    (sweep(SEEDS, initial={"kind": "paper"}), "axis[0].path", "scattered or matrices start"),
     (sweep(SEEDS, initial={"kind": "foo"}), "initial.kind", "'foo'"),
     (sweep(SEEDS | {"zip": "n"}), "axis[0].zip", "replicates"),
     (sweep(SEEDS, SEEDS), "axis[1].path", "initial.seed"),

@@ -73,6 +73,7 @@ def derive() -> Derivation:
         "The features with weight have all but this of their signal after {time},",
         sp.exp(-2 * kappa * time),
         n**-2,
+        shown=sp.exp(-2 * kappa * T),
         time=equal(T, time),
     )
     whole = v / n**2 + noise * s / n + off_support(d, s, n, v, noise, time)
