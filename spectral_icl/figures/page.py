@@ -68,24 +68,25 @@ def _rendered(
     counts: Mapping[str, int],
     benchmarks: Sequence[tuple[str, Figure]],
 ) -> str:
+    named = {check.claim for section in sections for check in section.checks}
+    return rendered_by(
+        "verification.html",
+        what=what,
+        sections=[(one, "" if one.figure is None else embedded(one.figure)) for one in sections],
+        claims=[claim for claim in claims if claim.name in named],
+        counts=counts,
+        cells=cells,
+        benchmarks=[(name, embedded(figure)) for name, figure in benchmarks],
+    )
+
+
+def rendered_by(template: str, **values: object) -> str:
+    """A template of this folder with its values, and what every page says of verdicts and this machine."""
     from jinja2 import Environment  # optional
 
-    template = resources.files("spectral_icl.figures").joinpath("verification.html").read_text("utf-8")
-    named = {check.claim for section in sections for check in section.checks}
-    text: str = (
-        Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            what=what,
-            sections=[(one, "" if one.figure is None else embedded(one.figure)) for one in sections],
-            claims=[claim for claim in claims if claim.name in named],
-            counts=counts,
-            cells=cells,
-            classes=_CLASSES,
-            benchmarks=[(name, embedded(figure)) for name, figure in benchmarks],
-            environment=environment(),
-        )
-    )
+    source = resources.files("spectral_icl.figures").joinpath(template).read_text("utf-8")
+    filled = Environment(autoescape=True).from_string(source)
+    text: str = filled.render(classes=_CLASSES, environment=environment(), **values)
     return text
 
 

@@ -46,11 +46,23 @@ def paper(
     """
     heads = check_heads(problem, heads)
     c = key_scale_of(problem, key_scale)
-    unit = problem.context_length**-0.75
-    omega = np.full((heads, problem.blocks), _product("qk", unit if qk is None else qk, c))
-    mu = np.full((heads, problem.tasks), _product("ov_low", unit if ov_low is None else ov_low))
-    np.fill_diagonal(mu, _product("ov_high", 2.0 * unit if ov_high is None else ov_high))
+    qk, ov_low, ov_high = paper_weights(problem, qk, ov_low, ov_high)
+    omega = np.full((heads, problem.blocks), _product("qk", qk, c))
+    mu = np.full((heads, problem.tasks), _product("ov_low", ov_low))
+    np.fill_diagonal(mu, _product("ov_high", ov_high))
     return State(omega, mu)
+
+
+def paper_weights(
+    problem: Problem, qk: float | None = None, ov_low: float | None = None, ov_high: float | None = None
+) -> tuple[float, float, float]:
+    """The weights qk, ov_low and ov_high of `paper`: those given, and the authors' for None."""
+    unit = problem.context_length**-0.75
+    return (
+        unit if qk is None else qk,
+        unit if ov_low is None else ov_low,
+        2.0 * unit if ov_high is None else ov_high,
+    )
 
 
 def _product(argument: str, weight: object, scale: float = 1.0) -> float:

@@ -297,6 +297,20 @@ class Problem:
         return tuple(block.tolist())
 
 
+def disjoint_home(problem: Problem) -> list[int]:
+    """The block of every task of disjoint tasks, `Problem.home`.
+
+    Raises
+    ------
+    ProblemError
+        Tasks overlap or span several blocks.
+    """
+    if problem.home is None:
+        overlapping = "tasks that overlap or span several blocks"
+        raise ProblemError("problem", overlapping, "disjoint tasks, one block each")
+    return list(problem.home)
+
+
 def _written_out(table: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `Problem.multitask` that a table with shorthands stands for."""
     entries = dict(table)

@@ -259,10 +259,14 @@ def decomposable(problem: Problem, at: State) -> tuple[Floats, Floats]:
 
 def _attention(x: Floats, direction: Floats) -> Floats:
     """Softmax over the pairs of the logits x_l . direction_h, (N, H, L)."""
-    logits = direction @ x.swapaxes(1, 2)
-    logits -= logits.max(axis=2, keepdims=True)
+    return weights_of(direction @ x.swapaxes(1, 2))
+
+
+def weights_of(logits: Floats) -> Floats:
+    """Softmax over the last axis, in the place of the logits."""
+    logits -= logits.max(axis=-1, keepdims=True)
     np.exp(logits, out=logits)
-    logits /= logits.sum(axis=2, keepdims=True)
+    logits /= logits.sum(axis=-1, keepdims=True)
     return logits
 
 

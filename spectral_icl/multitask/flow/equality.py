@@ -27,7 +27,7 @@ from spectral_icl.multitask.flow.solution import Solution
 from spectral_icl.multitask.flow.solve import gradient_flow
 from spectral_icl.multitask.flow.trajectory import Trajectory
 from spectral_icl.multitask.parametrization import Balanced, key_scale_of
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.problem import Problem, disjoint_home
 from spectral_icl.multitask.state import State
 
 FALLEN = 0.01  # of its start, to which unevenness is followed: below, what is left of rivals shows
@@ -178,7 +178,7 @@ def equalising_rate(problem: Problem, key_scale: float | None = None) -> Floats:
     ProblemError
         Tasks overlap or span several blocks, or the limit is no number.
     """
-    _check_disjoint(problem)
+    disjoint_home(problem)
     made = rates(problem, key_scale_of(problem, key_scale))
     limit = head_limit(problem, made)
     if limit is None:
@@ -234,7 +234,7 @@ def served_plateau(problem: Problem, shares: Floats) -> Floats:
     ProblemError
         There is not one share for each task, within [0, 1], or tasks overlap or span several blocks.
     """
-    _check_disjoint(problem)
+    disjoint_home(problem)
     f = array("shares", shares, (problem.tasks,), minimum=0.0, largest=1.0)
     size = np.asarray(problem.block_sizes, dtype=np.float64)[list(problem.home or ())]
     worth = problem.context_length * problem.power / (np.e * problem.variance * size)
@@ -274,15 +274,10 @@ def _kept(problem: Problem, solution: Solution) -> Trajectory:
 
 
 def _check(problem: Problem, solution: Solution) -> None:
-    _check_disjoint(problem)
+    disjoint_home(problem)
     if solution.problem != problem.by_feature():
         raise ProblemError("solution", "a flow of another problem", "a flow of problem.by_feature()")
     if solution.options.kernel != DEFAULT:
         raise ProblemError("solution", f"a flow of the {solution.options.kernel} law", f"the {DEFAULT} law")
     if not isinstance(solution.parametrization, Balanced):
         raise ProblemError("solution", f"a flow of {solution.parametrization}", "a flow of Balanced weights")
-
-
-def _check_disjoint(problem: Problem) -> None:
-    if problem.home is None:
-        raise ProblemError("problem", "tasks that overlap or span several blocks", "disjoint tasks")

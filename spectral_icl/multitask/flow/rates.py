@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, array, floats, number
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.io.checks import Floats, array, floats, number
+from spectral_icl.multitask.problem import Problem, disjoint_home
 
 
 class WinnerRates(NamedTuple):
@@ -118,9 +118,7 @@ class _Limit(NamedTuple):
 
 
 def _limit(problem: Problem) -> _Limit:
-    if problem.home is None:
-        raise ProblemError("problem", problem, "disjoint tasks, one block each")
-    home = list(problem.home)
+    home = disjoint_home(problem)
     size = np.asarray(problem.block_sizes, dtype=np.float64)[home]
     noise = problem.variance / problem.context_length
     y = np.e * size * noise / problem.power

@@ -13,7 +13,7 @@ import numpy as np
 
 from spectral_icl.io.checks import Floats, ProblemError, number
 from spectral_icl.multitask.flow.emergence import rates
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.problem import Problem, disjoint_home
 
 LEAST, MOST = 0.05, 0.95  # shares of a task's whole fall between which its emergence is timed
 _BEGIN = 1e-3  # w at the start of the curve, over the square root of the ray's k + g if that is below 1
@@ -44,10 +44,10 @@ def emergence_widths(problem: Problem, key_scale: float, least: float = LEAST, m
     Raises
     ------
     ProblemError
-        Tasks are not disjoint, or the shares are no such numbers.
+        Tasks are not disjoint, the key scale is not positive, or the shares are no such numbers.
     """
-    if problem.home is None:
-        raise ProblemError("problem", problem, "disjoint tasks, one block each")
+    disjoint_home(problem)
+    key_scale = number("key_scale", key_scale, minimum=0.0, above=True)
     number("least", least, minimum=0.0, above=True)
     if not least < number("most", most) < 1.0:
         raise ProblemError("most", most, f"a number between least = {least:g} and 1")

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from spectral_icl.io.checks import Floats, ProblemError, integer
 from spectral_icl.multitask.nonlinear import hermite
 from spectral_icl.multitask.nonlinear.problem import SingleIndex
-from spectral_icl.multitask.softmax import LARGEST_PROMPT, Sample
+from spectral_icl.multitask.softmax import LARGEST_PROMPT, Sample, weights_of
 from spectral_icl.multitask.state import State, check_state
 
 _CHUNK = 2_000_000  # features drawn at a time
@@ -93,7 +93,7 @@ def _errors(problem: SingleIndex, at: State, x: Floats, q: Floats, v: Floats) ->
     """Squared errors of softmax attention, and what they are above those of long prompts, (n, I)."""
     direction = q[:, None, :] * np.repeat(at.omega, problem.task_sizes, axis=1)
     logits = direction @ x.swapaxes(1, 2)  # (n, H, L)
-    weights = _softmax(logits)
+    weights = weights_of(logits.copy())
     edges = np.cumsum((0, *problem.task_sizes))
     blocks = [slice(*edges[i : i + 2]) for i in range(problem.tasks)]
     index = np.stack([(x[:, :, b] @ v[:, b, None])[..., 0] for b in blocks])  # (I, n, L)
@@ -108,13 +108,6 @@ def _errors(problem: SingleIndex, at: State, x: Floats, q: Floats, v: Floats) ->
     deviation = np.einsum("nhl,inl->ihn", tilt, labels) - tilt.sum(axis=2).T * read
     free = 2.0 * long * np.einsum("hi,ihn->in", at.mu, deviation)
     return squared.T, (squared - long**2 - noise - free).T
-
-
-def _softmax(logits: Floats) -> Floats:
-    """Weights that sum to one over the pairs, (n, H, L)."""
-    weights: Floats = np.exp(logits - logits.max(axis=2, keepdims=True))
-    weights /= weights.sum(axis=2, keepdims=True)
-    return weights
 
 
 def _sample(values: Floats) -> Sample:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, integer
+from spectral_icl.io.checks import Floats, integer
 from spectral_icl.multitask.optimal.small import water_filling, worth
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.problem import Problem, disjoint_home
 
 
 class Separation(NamedTuple):
@@ -116,6 +116,5 @@ def bayes_factor(problem: Problem) -> Floats:
 
 def _disjoint(problem: Problem) -> tuple[Floats, Floats]:
     """Powers a_i and L / (phi_i d_i) of disjoint tasks, (I,) each."""
-    if problem.home is None:
-        raise ProblemError("problem", "tasks that overlap", "disjoint tasks, one block each")
+    disjoint_home(problem)
     return problem.power, worth(problem)

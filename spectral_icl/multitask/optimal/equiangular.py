@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectral_icl.io.checks import Floats, ProblemError, integer, number
+from spectral_icl.io.checks import Floats, integer, number
 from spectral_icl.multitask.optimal.search import Attention, Found, search, with_best_mu
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.problem import Problem, disjoint_home
 from spectral_icl.multitask.state import State
 
 _ALIKE = 1e-12  # relative difference of equal tasks
@@ -109,8 +109,7 @@ def searched(problem: Problem) -> float:
 
 def _heads(problem: Problem, alpha: float, beta: float) -> Floats:
     """Heads w (I, B), in units of which every block has noise of one size."""
-    if problem.home is None:
-        raise ProblemError("problem", "tasks that overlap", "disjoint tasks, one block each")
+    home = disjoint_home(problem)
     heads = np.zeros((problem.tasks, problem.blocks))
-    heads[:, list(problem.home)] = alpha + beta * np.eye(problem.tasks)
+    heads[:, home] = alpha + beta * np.eye(problem.tasks)
     return heads

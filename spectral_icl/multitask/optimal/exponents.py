@@ -15,7 +15,7 @@ import numpy as np
 from spectral_icl.io.checks import Floats, ProblemError, array
 from spectral_icl.multitask.context import DEFAULT
 from spectral_icl.multitask.optimal.optima import NAMES, Benchmark
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.problem import Problem, disjoint_home
 
 _PROPORTIONAL = tuple(NAMES[key] for key in ("head_per_task", "single_head", "lower_bound", "plateau"))
 
@@ -57,8 +57,7 @@ def exponents(problem: Problem, benchmark: Benchmark) -> Exponents:
     ProblemError
         The tasks overlap, or the benchmark is another, of another law, or of another number of tasks.
     """
-    if problem.home is None:
-        raise ProblemError("problem", "tasks that overlap", "disjoint tasks, one block each")
+    disjoint_home(problem)
     if benchmark.law != DEFAULT:
         raise ProblemError("benchmark.law", benchmark.law, repr(DEFAULT))
     if benchmark.name not in _PROPORTIONAL and not benchmark.name.startswith("infimum of "):

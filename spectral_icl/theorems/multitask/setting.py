@@ -16,11 +16,13 @@ from spectral_icl.multitask.experiment import (
     PaperStart,
     Start,
 )
+from spectral_icl.multitask.initial import paper_weights
 from spectral_icl.multitask.parametrization import Factored, Parametrization
 from spectral_icl.multitask.problem import Problem
 from spectral_icl.multitask.signal import Signal
 from spectral_icl.multitask.state import State, check_state
 from spectral_icl.theorems.multitask.evidence import Evidence
+from spectral_icl.theorems.multitask.families import repeated
 
 
 @dataclass(frozen=True)
@@ -164,15 +166,7 @@ def with_tasks(at: Setting, value: float) -> Setting:
         rows = Signal.of([problem.signal[k] for k in range(count)], problem.blocks)
         changed = replace(problem, signal=rows, noise=problem.noise[:count])
     else:
-        like = [k % problem.tasks for k in range(count)]
-        home = [problem.home[k] for k in like]
-        changed = Problem.multitask(
-            task_sizes=[problem.block_sizes[b] for b in home],
-            signal=[float(problem.power[k]) for k in like],
-            noise=[problem.noise[k] for k in like],
-            context_length=problem.context_length,
-            covariance=[problem.covariance[b] for b in home],
-        )
+        changed = repeated(problem, count)
     return replace(at, problem=changed, heads=max(1, at.heads + count - problem.tasks))
 
 
@@ -215,7 +209,7 @@ def lead(at: Setting) -> float | None:
     if at.margin is not None:
         return at.margin
     if isinstance(at.start, PaperStart):
-        low, high = _paper_weights(at.start, at.problem)
+        _, low, high = paper_weights(at.problem, None, at.start.ov_low, at.start.ov_high)
         return (high / low) ** 2 - 1.0 if low and abs(high) > abs(low) else None
     found = getattr(at.start, "margin", None)
     return float(found) if found else None
@@ -259,16 +253,9 @@ def _largest(state: State) -> float:
     return max(float(np.abs(values).max()) for values in state)
 
 
-def _paper_weights(start: PaperStart, problem: Problem) -> tuple[float, float]:
-    """The smaller and the larger weight of the start of the authors' code."""
-    unit = problem.context_length**-0.75
-    low = unit if start.ov_low is None else start.ov_low
-    return low, 2.0 * unit if start.ov_high is None else start.ov_high
-
-
 def _with_lead(start: Start, problem: Problem, margin: float) -> Start:
     if isinstance(start, PaperStart):
-        low, _ = _paper_weights(start, problem)
+        _, low, _ = paper_weights(problem, None, start.ov_low)
         return replace(start, ov_low=low, ov_high=abs(low) * (1.0 + margin) ** 0.5)
     if "margin" in {one.name for one in fields(start)}:
         changed: Start = replace(start, margin=margin)  # type: ignore[call-arg]

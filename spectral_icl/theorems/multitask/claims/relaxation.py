@@ -43,7 +43,7 @@ def _losers(e: Evidence) -> Trials:
 @claim(
     "winner-rates",
     "A winner, all other weights being zero, comes to the limit at the two rates that the linearised flow "
-    "has there. With other weights it follows these in the end.",
+    "has there. In the whole flow it follows what fades more slowly, `stray-decay`.",
     f"{CSWY}, who say that winners converge; the rates are derived here",
 )
 def _winners(e: Evidence) -> Trials:

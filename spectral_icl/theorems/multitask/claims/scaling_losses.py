@@ -13,10 +13,10 @@ from spectral_icl.multitask import initial
 from spectral_icl.multitask.optimal.benchmarks import single_head
 from spectral_icl.multitask.optimal.exponents import of_losses
 from spectral_icl.multitask.problem import LARGEST_BLOCK, Problem
-from spectral_icl.multitask.signal import Signal
 from spectral_icl.theorems.claim import Finding, Trial, Trials
 from spectral_icl.theorems.multitask.claims.registry import CSWY, claim
 from spectral_icl.theorems.multitask.evidence import Evidence
+from spectral_icl.theorems.multitask.families import repeated
 
 FACTORS = (1, 2, 4)  # of a variable, of which a line through the logarithms has the exponent
 LIMIT, ONE_HEAD = "the limit", "one head"
@@ -80,19 +80,18 @@ def _trained(e: Evidence, problem: Problem, copies: int) -> Evidence:
 
 def _exponent(name: str, whose: str, family: list[Evidence], excess: list[Floats]) -> Finding:
     """The exponent over a family, against the mean of the local ones, by Simpson's rule."""
+    from scipy.integrate import simpson  # slow to import, and only needed here
+
     if whose == LIMIT:
         between = [_local(name, whose, one.problem, v) for one, v in zip(family, excess, strict=True)]
     else:
         problems = (_between(name, family[0].problem, share) for share in np.linspace(0.0, 1.0, _PATH))
         between = [_local(name, whose, p, single_head(p).task_loss - np.asarray(p.noise)) for p in problems]
-    weights = np.ones(len(between))
-    weights[1:-1:2], weights[2:-1:2] = 4.0, 2.0
-    predicted = float(weights @ between / weights.sum())
+    predicted = float(simpson(between, dx=1.0 / (len(between) - 1)))
     totals = [float(v.sum()) for v in excess]
     measured = float(np.log(totals[-1] / totals[0]) / np.log(FACTORS[-1]))
-    margin = 1.0 - abs(measured - predicted) / EXPONENT
     what = f"exponent of the excess of {whose} in the {name}, within {EXPONENT:g}"
-    return Finding(measured, predicted, margin if np.isfinite(margin) else -np.inf, what)
+    return Finding.near(measured, predicted, EXPONENT, what)
 
 
 def _local(name: str, whose: str, problem: Problem, excess: Floats) -> float:
@@ -116,21 +115,9 @@ def _between(name: str, problem: Problem, share: float) -> Problem:
     return replace(problem, context_length=length)
 
 
-def _copies(problem: Problem, k: int) -> Problem:
-    """Every task k times, on blocks of its own."""
-    home = list(problem.home or ())
-    return Problem(
-        block_sizes=tuple(problem.block_sizes[b] for b in home) * k,
-        signal=Signal.disjoint(np.tile(problem.power, k)),
-        noise=problem.noise * k,
-        context_length=problem.context_length,
-        covariance=tuple(problem.covariance[b] for b in home) * k,
-    )
-
-
 _CHANGES: dict[str, Callable[[Problem, int], Problem]] = {
     "length": lambda p, k: replace(p, context_length=k * p.context_length),
     "dimension": lambda p, k: replace(p, block_sizes=tuple(k * size for size in p.block_sizes)),
     "signal-to-noise ratio": lambda p, k: replace(p, noise=tuple(noise / k for noise in p.noise)),
-    "tasks": _copies,
+    "tasks": lambda p, k: repeated(p, k * p.tasks),
 }

@@ -12,7 +12,7 @@ from spectral_icl.io.checks import Floats
 from spectral_icl.multitask.flow import rates
 from spectral_icl.multitask.flow.width import emergence_widths
 from spectral_icl.multitask.parametrization import Balanced
-from spectral_icl.multitask.problem import Problem
+from spectral_icl.multitask.problem import Problem, disjoint_home
 from spectral_icl.multitask.signal import Signal
 from spectral_icl.multitask.state import State
 from spectral_icl.theorems.claim import Finding, Trial, Trials, UnmeasurableError
@@ -21,6 +21,7 @@ from spectral_icl.theorems.multitask.claims.emergence import small
 from spectral_icl.theorems.multitask.claims.registry import CSWY, claim
 from spectral_icl.theorems.multitask.claims.relaxation import emerged, few, losing
 from spectral_icl.theorems.multitask.evidence import Evidence
+from spectral_icl.theorems.multitask.families import repeated
 
 EXPONENT = 0.02  # error of an exponent
 FACTOR = 2.0  # by which everything is changed, one at a time
@@ -91,21 +92,10 @@ def _disjoint(problem: Problem, powers: Floats) -> Signal:
 
 def _twice(problem: Problem, start: State) -> tuple[Problem, State]:
     """Every task and every head twice; half as large on the tasks of the copies, which they do not lead."""
-    assert problem.home is not None
-    blocks = problem.blocks
-    rows = [
-        {block + more: power}
-        for more in (0, blocks)
-        for block, power in zip(problem.home, problem.power.tolist(), strict=True)
-    ]
-    double = Problem(
-        block_sizes=2 * problem.block_sizes,
-        signal=Signal.of(rows, 2 * blocks),
-        noise=2 * problem.noise,
-        context_length=problem.context_length,
-        covariance=2 * problem.covariance,
-    )
-    return double, State(*(np.block([[values, 0.5 * values], [0.5 * values, values]]) for values in start))
+    home = disjoint_home(problem)
+    own = State(start.omega[:, home], start.mu)
+    twice = State(*(np.block([[values, 0.5 * values], [0.5 * values, values]]) for values in own))
+    return repeated(problem, 2 * problem.tasks), twice
 
 
 def _times(e: Evidence, base: Evidence) -> tuple[dict[str, Floats], dict[str, Floats]]:
