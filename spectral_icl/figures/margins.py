@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import LogLocator
 
 from spectral_icl.figures import scales
 from spectral_icl.figures.style import WIDTH, styled
@@ -19,6 +20,7 @@ from spectral_icl.theorems.claim import Verdict
 from spectral_icl.theorems.margins import Line, Plane, Point, Variable
 
 _COLUMNS, _HEIGHT = 3, 1.75  # panels of a row, and inches of each
+_CROWDED, _TICKS = 30.0, 5  # ratio of the ends from which a panel has powers of ten alone, and how many
 _LEAST, _MOST = -1.0, 2.0  # margins that are shown as they are; those beyond are arrows at the edge
 _SHADES = {Verdict.HOLDS: "1.0", Verdict.NOT_APPLICABLE: "0.9", Verdict.FAILS: "0.72"}
 _HATCHES = {Verdict.HOLDS: "", Verdict.NOT_APPLICABLE: "////", Verdict.FAILS: "xxxx"}
@@ -67,6 +69,9 @@ def margin_panel(line: Line, axes: Axes) -> None:
     variable = line.variable
     values = np.array(line.values)
     _axis(axes, "x", variable)
+    first, last = variable.values[0], variable.values[-1]
+    if axes.get_xscale() == "log" and last >= _CROWDED * first:  # three panels to a row have no room for more
+        axes.xaxis.set_major_locator(LogLocator(numticks=_TICKS))
     known = [p.margin for point in line.points for p in point.parts if p.margin is not None]
     shown = np.clip(known, _LEAST, _MOST) if known else np.zeros(1)
     bottom, top = min(0.0, float(shown.min())) - 0.12, max(1.0, float(shown.max())) + 0.12
